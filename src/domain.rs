@@ -1,0 +1,4 @@
+//! Plain values, parsed once and valid ever after. No I/O, no axum, no lapin.
+
+pub mod message;
+pub mod names;

@@ -1,0 +1,151 @@
+//! Names of exchanges and queues, and routing keys: AMQP short strings that are safe to send.
+//!
+//! RabbitMQ strips CR and LF from names (deleting `sec\nret` deletes `secret`), so control
+//! characters never get past here. Nothing is trimmed.
+
+use std::fmt;
+
+/// Longest AMQP short string, in bytes.
+pub const SHORT_STRING_MAX: usize = 255;
+
+/// Why a text is not a name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// Empty where a name is needed.
+    #[error("must not be empty")]
+    Empty,
+    /// Over [`SHORT_STRING_MAX`] bytes.
+    #[error("must be at most {SHORT_STRING_MAX} bytes long, this one has {0}")]
+    TooLong(usize),
+    /// Holds a control character.
+    #[error("must not contain control characters")]
+    ControlCharacter,
+}
+
+/// A text that fits an AMQP short string and has no control characters; may be empty.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct ShortText(String);
+
+impl ShortText {
+    /// Checks length and characters.
+    ///
+    /// # Errors
+    /// [`NameError::TooLong`], [`NameError::ControlCharacter`].
+    pub fn parse(text: impl Into<String>) -> Result<Self, NameError> {
+        let text = text.into();
+        if text.len() > SHORT_STRING_MAX {
+            return Err(NameError::TooLong(text.len()));
+        }
+        if text.chars().any(char::is_control) {
+            return Err(NameError::ControlCharacter);
+        }
+        Ok(Self(text))
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ShortText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Name of an exchange; the default exchange is the empty name.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct ExchangeName(ShortText);
+
+impl ExchangeName {
+    /// The default exchange as paths spell it, and RabbitMQ's management API too.
+    pub const DEFAULT_IN_PATH: &'static str = "amq.default";
+
+    /// Takes a name as it stands in a path, where `amq.default` is the default exchange.
+    ///
+    /// # Errors
+    /// Any [`NameError`].
+    pub fn from_path(text: &str) -> Result<Self, NameError> {
+        match text {
+            "" => Err(NameError::Empty),
+            Self::DEFAULT_IN_PATH => Ok(Self::default()),
+            name => ShortText::parse(name).map(Self),
+        }
+    }
+
+    /// The name as AMQP has it: empty for the default exchange.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+
+    /// Whether this is the default exchange, which routes to the queue named by the routing key.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        self.as_str().is_empty()
+    }
+}
+
+impl fmt::Display for ExchangeName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.is_default() { Self::DEFAULT_IN_PATH } else { self.as_str() })
+    }
+}
+
+/// Name of a queue; never empty, since AMQP reads an empty name as "the last one declared".
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct QueueName(ShortText);
+
+impl QueueName {
+    /// Checks a queue's name.
+    ///
+    /// # Errors
+    /// Any [`NameError`].
+    pub fn parse(text: &str) -> Result<Self, NameError> {
+        if text.is_empty() {
+            return Err(NameError::Empty);
+        }
+        ShortText::parse(text).map(Self)
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+}
+
+impl fmt::Display for QueueName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_break_in_a_queue_name_is_refused() {
+        assert_eq!(QueueName::parse("sec\nret"), Err(NameError::ControlCharacter));
+    }
+
+    #[test]
+    fn names_are_kept_byte_for_byte() {
+        assert_eq!(QueueName::parse(" a b ").map(|q| q.to_string()), Ok(" a b ".into()));
+    }
+
+    #[test]
+    fn the_limit_counts_bytes_not_characters() {
+        assert!(ShortText::parse("é".repeat(127)).is_ok());
+        assert_eq!(ShortText::parse("é".repeat(128)), Err(NameError::TooLong(256)));
+    }
+
+    #[test]
+    fn amq_default_in_a_path_is_the_default_exchange() {
+        assert_eq!(ExchangeName::from_path("amq.default").map(|e| e.is_default()), Ok(true));
+        assert_eq!(ExchangeName::from_path(""), Err(NameError::Empty));
+    }
+}

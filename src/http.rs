@@ -1,0 +1,66 @@
+//! The HTTP side.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::domain::{message::HeaderLimits, names::QueueName};
+
+/// Where the gateway listens and what it accepts. Filled by [`crate::config`].
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Address to listen on; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Connections and their deadlines.
+    pub connections: ConnectionLimits,
+    /// What one request may ask for.
+    pub limits: Limits,
+    /// Origins, other than the gateway's own, whose pages may call it.
+    pub allowed_origins: Vec<String>,
+    /// Queues that `/health/rabbitmq` always names.
+    pub health_queues: Vec<QueueName>,
+}
+
+/// Bounds of the accept loop.
+#[derive(Debug, Clone)]
+pub struct ConnectionLimits {
+    /// Open connections; one more is answered 503 and closed.
+    pub max_connections: usize,
+    /// From accept to the first byte of the first request.
+    pub first_byte_timeout: Duration,
+    /// From the first byte of a request to the end of its header.
+    pub header_timeout: Duration,
+    /// Idle time between two requests on one connection.
+    pub keep_alive_timeout: Duration,
+    /// How long a client may refuse to take bytes of an answer.
+    pub write_timeout: Duration,
+}
+
+/// Bounds of one request and of all requests together.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Bytes of one body.
+    pub max_body_bytes: usize,
+    /// From the end of the header to the last byte of the body.
+    pub body_timeout: Duration,
+    /// Bytes of one request's header.
+    pub max_header_bytes: usize,
+    /// Bodies in memory, all requests together.
+    pub max_bytes_in_flight: usize,
+    /// Requests between their header and their answer.
+    pub max_requests_in_flight: usize,
+    /// Bounds of a message's AMQP header table.
+    pub amqp_headers: HeaderLimits,
+    /// Deadline of a publish.
+    pub publish: Deadline,
+    /// Deadline of a topology operation.
+    pub topology: Deadline,
+}
+
+/// Deadline that a request gets, and the most that it may ask for by `?timeout=`.
+#[derive(Debug, Clone, Copy)]
+pub struct Deadline {
+    /// Without `?timeout=`.
+    pub default: Duration,
+    /// Largest accepted `?timeout=`.
+    pub max: Duration,
+}

@@ -1,0 +1,5 @@
+//! HTTP gateway to RabbitMQ.
+
+pub mod broker;
+pub mod domain;
+pub mod http;

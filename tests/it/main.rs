@@ -1,0 +1,1 @@
+//! The whole gateway against a real RabbitMQ.
