@@ -1,4 +1,6 @@
 //! Plain values, parsed once and valid ever after. No I/O, no axum, no lapin.
 
+pub mod field;
 pub mod message;
 pub mod names;
+pub mod topology;

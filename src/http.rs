@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::domain::{message::HeaderLimits, names::QueueName};
+use crate::domain::field::HeaderLimits;
+use crate::domain::names::QueueName;
 
 /// Where the gateway listens and what it accepts. Filled by [`crate::config`].
 #[derive(Debug, Clone)]

@@ -3,6 +3,7 @@
 //! RabbitMQ strips CR and LF from names (deleting `sec\nret` deletes `secret`), so control
 //! characters never get past here. Nothing is trimmed.
 
+use std::borrow::Borrow;
 use std::fmt;
 
 /// Longest AMQP short string, in bytes.
@@ -45,6 +46,12 @@ impl ShortText {
     /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for ShortText {
+    fn borrow(&self) -> &str {
         &self.0
     }
 }

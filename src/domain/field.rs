@@ -1,0 +1,213 @@
+//! Typed values of AMQP header tables, as RabbitMQ encodes them, and the bounds that keep them safe.
+//!
+//! Every type of <https://www.rabbitmq.com/amqp-0-9-1-errata#section_3> has a variant of its own, so
+//! that a table that is read and written again keeps every type.
+
+use std::collections::BTreeMap;
+
+use super::names::ShortText;
+
+/// A header or argument table. Keys are unique and sorted.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct FieldTable(pub BTreeMap<ShortText, FieldValue>);
+
+/// One value of a [`FieldTable`].
+#[derive(Debug, Clone, PartialEq)]
+pub enum FieldValue {
+    /// `t`
+    Bool(bool),
+    /// `b`
+    I8(i8),
+    /// `B`
+    U8(u8),
+    /// `s`
+    I16(i16),
+    /// `u`
+    U16(u16),
+    /// `I`
+    I32(i32),
+    /// `i`
+    U32(u32),
+    /// `l`
+    I64(i64),
+    /// `f`
+    F32(f32),
+    /// `d`
+    F64(f64),
+    /// `D`: `value / 10^scale`
+    Decimal {
+        /// Digits after the point.
+        scale: u8,
+        /// All digits.
+        value: u32,
+    },
+    /// `S`: text by custom, any bytes by the protocol
+    Text(Vec<u8>),
+    /// `x`
+    Bytes(Vec<u8>),
+    /// `A`
+    Array(Vec<FieldValue>),
+    /// `T`: seconds since 1970
+    Timestamp(u64),
+    /// `F`
+    Table(FieldTable),
+    /// `V`
+    Void,
+}
+
+impl From<&str> for FieldValue {
+    fn from(text: &str) -> Self {
+        Self::Text(text.as_bytes().to_vec())
+    }
+}
+
+/// Bounds of a header table. Beyond them a broker closes the connection (128 KiB), or a parser
+/// overflows its stack.
+#[derive(Debug, Clone, Copy)]
+pub struct HeaderLimits {
+    /// Values, nested ones included.
+    pub count: usize,
+    /// Bytes of the encoded table.
+    pub bytes: usize,
+    /// Levels of nesting; the table itself is the first.
+    pub depth: usize,
+}
+
+/// Which bound a table breaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum HeaderLimitError {
+    /// More values than [`HeaderLimits::count`].
+    #[error("must hold at most {limit} values, these hold {actual}")]
+    Count {
+        /// The bound.
+        limit: usize,
+        /// What the table has.
+        actual: usize,
+    },
+    /// More bytes than [`HeaderLimits::bytes`].
+    #[error("must be at most {limit} bytes when encoded, these are {actual}")]
+    Bytes {
+        /// The bound.
+        limit: usize,
+        /// What the table has.
+        actual: usize,
+    },
+    /// Nested deeper than [`HeaderLimits::depth`].
+    #[error("must be nested at most {limit} levels deep")]
+    Depth {
+        /// The bound.
+        limit: usize,
+    },
+}
+
+impl FieldTable {
+    /// Adds a value, replacing one of the same name.
+    pub fn insert(&mut self, name: ShortText, value: FieldValue) {
+        self.0.insert(name, value);
+    }
+
+    /// The value of that name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&FieldValue> {
+        self.0.get(name)
+    }
+
+    /// Checks the table against its bounds.
+    ///
+    /// # Errors
+    /// The first bound that is broken: depth, then count, then bytes.
+    pub fn check(&self, limits: &HeaderLimits) -> Result<(), HeaderLimitError> {
+        let size = self.size();
+        if size.depth > limits.depth {
+            return Err(HeaderLimitError::Depth { limit: limits.depth });
+        }
+        if size.count > limits.count {
+            return Err(HeaderLimitError::Count { limit: limits.count, actual: size.count });
+        }
+        if size.bytes > limits.bytes {
+            return Err(HeaderLimitError::Bytes { limit: limits.bytes, actual: size.bytes });
+        }
+        Ok(())
+    }
+
+    fn size(&self) -> Size {
+        let mut size = Size { count: 0, bytes: 4, depth: 1 };
+        for (name, value) in &self.0 {
+            size.add(value, 1 + name.as_str().len());
+        }
+        size
+    }
+}
+
+struct Size {
+    count: usize,
+    bytes: usize,
+    depth: usize,
+}
+
+impl Size {
+    /// Adds a nested value; `prefix` is the encoded length of its name.
+    fn add(&mut self, value: &FieldValue, prefix: usize) {
+        let inner = value.size();
+        self.count += inner.count;
+        self.bytes += prefix + 1 + inner.bytes;
+        self.depth = self.depth.max(1 + inner.depth);
+    }
+}
+
+impl FieldValue {
+    fn size(&self) -> Size {
+        let bytes = match self {
+            Self::Void => 0,
+            Self::Bool(_) | Self::I8(_) | Self::U8(_) => 1,
+            Self::I16(_) | Self::U16(_) => 2,
+            Self::I32(_) | Self::U32(_) | Self::F32(_) => 4,
+            Self::Decimal { .. } => 5,
+            Self::I64(_) | Self::F64(_) | Self::Timestamp(_) => 8,
+            Self::Text(text) => 4 + text.len(),
+            Self::Bytes(bytes) => 4 + bytes.len(),
+            Self::Table(table) => {
+                let inner = table.size();
+                return Size { count: inner.count + 1, ..inner };
+            }
+            Self::Array(values) => {
+                let mut size = Size { count: 1, bytes: 4, depth: 1 };
+                values.iter().for_each(|value| size.add(value, 0));
+                return size;
+            }
+        };
+        Size { count: 1, bytes, depth: 0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: HeaderLimits = HeaderLimits { count: 3, bytes: 64, depth: 2 };
+
+    fn table(values: &[(&str, FieldValue)]) -> FieldTable {
+        let name = |text: &str| ShortText::parse(text).expect("a short name");
+        FieldTable(values.iter().map(|(text, value)| (name(text), value.clone())).collect())
+    }
+
+    #[test]
+    fn nested_values_count_too() {
+        let headers = table(&[("list", FieldValue::Array(vec![FieldValue::Bool(true); 3]))]);
+        assert_eq!(headers.check(&LIMITS), Err(HeaderLimitError::Count { limit: 3, actual: 4 }));
+    }
+
+    #[test]
+    fn bytes_are_those_of_the_encoded_table() {
+        let headers = table(&[("key", FieldValue::from("x".repeat(60).as_str()))]);
+        assert_eq!(headers.check(&LIMITS), Err(HeaderLimitError::Bytes { limit: 64, actual: 73 }));
+    }
+
+    #[test]
+    fn a_table_in_a_table_in_a_table_is_too_deep_for_two_levels() {
+        let inner = FieldValue::Table(table(&[]));
+        let headers = table(&[("a", FieldValue::Table(table(&[("b", inner)])))]);
+        assert_eq!(headers.check(&LIMITS), Err(HeaderLimitError::Depth { limit: 2 }));
+        assert_eq!(table(&[("a", FieldValue::Void)]).check(&LIMITS), Ok(()));
+    }
+}
