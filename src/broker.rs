@@ -1,9 +1,243 @@
-//! The broker side.
+//! The broker side: [`Broker`] is all that others see of it.
+//!
+//! Promises: never says that a message is confirmed when the broker does not hold it; an answer
+//! belongs to its own caller; a lost broker costs time, not errors, up to the caller's deadline.
+//! Publishing, topology and probes have connections of their own and share no fate.
+//! Knows no HTTP; lapin stays inside.
+
+mod channels;
+mod connections;
+mod convert;
+mod dialler;
+mod error;
+mod keeper;
+mod link;
+mod login;
+mod probe;
+mod publish;
+mod socket;
+mod topology;
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use secrecy::SecretString;
+use tokio::time::{Instant, timeout_at};
+use tokio_util::task::TaskTracker;
+
+pub use self::channels::PoolUsage;
+pub use self::error::{Error, Fate};
+pub use self::probe::Look;
+pub use self::publish::{Publish, PublishFailure, Receipt};
+
+use self::channels::ConfirmChannels;
+use self::connections::{Connections, Role};
+use self::probe::Probe;
+use self::publish::Publisher;
+use self::topology::Topology;
+use crate::domain::names::QueueName;
+use crate::domain::topology::{DeleteConditions, QueueDeclaration, QueueState};
+
+/// The broker. Cheap to clone; dials from the start, and works as soon as the broker is there.
+#[derive(Clone)]
+pub struct Broker {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    publisher: Publisher,
+    topology: Topology,
+    probe: Probe,
+    user: Option<String>,
+    stopping: AtomicBool,
+    publishes: TaskTracker,
+    keepers: TaskTracker,
+}
+
+/// State of the publishing connections, as the gateway sees it without asking the broker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Publishing {
+    /// Connections that there should be.
+    pub wanted: usize,
+    /// Connections that are up.
+    pub connected: usize,
+    /// The broker's reason while it blocks publishers.
+    pub blocked: Option<String>,
+    /// The pool of confirm channels.
+    pub pool: PoolUsage,
+    /// Publishes that were answered `unknown` and whose confirm may still come.
+    pub late_confirms: usize,
+}
+
+impl Broker {
+    /// Starts to dial; returns at once. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// A setting that can never work, such as an unreadable certificate. An absent broker is no error.
+    pub fn start(settings: &Settings) -> Result<Self, SettingsError> {
+        let keepers = TaskTracker::new();
+        let connect = |role, size| Connections::start(role, size, settings, &keepers);
+        let connections = Arc::new(connect(Role::Publish, settings.publish_connections)?);
+        let topology = Topology::new(connect(Role::Topology, 1)?);
+        let probe = Probe::new(connect(Role::Probe, 1)?);
+        let channels = ConfirmChannels::new(Arc::clone(&connections), settings.pool_size)?;
+        let publishes = TaskTracker::new();
+        let publisher = Publisher { connections, channels, late: TaskTracker::new() };
+        let user = match &settings.login {
+            Login::Plain { user, .. } => Some(user.clone()),
+            Login::External => None,
+        };
+        let stopping = AtomicBool::new(false);
+        let inner = Inner { publisher, topology, probe, user, stopping, publishes, keepers };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Publishes a message and waits until its fate is known, at the longest to its deadline.
+    /// Cancel safe: the publish is finished even when the caller goes away.
+    ///
+    /// # Errors
+    /// Says what is true of the message, see [`PublishFailure::fate`].
+    pub async fn publish(&self, publish: Publish) -> Result<Receipt, PublishFailure> {
+        let inner = Arc::clone(&self.inner);
+        let task = self.inner.publishes.spawn(async move { inner.publisher.publish(publish).await });
+        task.await.unwrap_or_else(|panic| {
+            let error = Error::Lost { reason: panic.to_string(), repeatable: false };
+            Err(PublishFailure { error, attempts: 0, fate: Fate::Unknown })
+        })
+    }
+
+    /// Counts of a queue.
+    ///
+    /// # Errors
+    /// [`Error::QueueMissing`] and others.
+    pub async fn inspect_queue(&self, name: &QueueName, deadline: Instant) -> Result<QueueState, Error> {
+        self.inner.topology.inspect(name, deadline).await
+    }
+
+    /// Declares a queue, and first its dead-letter pair. True when the queue was not there before.
+    ///
+    /// # Errors
+    /// [`Error::PreconditionFailed`] when it is there with other arguments, and others.
+    pub async fn declare_queue(
+        &self,
+        queue: &QueueDeclaration,
+        deadline: Instant,
+    ) -> Result<(bool, QueueState), Error> {
+        self.inner.topology.declare(queue, deadline).await
+    }
+
+    /// Deletes a queue; how many ready messages went with it.
+    ///
+    /// # Errors
+    /// [`Error::QueueMissing`], [`Error::PreconditionFailed`] when a condition does not hold, and others.
+    pub async fn delete_queue(
+        &self,
+        name: &QueueName,
+        conditions: DeleteConditions,
+        deadline: Instant,
+    ) -> Result<u32, Error> {
+        self.inner.topology.delete(name, conditions, deadline).await
+    }
+
+    /// Empties a queue; how many ready messages it held.
+    ///
+    /// # Errors
+    /// [`Error::QueueMissing`], [`Error::NotSupported`] and others.
+    pub async fn purge_queue(&self, name: &QueueName, deadline: Instant) -> Result<u32, Error> {
+        self.inner.topology.purge(name, deadline).await
+    }
+
+    /// Whether a publish would be sent now: a publishing connection is up, none is blocked, and the
+    /// gateway is not stopping. Asks nobody.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        let connections = &self.inner.publisher.connections;
+        !self.is_stopping() && connections.up().next().is_some() && connections.blocked().is_none()
+    }
+
+    /// Whether shutdown has begun.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.inner.stopping.load(Ordering::Relaxed)
+    }
+
+    /// The publishing connections. Asks nobody.
+    #[must_use]
+    pub fn publishing(&self) -> Publishing {
+        let Publisher { connections, channels, .. } = &self.inner.publisher;
+        Publishing {
+            wanted: connections.len(),
+            connected: connections.up().count(),
+            blocked: connections.blocked(),
+            pool: channels.usage(),
+            late_confirms: self.inner.publisher.late_confirms(),
+        }
+    }
+
+    /// Asks the broker, at most once a second, for a round trip and for these queues' counts.
+    pub async fn look(&self, queues: &[QueueName]) -> Look {
+        self.inner.probe.look(queues).await
+    }
+
+    /// The gateway's own user, where it logs in by name.
+    #[must_use]
+    pub fn user(&self) -> Option<&str> {
+        self.inner.user.as_deref()
+    }
+
+    /// Shutdown has begun: not ready from now on; everything is still served.
+    pub fn begin_stopping(&self) {
+        self.inner.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Nobody waits any longer for a broker that is away; see [`Error::ShuttingDown`].
+    pub fn give_up_waiting(&self) {
+        self.inner.publisher.connections.give_up_waiting();
+        self.inner.topology.connections().give_up_waiting();
+    }
+
+    /// Finishes what is being published, then closes channels and connections; ends at the deadline.
+    pub async fn close(&self, deadline: Instant) {
+        self.begin_stopping();
+        self.give_up_waiting();
+        let Inner { publisher, topology, probe, publishes, keepers, .. } = &*self.inner;
+        publishes.close();
+        let unfinished = timeout_at(deadline, publishes.wait()).await.is_err();
+        if unfinished {
+            tracing::warn!(publishes = publishes.len(), "stopped before every publish had its answer");
+        }
+        publisher.channels.close();
+        for connections in [&*publisher.connections, topology.connections(), probe.connections()] {
+            connections.stop();
+        }
+        keepers.close();
+        let goodbye = deadline.max(Instant::now() + GOODBYE);
+        // Those that do not say goodbye in time are hung up on by the end of the process.
+        let _hung_up = timeout_at(goodbye, keepers.wait()).await;
+    }
+}
+
+/// Time for closing connections when everything else has used up the deadline.
+const GOODBYE: Duration = Duration::from_millis(500);
+
+/// A setting that can never work.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SettingsError {
+    /// Certificates or keys.
+    #[error("TLS to the broker: {reason}")]
+    Tls {
+        /// What is wrong with which file.
+        reason: String,
+    },
+    /// Sizes or timeouts of a pool.
+    #[error("pool: {reason}")]
+    Pool {
+        /// What is wrong.
+        reason: String,
+    },
+}
 
 /// Where the broker is and how it is spoken to. Filled by [`crate::config`].
 #[derive(Debug, Clone)]

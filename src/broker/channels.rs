@@ -1,0 +1,159 @@
+//! The deadpool-managed pool of confirm channels, spread over the publishing connections.
+//!
+//! One publish is in flight on a channel at a time, so a confirm, a return or a channel error has one
+//! possible owner. A channel with an unanswered confirm is never handed out again.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use deadpool::managed::{self, Metrics, Object, Pool, PoolError, QueueMode, RecycleError, RecycleResult};
+use lapin::Channel;
+use lapin::options::ConfirmSelectOptions;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::SettingsError;
+use super::connections::{Connections, REOPEN_PAUSE};
+use super::error::Error;
+use super::link::{Link, add_one, take_one};
+
+/// A confirm channel and the connection that it lives on.
+pub(super) struct ConfirmChannel {
+    channel: Channel,
+    link: Arc<Link>,
+    unanswered: bool,
+}
+
+impl ConfirmChannel {
+    /// The AMQP channel. From here until [`ConfirmChannel::answered`] the pool will not reuse it.
+    pub(super) fn begin(&mut self) -> Channel {
+        self.unanswered = true;
+        self.channel.clone()
+    }
+
+    /// The broker has answered what was published last.
+    pub(super) fn answered(&mut self) {
+        self.unanswered = false;
+    }
+
+    /// The connection.
+    pub(super) fn link(&self) -> &Arc<Link> {
+        &self.link
+    }
+}
+
+impl Drop for ConfirmChannel {
+    fn drop(&mut self) {
+        take_one(self.link.channels());
+    }
+}
+
+/// Opens channels for the pool and decides which may be used again.
+pub(super) struct ChannelManager {
+    connections: Arc<Connections>,
+    size: usize,
+}
+
+impl managed::Manager for ChannelManager {
+    type Type = ConfirmChannel;
+    type Error = Error;
+
+    async fn create(&self) -> Result<ConfirmChannel, Error> {
+        let link = self.connections.wait_long().await?;
+        add_one(link.channels());
+        let mut confirm =
+            ConfirmChannel { channel: link.connection().create_channel().await?, link, unanswered: true };
+        confirm.channel.confirm_select(ConfirmSelectOptions::default()).await?;
+        confirm.answered();
+        Ok(confirm)
+    }
+
+    async fn recycle(&self, confirm: &mut ConfirmChannel, _: &Metrics) -> RecycleResult<Error> {
+        let refuse = |why: &'static str| Err(RecycleError::message(why));
+        if confirm.unanswered {
+            return refuse("a confirm is outstanding");
+        }
+        if !confirm.channel.status().connected() || !confirm.link.is_usable() {
+            return refuse("the channel or its connection is gone");
+        }
+        if confirm.link.channels().load(Ordering::Relaxed) > self.fair_share() {
+            return refuse("another connection has room");
+        }
+        Ok(())
+    }
+}
+
+impl ChannelManager {
+    /// Channels that one connection should carry at the most, now.
+    fn fair_share(&self) -> usize {
+        self.size.div_ceil(self.connections.up().count().max(1))
+    }
+}
+
+/// The pool.
+pub(super) struct ConfirmChannels {
+    pool: Pool<ChannelManager>,
+}
+
+impl ConfirmChannels {
+    /// A pool of at most `size` channels.
+    pub(super) fn new(connections: Arc<Connections>, size: usize) -> Result<Self, SettingsError> {
+        // The last one used comes first: the fewer channels are open, the less lapin has to look at.
+        let pool = Pool::builder(ChannelManager { connections, size })
+            .max_size(size)
+            .queue_mode(QueueMode::Lifo)
+            .build()
+            .map_err(|error| SettingsError::Pool { reason: error.to_string() })?;
+        Ok(Self { pool })
+    }
+
+    /// A channel, waiting for one until the deadline. Nothing is published meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] at the deadline, or what opening a channel met.
+    pub(super) async fn get(&self, deadline: Instant) -> Result<Object<ChannelManager>, Error> {
+        loop {
+            match timeout_at(deadline, self.pool.get()).await {
+                Ok(Ok(channel)) => return Ok(channel),
+                // The connection was lost while the channel was being opened: wait for the next one.
+                Ok(Err(PoolError::Backend(Error::Lost { .. }))) => sleep(REOPEN_PAUSE).await,
+                Ok(Err(PoolError::Backend(error))) => return Err(error),
+                Ok(Err(PoolError::Closed)) => return Err(Error::ShuttingDown),
+                Ok(Err(_)) | Err(_) => return Err(self.why_none()),
+            }
+        }
+    }
+
+    fn why_none(&self) -> Error {
+        let connections = &self.pool.manager().connections;
+        if connections.up().next().is_some() { Error::Busy } else { connections.why_down() }
+    }
+
+    /// Channels in the pool, in use and idle together; those in use; callers that wait for one.
+    pub(super) fn usage(&self) -> PoolUsage {
+        let status = self.pool.status();
+        PoolUsage {
+            max: status.max_size,
+            open: status.size,
+            in_use: status.size.saturating_sub(status.available),
+            waiting: status.waiting,
+        }
+    }
+
+    /// Hands out no more channels.
+    pub(super) fn close(&self) {
+        self.pool.close();
+    }
+}
+
+/// How full the pool is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolUsage {
+    /// Channels that there may be.
+    pub max: usize,
+    /// Channels that there are.
+    pub open: usize,
+    /// Channels with a publish in flight.
+    pub in_use: usize,
+    /// Publishes that wait for a channel.
+    pub waiting: usize,
+}

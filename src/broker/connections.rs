@@ -1,0 +1,171 @@
+//! The connections of one role, each in a slot that is refilled by one task behind a breaker.
+//!
+//! The breaker limits dials, never callers: whoever needs a connection waits for a slot until its own
+//! deadline. Does not use lapin's auto-recovery (confirms hung for whole outages). deadpool-lapin
+//! dials and bounds the dial; when a connection is replaced is decided here.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::dialler::Dialler;
+use super::error::Error;
+use super::keeper;
+use super::link::Link;
+use super::{Settings, SettingsError};
+
+/// What a role's connections are used for; a role shares no fate with another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// Publishing with confirms. An alarm blocks these.
+    Publish,
+    /// Declare, inspect, purge, delete. Some of these make the broker hang up.
+    Topology,
+    /// Health checks.
+    Probe,
+}
+
+impl Role {
+    /// The role's word in connection names and logs.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Publish => "publish",
+            Self::Topology => "topology",
+            Self::Probe => "probe",
+        }
+    }
+}
+
+/// What is in a slot now.
+#[derive(Clone, Default)]
+pub(super) enum SlotState {
+    /// Being dialled for the first time, or just lost.
+    #[default]
+    Dialling,
+    /// The last dial failed.
+    Down {
+        /// The broker refused the gateway's user or virtual host.
+        refused: bool,
+    },
+    /// In use.
+    Up(Arc<Link>),
+}
+
+/// All connections of one role.
+pub(super) struct Connections {
+    slots: Vec<watch::Receiver<SlotState>>,
+    changed: watch::Receiver<()>,
+    next: AtomicUsize,
+    give_up: CancellationToken,
+    stop: CancellationToken,
+}
+
+impl Connections {
+    /// Starts dialling `size` connections; returns at once.
+    ///
+    /// # Errors
+    /// A setting that can never work, such as an unreadable certificate.
+    pub(super) fn start(
+        role: Role,
+        size: usize,
+        settings: &Settings,
+        tasks: &TaskTracker,
+    ) -> Result<Self, SettingsError> {
+        let (changes, changed) = watch::channel(());
+        let changes = Arc::new(changes);
+        let stop = CancellationToken::new();
+        let mut slots = Vec::with_capacity(size);
+        for index in 0..size {
+            let (state, slot) = watch::channel(SlotState::default());
+            let dialler = Dialler::new(format!("{}-{index}", role.name()), index, settings)?;
+            let slot_task = keeper::Slot { state, changes: Arc::clone(&changes), stop: stop.clone() };
+            tasks.spawn(keeper::keep(slot_task, dialler, settings.blocked_timeout));
+            slots.push(slot);
+        }
+        Ok(Self { slots, changed, next: AtomicUsize::new(0), give_up: CancellationToken::new(), stop })
+    }
+
+    /// Every connection that is up, blocked or not.
+    pub(super) fn up(&self) -> impl Iterator<Item = Arc<Link>> {
+        self.slots.iter().filter_map(|slot| match &*slot.borrow() {
+            SlotState::Up(link) if link.is_usable() => Some(Arc::clone(link)),
+            _ => None,
+        })
+    }
+
+    /// How many slots there are.
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Whether the broker blocks publishers. Alarms hold for a whole cluster, and a connection learns
+    /// of one only by publishing, so one that knows speaks for all.
+    pub(super) fn blocked(&self) -> Option<String> {
+        self.up().find(|link| link.is_blocked()).map(|link| link.blocked_reason().unwrap_or_default())
+    }
+
+    /// The connection to use next: of those that are up, the one with the fewest channels.
+    pub(super) fn pick(&self) -> Option<Arc<Link>> {
+        let start = self.next.fetch_add(1, Ordering::Relaxed);
+        let up: Vec<_> = self.up().collect();
+        let count = up.len();
+        (0..count)
+            .map(|offset| &up[(start + offset) % count])
+            .min_by_key(|link| link.channels().load(Ordering::Relaxed))
+            .cloned()
+    }
+
+    /// A connection, waiting for one until the deadline.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] or [`Error::LoginRefused`] at the deadline, [`Error::ShuttingDown`].
+    pub(super) async fn wait(&self, deadline: Instant) -> Result<Arc<Link>, Error> {
+        timeout_at(deadline, self.wait_long()).await.unwrap_or_else(|_| Err(self.why_down()))
+    }
+
+    /// A connection, waiting for one for as long as it takes; for callers with a deadline of their own.
+    ///
+    /// # Errors
+    /// [`Error::ShuttingDown`].
+    pub(super) async fn wait_long(&self) -> Result<Arc<Link>, Error> {
+        let mut changed = self.changed.clone();
+        loop {
+            changed.mark_unchanged();
+            if let Some(link) = self.pick() {
+                return Ok(link);
+            }
+            tokio::select! {
+                () = self.give_up.cancelled() => return Err(Error::ShuttingDown),
+                change = changed.changed() => if change.is_err() { return Err(Error::ShuttingDown) },
+            }
+        }
+    }
+
+    /// Why there is no connection now.
+    pub(super) fn why_down(&self) -> Error {
+        let refused =
+            |slot: &watch::Receiver<SlotState>| matches!(&*slot.borrow(), SlotState::Down { refused: true });
+        if self.slots.iter().any(refused) { Error::LoginRefused } else { Error::Unavailable }
+    }
+
+    /// From now on nobody waits for a connection that is not there.
+    pub(super) fn give_up_waiting(&self) {
+        self.give_up.cancel();
+    }
+
+    /// Closes all connections; the slots' tasks end when that is done.
+    pub(super) fn stop(&self) {
+        self.give_up.cancel();
+        self.stop.cancel();
+    }
+}
+
+/// Pause before a channel is opened again where the last try failed although the connection is up.
+pub(super) const REOPEN_PAUSE: Duration = Duration::from_millis(20);
+/// Longest pause between dials that the broker refuses: a wrong password is not mended by hurry.
+pub(super) const REFUSED_DELAY: Duration = Duration::from_secs(5);

@@ -1,0 +1,87 @@
+//! Domain values to and from AMQP properties and field tables. Loses no type and never panics.
+
+use lapin::BasicProperties;
+use lapin::types::{AMQPValue, DecimalValue, FieldArray, FieldTable as AmqpTable, ShortString};
+
+use crate::domain::field::{FieldTable, FieldValue};
+use crate::domain::message::{DeliveryMode, Message};
+use crate::domain::names::ShortText;
+
+/// A short string of text that is known to fit; see [`ShortText`].
+pub(super) fn short(text: &str) -> ShortString {
+    ShortString::try_new(text).unwrap_or_default()
+}
+
+/// Every basic property of a message, headers included.
+pub(super) fn properties(message: &Message) -> BasicProperties {
+    let given = &message.properties;
+    let text = |value: &Option<ShortText>| value.as_ref().map(|text| short(text.as_str()));
+    let mode = match given.delivery_mode {
+        DeliveryMode::Transient => 1,
+        DeliveryMode::Persistent => 2,
+    };
+    let mut amqp = BasicProperties::default().with_delivery_mode(mode);
+    if !message.headers.0.is_empty() {
+        amqp = amqp.with_headers(table(&message.headers));
+    }
+    if let Some(priority) = given.priority {
+        amqp = amqp.with_priority(priority);
+    }
+    if let Some(milliseconds) = given.expiration {
+        amqp = amqp.with_expiration(short(&milliseconds.to_string()));
+    }
+    if let Some(seconds) = given.timestamp {
+        amqp = amqp.with_timestamp(seconds);
+    }
+    type Setter = fn(BasicProperties, ShortString) -> BasicProperties;
+    let texts: [(&Option<ShortText>, Setter); 9] = [
+        (&given.content_type, BasicProperties::with_content_type),
+        (&given.content_encoding, BasicProperties::with_content_encoding),
+        (&given.correlation_id, BasicProperties::with_correlation_id),
+        (&given.reply_to, BasicProperties::with_reply_to),
+        (&given.message_id, BasicProperties::with_message_id),
+        (&given.kind, BasicProperties::with_type),
+        (&given.user_id, BasicProperties::with_user_id),
+        (&given.app_id, BasicProperties::with_app_id),
+        (&given.cluster_id, BasicProperties::with_cluster_id),
+    ];
+    texts.into_iter().fold(amqp, |amqp, (value, set)| match text(value) {
+        Some(value) => set(amqp, value),
+        None => amqp,
+    })
+}
+
+/// A field table with every type kept.
+pub(super) fn table(table: &FieldTable) -> AmqpTable {
+    let mut amqp = AmqpTable::default();
+    for (name, field) in &table.0 {
+        amqp.insert(short(name.as_str()), value(field));
+    }
+    amqp
+}
+
+fn value(field: &FieldValue) -> AMQPValue {
+    match field {
+        FieldValue::Bool(v) => AMQPValue::Boolean(*v),
+        FieldValue::I8(v) => AMQPValue::ShortShortInt(*v),
+        FieldValue::U8(v) => AMQPValue::ShortShortUInt(*v),
+        FieldValue::I16(v) => AMQPValue::ShortInt(*v),
+        FieldValue::U16(v) => AMQPValue::ShortUInt(*v),
+        FieldValue::I32(v) => AMQPValue::LongInt(*v),
+        FieldValue::U32(v) => AMQPValue::LongUInt(*v),
+        FieldValue::I64(v) => AMQPValue::LongLongInt(*v),
+        FieldValue::F32(v) => AMQPValue::Float(*v),
+        FieldValue::F64(v) => AMQPValue::Double(*v),
+        FieldValue::Decimal { scale, value } => {
+            AMQPValue::DecimalValue(DecimalValue { scale: *scale, value: *value })
+        }
+        FieldValue::Text(v) => AMQPValue::LongString(v.clone().into()),
+        FieldValue::Bytes(v) => AMQPValue::ByteArray(v.as_slice().into()),
+        FieldValue::Array(values) => {
+            AMQPValue::FieldArray(FieldArray::from(values.iter().map(value).collect::<Vec<_>>()))
+        }
+        FieldValue::Timestamp(v) => AMQPValue::Timestamp(*v),
+        FieldValue::Table(v) => AMQPValue::FieldTable(table(v)),
+        FieldValue::Void => AMQPValue::Void,
+    }
+}

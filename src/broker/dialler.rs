@@ -1,0 +1,158 @@
+//! Dials the nodes of a broker in turn, one dial at a time.
+
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+use deadpool_lapin::{Manager, Object, Pool, PoolError, Runtime, TimeoutType, Timeouts};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use tracing::{info, warn};
+
+use super::connections::REFUSED_DELAY;
+use super::error::is_login_refused;
+use super::link::Link;
+use super::login::{connection_properties, tls_connector};
+use super::socket::SocketKit;
+use super::{Address, Settings, SettingsError};
+
+/// First pause after a failed dial; doubles from there.
+const FIRST_DELAY: Duration = Duration::from_millis(100);
+/// Largest frame we agree to. A connection's buffers are 32 frames each way.
+const FRAME_MAX: u32 = 32 * 1024;
+
+/// Makes the connections of one slot.
+pub(super) struct Dialler {
+    name: String,
+    nodes: Vec<Node>,
+    next: usize,
+    attempts_per_node: u32,
+    retry_delay: Duration,
+    backoff: ExponentialBackoff,
+    failures: u32,
+}
+
+struct Node {
+    address: Address,
+    kit: SocketKit,
+    pool: Pool,
+}
+
+/// What a failed dial means.
+pub(super) struct DialFailure {
+    /// The broker refused the gateway's user or virtual host.
+    pub(super) refused: bool,
+    /// How long to wait before the next dial.
+    pub(super) pause: Duration,
+}
+
+impl Dialler {
+    /// A dialler for the connection called `name`. Slots start at different nodes of a cluster, so
+    /// that the loss of one node does not take them all.
+    pub(super) fn new(name: String, slot: usize, settings: &Settings) -> Result<Self, SettingsError> {
+        let nodes = settings
+            .addresses
+            .iter()
+            .map(|address| node(&name, address, settings))
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(Self {
+            name,
+            next: slot % nodes.len().max(1),
+            nodes,
+            attempts_per_node: settings.connection_attempts,
+            retry_delay: settings.retry_delay,
+            backoff: backoff(settings.retry_delay),
+            failures: 0,
+        })
+    }
+
+    /// The connection's name.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Dials the node whose turn it is.
+    pub(super) async fn dial(&mut self) -> Result<Link, DialFailure> {
+        let node = &self.nodes[self.next];
+        match node.pool.get().await {
+            Ok(connection) => {
+                info!(
+                    connection = self.name,
+                    host = node.address.host,
+                    port = node.address.port,
+                    "connected"
+                );
+                // The slot, not the pool, decides when a connection is replaced.
+                Ok(Link::new(Object::take(connection), node.kit.kill_switch().take()))
+            }
+            Err(error) => Err(self.failed(&error)),
+        }
+    }
+
+    /// The last connection lasted, so the next failure is a new one.
+    pub(super) fn lasted(&mut self) {
+        self.backoff = backoff(self.retry_delay);
+        self.failures = 0;
+    }
+
+    /// How long to wait before the next dial.
+    pub(super) fn pause(&mut self) -> Duration {
+        self.backoff.next().unwrap_or(self.retry_delay)
+    }
+
+    fn failed(&mut self, error: &PoolError) -> DialFailure {
+        let pause = self.pause();
+        let node = &self.nodes[self.next];
+        // An abandoned handshake would keep its thread until the peer answers.
+        node.kit.kill_switch().kill();
+        let refused = matches!(error, PoolError::Backend(error) if is_login_refused(error));
+        let pause = if refused { REFUSED_DELAY.min(pause * 10) } else { pause };
+        let (host, port) = (&node.address.host, node.address.port);
+        warn!(connection = self.name, host, port, retry_in = ?pause, "cannot connect: {}", reason(error));
+        self.failures += 1;
+        if self.failures.is_multiple_of(self.attempts_per_node) {
+            self.next = (self.next + 1) % self.nodes.len();
+        }
+        DialFailure { refused, pause }
+    }
+}
+
+fn reason(error: &PoolError) -> String {
+    match error {
+        PoolError::Timeout(TimeoutType::Create) => "no AMQP handshake in time".to_owned(),
+        PoolError::Backend(error) => error.to_string(),
+        other => other.to_string(),
+    }
+}
+
+fn backoff(cap: Duration) -> ExponentialBackoff {
+    ExponentialBuilder::default()
+        .with_min_delay(FIRST_DELAY.min(cap))
+        .with_max_delay(cap)
+        .without_max_times()
+        .with_jitter()
+        .build()
+}
+
+fn node(name: &str, address: &Address, settings: &Settings) -> Result<Node, SettingsError> {
+    let tls = settings.tls.as_ref().map(tls_connector).transpose()?;
+    let kit = SocketKit::new(address.clone(), tls, settings.connection_timeout);
+    let (login, role) = (settings.login.clone(), name.to_owned());
+    let manager = Manager::new(
+        placeholder_uri(settings),
+        move || connection_properties(&login, &role),
+        async_rs::Runtime::new(kit.clone()),
+    );
+    let dial = settings.connection_timeout;
+    let pool = Pool::builder(manager)
+        .max_size(1)
+        .runtime(Runtime::Tokio1)
+        .timeouts(Timeouts { wait: Some(dial), create: Some(dial), recycle: Some(dial) })
+        .build()
+        .map_err(|error| SettingsError::Pool { reason: error.to_string() })?;
+    Ok(Node { address: address.clone(), kit, pool })
+}
+
+/// lapin wants an address; the socket kit knows the real one, and the login goes another way.
+fn placeholder_uri(settings: &Settings) -> String {
+    let vhost = utf8_percent_encode(&settings.vhost, NON_ALPHANUMERIC);
+    format!("amqp://127.0.0.1/{vhost}?heartbeat={}&frame_max={FRAME_MAX}", settings.heartbeat)
+}

@@ -1,0 +1,167 @@
+//! What can go wrong with the broker, classified once, by meaning and without HTTP words.
+//!
+//! Every error answers one more question: what is true of the message now, its [`Fate`].
+
+use lapin::ErrorKind;
+use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
+
+/// Why the broker did not do what was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// No connection within the deadline; nothing was written.
+    #[error("no connection to the broker within the deadline")]
+    Unavailable,
+    /// The broker refuses the gateway's user or virtual host; nothing was written.
+    #[error("the broker refuses the gateway's user or virtual host")]
+    LoginRefused,
+    /// Connected, but every confirm channel was in use until the deadline; nothing was written.
+    #[error("no confirm channel became free within the deadline")]
+    Busy,
+    /// A resource alarm blocks publishers; nothing was written.
+    #[error("the broker blocks publishers")]
+    Blocked,
+    /// The gateway is stopping and the broker is away; nothing was written.
+    #[error("the gateway is stopping")]
+    ShuttingDown,
+    /// No such exchange.
+    #[error("no such exchange: {reason}")]
+    ExchangeMissing {
+        /// The broker's own words.
+        reason: String,
+    },
+    /// No such queue.
+    #[error("no such queue: {reason}")]
+    QueueMissing {
+        /// The broker's own words.
+        reason: String,
+    },
+    /// The gateway's user lacks a permission, or the exchange is internal.
+    #[error("access refused: {reason}")]
+    AccessRefused {
+        /// The broker's own words.
+        reason: String,
+    },
+    /// The broker finds the request itself wrong, or at odds with what exists.
+    #[error("precondition failed: {reason}")]
+    PreconditionFailed {
+        /// The broker's own words.
+        reason: String,
+    },
+    /// The body is larger than the broker takes.
+    #[error("message too large: {reason}")]
+    TooLarge {
+        /// The broker's own words.
+        reason: String,
+    },
+    /// The queue is exclusive to another connection.
+    #[error("resource locked: {reason}")]
+    Locked {
+        /// The broker's own words.
+        reason: String,
+    },
+    /// This type of queue cannot do that.
+    #[error("not supported by this queue: {reason}")]
+    NotSupported {
+        /// The broker's own words.
+        reason: String,
+    },
+    /// Returned: no queue took the message.
+    #[error("no queue took the message: {reason}")]
+    Unroutable {
+        /// The broker's own words, such as `NO_ROUTE`.
+        reason: String,
+    },
+    /// Nacked: at least one queue refused the message, others may hold it.
+    #[error("at least one queue refused the message")]
+    Rejected,
+    /// Written, and no answer within the deadline.
+    #[error("no answer from the broker within the deadline")]
+    Silence,
+    /// Written, and the connection or channel that carried it is gone.
+    #[error("the connection was lost before the broker answered: {reason}")]
+    Lost {
+        /// What lapin says of the loss; for our own logs.
+        reason: String,
+        /// Whether doing it again can end otherwise: not when our own words ended the connection.
+        repeatable: bool,
+    },
+}
+
+/// What is true of a message after an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// Certainly in no queue.
+    NotSent,
+    /// Returned; in no queue.
+    Unroutable,
+    /// Refused by at least one queue.
+    Rejected,
+    /// May be in a queue or not.
+    Unknown,
+}
+
+impl Error {
+    /// What is true of the message that was to be published.
+    #[must_use]
+    pub fn fate(&self) -> Fate {
+        match self {
+            Self::Unavailable
+            | Self::LoginRefused
+            | Self::Busy
+            | Self::Blocked
+            | Self::ShuttingDown
+            | Self::ExchangeMissing { .. }
+            | Self::QueueMissing { .. }
+            | Self::AccessRefused { .. }
+            | Self::PreconditionFailed { .. }
+            | Self::TooLarge { .. }
+            | Self::Locked { .. }
+            | Self::NotSupported { .. } => Fate::NotSent,
+            Self::Unroutable { .. } => Fate::Unroutable,
+            Self::Rejected => Fate::Rejected,
+            Self::Silence | Self::Lost { .. } => Fate::Unknown,
+        }
+    }
+}
+
+/// What lapin said of something that had been written on a channel that nobody else used.
+///
+/// A soft protocol error is then the broker's answer to us alone. Everything else means that the
+/// answer is lost (never "not sent": lapin reports errors after it has written).
+impl From<lapin::Error> for Error {
+    fn from(error: lapin::Error) -> Self {
+        let ErrorKind::ProtocolError(protocol) = error.kind() else {
+            return Self::Lost { reason: error.to_string(), repeatable: true };
+        };
+        let reason = protocol.get_message().to_string();
+        match protocol.kind() {
+            AMQPErrorKind::Soft(soft) => from_soft(soft, reason),
+            AMQPErrorKind::Hard(AMQPHardError::NOTIMPLEMENTED) => Self::NotSupported { reason },
+            AMQPErrorKind::Hard(hard) => Self::Lost {
+                reason: error.to_string(),
+                repeatable: matches!(hard, AMQPHardError::CONNECTIONFORCED | AMQPHardError::INTERNALERROR),
+            },
+        }
+    }
+}
+
+fn from_soft(soft: &AMQPSoftError, reason: String) -> Error {
+    match soft {
+        AMQPSoftError::ACCESSREFUSED => Error::AccessRefused { reason },
+        AMQPSoftError::NOTFOUND if reason.contains("no exchange") => Error::ExchangeMissing { reason },
+        AMQPSoftError::NOTFOUND => Error::QueueMissing { reason },
+        AMQPSoftError::RESOURCELOCKED => Error::Locked { reason },
+        AMQPSoftError::CONTENTTOOLARGE => Error::TooLarge { reason },
+        AMQPSoftError::PRECONDITIONFAILED if reason.contains("message size") => Error::TooLarge { reason },
+        AMQPSoftError::PRECONDITIONFAILED => Error::PreconditionFailed { reason },
+        AMQPSoftError::NOROUTE | AMQPSoftError::NOCONSUMERS => Error::Unroutable { reason },
+    }
+}
+
+/// Whether the broker turned the gateway away at the door, rather than being away itself.
+pub(super) fn is_login_refused(error: &lapin::Error) -> bool {
+    matches!(error.kind(), ErrorKind::ProtocolError(protocol) if matches!(
+        protocol.kind(),
+        AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED) | AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED)
+    ))
+}

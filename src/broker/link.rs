@@ -1,0 +1,126 @@
+//! One live connection: what its users may ask of it, and how it ends.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use lapin::Connection;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::convert::short;
+use super::socket::KillSwitch;
+
+/// How long the broker may take to answer `connection.close`.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+/// AMQP's reply code for a normal end.
+const REPLY_SUCCESS: u16 = 200;
+
+/// A connection in a slot. Shared by all who use it; replaced as a whole when it is lost.
+pub(super) struct Link {
+    connection: Connection,
+    kill: KillSwitch,
+    blocked_reason: Mutex<Option<String>>,
+    channels: AtomicUsize,
+    draining: AtomicUsize,
+    retired: CancellationToken,
+}
+
+impl Link {
+    pub(super) fn new(connection: Connection, kill: KillSwitch) -> Self {
+        Self {
+            connection,
+            kill,
+            blocked_reason: Mutex::default(),
+            channels: AtomicUsize::new(0),
+            draining: AtomicUsize::new(0),
+            retired: CancellationToken::new(),
+        }
+    }
+
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// Whether the TCP connection and the AMQP session on it are up.
+    pub(super) fn is_connected(&self) -> bool {
+        self.connection.status().connected()
+    }
+
+    /// Whether new work may start here: connected and not about to be replaced.
+    pub(super) fn is_usable(&self) -> bool {
+        self.is_connected() && !self.retired.is_cancelled()
+    }
+
+    /// Whether the broker has stopped reading from this connection because of an alarm. Keeps its
+    /// last value when the connection is lost.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.connection.status().blocked()
+    }
+
+    /// The broker's reason for blocking.
+    pub(super) fn blocked_reason(&self) -> Option<String> {
+        self.reason().clone()
+    }
+
+    pub(super) fn set_blocked_reason(&self, reason: Option<String>) {
+        *self.reason() = reason;
+    }
+
+    fn reason(&self) -> std::sync::MutexGuard<'_, Option<String>> {
+        self.blocked_reason.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Confirm channels of the pool that live here.
+    pub(super) fn channels(&self) -> &AtomicUsize {
+        &self.channels
+    }
+
+    /// Channels that left the pool and wait for a late confirm.
+    pub(super) fn draining(&self) -> &AtomicUsize {
+        &self.draining
+    }
+
+    /// Asks for a new connection in this one's place; what is in flight here may still end well.
+    pub(super) fn retire(&self) {
+        self.retired.cancel();
+    }
+
+    /// Ends when somebody has called [`Link::retire`].
+    pub(super) async fn retired(&self) {
+        self.retired.cancelled().await;
+    }
+
+    /// Says goodbye within a second where the broker listens, and hangs up where it does not.
+    pub(super) async fn close(&self) {
+        self.retire();
+        if self.is_connected() && !self.is_blocked() {
+            let goodbye = self.connection.close(REPLY_SUCCESS, short("stopping"));
+            // Whatever it answers, the switch below ends what is left.
+            let _ended = timeout(CLOSE_TIMEOUT, goodbye).await;
+        }
+        self.kill.kill();
+    }
+
+    /// Hangs up at once.
+    pub(super) fn kill(&self) {
+        self.retire();
+        self.kill.kill();
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.kill.kill();
+    }
+}
+
+/// Counts one holder for as long as it lives.
+pub(super) fn add_one(counter: &AtomicUsize) -> usize {
+    counter.fetch_add(1, Ordering::Relaxed) + 1
+}
+
+/// Takes back what [`add_one`] counted.
+pub(super) fn take_one(counter: &AtomicUsize) {
+    counter.fetch_sub(1, Ordering::Relaxed);
+}

@@ -1,0 +1,97 @@
+//! Looks at the broker for health checks: reads, never writes, at most once a second.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout_at};
+
+use super::connections::Connections;
+use super::error::Error;
+use super::topology::inspect;
+use crate::domain::names::QueueName;
+use crate::domain::topology::QueueState;
+
+/// How long a look holds.
+const FRESH: Duration = Duration::from_secs(1);
+/// How long a look may take.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What a look at the broker found.
+#[derive(Debug, Clone)]
+pub struct Look {
+    /// Time from asking for a channel to having it; the reason where there was no answer.
+    pub round_trip: Result<Duration, Error>,
+    /// Counts of each queue asked for.
+    pub queues: BTreeMap<QueueName, Result<QueueState, Error>>,
+}
+
+/// Looks over a connection of its own, so that neither an alarm nor a slow queue delays it.
+pub(super) struct Probe {
+    connections: Connections,
+    last: Mutex<Option<(Instant, Look)>>,
+}
+
+impl Probe {
+    pub(super) fn new(connections: Connections) -> Self {
+        Self { connections, last: Mutex::new(None) }
+    }
+
+    pub(super) fn connections(&self) -> &Connections {
+        &self.connections
+    }
+
+    /// The last look where it is fresh and tells of all these queues, else a new one. Concurrent
+    /// callers share one.
+    pub(super) async fn look(&self, queues: &[QueueName]) -> Look {
+        let deadline = Instant::now() + LOOK_TIMEOUT;
+        let Ok(mut last) = timeout_at(deadline, self.last.lock()).await else {
+            return Look::failed(queues, &Error::Silence);
+        };
+        if let Some((at, look)) = &mut *last
+            && at.elapsed() < FRESH
+        {
+            self.complete(look, queues, deadline).await;
+            return look.clone();
+        }
+        let mut look = Look { round_trip: self.round_trip(deadline).await, queues: BTreeMap::new() };
+        self.complete(&mut look, queues, deadline).await;
+        *last = Some((Instant::now(), look.clone()));
+        look
+    }
+
+    async fn round_trip(&self, deadline: Instant) -> Result<Duration, Error> {
+        let link = self.connections.wait(deadline.min(Instant::now() + FRESH / 2)).await?;
+        let start = Instant::now();
+        let opened = timeout_at(deadline, link.connection().create_channel()).await;
+        opened.map_err(|_| Error::Silence)??;
+        Ok(start.elapsed())
+    }
+
+    /// Adds the queues that the look does not tell of yet.
+    async fn complete(&self, look: &mut Look, queues: &[QueueName], deadline: Instant) {
+        for queue in queues {
+            if !look.queues.contains_key(queue) {
+                let state = match &look.round_trip {
+                    Ok(_) => self.counts(queue, deadline).await,
+                    Err(error) => Err(error.clone()),
+                };
+                look.queues.insert(queue.clone(), state);
+            }
+        }
+    }
+
+    async fn counts(&self, queue: &QueueName, deadline: Instant) -> Result<QueueState, Error> {
+        let link: Arc<_> = self.connections.wait(deadline).await?;
+        let ask = async { inspect(&link.connection().create_channel().await?, queue).await };
+        timeout_at(deadline, ask).await.unwrap_or(Err(Error::Silence))
+    }
+}
+
+impl Look {
+    fn failed(queues: &[QueueName], error: &Error) -> Self {
+        let queues = queues.iter().map(|queue| (queue.clone(), Err(error.clone()))).collect();
+        Self { round_trip: Err(error.clone()), queues }
+    }
+}

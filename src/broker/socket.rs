@@ -1,0 +1,175 @@
+//! The runtime kit that lapin dials through: TCP, TLS, and what neither lapin nor deadpool gives.
+//!
+//! Promises a deadline on the dial (name look-up, TCP and TLS), keepalive and `TCP_USER_TIMEOUT` on
+//! the socket, and a [`KillSwitch`] for a connection that will not end by itself. lapin is told a
+//! loopback address and plain AMQP; the real node and its TLS are known here only.
+
+use std::future::Future;
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use async_rs::traits::{Executor, Reactor, RuntimeKit};
+use async_rs::util::Task;
+use futures_util::{AsyncRead, AsyncWrite, Stream};
+use rustls::pki_types::ServerName;
+use socket2::{SockRef, Socket, TcpKeepalive};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
+use tokio_util::either::Either;
+
+use super::Address;
+
+/// Idle time before the kernel probes a silent peer, and between its probes.
+const KEEPALIVE: Duration = Duration::from_secs(10);
+/// How long written bytes may stay unacknowledged before the kernel gives the connection up.
+const USER_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Dials one node.
+#[derive(Clone, Debug)]
+pub(super) struct SocketKit {
+    tokio: async_rs::Tokio,
+    dial: Arc<Dial>,
+}
+
+struct Dial {
+    address: Address,
+    tls: Option<TlsConnector>,
+    timeout: Duration,
+    kill: KillSwitch,
+}
+
+impl std::fmt::Debug for Dial {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Dial").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+/// Shuts a socket down under the feet of whoever reads or writes it; they see the end of the stream.
+#[derive(Clone, Debug, Default)]
+pub(super) struct KillSwitch(Arc<Mutex<Option<Socket>>>);
+
+impl KillSwitch {
+    fn arm(&self, stream: &TcpStream) -> io::Result<()> {
+        let socket = SockRef::from(stream).try_clone()?;
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(socket);
+        Ok(())
+    }
+
+    /// Gives the switch of the socket dialled last to the caller; this one is unarmed afterwards.
+    pub(super) fn take(&self) -> Self {
+        let socket = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        Self(Arc::new(Mutex::new(socket)))
+    }
+
+    /// Ends the connection at once. Harmless when it has ended already.
+    pub(super) fn kill(&self) {
+        if let Some(socket) = self.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            // An error means that the socket is gone already, which is what was wanted.
+            let _gone = socket.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+impl SocketKit {
+    /// A kit for one node; `timeout` bounds each dial.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub(super) fn new(address: Address, tls: Option<TlsConnector>, timeout: Duration) -> Self {
+        let dial = Dial { address, tls, timeout, kill: KillSwitch::default() };
+        Self { tokio: async_rs::Tokio::current(), dial: Arc::new(dial) }
+    }
+
+    /// The switch of the socket dialled last.
+    pub(super) fn kill_switch(&self) -> &KillSwitch {
+        &self.dial.kill
+    }
+}
+
+type Stream0 = Either<TcpStream, TlsStream<TcpStream>>;
+
+impl Dial {
+    async fn connect(&self) -> io::Result<Compat<Stream0>> {
+        timeout(self.timeout, self.open()).await.unwrap_or_else(|_| {
+            Err(io::Error::new(io::ErrorKind::TimedOut, format!("no connection within {:?}", self.timeout)))
+        })
+    }
+
+    async fn open(&self) -> io::Result<Compat<Stream0>> {
+        let stream = TcpStream::connect((self.address.host.as_str(), self.address.port)).await?;
+        prepare(&stream)?;
+        self.kill.arm(&stream)?;
+        let Some(tls) = &self.tls else { return Ok(Either::Left(stream).compat()) };
+        let name = ServerName::try_from(self.address.host.clone())
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        Ok(Either::Right(tls.connect(name, stream).await?).compat())
+    }
+}
+
+fn prepare(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let socket = SockRef::from(stream);
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE))?;
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
+    Ok(())
+}
+
+impl RuntimeKit for SocketKit {}
+
+impl Executor for SocketKit {
+    type Task<T: Send + 'static> = <async_rs::Tokio as Executor>::Task<T>;
+
+    fn block_on<T, F: Future<Output = T>>(&self, future: F) -> T {
+        self.tokio.block_on(future)
+    }
+
+    fn spawn<T: Send + 'static, F: Future<Output = T> + Send + 'static>(
+        &self,
+        future: F,
+    ) -> Task<Self::Task<T>> {
+        self.tokio.spawn(future)
+    }
+
+    fn spawn_blocking<T: Send + 'static, F: FnOnce() -> T + Send + 'static>(
+        &self,
+        work: F,
+    ) -> Task<Self::Task<T>> {
+        self.tokio.spawn_blocking(work)
+    }
+}
+
+impl Reactor for SocketKit {
+    type TcpStream = Compat<Stream0>;
+    type Sleep = <async_rs::Tokio as Reactor>::Sleep;
+
+    fn register<H: Read + Write + AsFd + AsRawFd + Send + 'static>(
+        &self,
+        socket: H,
+    ) -> io::Result<impl AsyncRead + AsyncWrite + Send + Unpin + 'static> {
+        self.tokio.register(socket)
+    }
+
+    fn sleep(&self, duration: Duration) -> Self::Sleep {
+        self.tokio.sleep(duration)
+    }
+
+    fn interval(&self, duration: Duration) -> impl Stream<Item = Instant> + Send + 'static {
+        self.tokio.interval(duration)
+    }
+
+    /// Dials the kit's own node, whatever address lapin was given.
+    fn tcp_connect_addr(
+        &self,
+        _placeholder: SocketAddr,
+    ) -> impl Future<Output = io::Result<Self::TcpStream>> + Send + 'static {
+        let dial = Arc::clone(&self.dial);
+        async move { dial.connect().await }
+    }
+}

@@ -1,0 +1,164 @@
+//! Declare, inspect, purge and delete, on a connection of their own.
+//!
+//! Each operation has a channel of its own, since the broker answers a mistake by closing the
+//! channel. What can make the broker close the whole connection runs alone on it. Operations that
+//! may be repeated without harm are, when the connection is lost under them.
+
+use lapin::Channel;
+use lapin::ExchangeKind;
+use lapin::options::{
+    ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions, QueuePurgeOptions,
+};
+use lapin::types::FieldTable as AmqpTable;
+use tokio::sync::RwLock;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::connections::{Connections, REOPEN_PAUSE};
+use super::convert::{short, table};
+use super::error::Error;
+use crate::domain::names::QueueName;
+use crate::domain::topology::{DeadLetterPair, DeleteConditions, QueueDeclaration, QueueState};
+
+/// The topology operations.
+pub(super) struct Topology {
+    connections: Connections,
+    alone: RwLock<()>,
+}
+
+impl Topology {
+    pub(super) fn new(connections: Connections) -> Self {
+        Self { connections, alone: RwLock::new(()) }
+    }
+
+    /// The connections, for those who stop or look at them.
+    pub(super) fn connections(&self) -> &Connections {
+        &self.connections
+    }
+
+    /// Counts of a queue.
+    pub(super) async fn inspect(&self, name: &QueueName, deadline: Instant) -> Result<QueueState, Error> {
+        let _shared = self.share(deadline).await?;
+        self.repeat(deadline, async |channel| inspect(&channel, name).await).await
+    }
+
+    /// Declares a queue, its dead-letter pair first. True when the queue was not there before.
+    pub(super) async fn declare(
+        &self,
+        queue: &QueueDeclaration,
+        deadline: Instant,
+    ) -> Result<(bool, QueueState), Error> {
+        let _shared = self.share(deadline).await?;
+        let existed = match self.repeat(deadline, async |channel| inspect(&channel, &queue.name).await).await
+        {
+            Ok(_) => true,
+            Err(Error::QueueMissing { .. }) => false,
+            Err(error) => return Err(error),
+        };
+        let state = self.repeat(deadline, async |channel| declare(&channel, queue).await).await?;
+        Ok((!existed, state))
+    }
+
+    /// Deletes a queue; how many ready messages went with it.
+    pub(super) async fn delete(
+        &self,
+        name: &QueueName,
+        conditions: DeleteConditions,
+        deadline: Instant,
+    ) -> Result<u32, Error> {
+        // RabbitMQ answers the deletion of a missing queue with success.
+        self.inspect(name, deadline).await?;
+        let DeleteConditions { if_unused, if_empty } = conditions;
+        let options = QueueDeleteOptions { if_unused, if_empty, nowait: false };
+        let delete = async |channel: Channel| Ok(channel.queue_delete(short(name.as_str()), options).await?);
+        if conditions.any() {
+            let _alone = self.alone(deadline).await?;
+            self.once(deadline, delete).await
+        } else {
+            let _shared = self.share(deadline).await?;
+            self.once(deadline, delete).await
+        }
+    }
+
+    /// Empties a queue; how many ready messages it held.
+    pub(super) async fn purge(&self, name: &QueueName, deadline: Instant) -> Result<u32, Error> {
+        let _alone = self.alone(deadline).await?;
+        let options = QueuePurgeOptions::default();
+        self.once(deadline, async |channel: Channel| {
+            Ok(channel.queue_purge(short(name.as_str()), options).await?)
+        })
+        .await
+    }
+
+    async fn share(&self, deadline: Instant) -> Result<impl Drop, Error> {
+        timeout_at(deadline, self.alone.read()).await.map_err(|_| Error::Busy)
+    }
+
+    async fn alone(&self, deadline: Instant) -> Result<impl Drop, Error> {
+        timeout_at(deadline, self.alone.write()).await.map_err(|_| Error::Busy)
+    }
+
+    /// Runs an operation that may be done twice, until it is answered.
+    async fn repeat<T>(
+        &self,
+        deadline: Instant,
+        operation: impl AsyncFn(Channel) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        loop {
+            match self.once(deadline, &operation).await {
+                Err(Error::Lost { repeatable: true, .. }) if Instant::now() < deadline => {}
+                answer => return answer,
+            }
+        }
+    }
+
+    async fn once<T>(
+        &self,
+        deadline: Instant,
+        operation: impl AsyncFn(Channel) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let channel = self.open(deadline).await?;
+        timeout_at(deadline, operation(channel)).await.unwrap_or(Err(Error::Silence))
+    }
+
+    /// A new channel; dropped, it closes itself.
+    async fn open(&self, deadline: Instant) -> Result<Channel, Error> {
+        loop {
+            let link = self.connections.wait(deadline).await?;
+            match timeout_at(deadline, link.connection().create_channel()).await {
+                Ok(Ok(channel)) => return Ok(channel),
+                Ok(Err(_)) => sleep(REOPEN_PAUSE).await,
+                Err(_) => return Err(Error::Unavailable),
+            }
+        }
+    }
+}
+
+pub(super) async fn inspect(channel: &Channel, name: &QueueName) -> Result<QueueState, Error> {
+    let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+    let queue = channel.queue_declare(short(name.as_str()), options, AmqpTable::default()).await?;
+    Ok(QueueState { message_count: queue.message_count(), consumer_count: queue.consumer_count() })
+}
+
+async fn declare(channel: &Channel, queue: &QueueDeclaration) -> Result<QueueState, Error> {
+    if let Some(pair) = &queue.dead_letter_pair {
+        declare_pair(channel, pair).await?;
+    }
+    let options = QueueDeclareOptions {
+        durable: queue.durable,
+        auto_delete: queue.auto_delete,
+        ..QueueDeclareOptions::default()
+    };
+    let found = channel.queue_declare(short(queue.name.as_str()), options, table(&queue.arguments)).await?;
+    Ok(QueueState { message_count: found.message_count(), consumer_count: found.consumer_count() })
+}
+
+async fn declare_pair(channel: &Channel, pair: &DeadLetterPair) -> Result<(), Error> {
+    let (exchange, queue) = (short(pair.exchange.as_str()), short(pair.queue.as_str()));
+    let durable = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
+    channel.exchange_declare(exchange.clone(), ExchangeKind::Fanout, durable, AmqpTable::default()).await?;
+    let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+    channel.queue_declare(queue.clone(), durable, table(&pair.arguments)).await?;
+    let options = QueueBindOptions::default();
+    channel.queue_bind(queue, exchange, short(""), options, AmqpTable::default()).await?;
+    Ok(())
+}
