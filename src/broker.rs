@@ -119,7 +119,7 @@ impl Broker {
     /// Declares a queue, and first its dead-letter pair. True when the queue was not there before.
     ///
     /// # Errors
-    /// [`Error::PreconditionFailed`] when it is there with other arguments, and others.
+    /// [`Error::Differs`] when it is there with other arguments, and others.
     pub async fn declare_queue(
         &self,
         queue: &QueueDeclaration,
@@ -131,7 +131,7 @@ impl Broker {
     /// Deletes a queue; how many ready messages went with it.
     ///
     /// # Errors
-    /// [`Error::QueueMissing`], [`Error::PreconditionFailed`] when a condition does not hold, and others.
+    /// [`Error::QueueMissing`], [`Error::InUse`] when a condition does not hold, and others.
     pub async fn delete_queue(
         &self,
         name: &QueueName,

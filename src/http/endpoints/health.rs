@@ -1,0 +1,225 @@
+//! `/health/*`: what probes and people ask. A probe never writes.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::broker::{Error, Look, Publishing};
+use crate::domain::names::QueueName;
+use crate::domain::topology::QueueState;
+use crate::http::extract::Query;
+use crate::http::problem::{Problem, ProblemBody};
+use crate::http::state::AppState;
+
+/// Queues that one look may name.
+const MAX_QUEUES: usize = 20;
+/// Media type of <https://datatracker.ietf.org/doc/html/draft-inadarei-api-health-check-06>.
+const HEALTH_JSON: HeaderValue = HeaderValue::from_static("application/health+json");
+
+/// State of the gateway or of one of its parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum Status {
+    /// All well.
+    Pass,
+    /// Serves, or will as soon as the broker lets it.
+    Warn,
+    /// Does not serve.
+    Fail,
+}
+
+/// A health check's answer.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::http) struct Health {
+    /// The worst of the checks.
+    status: Status,
+    /// What was looked at: `<component>:<measurement>`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    checks: BTreeMap<String, Vec<Check>>,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Serialize, ToSchema)]
+struct Check {
+    status: Status,
+    #[serde(rename = "observedValue", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<f64>)]
+    observed_value: Option<serde_json::Value>,
+    #[serde(rename = "observedUnit", skip_serializing_if = "Option::is_none")]
+    observed_unit: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output: Option<String>,
+}
+
+impl Check {
+    fn new(status: Status, value: impl Into<serde_json::Value>, unit: &'static str) -> Self {
+        Self { status, observed_value: Some(value.into()), observed_unit: Some(unit), output: None }
+    }
+
+    fn failed(output: impl Into<String>) -> Self {
+        let output = Some(output.into());
+        Self { status: Status::Fail, observed_value: None, observed_unit: None, output }
+    }
+
+    fn saying(mut self, output: Option<String>) -> Self {
+        self.output = output;
+        self
+    }
+}
+
+impl Health {
+    fn simple(status: Status) -> Self {
+        Self { status, checks: BTreeMap::new() }
+    }
+
+    fn of(checks: BTreeMap<String, Vec<Check>>) -> Self {
+        let worst = checks.values().flatten().map(|check| check.status).max();
+        Self { status: worst.unwrap_or(Status::Pass), checks }
+    }
+}
+
+impl IntoResponse for Health {
+    fn into_response(self) -> Response {
+        let status = if self.status == Status::Fail { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+        (status, [(CONTENT_TYPE, HEALTH_JSON)], Json(self)).into_response()
+    }
+}
+
+/// Whether the process answers
+///
+/// Never asks the broker.
+#[utoipa::path(
+    get,
+    path = "/health/live",
+    operation_id = "check_liveness",
+    tag = "health",
+    responses((status = 200, description = "It does", body = Health, content_type = "application/health+json"))
+)]
+pub(in crate::http) async fn check_liveness() -> Health {
+    Health::simple(Status::Pass)
+}
+
+/// Whether a publish would be sent now
+///
+/// Fails while no publishing connection is up, while the broker blocks publishers, and from the
+/// moment shutdown begins. Publishes are served meanwhile: they wait until their deadline.
+#[utoipa::path(
+    get,
+    path = "/health/ready",
+    operation_id = "check_readiness",
+    tag = "health",
+    responses(
+        (status = 200, description = "It would", body = Health, content_type = "application/health+json"),
+        (status = 503, description = "It would wait, or be refused", body = Health, content_type = "application/health+json"),
+    )
+)]
+pub(in crate::http) async fn check_readiness(State(state): State<AppState>) -> Health {
+    Health::simple(if state.broker.is_ready() { Status::Pass } else { Status::Fail })
+}
+
+/// How the gateway and its broker are
+///
+/// Connections, blocked state, pool, round trip, and the counts of each queue asked for. However
+/// many ask, the broker is looked at once a second at the most.
+#[utoipa::path(
+    get,
+    path = "/health/rabbitmq",
+    operation_id = "check_rabbitmq",
+    tag = "health",
+    params(("queue" = Option<Vec<String>>, Query, description = "Queue to count; may be repeated, 20 at most", example = json!([]))),
+    responses(
+        (status = 200, description = "`pass` or `warn`", body = Health, content_type = "application/health+json"),
+        (status = 400, description = "`malformed-request`: names the field", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "`fail`", body = Health, content_type = "application/health+json"),
+    )
+)]
+pub(in crate::http) async fn check_rabbitmq(
+    State(state): State<AppState>,
+    mut query: Query,
+) -> Result<Health, Problem> {
+    let queues = queues(&state, &query.take_all("queue"))?;
+    query.finish()?;
+    let look = state.broker.look(&queues).await;
+    let mut checks = publishing(&state.broker.publishing());
+    checks.extend(looked(&look, &queues));
+    Ok(Health::of(checks))
+}
+
+fn queues(state: &AppState, asked: &[String]) -> Result<Vec<QueueName>, Problem> {
+    let mut queues = state.health_queues().to_vec();
+    for name in asked {
+        let queue = QueueName::parse(name).map_err(|error| Problem::malformed("queue", error))?;
+        if !queues.contains(&queue) {
+            queues.push(queue);
+        }
+    }
+    if queues.len() > MAX_QUEUES {
+        let why = format!("may be named {MAX_QUEUES} times, those of the configuration included");
+        return Err(Problem::malformed("queue", why).with("limit", MAX_QUEUES));
+    }
+    Ok(queues)
+}
+
+fn publishing(publishing: &Publishing) -> BTreeMap<String, Vec<Check>> {
+    let Publishing { wanted, connected, blocked, pool, late_confirms } = publishing;
+    let connections = match *connected {
+        0 => Status::Fail,
+        up if up < *wanted => Status::Warn,
+        _ => Status::Pass,
+    };
+    let block = if blocked.is_some() { Status::Warn } else { Status::Pass };
+    let full = if pool.waiting > 0 { Status::Warn } else { Status::Pass };
+    [
+        ("connections:up", Check::new(connections, *connected, "connections")),
+        ("publishing:blocked", Check::new(block, blocked.is_some(), "boolean").saying(blocked.clone())),
+        ("channels:in_use", Check::new(Status::Pass, pool.in_use, "channels")),
+        ("channels:open", Check::new(Status::Pass, pool.open, "channels")),
+        ("channels:waiting", Check::new(full, pool.waiting, "publishes")),
+        ("channels:late_confirms", Check::new(Status::Pass, *late_confirms, "publishes")),
+    ]
+    .into_iter()
+    .map(|(name, check)| (name.to_owned(), vec![check]))
+    .collect()
+}
+
+fn looked(look: &Look, queues: &[QueueName]) -> BTreeMap<String, Vec<Check>> {
+    let trip = match &look.round_trip {
+        Ok(time) => Check::new(Status::Pass, time.as_secs_f64() * 1000.0, "ms"),
+        Err(error) => Check::failed(safe_words(error)),
+    };
+    let mut checks = BTreeMap::from([("broker:round_trip".to_owned(), vec![trip])]);
+    for queue in queues {
+        match look.queues.get(queue) {
+            Some(Ok(QueueState { message_count, consumer_count })) => {
+                let counts = [("messages", *message_count), ("consumers", *consumer_count)];
+                for (what, count) in counts {
+                    let check = Check::new(Status::Pass, count, what);
+                    checks.insert(format!("queue {queue}:{what}"), vec![check]);
+                }
+            }
+            Some(Err(error)) => {
+                checks.insert(format!("queue {queue}:messages"), vec![Check::failed(safe_words(error))]);
+            }
+            None => {}
+        }
+    }
+    checks
+}
+
+/// The meaning of an error, without words of the broker's or addresses.
+fn safe_words(error: &Error) -> &'static str {
+    match error {
+        Error::QueueMissing { .. } => "no such queue",
+        Error::LoginRefused => "the broker refuses the gateway's user or virtual host",
+        Error::AccessRefused { .. } => "access refused",
+        Error::Locked { .. } => "exclusive to another connection",
+        Error::Silence => "no answer in time",
+        _ => "no connection",
+    }
+}

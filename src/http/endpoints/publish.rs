@@ -1,0 +1,218 @@
+//! `POST /publish/{exchange}`: a message, answered when the broker has confirmed it.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::broker::{Publish, Receipt};
+use crate::domain::message::{Destination, Message};
+use crate::domain::names::ExchangeName;
+use crate::http::extract::{Query, ReadBody};
+use crate::http::message::{self, Envelope};
+use crate::http::problem::{Problem, ProblemBody};
+use crate::http::state::AppState;
+
+const MESSAGE_ID: HeaderName = HeaderName::from_static("x-amqp-message-id");
+const ATTEMPTS: HeaderName = HeaderName::from_static("x-gateway-attempts");
+const DUPLICATE_POSSIBLE: HeaderName = HeaderName::from_static("x-gateway-duplicate-possible");
+const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+const RETURN_MINIMAL: HeaderValue = HeaderValue::from_static("return=minimal");
+
+/// The broker holds the message.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::http) struct PublishReceipt {
+    /// `confirmed`: acknowledged by the broker and taken by at least one queue. `accepted`:
+    /// acknowledged, and with `mandatory=false` nobody looked whether a queue took it.
+    #[schema(example = "confirmed")]
+    outcome: &'static str,
+    /// The message's id: the caller's, or the one that the gateway gave it.
+    #[schema(example = "019c2b6e-8c1a-7c3e-9a51-5f0c3f3c8b11")]
+    message_id: String,
+    /// The exchange; `amq.default` is the default exchange.
+    #[schema(example = "amq.default")]
+    exchange: String,
+    /// The routing key.
+    #[schema(example = "hello")]
+    routing_key: String,
+    /// How often the message was written to the broker.
+    #[schema(example = 1)]
+    attempts: u32,
+    /// Whether a lost connection made it necessary to send the message again, so that there may be
+    /// two with this id.
+    duplicate_possible: bool,
+}
+
+/// Publish a message
+///
+/// Answers when the broker has confirmed the message, and never says `confirmed` for one that the
+/// broker does not hold. The body's bytes are the message; `Content-Type`, `Content-Encoding` and
+/// `X-Amqp-*` headers become its properties, `X-Amqp-Header-<name>` its headers. With
+/// `Content-Type: application/vnd.amqp.message+json` the body is an envelope that says everything.
+///
+/// A broker restart costs time, not an error: until the deadline a message that was certainly not
+/// sent is sent when the broker is back, and one whose fate a lost connection left unknown is sent
+/// again with the same `message_id` (the receipt then says `duplicate_possible`).
+#[utoipa::path(
+    post,
+    path = "/publish/{exchange}",
+    operation_id = "publish_message",
+    tag = "publish",
+    params(
+        ("exchange" = String, Path, description = "Exchange; `amq.default` is the default exchange, which routes to the queue named by the routing key", example = "amq.default"),
+        ("routing_key" = Option<String>, Query, description = "Routing key; empty by default", example = "hello"),
+        ("mandatory" = Option<bool>, Query, description = "Whether a message that no queue takes is an error; true by default", example = true),
+        ("timeout" = Option<String>, Query, description = "Deadline, such as `500ms`, `5s` or `1m`; 10 s by default, 60 s at most", example = "5s"),
+        ("retry" = Option<bool>, Query, description = "`false`: answer 504 instead of sending again what a lost connection left unknown", example = true),
+        ("X-Amqp-Message-Id" = Option<String>, Header, description = "Identity of the message; a UUIDv7 if not given"),
+        ("X-Amqp-Correlation-Id" = Option<String>, Header, description = "Ties a reply to its request"),
+        ("X-Amqp-Reply-To" = Option<String>, Header, description = "Where replies go"),
+        ("X-Amqp-Type" = Option<String>, Header, description = "Application's name for the kind of message"),
+        ("X-Amqp-App-Id" = Option<String>, Header, description = "Application that publishes"),
+        ("X-Amqp-Priority" = Option<u8>, Header, description = "0 to 255"),
+        ("X-Amqp-Expiration" = Option<u32>, Header, description = "Milliseconds the message may wait in a queue, from 1"),
+        ("X-Amqp-Delivery-Mode" = Option<String>, Header, description = "`persistent` (the default) or `transient`"),
+        ("X-Amqp-Timestamp" = Option<String>, Header, description = "RFC 3339 or seconds since 1970"),
+        ("Prefer" = Option<String>, Header, description = "`return=minimal` answers 204, the receipt in headers"),
+    ),
+    request_body(
+        description = "The message, or an envelope",
+        content(
+            (String = "text/plain", example = "hello"),
+            (serde_json::Value = "application/json", example = json!({"hello": "world"})),
+            (Envelope = "application/vnd.amqp.message+json"),
+        )
+    ),
+    responses(
+        (status = 200, description = "The broker holds the message", body = PublishReceipt),
+        (status = 204, description = "The same, with `Prefer: return=minimal`", headers(
+            ("X-Amqp-Message-Id" = String, description = "The message's id"),
+            ("X-Gateway-Attempts" = u32, description = "How often the message was written"),
+            ("X-Gateway-Duplicate-Possible" = bool, description = "Whether there may be two with this id"),
+            ("Preference-Applied" = String, description = "`return=minimal`"),
+        )),
+        (status = 400, description = "`malformed-request`: names the field", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "`forbidden`, `reserved-name`, `cross-origin`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "`exchange-not-found`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 408, description = "`request-timeout`: the body did not come in time", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 413, description = "`payload-too-large`: states the limit", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 415, description = "`unsupported-media-type`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "`unroutable`: no queue took the message", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 431, description = "`headers-too-large`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 500, description = "`internal`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "`broker-unavailable`, `broker-blocked`, `broker-refused`, `rejected`, `overloaded`, `shutting-down`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 504, description = "`outcome-unknown`: the message may be in a queue or not", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(in crate::http) async fn publish_message(
+    State(state): State<AppState>,
+    exchange: ExchangeName,
+    mut query: Query,
+    headers: HeaderMap,
+    ReadBody(body): ReadBody,
+) -> Result<Response, Problem> {
+    let timeout = query.timeout(state.limits().publish)?;
+    let resend = query.flag("retry")?.unwrap_or(true);
+    let (message, destination) = address(&state, exchange, query, &headers, body)?;
+    let receipt_to_be = PublishReceipt::to_be(&message, &destination);
+    let publish = Publish { message, destination, deadline: timeout.from_now(), resend };
+    match state.broker.publish(publish).await {
+        Ok(receipt) => Ok(receipt_to_be.answer(receipt, prefers_minimal(&headers))),
+        Err(failure) => Err(Problem::from(failure).message_id(receipt_to_be.message_id)),
+    }
+}
+
+/// The message and where it goes, as the request says in its path, its query and its body.
+fn address(
+    state: &AppState,
+    exchange: ExchangeName,
+    mut query: Query,
+    headers: &HeaderMap,
+    body: Bytes,
+) -> Result<(Message, Destination), Problem> {
+    refuse_unbuilt(headers)?;
+    let (routing_key, mandatory) = (query.text("routing_key")?, query.flag("mandatory")?);
+    query.finish()?;
+    let parcel = message::read(headers, body, state.limits())?;
+    let destination = Destination {
+        exchange,
+        routing_key: either("routing_key", routing_key, parcel.routing_key)?.unwrap_or_default(),
+        mandatory: either("mandatory", mandatory, parcel.mandatory)?.unwrap_or(true),
+    };
+    message::check_destination(&destination.exchange, &destination.routing_key)?;
+    check_user(state, &parcel.message)?;
+    Ok((parcel.message, destination))
+}
+
+/// A broker closes the channel on any other user than the connection's own.
+fn check_user(state: &AppState, message: &Message) -> Result<(), Problem> {
+    match &message.properties.user_id {
+        Some(user) if state.broker.user() != Some(user.as_str()) => {
+            Err(Problem::malformed("user_id", "must be the gateway's own user, or not be given"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Better refused than not kept: who sends this key relies on it.
+fn refuse_unbuilt(headers: &HeaderMap) -> Result<(), Problem> {
+    if headers.contains_key("idempotency-key") {
+        return Err(Problem::malformed("Idempotency-Key", "is not supported yet"));
+    }
+    Ok(())
+}
+
+fn either<T>(field: &str, query: Option<T>, envelope: Option<T>) -> Result<Option<T>, Problem> {
+    if query.is_some() && envelope.is_some() {
+        return Err(Problem::malformed(field, "is given in the query and in the envelope"));
+    }
+    Ok(query.or(envelope))
+}
+
+/// Whether the caller asked for no body (RFC 7240).
+fn prefers_minimal(headers: &HeaderMap) -> bool {
+    let preferences = headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
+    preferences.flat_map(|value| value.split(',')).any(|preference| {
+        let name = preference.split(';').next().unwrap_or_default();
+        name.trim().eq_ignore_ascii_case("return=minimal")
+    })
+}
+
+impl PublishReceipt {
+    /// The receipt as it will be when the broker has answered.
+    fn to_be(message: &Message, destination: &Destination) -> Self {
+        let message_id = message.properties.message_id.as_ref();
+        Self {
+            outcome: "unknown",
+            message_id: message_id.map(ToString::to_string).unwrap_or_default(),
+            exchange: destination.exchange.to_string(),
+            routing_key: destination.routing_key.to_string(),
+            attempts: 0,
+            duplicate_possible: false,
+        }
+    }
+
+    fn answer(mut self, receipt: Receipt, minimal: bool) -> Response {
+        self.outcome = if receipt.routed { "confirmed" } else { "accepted" };
+        self.attempts = receipt.attempts;
+        self.duplicate_possible = receipt.duplicate_possible;
+        if minimal { self.into_headers() } else { Json(self).into_response() }
+    }
+
+    fn into_headers(self) -> Response {
+        let mut response = StatusCode::NO_CONTENT.into_response();
+        let headers = response.headers_mut();
+        // An id has no control characters, so it is a header value too.
+        if let Ok(id) = HeaderValue::from_bytes(self.message_id.as_bytes()) {
+            headers.insert(MESSAGE_ID, id);
+        }
+        headers.insert(ATTEMPTS, self.attempts.into());
+        let duplicate = if self.duplicate_possible { "true" } else { "false" };
+        headers.insert(DUPLICATE_POSSIBLE, HeaderValue::from_static(duplicate));
+        headers.insert(PREFERENCE_APPLIED, RETURN_MINIMAL);
+        response
+    }
+}

@@ -1,0 +1,204 @@
+//! `/queues/{name}`: inspect, declare, delete and purge.
+
+mod declaration;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use self::declaration::QueueDeclarationBody;
+use crate::domain::names::QueueName;
+use crate::domain::topology::{DeleteConditions, QueueState};
+use crate::http::extract::{self, Query, ReadBody};
+use crate::http::problem::{Problem, ProblemBody};
+use crate::http::state::AppState;
+
+/// A queue and its counts.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::http) struct Queue {
+    /// Name of the queue.
+    #[schema(example = "hello")]
+    name: String,
+    /// Messages ready for delivery; unacknowledged ones are not counted.
+    #[schema(example = 1)]
+    message_count: u32,
+    /// Consumers.
+    #[schema(example = 0)]
+    consumer_count: u32,
+}
+
+/// How many ready messages went.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::http) struct MessageCount {
+    /// Ready messages that were in the queue.
+    #[schema(example = 1)]
+    message_count: u32,
+}
+
+impl Queue {
+    fn new(name: &QueueName, state: &QueueState) -> Self {
+        let QueueState { message_count, consumer_count } = *state;
+        Self { name: name.to_string(), message_count, consumer_count }
+    }
+}
+
+/// Inspect a queue
+///
+/// Counts ready messages and consumers by a passive declare; needs no management plugin.
+#[utoipa::path(
+    get,
+    path = "/queues/{name}",
+    operation_id = "inspect_queue",
+    tag = "queues",
+    params(
+        ("name" = String, Path, description = "Name of the queue", example = "hello"),
+        ("timeout" = Option<String>, Query, description = "Deadline, such as `5s`; 10 s by default, 60 s at most"),
+    ),
+    responses(
+        (status = 200, description = "The queue", body = Queue),
+        (status = 400, description = "`malformed-request`: names the field", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "`forbidden`, `cross-origin`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "`queue-not-found`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "`resource-locked`: exclusive to another connection", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 500, description = "`internal`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "`broker-unavailable`, `broker-refused`, `overloaded`, `shutting-down`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 504, description = "`outcome-unknown`: no answer from the broker", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(in crate::http) async fn inspect_queue(
+    State(state): State<AppState>,
+    name: QueueName,
+    mut query: Query,
+) -> Result<Json<Queue>, Problem> {
+    let timeout = query.timeout(state.limits().topology)?;
+    query.finish()?;
+    let found = state.broker.inspect_queue(&name, timeout.from_now()).await?;
+    Ok(Json(Queue::new(&name, &found)))
+}
+
+/// Declare a queue
+///
+/// Durable and not auto-deleted unless the body says otherwise; idempotent. Without `type` no
+/// `x-queue-type` is sent, so a queue that somebody else declared plainly is alike.
+/// `dead_letter: true` makes a durable fanout exchange `<name>.dlx` and a queue `<name>.dlq` first;
+/// they are not deleted with the queue.
+#[utoipa::path(
+    put,
+    path = "/queues/{name}",
+    operation_id = "declare_queue",
+    tag = "queues",
+    params(
+        ("name" = String, Path, description = "Name of the queue", example = "hello"),
+        ("timeout" = Option<String>, Query, description = "Deadline, such as `5s`; 10 s by default, 60 s at most"),
+    ),
+    request_body = QueueDeclarationBody,
+    responses(
+        (status = 200, description = "The queue was there, alike", body = Queue),
+        (status = 201, description = "The queue was made", body = Queue),
+        (status = 400, description = "`malformed-request`: names the field", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "`forbidden`, `reserved-name`, `cross-origin`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 408, description = "`request-timeout`: the body did not come in time", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "`precondition-failed`: it is there with other arguments; `resource-locked`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 413, description = "`payload-too-large`: states the limit", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 415, description = "`unsupported-media-type`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 431, description = "`headers-too-large`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 500, description = "`internal`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "`broker-unavailable`, `broker-refused`, `overloaded`, `shutting-down`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 504, description = "`outcome-unknown`: no answer from the broker", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(in crate::http) async fn declare_queue(
+    State(state): State<AppState>,
+    name: QueueName,
+    mut query: Query,
+    headers: HeaderMap,
+    ReadBody(body): ReadBody,
+) -> Result<(StatusCode, Json<Queue>), Problem> {
+    let timeout = query.timeout(state.limits().topology)?;
+    query.finish()?;
+    let declaration = if body.is_empty() {
+        QueueDeclarationBody::default()
+    } else {
+        extract::expect_json(&headers)?;
+        extract::json(&body)?
+    };
+    let queue = declaration.into_declaration(name, &state.limits().amqp_headers)?;
+    let (created, found) = state.broker.declare_queue(&queue, timeout.from_now()).await?;
+    let status = if created { StatusCode::CREATED } else { StatusCode::OK };
+    Ok((status, Json(Queue::new(&queue.name, &found))))
+}
+
+/// Delete a queue
+///
+/// With everything in it, unless `if_unused` or `if_empty` forbid.
+#[utoipa::path(
+    delete,
+    path = "/queues/{name}",
+    operation_id = "delete_queue",
+    tag = "queues",
+    params(
+        ("name" = String, Path, description = "Name of the queue", example = "hello"),
+        ("if_unused" = Option<bool>, Query, description = "Only without consumers"),
+        ("if_empty" = Option<bool>, Query, description = "Only without ready messages"),
+        ("timeout" = Option<String>, Query, description = "Deadline, such as `5s`; 10 s by default, 60 s at most"),
+    ),
+    responses(
+        (status = 200, description = "The queue is gone", body = MessageCount),
+        (status = 400, description = "`malformed-request`: names the field", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "`forbidden`, `cross-origin`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "`queue-not-found`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "`resource-in-use`: used, not empty, or this type of queue cannot check that; `resource-locked`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 500, description = "`internal`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "`broker-unavailable`, `broker-refused`, `overloaded`, `shutting-down`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 504, description = "`outcome-unknown`: no answer from the broker", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(in crate::http) async fn delete_queue(
+    State(state): State<AppState>,
+    name: QueueName,
+    mut query: Query,
+) -> Result<Json<MessageCount>, Problem> {
+    let timeout = query.timeout(state.limits().topology)?;
+    let if_unused = query.flag("if_unused")?.unwrap_or_default();
+    let if_empty = query.flag("if_empty")?.unwrap_or_default();
+    query.finish()?;
+    let conditions = DeleteConditions { if_unused, if_empty };
+    let message_count = state.broker.delete_queue(&name, conditions, timeout.from_now()).await?;
+    Ok(Json(MessageCount { message_count }))
+}
+
+/// Purge a queue
+///
+/// Removes the ready messages; those delivered and not yet acknowledged stay.
+#[utoipa::path(
+    delete,
+    path = "/queues/{name}/messages",
+    operation_id = "purge_queue",
+    tag = "queues",
+    params(
+        ("name" = String, Path, description = "Name of the queue", example = "hello"),
+        ("timeout" = Option<String>, Query, description = "Deadline, such as `5s`; 10 s by default, 60 s at most"),
+    ),
+    responses(
+        (status = 200, description = "The queue is empty", body = MessageCount),
+        (status = 400, description = "`malformed-request`: names the field", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "`forbidden`, `cross-origin`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "`queue-not-found`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "`resource-in-use`: this type of queue cannot be purged; `resource-locked`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 500, description = "`internal`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "`broker-unavailable`, `broker-refused`, `overloaded`, `shutting-down`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 504, description = "`outcome-unknown`: no answer from the broker", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(in crate::http) async fn purge_queue(
+    State(state): State<AppState>,
+    name: QueueName,
+    mut query: Query,
+) -> Result<Json<MessageCount>, Problem> {
+    let timeout = query.timeout(state.limits().topology)?;
+    query.finish()?;
+    let message_count = state.broker.purge_queue(&name, timeout.from_now()).await?;
+    Ok(Json(MessageCount { message_count }))
+}

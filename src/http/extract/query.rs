@@ -1,0 +1,165 @@
+//! The query string: each parameter known, given once, and valid UTF-8.
+
+use std::time::Duration;
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use percent_encoding::percent_decode_str;
+use tokio::time::Instant;
+
+use crate::domain::duration;
+use crate::domain::names::ShortText;
+use crate::http::Deadline;
+use crate::http::problem::Problem;
+
+/// The parameters that nobody has taken yet.
+#[derive(Debug)]
+pub(in crate::http) struct Query(Vec<(String, String)>);
+
+impl<S: Sync> FromRequestParts<S> for Query {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        Self::parse(parts.uri.query().unwrap_or_default())
+    }
+}
+
+impl Query {
+    fn parse(query: &str) -> Result<Self, Problem> {
+        let decode = |text: &str| {
+            let text = text.replace('+', " ");
+            percent_decode_str(&text).decode_utf8().map(std::borrow::Cow::into_owned)
+        };
+        let pairs = query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            Ok((decode(name)?, decode(value)?))
+        });
+        pairs
+            .collect::<Result<_, std::str::Utf8Error>>()
+            .map(Self)
+            .map_err(|_| Problem::malformed("the query", "is not UTF-8"))
+    }
+
+    /// Takes a parameter out.
+    ///
+    /// # Errors
+    /// When it is given more than once.
+    pub(in crate::http) fn take(&mut self, name: &str) -> Result<Option<String>, Problem> {
+        let mut values = self.take_all(name);
+        if values.len() > 1 {
+            return Err(Problem::malformed(name, "is given more than once"));
+        }
+        Ok(values.pop())
+    }
+
+    /// Takes all values of a parameter that may be repeated.
+    pub(in crate::http) fn take_all(&mut self, name: &str) -> Vec<String> {
+        let (taken, left) = std::mem::take(&mut self.0).into_iter().partition(|(other, _)| other == name);
+        self.0 = left;
+        taken.into_iter().map(|(_, value): (String, String)| value).collect()
+    }
+
+    /// Takes a short string.
+    ///
+    /// # Errors
+    /// When it is given twice, or is no short string.
+    pub(in crate::http) fn text(&mut self, name: &str) -> Result<Option<ShortText>, Problem> {
+        self.take(name)?
+            .map(|text| ShortText::parse(text).map_err(|error| Problem::malformed(name, error)))
+            .transpose()
+    }
+
+    /// Takes `true` or `false`.
+    ///
+    /// # Errors
+    /// When it is given twice, or is neither.
+    pub(in crate::http) fn flag(&mut self, name: &str) -> Result<Option<bool>, Problem> {
+        match self.take(name)?.as_deref() {
+            None => Ok(None),
+            Some("true") => Ok(Some(true)),
+            Some("false") => Ok(Some(false)),
+            Some(other) => {
+                let why = format!("must be true or false, not \"{}\"", other.escape_debug());
+                Err(Problem::malformed(name, why))
+            }
+        }
+    }
+
+    /// Takes `timeout`: the deadline of the whole request, counted from its last byte.
+    ///
+    /// # Errors
+    /// When it is given twice, is no duration, is 0, or is over the cap.
+    pub(in crate::http) fn timeout(&mut self, deadline: Deadline) -> Result<Timeout, Problem> {
+        let Some(text) = self.take("timeout")? else { return Ok(Timeout(deadline.default)) };
+        let timeout = duration::parse(&text).map_err(|error| {
+            Problem::malformed("timeout", format!("\"{}\" {error}", text.escape_debug()))
+        })?;
+        if timeout.is_zero() || timeout > deadline.max {
+            let max = duration::format(deadline.max);
+            let why = format!("must be over 0 and at most {max}");
+            return Err(Problem::malformed("timeout", why).with("limit", max));
+        }
+        Ok(Timeout(timeout))
+    }
+
+    /// Ends the reading.
+    ///
+    /// # Errors
+    /// When a parameter is left that nobody knows.
+    pub(in crate::http) fn finish(self) -> Result<(), Problem> {
+        match self.0.first() {
+            None => Ok(()),
+            Some((name, _)) => {
+                Err(Problem::malformed(&name.escape_debug().to_string(), "is no query parameter here"))
+            }
+        }
+    }
+}
+
+/// Time that a request may take once its last byte is here.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::http) struct Timeout(Duration);
+
+impl Timeout {
+    /// The deadline, now that the last byte is here.
+    pub(in crate::http) fn from_now(self) -> Instant {
+        Instant::now() + self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DEADLINE: Deadline = Deadline { default: Duration::from_secs(10), max: Duration::from_secs(60) };
+
+    fn query(text: &str) -> Query {
+        Query::parse(text).expect("a query")
+    }
+
+    #[test]
+    fn a_parameter_given_twice_is_refused() {
+        assert!(query("a=1&a=2").take("a").is_err());
+    }
+
+    #[test]
+    fn an_unknown_parameter_is_named() {
+        let mut query = query("routing_kee=x&mandatory=false");
+        assert_eq!(query.flag("mandatory").ok(), Some(Some(false)));
+        assert_eq!(query.finish().expect_err("unknown").detail(), "routing_kee is no query parameter here");
+    }
+
+    #[test]
+    fn percent_and_plus_are_decoded() {
+        assert_eq!(query("key=a%2Fb+c%2B").take("key").ok().flatten().as_deref(), Some("a/b c+"));
+        assert!(Query::parse("key=%FF").is_err());
+    }
+
+    #[test]
+    fn a_timeout_over_the_cap_names_the_cap() {
+        assert!(query("timeout=1m").timeout(DEADLINE).is_ok());
+        for wrong in ["0", "61", "1m1s", "soon", "-1"] {
+            assert!(query(&format!("timeout={wrong}")).timeout(DEADLINE).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! A request's message: the raw body with headers, or the JSON envelope, told apart by media type.
+//!
+//! Parses at the door: past here there are only messages that a broker takes, or whose refusal
+//! only the broker can know.
+
+mod envelope;
+mod field;
+mod property;
+mod raw;
+mod refuse;
+
+use axum::http::HeaderMap;
+use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use bytes::Bytes;
+use uuid::Uuid;
+
+use super::Limits;
+use super::problem::{Problem, ProblemType};
+use crate::domain::field::{FieldTable, FieldValue};
+use crate::domain::message::Message;
+use crate::domain::names::{ExchangeName, ShortText};
+
+pub(super) use self::envelope::Envelope;
+pub(super) use self::field::Table;
+pub(super) use self::refuse::{reserved_on_default_exchange, reserved_queue_name};
+
+/// Media type of the JSON envelope.
+pub(super) const ENVELOPE: &str = "application/vnd.amqp.message+json";
+/// W3C trace context; carried as AMQP headers of the same names.
+const TRACE_HEADERS: [&str; 3] = ["traceparent", "tracestate", "baggage"];
+
+/// A message, and what the envelope alone can say of its way.
+#[derive(Debug)]
+pub(super) struct Parcel {
+    pub(super) message: Message,
+    pub(super) routing_key: Option<ShortText>,
+    pub(super) mandatory: Option<bool>,
+}
+
+/// Reads the message of a request whose body is complete.
+///
+/// # Errors
+/// 400 naming the field, 415, 431.
+pub(super) fn read(headers: &HeaderMap, body: Bytes, limits: &Limits) -> Result<Parcel, Problem> {
+    let mut parcel =
+        if is_envelope(headers)? { envelope::read(headers, &body)? } else { raw::read(headers, body)? };
+    carry_trace(headers, &mut parcel.message.headers)?;
+    refuse::message(&parcel.message, limits)?;
+    if parcel.message.properties.message_id.is_none() {
+        parcel.message.properties.message_id = Some(new_message_id());
+    }
+    Ok(parcel)
+}
+
+/// Refuses what goes past the rules of an exchange, or is the gateway's or the broker's own.
+pub(super) fn check_destination(exchange: &ExchangeName, routing_key: &ShortText) -> Result<(), Problem> {
+    if exchange.is_default() && reserved_on_default_exchange(routing_key.as_str()) {
+        return Err(Problem::new(
+            ProblemType::ReservedName,
+            format!("routing key \"{routing_key}\" names a reserved queue, which cannot be published to"),
+        ));
+    }
+    Ok(())
+}
+
+fn new_message_id() -> ShortText {
+    ShortText::parse(Uuid::now_v7().to_string()).unwrap_or_default()
+}
+
+fn is_envelope(headers: &HeaderMap) -> Result<bool, Problem> {
+    let Some(content_type) = single(headers, CONTENT_TYPE.as_str())? else { return Ok(false) };
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    if !essence.eq_ignore_ascii_case(ENVELOPE) {
+        return Ok(false);
+    }
+    match single(headers, CONTENT_ENCODING.as_str())? {
+        None | Some("identity") => Ok(true),
+        Some(coding) => Err(Problem::new(
+            ProblemType::UnsupportedMediaType,
+            format!("an envelope cannot have content coding \"{coding}\""),
+        )),
+    }
+}
+
+/// The one value of a header.
+fn single<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Problem> {
+    let mut values = headers.get_all(name).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(Problem::malformed(name, "is given more than once"));
+    }
+    std::str::from_utf8(value.as_bytes()).map(Some).map_err(|_| Problem::malformed(name, "is not UTF-8"))
+}
+
+fn carry_trace(headers: &HeaderMap, table: &mut FieldTable) -> Result<(), Problem> {
+    for name in TRACE_HEADERS {
+        if table.get(name).is_some() {
+            continue;
+        }
+        let values: Vec<_> = headers.get_all(name).iter().map(|value| value.as_bytes()).collect();
+        if !values.is_empty() {
+            let key = ShortText::parse(name).map_err(|error| Problem::malformed(name, error))?;
+            table.insert(key, FieldValue::Text(values.join(&b", "[..])));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,201 @@
+//! The envelope: a whole message as one JSON document, with every property and every header type.
+
+use std::borrow::Cow;
+
+use axum::http::HeaderMap;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+
+use super::property::{self, Wrong};
+use super::{Parcel, Table};
+use crate::domain::message::{Message, Properties};
+use crate::domain::names::ShortText;
+use crate::http::problem::Problem;
+
+/// A message as one JSON document. Exactly one of `body`, `body_text` and `body_base64` is given.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"routing_key": "hello", "properties": {"type": "greeting"}, "body": {"hello": "world"}}))]
+pub(in crate::http) struct Envelope<'a> {
+    /// Routing key; `?routing_key=` does the same.
+    #[serde(borrow, default)]
+    routing_key: Option<Cow<'a, str>>,
+    /// False: nobody looks whether a queue takes the message, and the outcome is `accepted`.
+    #[serde(default)]
+    mandatory: Option<bool>,
+    /// Basic properties of the message.
+    #[serde(default)]
+    properties: PropertiesJson,
+    /// Header table. Types that JSON lacks are written `{"$amqp": "int32", "value": 5}`.
+    #[serde(default)]
+    #[schema(value_type = Object)]
+    headers: Table,
+    /// Any JSON, sent as it is written here; `content_type` is `application/json` if not given.
+    #[serde(borrow, default, deserialize_with = "present")]
+    #[schema(value_type = Object)]
+    body: Option<&'a RawValue>,
+    /// Text, sent as UTF-8; `content_type` is `text/plain; charset=utf-8` if not given.
+    #[serde(borrow, default)]
+    body_text: Option<Cow<'a, str>>,
+    /// Any bytes, as base64.
+    #[serde(borrow, default)]
+    body_base64: Option<Cow<'a, str>>,
+}
+
+/// Basic properties as JSON.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schema(as = MessageProperties)]
+struct PropertiesJson {
+    /// MIME type of the body.
+    content_type: Option<Text>,
+    /// Content coding of the body.
+    content_encoding: Option<Text>,
+    /// `persistent` (the default) or `transient`.
+    #[schema(value_type = Option<String>)]
+    delivery_mode: Option<Scalar>,
+    /// 0 to 255.
+    #[schema(value_type = Option<u8>)]
+    priority: Option<Scalar>,
+    /// Ties a reply to its request.
+    correlation_id: Option<Text>,
+    /// Where replies go.
+    reply_to: Option<Text>,
+    /// Milliseconds the message may wait in a queue, from 1.
+    #[schema(value_type = Option<u32>)]
+    expiration: Option<Scalar>,
+    /// Identity of the message; a UUIDv7 if not given.
+    message_id: Option<Text>,
+    /// RFC 3339 or seconds since 1970.
+    #[schema(value_type = Option<String>)]
+    timestamp: Option<Scalar>,
+    /// Application's name for the kind of message.
+    r#type: Option<Text>,
+    /// The gateway's own user, or nothing.
+    user_id: Option<Text>,
+    /// Application that publishes.
+    app_id: Option<Text>,
+    /// Deprecated by AMQP, carried as it is.
+    cluster_id: Option<Text>,
+}
+
+/// A short string.
+#[derive(Debug, ToSchema)]
+#[schema(value_type = String)]
+struct Text(#[schema(value_type = String)] ShortText);
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        ShortText::parse(text).map(Text).map_err(serde::de::Error::custom)
+    }
+}
+
+/// A number, or text that says one; the property's own parser judges it.
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "must be text or a whole number")]
+enum Scalar {
+    Number(i64),
+    Text(String),
+}
+
+impl Scalar {
+    fn parse<T>(&self, field: &str, parse: impl Fn(&str) -> Result<T, Wrong>) -> Result<T, Problem> {
+        let parsed = match self {
+            Self::Number(number) => parse(&number.to_string()),
+            Self::Text(text) => parse(text),
+        };
+        parsed.map_err(|why| Problem::malformed(&format!("properties.{field}"), why))
+    }
+}
+
+/// `"body": null` is a body too.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
+}
+
+pub(super) fn read(_headers: &HeaderMap, input: &Bytes) -> Result<Parcel, Problem> {
+    let envelope: Envelope<'_> = super::super::extract::json(input)?;
+    let (body, content_type) = envelope.body(input)?;
+    let mut properties = envelope.properties.into_properties()?;
+    if properties.content_type.is_none() {
+        properties.content_type = content_type.and_then(|text| ShortText::parse(text).ok());
+    }
+    let routing_key = envelope
+        .routing_key
+        .map(|key| ShortText::parse(key).map_err(|error| Problem::malformed("routing_key", error)))
+        .transpose()?;
+    let message = Message { properties, headers: envelope.headers.0, body };
+    Ok(Parcel { message, routing_key, mandatory: envelope.mandatory })
+}
+
+impl Envelope<'_> {
+    /// The payload, and the content type that its kind implies.
+    fn body(&self, input: &Bytes) -> Result<(Bytes, Option<&'static str>), Problem> {
+        match (self.body, &self.body_text, &self.body_base64) {
+            (Some(json), None, None) => {
+                Ok((input.slice_ref(json.get().as_bytes()), Some("application/json")))
+            }
+            (None, Some(Cow::Borrowed(text)), None) => {
+                Ok((input.slice_ref(text.as_bytes()), Some("text/plain; charset=utf-8")))
+            }
+            (None, Some(Cow::Owned(text)), None) => {
+                Ok((held(text.clone().into_bytes(), input), Some("text/plain; charset=utf-8")))
+            }
+            (None, None, Some(text)) => {
+                let bytes = BASE64_STANDARD
+                    .decode(text.as_bytes())
+                    .map_err(|error| Problem::malformed("body_base64", error))?;
+                Ok((held(bytes, input), None))
+            }
+            _ => Err(Problem::malformed("body", "exactly one of body, body_text and body_base64 is needed")),
+        }
+    }
+}
+
+/// Bytes that hold the input's admission for as long as they live.
+fn held(bytes: Vec<u8>, input: &Bytes) -> Bytes {
+    struct Held(Vec<u8>, #[expect(dead_code, reason = "held for its admission")] Bytes);
+    impl AsRef<[u8]> for Held {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
+    }
+    Bytes::from_owner(Held(bytes, input.clone()))
+}
+
+impl PropertiesJson {
+    fn into_properties(self) -> Result<Properties, Problem> {
+        let text = |text: Option<Text>| text.map(|Text(text)| text);
+        let delivery_mode = self
+            .delivery_mode
+            .map(|value| value.parse("delivery_mode", property::delivery_mode))
+            .transpose()?
+            .unwrap_or_default();
+        Ok(Properties {
+            delivery_mode,
+            priority: self.priority.map(|value| value.parse("priority", property::priority)).transpose()?,
+            expiration: self
+                .expiration
+                .map(|value| value.parse("expiration", property::expiration))
+                .transpose()?,
+            timestamp: self
+                .timestamp
+                .map(|value| value.parse("timestamp", property::timestamp))
+                .transpose()?,
+            content_type: text(self.content_type),
+            content_encoding: text(self.content_encoding),
+            correlation_id: text(self.correlation_id),
+            reply_to: text(self.reply_to),
+            message_id: text(self.message_id),
+            kind: text(self.r#type),
+            user_id: text(self.user_id),
+            app_id: text(self.app_id),
+            cluster_id: text(self.cluster_id),
+        })
+    }
+}

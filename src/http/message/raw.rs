@@ -1,0 +1,69 @@
+//! The raw kind: the body's bytes are the message, HTTP headers are its properties.
+
+use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use axum::http::{HeaderMap, HeaderName};
+use bytes::Bytes;
+
+use super::property::{delivery_mode, expiration, priority, timestamp};
+use super::{Parcel, single};
+use crate::domain::field::{FieldTable, FieldValue};
+use crate::domain::message::{Message, Properties};
+use crate::domain::names::ShortText;
+use crate::http::problem::Problem;
+
+const PREFIX: &str = "x-amqp-";
+const HEADER_PREFIX: &str = "x-amqp-header-";
+
+pub(super) fn read(headers: &HeaderMap, body: Bytes) -> Result<Parcel, Problem> {
+    let mut properties = Properties {
+        content_type: content_type(headers)?,
+        content_encoding: content_encoding(headers)?,
+        ..Properties::default()
+    };
+    let mut table = FieldTable::default();
+    for name in headers.keys().filter(|name| name.as_str().starts_with(PREFIX)) {
+        let value = single(headers, name.as_str())?.unwrap_or_default();
+        match name.as_str().strip_prefix(HEADER_PREFIX) {
+            Some(key) => table.insert(parse(name, key)?, FieldValue::from(value)),
+            None => set(&mut properties, name, value)?,
+        }
+    }
+    let message = Message { properties, headers: table, body };
+    Ok(Parcel { message, routing_key: None, mandatory: None })
+}
+
+fn set(properties: &mut Properties, name: &HeaderName, value: &str) -> Result<(), Problem> {
+    let wrong = |why| Problem::malformed(name.as_str(), why);
+    match name.as_str().trim_start_matches(PREFIX) {
+        "message-id" => properties.message_id = Some(parse(name, value)?),
+        "correlation-id" => properties.correlation_id = Some(parse(name, value)?),
+        "reply-to" => properties.reply_to = Some(parse(name, value)?),
+        "type" => properties.kind = Some(parse(name, value)?),
+        "app-id" => properties.app_id = Some(parse(name, value)?),
+        "priority" => properties.priority = Some(priority(value).map_err(wrong)?),
+        "expiration" => properties.expiration = Some(expiration(value).map_err(wrong)?),
+        "delivery-mode" => properties.delivery_mode = delivery_mode(value).map_err(wrong)?,
+        "timestamp" => properties.timestamp = Some(timestamp(value).map_err(wrong)?),
+        _ => return Err(wrong("is no message property; custom headers are spelled X-Amqp-Header-<name>")),
+    }
+    Ok(())
+}
+
+fn parse(name: &HeaderName, value: &str) -> Result<ShortText, Problem> {
+    ShortText::parse(value).map_err(|error| Problem::malformed(name.as_str(), error))
+}
+
+fn content_type(headers: &HeaderMap) -> Result<Option<ShortText>, Problem> {
+    single(headers, CONTENT_TYPE.as_str())?.map(|value| parse(&CONTENT_TYPE, value)).transpose()
+}
+
+/// Several codings in several headers are one list, in their order (RFC 9110, 5.3).
+fn content_encoding(headers: &HeaderMap) -> Result<Option<ShortText>, Problem> {
+    let values: Vec<_> = headers.get_all(CONTENT_ENCODING).iter().map(|value| value.as_bytes()).collect();
+    if values.is_empty() {
+        return Ok(None);
+    }
+    let joined = String::from_utf8(values.join(&b", "[..]))
+        .map_err(|_| Problem::malformed(CONTENT_ENCODING.as_str(), "is not UTF-8"))?;
+    parse(&CONTENT_ENCODING, &joined).map(Some)
+}

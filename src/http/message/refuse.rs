@@ -1,0 +1,61 @@
+//! What is refused at the door because a broker would close the channel on it, or worse.
+
+use crate::domain::field::HeaderLimitError;
+use crate::domain::message::Message;
+use crate::http::Limits;
+use crate::http::problem::{Problem, ProblemType};
+
+/// Headers that route past a check on the routing key; in any case, since only some clients keep it.
+const ROUTING_HEADERS: [&str; 2] = ["cc", "bcc"];
+/// Headers that the broker itself writes and others believe.
+const BROKER_HEADERS: [&str; 3] = ["x-death", "x-delivery-count", "x-acquired-count"];
+const BROKER_HEADER_PREFIXES: [&str; 3] = ["x-first-death-", "x-last-death-", "x-opt-"];
+/// Pseudo-queue of direct reply-to: needs a consumer on the publishing channel.
+const DIRECT_REPLY_TO: &str = "amq.rabbitmq.reply-to";
+/// Queues behind the default exchange that belong to the broker, or to one connection, such as the
+/// gateway's own reply queues.
+const RESERVED_QUEUE_PREFIXES: [&str; 2] = ["amq.rabbitmq.", "amq.gen-"];
+/// Names that the broker lets nobody declare.
+const RESERVED_PREFIX: &str = "amq.";
+
+pub(super) fn message(message: &Message, limits: &Limits) -> Result<(), Problem> {
+    for name in message.headers.0.keys() {
+        header_name(name.as_str())?;
+    }
+    let reply_to = message.properties.reply_to.as_ref();
+    if reply_to.is_some_and(|queue| queue.as_str().starts_with(DIRECT_REPLY_TO)) {
+        return Err(Problem::malformed("reply_to", "cannot be direct reply-to; use POST /rpc/{queue}"));
+    }
+    message.headers.check(&limits.amqp_headers).map_err(|error| {
+        let (HeaderLimitError::Count { limit, .. }
+        | HeaderLimitError::Bytes { limit, .. }
+        | HeaderLimitError::Depth { limit }) = error;
+        let kind = match error {
+            HeaderLimitError::Bytes { .. } => ProblemType::HeadersTooLarge,
+            HeaderLimitError::Count { .. } | HeaderLimitError::Depth { .. } => ProblemType::MalformedRequest,
+        };
+        Problem::new(kind, format!("the message's headers {error}")).with("field", "headers").with("limit", limit)
+    })
+}
+
+fn header_name(name: &str) -> Result<(), Problem> {
+    let refused = |why| Err(Problem::malformed(&format!("headers.{name}"), why));
+    if ROUTING_HEADERS.iter().any(|routing| name.eq_ignore_ascii_case(routing)) {
+        return refused("routes past the routing key and is not allowed");
+    }
+    if BROKER_HEADERS.contains(&name) || BROKER_HEADER_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+    {
+        return refused("is written by the broker only");
+    }
+    Ok(())
+}
+
+/// Whether publishing to this queue by the default exchange is refused.
+pub(in crate::http) fn reserved_on_default_exchange(queue: &str) -> bool {
+    RESERVED_QUEUE_PREFIXES.iter().any(|prefix| queue.starts_with(prefix))
+}
+
+/// Whether the broker keeps this name for itself.
+pub(in crate::http) fn reserved_queue_name(queue: &str) -> bool {
+    queue.starts_with(RESERVED_PREFIX)
+}
