@@ -1,0 +1,31 @@
+# One binary and what it needs to run: no shell, no package manager, not root.
+
+FROM rust:1.95-bookworm AS build
+WORKDIR /build
+# The dependencies change seldom: their layer is built against an empty program, which is then forgotten.
+COPY Cargo.toml Cargo.lock ./
+RUN mkdir src \
+    && touch src/lib.rs \
+    && echo 'fn main() {}' >src/main.rs \
+    && cargo build --release --locked \
+    && cargo clean --release --locked -p rabbitmq-gateway
+COPY src src
+RUN cargo build --release --locked --bin rabbitmq-gateway
+
+FROM debian:bookworm-slim AS root
+SHELL ["/bin/bash", "-o", "pipefail", "-c"]
+WORKDIR /root-of-image
+COPY --from=build /build/target/release/rabbitmq-gateway ./
+COPY --from=build /etc/ssl/certs/ca-certificates.crt etc/ssl/certs/
+RUN ldd rabbitmq-gateway | grep -o '/[^ ]*' | xargs cp --dereference --parents --target-directory=. \
+    && echo 'gateway:x:65532:65532:gateway:/:/nonexistent' >etc/passwd \
+    && echo 'gateway:x:65532:' >etc/group \
+    && echo 'hosts: files dns' >etc/nsswitch.conf
+
+FROM scratch
+COPY --from=root /root-of-image /
+USER 65532:65532
+ENV GATEWAY_LISTEN=0.0.0.0:8080
+EXPOSE 8080
+HEALTHCHECK --interval=10s --timeout=3s --start-period=5s CMD ["/rabbitmq-gateway", "healthcheck"]
+ENTRYPOINT ["/rabbitmq-gateway"]

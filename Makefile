@@ -1,0 +1,14 @@
+.DEFAULT_GOAL := help
+.PHONY: help run test lint
+
+help: ## List the commands
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+run: ## Run the gateway, with a private RabbitMQ unless AMQP_URL names one
+	@scripts/run
+
+test: ## Run all tests, against a RabbitMQ of their own
+	@scripts/test
+
+lint: ## Check format, lints, docs, dependencies and scripts
+	@scripts/lint
