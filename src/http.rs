@@ -1,5 +1,10 @@
 //! The HTTP side.
 
+pub mod extract;
+pub mod middleware;
+pub mod problem;
+pub mod serve;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 

@@ -1,0 +1,3 @@
+//! Extractors: past them only valid values exist. Their rejections are problems.
+
+pub mod body;

@@ -1,0 +1,154 @@
+//! The body of a request, read whole under its deadline, its limit and the budget of all bodies.
+//!
+//! Promises that the bytes it gives keep the request's place and their share of the budget for as long as they
+//! live, so that memory is bounded even when callers hang up and their messages do not.
+
+use axum::body::{Body, Bytes, HttpBody};
+use axum::extract::{FromRequest, Request};
+use http_body_util::BodyExt;
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::http::middleware::{Admission, too_large};
+use crate::http::problem::{Problem, ProblemType};
+
+/// Memory that a body gets on its word alone, before its bytes have come.
+const TRUSTED_LENGTH: usize = 64 * 1024;
+
+/// The whole body. Needs the route to be behind [`crate::http::middleware::admit`].
+#[derive(Debug, Clone)]
+pub struct ReadBody {
+    /// The bytes; the last clone or slice frees what they hold.
+    pub bytes: Bytes,
+}
+
+impl ReadBody {
+    /// `made` out of the body (a decoded payload) as bytes that hold what the body holds.
+    #[must_use]
+    pub fn derive(&self, made: impl AsRef<[u8]> + Send + 'static) -> Bytes {
+        Bytes::from_owner(Derived { made, _body: self.bytes.clone() })
+    }
+}
+
+impl<S: Send + Sync> FromRequest<S> for ReadBody {
+    type Rejection = Problem;
+
+    async fn from_request(mut request: Request, _: &S) -> Result<Self, Problem> {
+        let admission = request.extensions_mut().remove::<Admission>();
+        let admission =
+            admission.ok_or_else(|| Problem::internal("a route that reads bodies has no admission"))?;
+        let deadline = admission.body_timeout();
+        let reading = Reading::new(admission).read(request.into_body());
+        let held = tokio::time::timeout(deadline, reading).await.map_err(|_| {
+            let detail = format!("the body was not complete within {} ms", deadline.as_millis());
+            Problem::new(ProblemType::RequestTimeout, detail)
+        })?;
+        Ok(Self { bytes: Bytes::from_owner(held?) })
+    }
+}
+
+/// What the bytes of a body own.
+struct Held {
+    buffer: Buffer,
+    _admission: Admission,
+    _share: Option<OwnedSemaphorePermit>,
+}
+
+enum Buffer {
+    /// The body came in one piece, which is kept as it is.
+    Frame(Bytes),
+    Copied(Vec<u8>),
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        self.buffer.as_ref()
+    }
+}
+
+impl AsRef<[u8]> for Buffer {
+    fn as_ref(&self) -> &[u8] {
+        match self {
+            Self::Frame(bytes) => bytes,
+            Self::Copied(bytes) => bytes,
+        }
+    }
+}
+
+struct Derived<T> {
+    made: T,
+    _body: Bytes,
+}
+
+impl<T: AsRef<[u8]>> AsRef<[u8]> for Derived<T> {
+    fn as_ref(&self) -> &[u8] {
+        self.made.as_ref()
+    }
+}
+
+/// A body that is being read.
+struct Reading {
+    admission: Admission,
+    buffer: Buffer,
+    share: Option<OwnedSemaphorePermit>,
+}
+
+impl Reading {
+    fn new(admission: Admission) -> Self {
+        Self { admission, buffer: Buffer::Frame(Bytes::new()), share: None }
+    }
+
+    async fn read(mut self, mut body: Body) -> Result<Held, Problem> {
+        let announced = body.size_hint().exact().and_then(|length| usize::try_from(length).ok());
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| {
+                Problem::new(ProblemType::MalformedRequest, "the body ended early or is malformed")
+                    .because(&error)
+            })?;
+            // Trailers carry nothing that the gateway knows.
+            if let Ok(data) = frame.into_data() {
+                self.take(data, announced)?;
+            }
+        }
+        if let Buffer::Copied(bytes) = &mut self.buffer {
+            bytes.shrink_to_fit();
+        }
+        Ok(Held { buffer: self.buffer, _admission: self.admission, _share: self.share })
+    }
+
+    fn take(&mut self, data: Bytes, announced: Option<usize>) -> Result<(), Problem> {
+        let read = self.buffer.as_ref().len();
+        let limit = self.admission.max_body_bytes();
+        if data.len() > limit - read {
+            return Err(too_large(limit));
+        }
+        let share = self.admission.reserve(data.len())?;
+        match &mut self.share {
+            Some(whole) => whole.merge(share),
+            none => *none = Some(share),
+        }
+        match &mut self.buffer {
+            Buffer::Frame(first) if first.is_empty() => *first = data,
+            Buffer::Frame(first) => {
+                let mut bytes = Vec::new();
+                grow(&mut bytes, first.len() + data.len(), announced);
+                bytes.extend_from_slice(first);
+                bytes.extend_from_slice(&data);
+                self.buffer = Buffer::Copied(bytes);
+            }
+            Buffer::Copied(bytes) => {
+                grow(bytes, data.len(), announced);
+                bytes.extend_from_slice(&data);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Makes room for `more` bytes: by doubling, but not beyond the length that was announced.
+fn grow(bytes: &mut Vec<u8>, more: usize, announced: Option<usize>) {
+    let needed = bytes.len() + more;
+    if needed > bytes.capacity() {
+        let doubled = (2 * bytes.capacity()).max(TRUSTED_LENGTH).min(announced.unwrap_or(usize::MAX));
+        bytes.reserve_exact(doubled.max(needed) - bytes.len());
+    }
+}

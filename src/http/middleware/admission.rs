@@ -1,0 +1,108 @@
+//! Admission: how many requests, and how many bytes of their bodies, the gateway holds at one time.
+//!
+//! There is no queue: what does not fit is answered 503 at once. A place lasts until the answer is ready and the
+//! last byte of the body is dropped, whichever is later; a caller who hangs up does not free it earlier.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::http::Limits;
+use crate::http::problem::{Problem, ProblemType};
+
+/// The limits that all requests share. Clones are one gate.
+#[derive(Debug, Clone)]
+pub struct Gate(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    places: Arc<Semaphore>,
+    bytes: Arc<Semaphore>,
+    limits: Limits,
+}
+
+impl Gate {
+    /// A gate with nothing in flight.
+    #[must_use]
+    pub fn new(limits: &Limits) -> Self {
+        let semaphore = |permits: usize| Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS)));
+        Self(Arc::new(Inner {
+            places: semaphore(limits.max_requests_in_flight),
+            bytes: semaphore(limits.max_bytes_in_flight),
+            limits: limits.clone(),
+        }))
+    }
+
+    /// Requests in flight.
+    #[must_use]
+    pub fn requests_in_flight(&self) -> usize {
+        self.0.limits.max_requests_in_flight.saturating_sub(self.0.places.available_permits())
+    }
+
+    /// Bytes of their bodies in memory.
+    #[must_use]
+    pub fn bytes_in_flight(&self) -> usize {
+        self.0.limits.max_bytes_in_flight.saturating_sub(self.0.bytes.available_permits())
+    }
+
+    fn enter(&self) -> Result<Admission, Problem> {
+        let place = self.0.places.clone().try_acquire_owned().map_err(|_| {
+            let limit = self.0.limits.max_requests_in_flight;
+            let detail = format!("the gateway has {limit} requests in flight, as many as it may have");
+            Problem::new(ProblemType::Overloaded, detail).with("limit", limit)
+        })?;
+        Ok(Admission { gate: self.clone(), _place: Arc::new(place) })
+    }
+}
+
+/// One request's place among those in flight; the last clone frees it. In the extensions of an admitted request.
+#[derive(Debug, Clone)]
+pub struct Admission {
+    gate: Gate,
+    _place: Arc<OwnedSemaphorePermit>,
+}
+
+impl Admission {
+    /// Room for `bytes` more of a body.
+    ///
+    /// # Errors
+    /// `overloaded`, at once, when there is none.
+    pub fn reserve(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Problem> {
+        let room =
+            u32::try_from(bytes).ok().and_then(|n| self.gate.0.bytes.clone().try_acquire_many_owned(n).ok());
+        room.ok_or_else(|| {
+            let limit = self.gate.0.limits.max_bytes_in_flight;
+            let detail = format!("the bodies of the requests in flight fill the {limit} bytes they may have");
+            Problem::new(ProblemType::Overloaded, detail).with("limit", limit)
+        })
+    }
+
+    /// Bytes that one body may have.
+    #[must_use]
+    pub fn max_body_bytes(&self) -> usize {
+        self.gate.0.limits.max_body_bytes
+    }
+
+    /// Time for the whole body.
+    #[must_use]
+    pub fn body_timeout(&self) -> Duration {
+        self.gate.0.limits.body_timeout
+    }
+}
+
+/// The layer.
+pub async fn admit(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
+    match gate.enter() {
+        Ok(admission) => {
+            request.extensions_mut().insert(admission.clone());
+            let response = next.run(request).await;
+            drop(admission);
+            response
+        }
+        Err(problem) => problem.into_response(),
+    }
+}

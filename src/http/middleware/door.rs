@@ -1,0 +1,126 @@
+//! Refuses what is not well-formed HTTP, or larger than a request may be, from the header alone.
+//!
+//! hyper lets all of this through. Nothing behind the door checks it again.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::header::{CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, Uri, Version};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use percent_encoding::percent_decode_str;
+
+use super::Rules;
+use crate::http::problem::{Problem, ProblemType};
+
+/// The layer.
+pub async fn check(State(rules): State<Arc<Rules>>, request: Request, next: Next) -> Response {
+    match checked(&request, &rules) {
+        Ok(()) => next.run(request).await,
+        Err(problem) => problem.into_response(),
+    }
+}
+
+fn checked(request: &Request, rules: &Rules) -> Result<(), Problem> {
+    let headers = request.headers();
+    header_size(request, rules.max_header_bytes)?;
+    host(request.version(), request.uri(), headers)?;
+    path(request.uri().path())?;
+    transfer_encoding(headers)?;
+    expect(headers)?;
+    content_length(headers, rules.max_body_bytes)
+}
+
+fn malformed(detail: &str, field: &str) -> Problem {
+    Problem::new(ProblemType::MalformedRequest, detail).with("field", field)
+}
+
+fn header_size(request: &Request, limit: usize) -> Result<(), Problem> {
+    let uri = request.uri();
+    let line = uri.path().len() + uri.query().map_or(0, str::len);
+    let bytes =
+        request.headers().iter().fold(line, |sum, (name, value)| sum + name.as_str().len() + value.len() + 4);
+    if bytes <= limit {
+        return Ok(());
+    }
+    let detail = format!("a header of {bytes} bytes is over the limit of {limit} bytes");
+    Err(Problem::new(ProblemType::HeadersTooLarge, detail).with("limit", limit))
+}
+
+/// RFC 9112, 3.2: one valid `Host` in HTTP/1.1; RFC 9113, 8.3.1: the authority in HTTP/2, and `Host` no other.
+fn host(version: Version, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
+    let mut hosts = headers.get_all(HOST).iter();
+    let host = match (hosts.next(), hosts.next()) {
+        (_, Some(_)) => return Err(malformed("more than one Host header", "Host")),
+        (None, None) if version == Version::HTTP_11 => return Err(malformed("no Host header", "Host")),
+        (None, None) => return Ok(()),
+        (Some(host), None) => host.as_bytes(),
+    };
+    let valid = Authority::try_from(host).is_ok_and(|host| !host.as_str().contains('@'));
+    if !valid {
+        return Err(malformed("the Host header is not a host", "Host"));
+    }
+    match uri.authority() {
+        Some(authority) if !authority.as_str().as_bytes().eq_ignore_ascii_case(host) => {
+            Err(malformed("the Host header is not the host of the request's target", "Host"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn path(path: &str) -> Result<(), Problem> {
+    let mut bytes = path.bytes();
+    while let Some(byte) = bytes.next() {
+        let escape = byte != b'%'
+            || [bytes.next(), bytes.next()].iter().all(|x| x.is_some_and(|x| x.is_ascii_hexdigit()));
+        if !escape {
+            return Err(malformed("the path has a percent sign without two hexadecimal digits", "path"));
+        }
+    }
+    match percent_decode_str(path).decode_utf8() {
+        Ok(_) => Ok(()),
+        Err(_) => Err(malformed("the decoded path is not UTF-8", "path")),
+    }
+}
+
+fn transfer_encoding(headers: &HeaderMap) -> Result<(), Problem> {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => Ok(()),
+        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
+        _ => Err(Problem::new(
+            ProblemType::TransferCodingNotSupported,
+            "the only transfer coding that is supported is chunked",
+        )),
+    }
+}
+
+fn expect(headers: &HeaderMap) -> Result<(), Problem> {
+    let known = |value: &[u8]| value.eq_ignore_ascii_case(b"100-continue");
+    if headers.get_all(EXPECT).iter().all(|value| known(value.as_bytes())) {
+        return Ok(());
+    }
+    Err(Problem::new(
+        ProblemType::ExpectationFailed,
+        "the only expectation that is supported is 100-continue",
+    ))
+}
+
+fn content_length(headers: &HeaderMap, limit: usize) -> Result<(), Problem> {
+    let Some(length) = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()) else {
+        return Ok(());
+    };
+    match length.trim().parse::<u64>() {
+        Ok(length) if usize::try_from(length).is_ok_and(|length| length <= limit) => Ok(()),
+        Ok(_) => Err(too_large(limit)),
+        Err(_) => Err(malformed("the Content-Length is not a number", "Content-Length")),
+    }
+}
+
+/// A body that is over the limit.
+pub fn too_large(limit: usize) -> Problem {
+    let detail = format!("the body is over the limit of {limit} bytes");
+    Problem::new(ProblemType::PayloadTooLarge, detail).with("limit", limit)
+}

@@ -1,0 +1,136 @@
+//! The request's id, in and out, and what depends on it: the span, the log line and the body of a problem.
+//!
+//! The only place that writes a problem's body. A bare error of a library becomes a problem here too.
+
+use axum::body::Body;
+use axum::extract::{MatchedPath, Request};
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use tracing::Instrument;
+use uuid::Uuid;
+
+use super::log_line::LogLine;
+use crate::http::problem::Problem;
+
+/// The header that carries the id both ways.
+pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const MAX_ID_BYTES: usize = 128;
+/// Routes whose requests carry a message, so that a problem says what became of it.
+const ABOUT_A_MESSAGE: [&str; 2] = ["/publish/", "/rpc/"];
+
+/// The id of a request: the caller's `x-request-id`, or a fresh UUID of version 7. In every request's extensions.
+#[derive(Debug, Clone)]
+pub struct RequestId(HeaderValue);
+
+impl RequestId {
+    fn of(headers: &HeaderMap) -> Self {
+        let mut given = headers.get_all(X_REQUEST_ID).iter();
+        match (given.next(), given.next()) {
+            (Some(id), None) if is_usable(id.as_bytes()) => Self(id.clone()),
+            _ => Self(fresh()),
+        }
+    }
+
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.0.to_str().unwrap_or_default()
+    }
+}
+
+fn is_usable(id: &[u8]) -> bool {
+    (1..=MAX_ID_BYTES).contains(&id.len()) && id.iter().all(u8::is_ascii_graphic)
+}
+
+fn fresh() -> HeaderValue {
+    let mut text = Uuid::encode_buffer();
+    let text = Uuid::now_v7().hyphenated().encode_lower(&mut text);
+    HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("unknown"))
+}
+
+/// The outermost layer.
+pub async fn identify(mut request: Request, next: Next) -> Response {
+    let id = RequestId::of(request.headers());
+    request.extensions_mut().insert(id.clone());
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let span = tracing::info_span!("request", id = id.as_str());
+    let line = LogLine::new(request.method().clone(), route.clone(), span.clone());
+
+    let response = next.run(request).instrument(span).await;
+    let (mut response, problem) = written(response, route.as_ref(), &id);
+    response.headers_mut().insert(X_REQUEST_ID, id.0);
+    line.end(response.status(), problem.as_ref());
+    response
+}
+
+/// The response with its problem, if it is one, written out.
+fn written(
+    mut response: Response,
+    route: Option<&MatchedPath>,
+    id: &RequestId,
+) -> (Response, Option<Problem>) {
+    let said = response.extensions_mut().remove::<Problem>();
+    let problem = match said {
+        Some(problem) => with_outcome(problem, route),
+        None if is_bare_error(&response) => {
+            let problem = with_outcome(Problem::from(response.status()), route);
+            response = problem.clone().into_response();
+            problem
+        }
+        None => return (response, None),
+    };
+    *response.body_mut() = Body::from(problem.clone().render(id.as_str()));
+    response.headers_mut().remove(CONTENT_LENGTH);
+    (response, Some(problem))
+}
+
+/// An error that a library answered in its own words.
+fn is_bare_error(response: &Response) -> bool {
+    let status = response.status();
+    let media_type = response.headers().get(CONTENT_TYPE);
+    (status.is_client_error() || status.is_server_error())
+        && media_type.is_none_or(|value| value.as_bytes().starts_with(b"text/plain"))
+}
+
+/// A request about a message that no one else said more about: nothing was sent unless the gateway failed itself.
+fn with_outcome(problem: Problem, route: Option<&MatchedPath>) -> Problem {
+    let about_a_message =
+        route.is_some_and(|route| ABOUT_A_MESSAGE.iter().any(|prefix| route.as_str().starts_with(prefix)));
+    if !about_a_message || problem.has_outcome() {
+        return problem;
+    }
+    match problem.kind().status() {
+        StatusCode::INTERNAL_SERVER_ERROR | StatusCode::GATEWAY_TIMEOUT => problem.outcome("unknown", true),
+        StatusCode::REQUEST_TIMEOUT | StatusCode::SERVICE_UNAVAILABLE => problem.outcome("not_sent", true),
+        _ => problem.outcome("not_sent", false),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(values: &[&str]) -> RequestId {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(X_REQUEST_ID, value.parse().unwrap());
+        }
+        RequestId::of(&headers)
+    }
+
+    #[test]
+    fn a_visible_id_of_up_to_128_bytes_is_taken_over() {
+        assert_eq!(of(&["a"]).as_str(), "a");
+        assert_eq!(of(&[&"x".repeat(128)]).as_str().len(), 128);
+    }
+
+    #[test]
+    fn any_other_id_is_replaced() {
+        for given in [&[][..], &[""], &["a b"], &["é"], &["a", "b"], &[&"x".repeat(129)]] {
+            let id = of(given);
+            assert!(Uuid::parse_str(id.as_str()).is_ok_and(|uuid| uuid.get_version_num() == 7), "{given:?}");
+        }
+    }
+}

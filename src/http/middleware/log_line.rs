@@ -1,0 +1,82 @@
+//! The one log line of a request, at its end: also when the client left before it.
+//!
+//! Names the method, the matched route and the status; never a path, a query or a body.
+
+use std::time::Instant;
+
+use axum::extract::MatchedPath;
+use axum::http::{Method, StatusCode};
+use tracing::Span;
+
+use crate::http::problem::Problem;
+
+/// A line that is still to be written.
+#[derive(Debug)]
+pub struct LogLine {
+    method: Method,
+    route: Option<MatchedPath>,
+    span: Span,
+    begun: Instant,
+    written: bool,
+}
+
+impl LogLine {
+    /// Begins the clock of a request.
+    pub fn new(method: Method, route: Option<MatchedPath>, span: Span) -> Self {
+        Self { method, route, span, begun: Instant::now(), written: false }
+    }
+
+    /// Writes the line: a 5xx as an error with its cause, everything else for those who debug.
+    pub fn end(mut self, status: StatusCode, problem: Option<&Problem>) {
+        self.written = true;
+        let _entered = self.span.enter();
+        let (method, route, elapsed_ms) = (self.method.as_str(), self.route(), self.elapsed_ms());
+        let status = status.as_u16();
+        let kind = problem.map(|problem| problem.kind().name());
+        let detail = problem.map(Problem::detail);
+        let cause = problem.and_then(Problem::cause);
+        if status >= 500 {
+            tracing::error!(
+                method,
+                route,
+                status,
+                elapsed_ms,
+                problem = kind,
+                detail,
+                cause,
+                "request failed"
+            );
+        } else if status >= 400 {
+            tracing::debug!(
+                method,
+                route,
+                status,
+                elapsed_ms,
+                problem = kind,
+                detail,
+                cause,
+                "request refused"
+            );
+        } else {
+            tracing::debug!(method, route, status, elapsed_ms, "request answered");
+        }
+    }
+
+    fn route(&self) -> &str {
+        self.route.as_ref().map_or("none", MatchedPath::as_str)
+    }
+
+    fn elapsed_ms(&self) -> f64 {
+        self.begun.elapsed().as_secs_f64() * 1000.0
+    }
+}
+
+impl Drop for LogLine {
+    fn drop(&mut self) {
+        if !self.written {
+            let _entered = self.span.enter();
+            let (method, route, elapsed_ms) = (self.method.as_str(), self.route(), self.elapsed_ms());
+            tracing::debug!(method, route, elapsed_ms, "client left before its answer");
+        }
+    }
+}

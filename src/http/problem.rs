@@ -1,0 +1,245 @@
+//! RFC 9457 problems: the one form in which the gateway says no.
+//!
+//! Owns the closed list of problem types. Promises that a body never holds an internal text: the true cause rides
+//! beside it for the log line. Never decides which problem an error is; that is the edge's.
+
+mod kind;
+
+use std::error::Error;
+use std::fmt::Write;
+
+use axum::http::StatusCode;
+use axum::http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use axum::response::{IntoResponse, Response};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+
+pub use self::kind::ProblemType;
+
+/// Media type of a problem.
+pub const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
+
+/// What a URN may not hold unescaped.
+const NOT_IN_URN: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'%')
+    .add(b'<')
+    .add(b'>')
+    .add(b'?')
+    .add(b'[')
+    .add(b'\\')
+    .add(b']')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}');
+
+/// Why a request was not done.
+///
+/// As a response it has a status and headers only; the outermost middleware knows the request's id and writes the body.
+#[derive(Debug, Clone)]
+pub struct Problem(Box<Parts>);
+
+#[derive(Debug, Clone)]
+struct Parts {
+    kind: ProblemType,
+    body: ProblemBody,
+    allow: Option<HeaderValue>,
+    cause: Option<String>,
+}
+
+/// An RFC 9457 problem: why the request was not done.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub struct ProblemBody {
+    /// Path of a page that explains this kind of problem.
+    #[serde(rename = "type")]
+    #[schema(example = "/problems/queue-not-found")]
+    kind: String,
+    /// The kind of problem in a few words.
+    #[schema(example = "Queue not found")]
+    title: &'static str,
+    /// The HTTP status.
+    #[schema(example = 404)]
+    status: u16,
+    /// What went wrong this time.
+    #[schema(example = "no queue \"orders\" in vhost \"/\"")]
+    detail: String,
+    /// The request, by its `x-request-id`.
+    #[schema(example = "urn:request:01932c07-209c-7bd0-a3a4-0b5c8f3c8d9e")]
+    instance: String,
+    /// What became of the message: `unroutable`, `not_sent`, `rejected` or `unknown`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcome: Option<&'static str>,
+    /// Whether the same request may be sent again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retryable: Option<bool>,
+    /// The message's id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message_id: Option<String>,
+    /// What this kind of problem says besides, such as `field` or `limit`.
+    #[serde(flatten)]
+    #[schema(additional_properties, value_type = Object)]
+    members: Map<String, Value>,
+}
+
+impl Problem {
+    /// A problem, with what went wrong this time in words for the caller.
+    #[must_use]
+    pub fn new(kind: ProblemType, detail: impl Into<String>) -> Self {
+        let body = ProblemBody {
+            kind: format!("/problems/{}", kind.name()),
+            title: kind.title(),
+            status: kind.status().as_u16(),
+            detail: detail.into(),
+            instance: String::new(),
+            outcome: None,
+            retryable: None,
+            message_id: None,
+            members: Map::new(),
+        };
+        Self(Box::new(Parts { kind, body, allow: None, cause: None }))
+    }
+
+    /// 500 with a constant text; `cause` goes to the log only.
+    #[must_use]
+    pub fn internal(cause: impl Into<String>) -> Self {
+        let mut problem = Self::new(ProblemType::Internal, "the gateway failed; its log says why");
+        problem.0.cause = Some(cause.into());
+        problem
+    }
+
+    /// The error behind it, with its sources; for the log only.
+    #[must_use]
+    pub fn because(mut self, error: &dyn Error) -> Self {
+        let mut cause = error.to_string();
+        let mut source = error.source();
+        while let Some(error) = source {
+            let _ = write!(cause, ": {error}");
+            source = error.source();
+        }
+        self.0.cause = Some(cause);
+        self
+    }
+
+    /// What became of the message, and whether it may be sent again.
+    #[must_use]
+    pub fn outcome(mut self, outcome: &'static str, retryable: bool) -> Self {
+        self.0.body.outcome = Some(outcome);
+        self.0.body.retryable = Some(retryable);
+        self
+    }
+
+    /// The message's id.
+    #[must_use]
+    pub fn message_id(mut self, id: impl Into<String>) -> Self {
+        self.0.body.message_id = Some(id.into());
+        self
+    }
+
+    /// One more member of the body.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: impl Into<Value>) -> Self {
+        self.0.body.members.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// The methods that would have been allowed.
+    #[must_use]
+    pub fn allow(mut self, methods: HeaderValue) -> Self {
+        self.0.allow = Some(methods);
+        self
+    }
+
+    /// Which problem it is.
+    #[must_use]
+    pub fn kind(&self) -> ProblemType {
+        self.0.kind
+    }
+
+    /// What the log says and the caller does not see.
+    #[must_use]
+    pub fn cause(&self) -> Option<&str> {
+        self.0.cause.as_deref()
+    }
+
+    /// What the caller is told.
+    #[must_use]
+    pub fn detail(&self) -> &str {
+        &self.0.body.detail
+    }
+
+    /// Whether it says what became of a message.
+    #[must_use]
+    pub fn has_outcome(&self) -> bool {
+        self.0.body.outcome.is_some()
+    }
+
+    /// The body, for the request with this id.
+    #[must_use]
+    pub fn render(mut self, request_id: &str) -> Vec<u8> {
+        self.0.body.instance = format!("urn:request:{}", utf8_percent_encode(request_id, NOT_IN_URN));
+        serde_json::to_vec(&self.0.body).unwrap_or_default()
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = self.0.kind.status().into_response();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, PROBLEM_JSON);
+        if let Some(seconds) = self.0.kind.retry_after() {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some(methods) = &self.0.allow {
+            headers.insert(ALLOW, methods.clone());
+        }
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+impl From<StatusCode> for Problem {
+    /// For an error that a library answered without saying more.
+    fn from(status: StatusCode) -> Self {
+        ProblemType::of_status(status).map_or_else(
+            || Self::internal(format!("answered {status} without a problem")),
+            |kind| Self::new(kind, kind.title().to_lowercase()),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_has_the_members_of_rfc_9457_and_no_others_unasked() {
+        let body = Problem::new(ProblemType::QueueNotFound, "no queue \"a\"").render("a<b");
+        let expected = r#"{"type":"/problems/queue-not-found","title":"Queue not found","status":404,"detail":"no queue \"a\"","instance":"urn:request:a%3Cb"}"#;
+        assert_eq!(String::from_utf8(body).as_deref(), Ok(expected));
+    }
+
+    #[test]
+    fn further_members_stand_beside_the_standard_ones() {
+        let problem = Problem::new(ProblemType::PayloadTooLarge, "too large")
+            .with("limit", 8)
+            .outcome("not_sent", false);
+        let body: Value = serde_json::from_slice(&problem.render("x")).unwrap();
+        assert_eq!(
+            (&body["limit"], &body["outcome"], &body["retryable"]),
+            (&8.into(), &"not_sent".into(), &false.into())
+        );
+    }
+
+    #[test]
+    fn the_cause_is_never_in_the_body() {
+        let body = Problem::internal("password 1234").render("x");
+        assert!(!String::from_utf8(body).unwrap().contains("1234"));
+    }
+}

@@ -1,0 +1,168 @@
+//! The closed list of problem types: name, status and title of each, and which ones are worth waiting for.
+
+use axum::http::StatusCode;
+
+/// A kind of problem; `/problems/<name>` explains it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "the table below says it")]
+pub enum ProblemType {
+    MalformedRequest,
+    Forbidden,
+    CrossOrigin,
+    ReservedName,
+    NotFound,
+    ExchangeNotFound,
+    QueueNotFound,
+    MethodNotAllowed,
+    NotAcceptable,
+    RequestTimeout,
+    PreconditionFailed,
+    ResourceInUse,
+    ResourceLocked,
+    PayloadTooLarge,
+    UnsupportedMediaType,
+    ExpectationFailed,
+    Unroutable,
+    HeadersTooLarge,
+    Internal,
+    TransferCodingNotSupported,
+    BrokerUnavailable,
+    BrokerBlocked,
+    BrokerRefused,
+    Rejected,
+    Overloaded,
+    ShuttingDown,
+    OutcomeUnknown,
+}
+
+impl ProblemType {
+    /// Every kind, in the order of their statuses.
+    pub const ALL: [Self; 27] = [
+        Self::MalformedRequest,
+        Self::Forbidden,
+        Self::CrossOrigin,
+        Self::ReservedName,
+        Self::NotFound,
+        Self::ExchangeNotFound,
+        Self::QueueNotFound,
+        Self::MethodNotAllowed,
+        Self::NotAcceptable,
+        Self::RequestTimeout,
+        Self::PreconditionFailed,
+        Self::ResourceInUse,
+        Self::ResourceLocked,
+        Self::PayloadTooLarge,
+        Self::UnsupportedMediaType,
+        Self::ExpectationFailed,
+        Self::Unroutable,
+        Self::HeadersTooLarge,
+        Self::Internal,
+        Self::TransferCodingNotSupported,
+        Self::BrokerUnavailable,
+        Self::BrokerBlocked,
+        Self::BrokerRefused,
+        Self::Rejected,
+        Self::Overloaded,
+        Self::ShuttingDown,
+        Self::OutcomeUnknown,
+    ];
+
+    const fn row(self) -> (&'static str, StatusCode, &'static str) {
+        use StatusCode as S;
+        match self {
+            Self::MalformedRequest => ("malformed-request", S::BAD_REQUEST, "Malformed request"),
+            Self::Forbidden => ("forbidden", S::FORBIDDEN, "Forbidden"),
+            Self::CrossOrigin => ("cross-origin", S::FORBIDDEN, "Cross-origin request"),
+            Self::ReservedName => ("reserved-name", S::FORBIDDEN, "Reserved name"),
+            Self::NotFound => ("not-found", S::NOT_FOUND, "Not found"),
+            Self::ExchangeNotFound => ("exchange-not-found", S::NOT_FOUND, "Exchange not found"),
+            Self::QueueNotFound => ("queue-not-found", S::NOT_FOUND, "Queue not found"),
+            Self::MethodNotAllowed => ("method-not-allowed", S::METHOD_NOT_ALLOWED, "Method not allowed"),
+            Self::NotAcceptable => ("not-acceptable", S::NOT_ACCEPTABLE, "Not acceptable"),
+            Self::RequestTimeout => ("request-timeout", S::REQUEST_TIMEOUT, "Request timeout"),
+            Self::PreconditionFailed => ("precondition-failed", S::CONFLICT, "Exists with other properties"),
+            Self::ResourceInUse => ("resource-in-use", S::CONFLICT, "Resource in use"),
+            Self::ResourceLocked => ("resource-locked", S::CONFLICT, "Resource locked"),
+            Self::PayloadTooLarge => ("payload-too-large", S::PAYLOAD_TOO_LARGE, "Payload too large"),
+            Self::UnsupportedMediaType => {
+                ("unsupported-media-type", S::UNSUPPORTED_MEDIA_TYPE, "Unsupported media type")
+            }
+            Self::ExpectationFailed => ("expectation-failed", S::EXPECTATION_FAILED, "Expectation failed"),
+            Self::Unroutable => ("unroutable", S::UNPROCESSABLE_ENTITY, "No queue took the message"),
+            Self::HeadersTooLarge => {
+                ("headers-too-large", S::REQUEST_HEADER_FIELDS_TOO_LARGE, "Headers too large")
+            }
+            Self::Internal => ("internal", S::INTERNAL_SERVER_ERROR, "Internal error"),
+            Self::TransferCodingNotSupported => {
+                ("transfer-coding-not-supported", S::NOT_IMPLEMENTED, "Transfer coding not supported")
+            }
+            Self::BrokerUnavailable => ("broker-unavailable", S::SERVICE_UNAVAILABLE, "Broker unavailable"),
+            Self::BrokerBlocked => ("broker-blocked", S::SERVICE_UNAVAILABLE, "Broker blocked"),
+            Self::BrokerRefused => {
+                ("broker-refused", S::SERVICE_UNAVAILABLE, "The broker refuses the gateway's user")
+            }
+            Self::Rejected => ("rejected", S::SERVICE_UNAVAILABLE, "A queue refused the message"),
+            Self::Overloaded => ("overloaded", S::SERVICE_UNAVAILABLE, "Overloaded"),
+            Self::ShuttingDown => ("shutting-down", S::SERVICE_UNAVAILABLE, "Shutting down"),
+            Self::OutcomeUnknown => ("outcome-unknown", S::GATEWAY_TIMEOUT, "Outcome unknown"),
+        }
+    }
+
+    /// Last segment of its URI.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        self.row().0
+    }
+
+    /// Status it is answered with.
+    #[must_use]
+    pub const fn status(self) -> StatusCode {
+        self.row().1
+    }
+
+    /// The kind in a few words.
+    #[must_use]
+    pub const fn title(self) -> &'static str {
+        self.row().2
+    }
+
+    /// Seconds after which trying again makes sense; every 429 and 503 has them.
+    #[must_use]
+    pub const fn retry_after(self) -> Option<u16> {
+        match self {
+            Self::BrokerRefused => Some(30),
+            Self::BrokerBlocked | Self::ShuttingDown => Some(5),
+            Self::BrokerUnavailable | Self::Rejected | Self::Overloaded => Some(1),
+            _ => None,
+        }
+    }
+
+    /// The least specific kind with this status.
+    #[must_use]
+    pub fn of_status(status: StatusCode) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.status() == status)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_503_says_when_to_try_again_and_nothing_else_does() {
+        for kind in ProblemType::ALL {
+            assert_eq!(
+                kind.retry_after().is_some(),
+                kind.status() == StatusCode::SERVICE_UNAVAILABLE,
+                "{kind:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn names_are_unique() {
+        for (n, kind) in ProblemType::ALL.into_iter().enumerate() {
+            assert!(!ProblemType::ALL[..n].iter().any(|other| other.name() == kind.name()), "{kind:?}");
+        }
+    }
+}

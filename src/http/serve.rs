@@ -1,0 +1,87 @@
+//! The accept loop: HTTP/1.1 and HTTP/2 without TLS on one listener.
+//!
+//! Promises that no client can hold a connection for longer than its deadlines allow, that one connection too
+//! many is answered and closed, and that an accept error never ends the loop. Never looks into a request: that
+//! is the middleware's.
+
+mod activity;
+mod body;
+mod connection;
+mod refusal;
+mod shutdown;
+mod socket;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+
+pub use self::shutdown::Shutdown;
+use self::{connection::Server, refusal::Refusals};
+use crate::http::ConnectionLimits;
+
+const FIRST_BACKOFF: Duration = Duration::from_millis(10);
+const LAST_BACKOFF: Duration = Duration::from_secs(1);
+
+/// Serves `router` until [`Shutdown::drain`], then returns when the last connection has ended.
+///
+/// Requests carry the client's address as [`axum::extract::ConnectInfo`]`<SocketAddr>`.
+pub async fn serve(listener: TcpListener, router: Router, limits: ConnectionLimits, shutdown: Shutdown) {
+    let open = Arc::new(Semaphore::new(limits.max_connections));
+    let server = Arc::new(Server::new(router, limits, shutdown.clone()));
+    let refusals = Refusals::default();
+    let tasks = TaskTracker::new();
+
+    let accepting = accept(&listener, |stream, peer| match open.clone().try_acquire_owned() {
+        Ok(place) => {
+            let server = server.clone();
+            tasks.spawn(async move {
+                connection::run(&server, stream, peer).await;
+                drop(place);
+            });
+        }
+        Err(_) => refusals.refuse(stream, &tasks),
+    });
+    tokio::select! {
+        never = accepting => match never {},
+        () = shutdown.draining() => {}
+    }
+    drop(listener);
+    tasks.close();
+    tasks.wait().await;
+}
+
+/// Hands every accepted connection to `take`, for ever. Out of file descriptors it waits, and says so once.
+async fn accept(listener: &TcpListener, take: impl Fn(TcpStream, SocketAddr)) -> std::convert::Infallible {
+    let mut backoff = None;
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                if backoff.take().is_some() {
+                    tracing::info!("accepting connections again");
+                }
+                take(stream, peer);
+            }
+            // The client is gone already; the next one may be fine.
+            Err(error) if is_about_one_client(&error) => {}
+            Err(error) => {
+                if backoff.is_none() {
+                    tracing::error!(%error, "cannot accept connections, trying on");
+                }
+                let pause = backoff.map_or(FIRST_BACKOFF, |last: Duration| (last * 2).min(LAST_BACKOFF));
+                backoff = Some(pause);
+                tokio::time::sleep(pause).await;
+            }
+        }
+    }
+}
+
+fn is_about_one_client(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}

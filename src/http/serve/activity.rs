@@ -1,0 +1,198 @@
+//! What one connection is waiting for, and until when.
+//!
+//! The socket and the bodies report here; [`Activity::expired`] ends when the client has had its time. While no
+//! request is in flight the deadline is fixed when the wait begins, so dripping bytes does not extend it. While
+//! one is, only the taking of the answer is timed: the request's body has its own deadline where it is read.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::http::ConnectionLimits;
+
+/// How long a closed connection waits for a client that is still sending what nobody will read. Closing under its
+/// hands would reset the connection, and the answer with it.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// The deadlines of one connection and what they depend on.
+#[derive(Debug)]
+pub struct Activity {
+    limits: ConnectionLimits,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    wait: Wait,
+    since: Instant,
+    http2: bool,
+    /// Requests whose answer's body is not finished.
+    requests: usize,
+    /// Answers whose next bytes wait for the client rather than for us.
+    offered: usize,
+    /// The socket does not take bytes.
+    blocked: bool,
+    /// When the client last took bytes.
+    progress: Instant,
+    /// The body of an HTTP/1 request has not been read to its end.
+    unread: bool,
+    /// The connection's task. On HTTP/2 answers are written by tasks of their own, which must tell it.
+    task: Option<Waker>,
+}
+
+/// What an idle connection waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wait {
+    FirstByte,
+    Header,
+    NextRequest,
+    /// The end of what the client sends, after our own end.
+    End,
+}
+
+impl Activity {
+    /// A connection that has just been accepted.
+    pub fn new(limits: ConnectionLimits) -> Self {
+        let now = Instant::now();
+        let state = State {
+            wait: Wait::FirstByte,
+            since: now,
+            http2: false,
+            requests: 0,
+            offered: 0,
+            blocked: false,
+            progress: now,
+            unread: false,
+            task: None,
+        };
+        Self { limits, state: Mutex::new(state) }
+    }
+
+    /// Bytes came in.
+    pub fn received(&self) {
+        let mut state = self.state();
+        // On HTTP/2 they may be anything (a ping, a window update), so they begin no header.
+        let begins = match state.wait {
+            Wait::FirstByte => true,
+            Wait::NextRequest => !state.http2,
+            Wait::Header | Wait::End => false,
+        };
+        if begins && state.requests == 0 {
+            state.begin_wait(Wait::Header);
+        }
+    }
+
+    /// The socket took bytes.
+    pub fn wrote(&self) {
+        let mut state = self.state();
+        state.blocked = false;
+        // On HTTP/2 a client that takes frames may still withhold the window for an answer.
+        if !state.http2 {
+            state.progress = Instant::now();
+        }
+    }
+
+    /// The socket is full.
+    pub fn blocked(&self) {
+        let mut state = self.state();
+        if !state.blocked {
+            state.blocked = true;
+            state.progress = Instant::now();
+        }
+    }
+
+    /// A request begins.
+    pub fn begin(&self, http2: bool, has_body: bool) {
+        let mut state = self.state();
+        state.http2 = http2;
+        state.requests += 1;
+        state.unread = has_body && !http2;
+    }
+
+    /// The request's body has been read to its end.
+    pub fn body_read(&self) {
+        self.state().unread = false;
+    }
+
+    /// An answer waits for the client to take its next bytes, or no longer does.
+    pub fn offer(&self, before: bool, now: bool) {
+        let mut state = self.state();
+        state.offered = state.offered + usize::from(now) - usize::from(before);
+        state.progress = Instant::now();
+        state.wake();
+    }
+
+    /// A request's answer is finished or given up.
+    pub fn end(&self) {
+        let mut state = self.state();
+        state.requests -= 1;
+        if state.requests == 0 {
+            state.begin_wait(Wait::NextRequest);
+        }
+        state.wake();
+    }
+
+    /// Our side of the connection is closed. Whether it should stay open for what the client still sends.
+    pub fn linger(&self) -> bool {
+        let mut state = self.state();
+        state.begin_wait(Wait::End);
+        state.unread
+    }
+
+    /// Ends when the client has had its time. To be polled by the task that drives the connection.
+    pub async fn expired(&self) {
+        let mut timer = pin!(sleep_until(self.state().deadline(&self.limits).unwrap_or_else(Instant::now)));
+        poll_fn(|cx| {
+            loop {
+                let mut state = self.state();
+                if !state.task.as_ref().is_some_and(|task| task.will_wake(cx.waker())) {
+                    state.task = Some(cx.waker().clone());
+                }
+                let Some(deadline) = state.deadline(&self.limits) else { return Poll::Pending };
+                drop(state);
+                // A deadline that moved back is looked at when the timer fires: a busy connection never touches it.
+                if deadline < timer.deadline() {
+                    timer.as_mut().reset(deadline);
+                }
+                std::task::ready!(Future::poll(timer.as_mut(), cx));
+                if deadline <= Instant::now() {
+                    return Poll::Ready(());
+                }
+                Sleep::reset(timer.as_mut(), deadline);
+            }
+        })
+        .await;
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn begin_wait(&mut self, wait: Wait) {
+        self.wait = wait;
+        self.since = Instant::now();
+    }
+
+    fn wake(&self) {
+        if let (true, Some(task)) = (self.http2, &self.task) {
+            task.wake_by_ref();
+        }
+    }
+
+    fn deadline(&self, limits: &ConnectionLimits) -> Option<Instant> {
+        match self.wait {
+            Wait::End => Some(self.since + LINGER),
+            _ if self.blocked || self.offered > 0 => Some(self.progress + limits.write_timeout),
+            _ if self.requests > 0 => None,
+            Wait::FirstByte => Some(self.since + limits.first_byte_timeout),
+            Wait::Header => Some(self.since + limits.header_timeout),
+            Wait::NextRequest => Some(self.since + limits.keep_alive_timeout),
+        }
+    }
+}

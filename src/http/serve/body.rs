@@ -1,0 +1,116 @@
+//! The bodies of one connection's requests and answers, as they report to its [`Activity`].
+//!
+//! An answer is in flight until hyper has dropped its body; [`InFlight`] lives in it.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use axum::body::{Body, Bytes, HttpBody};
+use hyper::body::{Frame, Incoming, SizeHint};
+
+use super::activity::Activity;
+
+/// One request between its header and the last byte of its answer.
+#[derive(Debug)]
+pub struct InFlight {
+    activity: Arc<Activity>,
+    offered: bool,
+}
+
+impl InFlight {
+    /// Begins a request.
+    pub fn new(activity: Arc<Activity>, http2: bool, has_body: bool) -> Self {
+        activity.begin(http2, has_body);
+        Self { activity, offered: false }
+    }
+
+    fn offer(&mut self, offered: bool) {
+        self.activity.offer(self.offered, offered);
+        self.offered = offered;
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        if self.offered {
+            self.offer(false);
+        }
+        self.activity.end();
+    }
+}
+
+/// A request's body that reports its end.
+#[derive(Debug)]
+pub struct RequestBody {
+    inner: Incoming,
+    activity: Arc<Activity>,
+}
+
+impl RequestBody {
+    /// Reports the end of `inner`.
+    pub fn new(inner: Incoming, activity: Arc<Activity>) -> Self {
+        Self { inner, activity }
+    }
+}
+
+impl HttpBody for RequestBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+        let frame = ready!(Pin::new(&mut self.inner).poll_frame(cx));
+        if frame.is_none() || self.inner.is_end_stream() {
+            self.activity.body_read();
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+/// An answer's body that reports whether it waits for the client or for us.
+#[derive(Debug)]
+pub struct AnswerBody {
+    inner: Body,
+    flight: InFlight,
+}
+
+impl AnswerBody {
+    /// Offers `inner` to the client.
+    pub fn new(inner: Body, mut flight: InFlight) -> Self {
+        flight.offer(true);
+        Self { inner, flight }
+    }
+}
+
+impl HttpBody for AnswerBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let frame = Pin::new(&mut self.inner).poll_frame(cx);
+        self.flight.offer(frame.is_ready());
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}

@@ -1,0 +1,67 @@
+//! The answer to one connection too many: 503 `overloaded`, then closed within a second.
+//!
+//! Its own number is bounded too; beyond it a connection is dropped unanswered.
+
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+
+use crate::http::problem::{Problem, ProblemType};
+
+/// From the refusal to the end of the connection.
+const DEADLINE: Duration = Duration::from_secs(1);
+/// Connections that are being refused at one time.
+const AT_ONCE: usize = 256;
+
+/// The connections that are being refused.
+#[derive(Debug)]
+pub struct Refusals {
+    places: Arc<Semaphore>,
+}
+
+impl Default for Refusals {
+    fn default() -> Self {
+        Self { places: Arc::new(Semaphore::new(AT_ONCE)) }
+    }
+}
+
+impl Refusals {
+    /// Answers 503 on `stream` and closes it, in a task of `tasks`.
+    pub fn refuse(&self, stream: TcpStream, tasks: &TaskTracker) {
+        let Ok(place) = self.places.clone().try_acquire_owned() else { return };
+        tasks.spawn(async move {
+            // Whether the client was still there to hear it makes no difference.
+            let _ = tokio::time::timeout(DEADLINE, answer(stream)).await;
+            drop(place);
+        });
+    }
+}
+
+async fn answer(mut stream: TcpStream) -> std::io::Result<()> {
+    stream.write_all(&refusal()?).await?;
+    stream.shutdown().await?;
+    // A socket closed over unread bytes is reset, and the answer with it.
+    let mut swallowed = [0; 1024];
+    while stream.read(&mut swallowed).await? > 0 {}
+    Ok(())
+}
+
+fn refusal() -> std::io::Result<Vec<u8>> {
+    let id = uuid::Uuid::now_v7().to_string();
+    let problem = Problem::new(ProblemType::Overloaded, "the gateway has as many connections as it may have");
+    let body = problem.render(&id);
+    let mut answer = Vec::with_capacity(512);
+    write!(
+        answer,
+        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\nretry-after: 1\r\n\
+         x-request-id: {id}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    )?;
+    answer.extend_from_slice(&body);
+    Ok(answer)
+}

@@ -1,0 +1,77 @@
+//! The handle by which the process stops the server, in three steps that only go forward.
+//!
+//! Owns no timing: when to take the next step is its holder's decision.
+
+use tokio_util::sync::CancellationToken;
+
+/// Stops a server: [`close`](Self::close), then [`drain`](Self::drain), then [`abort`](Self::abort). A later step
+/// includes the earlier ones. Clones are handles to one server.
+#[derive(Debug, Clone)]
+pub struct Shutdown {
+    closing: CancellationToken,
+    draining: CancellationToken,
+    aborted: CancellationToken,
+}
+
+impl Default for Shutdown {
+    fn default() -> Self {
+        // Cancelling a token cancels its children: so each step is the child of the next one.
+        let aborted = CancellationToken::new();
+        let draining = aborted.child_token();
+        let closing = draining.child_token();
+        Self { closing, draining, aborted }
+    }
+}
+
+impl Shutdown {
+    /// Serves on, and asks every client to close: HTTP/1 answers carry `Connection: close`.
+    pub fn close(&self) {
+        self.closing.cancel();
+    }
+
+    /// Accepts no more; idle connections close at once, others after the answers in flight.
+    pub fn drain(&self) {
+        self.draining.cancel();
+    }
+
+    /// Drops what is left.
+    pub fn abort(&self) {
+        self.aborted.cancel();
+    }
+
+    /// Whether the shutdown has begun.
+    #[must_use]
+    pub fn is_closing(&self) -> bool {
+        self.closing.is_cancelled()
+    }
+
+    /// Ends when the shutdown begins.
+    pub async fn closing(&self) {
+        self.closing.cancelled().await;
+    }
+
+    /// Ends when no more connections are accepted.
+    pub async fn draining(&self) {
+        self.draining.cancelled().await;
+    }
+
+    /// Ends when the connections that are left are dropped.
+    pub async fn aborted(&self) {
+        self.aborted.cancelled().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_later_step_includes_the_earlier_ones() {
+        let shutdown = Shutdown::default();
+        shutdown.close();
+        assert!(shutdown.is_closing() && !shutdown.draining.is_cancelled());
+        let shutdown = Shutdown::default();
+        shutdown.abort();
+        assert!(shutdown.is_closing() && shutdown.draining.is_cancelled());
+    }
+}
