@@ -4,5 +4,7 @@
 
 #![allow(dead_code, reason = "each tool is whole, whether or not a test of today needs every part")]
 
+pub mod broker;
 pub mod link;
+mod node;
 pub mod poll;
