@@ -4,7 +4,10 @@
 
 #![allow(dead_code, reason = "each tool is whole, whether or not a test of today needs every part")]
 
+pub mod book;
 pub mod broker;
 pub mod link;
 mod node;
+pub mod observer;
+pub mod pika;
 pub mod poll;
