@@ -11,3 +11,5 @@ mod node;
 pub mod observer;
 pub mod pika;
 pub mod poll;
+pub mod process;
+pub mod raw;
