@@ -1,1 +1,4 @@
 //! The whole gateway against a real RabbitMQ.
+
+mod support;
+mod support_works;

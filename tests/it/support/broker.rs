@@ -1,0 +1,231 @@
+//! `Broker`: a private RabbitMQ, as its operator sees it.
+//!
+//! One node serves the whole test run, a vhost a test. A test that breaks its broker takes one of its own.
+
+use std::{
+    net::SocketAddr,
+    ops::Deref,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
+
+use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
+
+use super::{node::Node, poll::eventually};
+
+const EFFECT_DEADLINE: Duration = Duration::from_secs(30);
+
+/// A node takes 140 MB and its start all of a core.
+const NODES_OF_THEIR_OWN: usize = 2;
+
+/// A running RabbitMQ with user `guest`, password `guest`.
+pub struct Broker {
+    node: Node,
+}
+
+impl Broker {
+    /// The node of the test run, started by whoever asks first. It ends with the test process.
+    pub async fn shared() -> &'static Self {
+        static SHARED: OnceCell<Broker> = OnceCell::const_new();
+        SHARED.get_or_init(|| async { Self { node: Node::launch().await } }).await
+    }
+
+    /// A node that the caller may break; it ends when dropped. Waits while two others have one.
+    pub async fn own() -> OwnBroker {
+        static PLACES: Semaphore = Semaphore::const_new(NODES_OF_THEIR_OWN);
+        let place = PLACES.acquire().await.expect("never closed");
+        OwnBroker { broker: Self { node: Node::launch().await }, _place: place }
+    }
+
+    /// Where it listens for AMQP, on loopback.
+    pub fn address(&self) -> SocketAddr {
+        self.node.address()
+    }
+
+    /// The default vhost as guest, with a slash at the end.
+    pub fn url(&self) -> String {
+        format!("amqp://guest:guest@{}/", self.address())
+    }
+
+    /// A fresh vhost, named after `name`, where guest may do everything.
+    pub async fn vhost(&self, name: &str) -> Vhost<'_> {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("{name}-{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        self.eval(&format!("ok = rabbit_vhost:add({0}, {GUEST})", binary(&name))).await;
+        let vhost = Vhost { url: format!("{}{name}", self.url()), name, broker: self };
+        vhost.permit("guest", ".*", ".*", ".*").await;
+        vhost
+    }
+
+    /// A user without permissions.
+    pub async fn add_user(&self, name: &str, password: &str) {
+        let (name, password) = (binary(name), binary(password));
+        self.eval(&format!("ok = rabbit_auth_backend_internal:add_user({name}, {password}, {GUEST})")).await;
+    }
+
+    pub async fn set_password(&self, name: &str, password: &str) {
+        let (name, password) = (binary(name), binary(password));
+        let call = format!("rabbit_auth_backend_internal:change_password({name}, {password}, {GUEST})");
+        self.eval(&format!("ok = {call}")).await;
+    }
+
+    pub async fn delete_user(&self, name: &str) {
+        let name = binary(name);
+        self.eval(&format!("ok = rabbit_auth_backend_internal:delete_user({name}, {GUEST})")).await;
+    }
+
+    /// Evaluates Erlang inside the node, in some 10 ms.
+    pub async fn eval(&self, expression: &str) -> String {
+        self.node.eval(expression).await
+    }
+
+    /// Runs rabbitmqctl, which takes a second or more; what it prints.
+    pub async fn ctl(&self, arguments: &[&str]) -> String {
+        self.node.ctl(arguments).await
+    }
+}
+
+/// A broker that its test may break.
+pub struct OwnBroker {
+    broker: Broker,
+    _place: SemaphorePermit<'static>,
+}
+
+impl Deref for OwnBroker {
+    type Target = Broker;
+
+    fn deref(&self) -> &Broker {
+        &self.broker
+    }
+}
+
+impl OwnBroker {
+    /// kill -9; returns when the process is gone.
+    pub async fn kill(&self) {
+        self.node.end("KILL").await;
+    }
+
+    /// Starts it after [`Self::kill`], on the same port with the same data; returns when it speaks AMQP.
+    pub async fn start(&self) {
+        self.node.start().await;
+    }
+
+    /// An orderly stop (SIGTERM) and a start.
+    pub async fn restart(&self) {
+        self.node.end("TERM").await;
+        self.start().await;
+    }
+
+    /// SIGSTOP: connections stay, nothing is answered.
+    pub async fn pause(&self) {
+        self.node.signal("STOP").await;
+    }
+
+    /// SIGCONT.
+    pub async fn resume(&self) {
+        self.node.signal("CONT").await;
+    }
+
+    /// `rabbitmqctl stop_app`: the node lives, its listener is closed.
+    pub async fn stop_app(&self) {
+        self.eval("rabbit:stop()").await;
+    }
+
+    /// `rabbitmqctl start_app`; returns when it speaks AMQP.
+    pub async fn start_app(&self) {
+        self.eval("rabbit:start()").await;
+        eventually(EFFECT_DEADLINE, "the broker speaks AMQP", || self.node.speaks_amqp()).await;
+    }
+
+    /// The memory alarm: connections that publish are blocked.
+    pub async fn alarm_on(&self) {
+        self.set_memory_watermark("0.0001").await;
+        self.await_alarms(true).await;
+    }
+
+    pub async fn alarm_off(&self) {
+        self.set_memory_watermark("{absolute, \"2GB\"}").await;
+        self.await_alarms(false).await;
+    }
+
+    /// `rabbitmqctl close_all_connections`: each gets 320 `CONNECTION_FORCED` with `why`.
+    pub async fn close_all_connections(&self, why: &str) {
+        let why = binary(why);
+        let close = format!("rabbit_networking:close_connection(C, {why})");
+        self.eval(&format!("[{close} || C <- rabbit_networking:local_connections()]")).await;
+    }
+
+    async fn set_memory_watermark(&self, mark: &str) {
+        self.eval(&format!("vm_memory_monitor:set_vm_memory_high_watermark({mark})")).await;
+    }
+
+    async fn await_alarms(&self, wanted: bool) {
+        eventually(EFFECT_DEADLINE, "the alarm changes", || async {
+            let alarms = self.eval("rabbit_alarm:get_alarms()").await;
+            (alarms != "[]") == wanted
+        })
+        .await;
+    }
+}
+
+/// A virtual host that belongs to one test.
+pub struct Vhost<'a> {
+    pub url: String,
+    pub name: String,
+    broker: &'a Broker,
+}
+
+impl Vhost<'_> {
+    /// The same vhost by way of a [`super::link::Link`].
+    pub fn url_by(&self, link: SocketAddr) -> String {
+        self.url.replace(&self.broker.address().to_string(), &link.to_string())
+    }
+
+    /// The same vhost as another user; neither name nor password may need escaping.
+    pub fn url_as(&self, user: &str, password: &str) -> String {
+        self.url.replace("guest:guest", &format!("{user}:{password}"))
+    }
+
+    /// Sets a user's permissions here, as regular expressions over names.
+    pub async fn permit(&self, user: &str, configure: &str, write: &str, read: &str) {
+        let [user, vhost, configure, write, read] = [user, &self.name, configure, write, read].map(binary);
+        let arguments = format!("{user}, {vhost}, {configure}, {write}, {read}, {GUEST}");
+        self.broker.eval(&format!("ok = rabbit_auth_backend_internal:set_permissions({arguments})")).await;
+    }
+
+    /// Closes every connection to this vhost with 320 `CONNECTION_FORCED`.
+    pub async fn close_connections(&self) {
+        let mine = self.connections_of("C");
+        let close = "rabbit_networking:close_connection(C, <<\"closed by a test\">>)";
+        self.broker.eval(&format!("[{close} || {mine}]")).await;
+    }
+
+    /// How many connections this vhost has.
+    pub async fn connection_count(&self) -> usize {
+        let count = self.broker.eval(&format!("length([C || {}])", self.connections_of("C"))).await;
+        count.parse().expect("a length is a number")
+    }
+
+    /// Deletes it with everything in it; its connections are closed by the broker.
+    pub async fn delete(&self) {
+        let name = binary(&self.name);
+        self.broker.eval(&format!("rabbit_vhost:delete({name}, {GUEST})")).await;
+    }
+
+    fn connections_of(&self, variable: &str) -> String {
+        let vhost = binary(&self.name);
+        format!(
+            "{variable} <- rabbit_networking:local_connections(), \
+             catch rabbit_networking:connection_info({variable}, [vhost]) =:= [{{vhost, {vhost}}}]"
+        )
+    }
+}
+
+/// Who did it, for the broker's events.
+const GUEST: &str = "<<\"guest\">>";
+
+/// An Erlang binary that holds the text.
+fn binary(text: &str) -> String {
+    let bytes: Vec<String> = text.bytes().map(|byte| byte.to_string()).collect();
+    format!("<<{}>>", bytes.join(","))
+}

@@ -1,0 +1,86 @@
+//! `TestGateway`: the gateway inside the test's own process, on a free port, with an HTTP client at hand.
+
+use std::{net::SocketAddr, time::Duration};
+
+use rabbitmq_gateway::{app::Gateway, config::Config};
+use reqwest::{Client, RequestBuilder, Response, StatusCode};
+
+use super::poll::eventually;
+
+const READY_DEADLINE: Duration = Duration::from_secs(20);
+
+/// A serving gateway.
+pub struct TestGateway {
+    gateway: Gateway,
+    client: Client,
+}
+
+impl TestGateway {
+    /// Starts with these settings and waits until it is ready.
+    pub async fn start(settings: &[(&str, &str)]) -> Self {
+        let gateway = Self::start_unready(settings).await;
+        eventually(READY_DEADLINE, "the gateway is ready", || gateway.is_ready()).await;
+        gateway
+    }
+
+    /// Starts without waiting for its broker.
+    pub async fn start_unready(settings: &[(&str, &str)]) -> Self {
+        let lookup = |name: &str| {
+            let given = settings.iter().find(|(setting, _)| *setting == name);
+            given.or(LISTEN.iter().find(|(setting, _)| *setting == name)).map(|(_, value)| (*value).to_owned())
+        };
+        let config = Config::from_lookup(lookup).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+        let gateway = Gateway::start(config).await.unwrap_or_else(|error| panic!("{error:#}"));
+        let client = Client::builder().no_proxy().build().expect("a client without TLS");
+        Self { gateway, client }
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.gateway.address
+    }
+
+    /// The URL of a path that begins with a slash.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address())
+    }
+
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    pub fn get(&self, path: &str) -> RequestBuilder {
+        self.client.get(self.url(path))
+    }
+
+    pub fn post(&self, path: &str) -> RequestBuilder {
+        self.client.post(self.url(path))
+    }
+
+    pub fn put(&self, path: &str) -> RequestBuilder {
+        self.client.put(self.url(path))
+    }
+
+    pub fn delete(&self, path: &str) -> RequestBuilder {
+        self.client.delete(self.url(path))
+    }
+
+    /// Publishes raw bytes; the names may need no escaping.
+    pub async fn publish(&self, exchange: &str, routing_key: &str, body: impl Into<reqwest::Body>) -> Response {
+        let path = format!("/publish/{exchange}?routing_key={routing_key}");
+        let request = self.post(&path).header("content-type", "application/octet-stream").body(body);
+        request.send().await.expect("the gateway answers")
+    }
+
+    pub async fn is_ready(&self) -> bool {
+        let answer = self.get("/health/ready").send().await;
+        answer.is_ok_and(|answer| answer.status() == StatusCode::OK)
+    }
+
+    /// Stops it in order, without a pause for load balancers.
+    pub async fn stop(self) {
+        self.gateway.stop(Duration::ZERO).await;
+    }
+}
+
+/// Where it listens when the test does not say.
+const LISTEN: [(&str, &str); 1] = [("GATEWAY_LISTEN", "127.0.0.1:0")];

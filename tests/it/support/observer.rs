@@ -1,0 +1,166 @@
+//! `Observer`: a second AMQP client that makes topologies and looks what is really in the queues.
+//!
+//! Knows lapin only, none of the gateway's code. Each call has a channel of its own, so one fault spoils nothing else.
+
+use std::time::Duration;
+
+use async_rs::Runtime;
+use lapin::{
+    BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Consumer, ExchangeKind,
+    message::Delivery,
+    options::{
+        BasicConsumeOptions, BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions,
+        ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
+    },
+    types::{AMQPValue, FieldTable, ShortString},
+};
+
+use super::poll::{eventually, within};
+
+const DEADLINE: Duration = Duration::from_secs(30);
+
+pub struct Observer {
+    connection: Connection,
+}
+
+impl Observer {
+    /// lapin takes a lone slash for the vhost named "", people for the default one.
+    pub async fn connect(url: &str) -> Self {
+        let url = &url.strip_suffix('/').map_or_else(|| url.to_owned(), |rest| format!("{rest}/%2f"));
+        let properties =
+            ConnectionProperties::default().with_connection_name(lapin::types::LongString::from("observer"));
+        let connect = Connection::connect_with_runtime(url, properties, Runtime::tokio_current());
+        let connection = within(DEADLINE, "the observer connects", connect).await;
+        Self {
+            connection: connection.unwrap_or_else(|error| panic!("the observer connects to {url}: {error}")),
+        }
+    }
+
+    /// Declares a durable queue.
+    pub async fn declare_queue(&self, queue: &str) {
+        self.declare_queue_with(queue, &[]).await;
+    }
+
+    /// Declares a durable queue with arguments.
+    pub async fn declare_queue_with(&self, queue: &str, arguments: &[(&str, AMQPValue)]) {
+        let channel = self.channel().await;
+        let declare = channel.queue_declare(short(queue), QueueDeclareOptions::durable(), table(arguments));
+        done(&format!("declare queue {queue}"), declare).await;
+    }
+
+    pub async fn delete_queue(&self, queue: &str) {
+        let channel = self.channel().await;
+        let delete = channel.queue_delete(short(queue), QueueDeleteOptions::default());
+        done(&format!("delete queue {queue}"), delete).await;
+    }
+
+    /// Declares a durable exchange.
+    pub async fn declare_exchange(&self, exchange: &str, kind: ExchangeKind) {
+        let channel = self.channel().await;
+        let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
+        let declare = channel.exchange_declare(short(exchange), kind, options, FieldTable::default());
+        done(&format!("declare exchange {exchange}"), declare).await;
+    }
+
+    pub async fn bind(&self, queue: &str, exchange: &str, routing_key: &str) {
+        self.bind_with(queue, exchange, routing_key, &[]).await;
+    }
+
+    /// Binds with arguments, as a headers exchange wants it.
+    pub async fn bind_with(
+        &self,
+        queue: &str,
+        exchange: &str,
+        routing_key: &str,
+        arguments: &[(&str, AMQPValue)],
+    ) {
+        let channel = self.channel().await;
+        let options = QueueBindOptions::default();
+        let bind =
+            channel.queue_bind(short(queue), short(exchange), short(routing_key), options, table(arguments));
+        done(&format!("bind {queue} to {exchange}"), bind).await;
+    }
+
+    /// Publishes and waits for the broker's confirm.
+    pub async fn publish(&self, exchange: &str, routing_key: &str, body: &[u8], properties: BasicProperties) {
+        let channel = self.channel().await;
+        done("select confirms", channel.confirm_select(ConfirmSelectOptions::default())).await;
+        let options = BasicPublishOptions::default();
+        let publish = channel.basic_publish(short(exchange), short(routing_key), options, body, properties);
+        let confirm = done("publish", publish).await;
+        let confirmation = done("confirm", confirm).await;
+        assert_eq!(confirmation, Confirmation::Ack(None), "the broker takes what the observer publishes");
+    }
+
+    /// Ready messages of a queue; `None` when there is no such queue.
+    pub async fn count(&self, queue: &str) -> Option<u32> {
+        let channel = self.channel().await;
+        let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+        let declare = channel.queue_declare(short(queue), options, FieldTable::default());
+        within(DEADLINE, "count", declare).await.ok().map(|queue| queue.message_count())
+    }
+
+    /// Takes everything that is in the queue now.
+    pub async fn drain(&self, queue: &str) -> Vec<Delivery> {
+        let channel = self.channel().await;
+        let mut deliveries = Vec::new();
+        while let Some(delivery) = get(&channel, queue).await {
+            deliveries.push(delivery);
+        }
+        deliveries
+    }
+
+    /// The `message_id`s of everything that is in the queue now, for the [`super::book::Book`].
+    pub async fn drain_ids(&self, queue: &str) -> Vec<String> {
+        self.drain(queue).await.iter().map(message_id).collect()
+    }
+
+    /// Takes one message, waiting for it up to the deadline.
+    pub async fn get_one(&self, queue: &str, deadline: Duration) -> Delivery {
+        let channel = self.channel().await;
+        eventually(deadline, &format!("a message in {queue}"), || get(&channel, queue)).await
+    }
+
+    /// A consumer that does not acknowledge (`no_ack`); a stream of deliveries.
+    pub async fn consume(&self, queue: &str) -> Consumer {
+        let channel = self.channel().await;
+        let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
+        let consume = channel.basic_consume(short(queue), short(""), options, FieldTable::default());
+        done(&format!("consume {queue}"), consume).await
+    }
+
+    pub fn is_connected(&self) -> bool {
+        self.connection.status().connected()
+    }
+
+    /// A fresh channel, for what is not here.
+    pub async fn channel(&self) -> Channel {
+        done("open a channel", self.connection.create_channel()).await
+    }
+}
+
+/// The text of a delivery's `message_id`; empty without one.
+pub fn message_id(delivery: &Delivery) -> String {
+    delivery.properties.message_id().as_ref().map(ToString::to_string).unwrap_or_default()
+}
+
+async fn get(channel: &Channel, queue: &str) -> Option<Delivery> {
+    let get = channel.basic_get(short(queue), BasicGetOptions { no_ack: true });
+    done(&format!("get from {queue}"), get).await.map(|message| message.delivery)
+}
+
+async fn done<T>(what: &str, call: impl Future<Output = lapin::Result<T>>) -> T {
+    within(DEADLINE, what, call).await.unwrap_or_else(|error| panic!("{what}: {error}"))
+}
+
+fn short(text: &str) -> ShortString {
+    ShortString::try_new(text).expect("a name of at most 255 bytes")
+}
+
+fn table(arguments: &[(&str, AMQPValue)]) -> FieldTable {
+    let mut table = FieldTable::default();
+    for (name, value) in arguments {
+        table.insert(short(name), value.clone());
+    }
+    table
+}

@@ -1,0 +1,107 @@
+//! `Process`: the real binary, its signals, its exit code and everything that it prints.
+
+use std::{
+    net::SocketAddr,
+    process::{ExitStatus, Stdio},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncReadExt},
+    process::{Child, Command},
+    task::JoinHandle,
+};
+
+use super::poll::{eventually, within};
+
+const START_DEADLINE: Duration = Duration::from_secs(20);
+
+/// A running gateway; killed when dropped.
+pub struct Process {
+    child: Child,
+    output: Arc<Mutex<Vec<u8>>>,
+    readers: Vec<JoinHandle<()>>,
+}
+
+impl Process {
+    /// `serve` with these settings and nothing else in the environment, on a free port unless one is given.
+    pub fn spawn(settings: &[(&str, &str)]) -> Self {
+        Self::spawn_with(&[], settings)
+    }
+
+    /// The same with a command line.
+    pub fn spawn_with(arguments: &[&str], settings: &[(&str, &str)]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rabbitmq-gateway"));
+        command
+            .args(arguments)
+            .env_clear()
+            .env("GATEWAY_LISTEN", "127.0.0.1:0")
+            .envs(settings.iter().copied());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        let mut child = command.spawn().expect("the binary is built");
+        let output = Arc::default();
+        let readers = vec![
+            collect(child.stdout.take().expect("stdout is piped"), &output),
+            collect(child.stderr.take().expect("stderr is piped"), &output),
+        ];
+        Self { child, output, readers }
+    }
+
+    /// Where it says that it listens.
+    pub async fn address(&self) -> SocketAddr {
+        eventually(START_DEADLINE, "the gateway says where it listens", || async {
+            listening_address(&self.output())
+        })
+        .await
+    }
+
+    /// Sends a signal by its name without `SIG`.
+    pub async fn signal(&self, name: &str) {
+        let process = self.child.id().expect("it has not been waited for").to_string();
+        let kill = Command::new("sh").args(["-c", "kill -s $0 $1", name, &process]).status().await;
+        assert!(kill.is_ok_and(|status| status.success()), "{name} reaches process {process}");
+    }
+
+    /// SIGTERM.
+    pub async fn terminate(&self) {
+        self.signal("TERM").await;
+    }
+
+    /// Waits until it has ended and everything that it printed has been read.
+    pub async fn wait(&mut self, deadline: Duration) -> ExitStatus {
+        let ended = async {
+            let status = self.child.wait().await.expect("a child can be waited for");
+            for reader in self.readers.drain(..) {
+                reader.await.expect("a reader does not panic");
+            }
+            status
+        };
+        within(deadline, "the gateway ends", ended).await
+    }
+
+    /// All of stdout and stderr so far.
+    pub fn output(&self) -> String {
+        String::from_utf8_lossy(&self.output.lock().expect("no reader panics")).into_owned()
+    }
+}
+
+fn collect(mut from: impl AsyncRead + Unpin + Send + 'static, into: &Arc<Mutex<Vec<u8>>>) -> JoinHandle<()> {
+    let into = Arc::clone(into);
+    tokio::spawn(async move {
+        let mut piece = [0; 4096];
+        while let Ok(count @ 1..) = from.read(&mut piece).await {
+            into.lock().expect("no reader panics").extend_from_slice(&piece[..count]);
+        }
+    })
+}
+
+/// The first socket address on a whole line that speaks of listening, text or JSON.
+fn listening_address(output: &str) -> Option<SocketAddr> {
+    let whole = &output[..=output.rfind('\n')?];
+    let mut lines = whole.lines().filter(|line| line.contains("listening"));
+    lines.find_map(|line| {
+        let is_of_address = |c: char| c.is_ascii_hexdigit() || matches!(c, '.' | ':' | '[' | ']');
+        line.split(|c| !is_of_address(c)).find_map(|word| word.parse().ok())
+    })
+}

@@ -1,0 +1,30 @@
+# Owns one RabbitMQ node and its epmd. Obeys one command a line on stdin and answers each with one line.
+# Rust never drops a static, so the end of stdin, however the tests ended, kills both and removes their folder.
+# Arguments: the folder, rabbitmq-server.
+set -u
+exec 2>>"$1/console"
+node=
+epmd -port "$ERL_EPMD_PORT" -address 127.0.0.1 </dev/null >>"$1/console" 2>&1 &
+epmd=$!
+
+while read -r command argument; do
+    case $command in
+    start)
+        "$2" </dev/null >>"$1/console" 2>&1 &
+        node=$!
+        echo "$node"
+        ;;
+    signal)
+        kill -s "$argument" "$node"
+        echo "$argument"
+        ;;
+    wait)
+        wait "$node"
+        echo ended
+        ;;
+    esac
+done
+
+kill -s KILL $node "$epmd"
+wait
+rm -rf "$1"
