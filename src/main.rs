@@ -1,1 +1,44 @@
-fn main() {}
+//! The process: settings, log, run, exit code. Everything else is in the library.
+
+use std::process::ExitCode;
+
+use rabbitmq_gateway::cli::{self, Command};
+use rabbitmq_gateway::config::Config;
+use rabbitmq_gateway::{app, shutdown, telemetry};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let invocation = match cli::parse(std::env::args_os()) {
+        Ok(invocation) => invocation,
+        Err(error) => return cli::refuse(&error),
+    };
+    if invocation.command == Command::OpenApi {
+        return cli::fail("the OpenAPI document is not built yet");
+    }
+    let (config, given) = match invocation.settings() {
+        Ok(settings) => settings,
+        Err(mistakes) => return cli::refuse_settings(&mistakes),
+    };
+    match invocation.command {
+        Command::CheckConfig => cli::print(&given.to_string()),
+        Command::Healthcheck { ready } => match cli::healthcheck(config.http.listen, ready).await {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(why) => cli::fail(&why),
+        },
+        Command::Serve | Command::OpenApi => serve(config).await,
+    }
+}
+
+async fn serve(config: Config) -> ExitCode {
+    let _log = telemetry::init(&config.telemetry);
+    let result = match shutdown::signal() {
+        Ok(end) => app::run(config, end).await,
+        Err(error) => Err(error.into()),
+    };
+    let Err(error) = result else { return ExitCode::SUCCESS };
+    tracing::error!(error = format!("{error:#}"), "the gateway cannot run");
+    ExitCode::FAILURE
+}

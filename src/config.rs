@@ -1,0 +1,63 @@
+//! Every setting, read once; all mistakes told together.
+//!
+//! [`Config::from_lookup`] is a pure function of a look-up. [`sources`] builds that look-up from flags, environment
+//! and file, [`table`] lists what there is to look up. No layer below reads a setting by itself.
+
+use std::time::Duration;
+
+use crate::telemetry;
+
+mod amqp_url;
+mod broker;
+mod file;
+mod forms;
+mod http;
+mod mistakes;
+mod reader;
+pub mod sources;
+pub mod table;
+#[cfg(test)]
+mod tests;
+
+pub use mistakes::Mistakes;
+
+/// The whole configuration; each layer's share is of that layer's type.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The broker side.
+    pub broker: crate::broker::Settings,
+    /// The HTTP side.
+    pub http: crate::http::Settings,
+    /// The log.
+    pub telemetry: telemetry::Settings,
+    /// After SIGTERM: how long the gateway still accepts although it says that it is not ready.
+    pub drain_delay: Duration,
+    /// How long what is in flight may take to finish; counted after `drain_delay`.
+    pub shutdown_timeout: Duration,
+}
+
+impl Config {
+    /// Reads every setting of [`table::SETTINGS`] from `lookup`; an empty value counts as none.
+    ///
+    /// Files (`GATEWAY_CONFIG`, `_FILE`) are not opened here: [`sources::load`] has put their content into its look-up.
+    ///
+    /// # Errors
+    /// All mistakes together.
+    ///
+    /// # Panics
+    /// A default of the table is malformed; a test reads them all.
+    pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Mistakes> {
+        let mut reader = reader::Reader::new(&lookup);
+        let config = Self {
+            broker: broker::read(&mut reader),
+            http: http::read(&mut reader),
+            telemetry: telemetry::Settings {
+                filter: reader.read("GATEWAY_LOG", telemetry::Filter::parse),
+                format: reader.read("GATEWAY_LOG_FORMAT", telemetry::Format::parse),
+            },
+            drain_delay: reader.read("GATEWAY_DRAIN_DELAY", forms::pause),
+            shutdown_timeout: reader.read("GATEWAY_SHUTDOWN_TIMEOUT", forms::pause),
+        };
+        reader.mistakes.or(config)
+    }
+}

@@ -1,0 +1,165 @@
+//! `AMQP_URL`, read by ourselves: several nodes, percent-encoding, IPv6 in brackets.
+//!
+//! `amqp://user:password@a:5672,b:5672/vhost` or whole addresses comma-separated, which must agree in all but the
+//! node. No path and `/` both mean the virtual host `/` (Erlang's and Java's clients differ here; nobody wants "").
+//! A reason never repeats a piece of the text: a `/` left bare in a password puts that password anywhere.
+
+use std::time::Duration;
+
+use super::forms::{self, Parsed};
+use crate::broker::Address;
+use percent_encoding::percent_decode_str;
+
+/// What the text says. No `Debug`: it holds the password.
+pub(super) struct AmqpUrl {
+    pub(super) addresses: Vec<Address>,
+    pub(super) target: Target,
+}
+
+/// All but the nodes.
+#[derive(PartialEq)]
+pub(super) struct Target {
+    pub(super) tls: bool,
+    /// User and password.
+    pub(super) login: Option<(String, String)>,
+    pub(super) vhost: String,
+    pub(super) heartbeat: Option<u16>,
+    pub(super) connection_timeout: Option<Duration>,
+}
+
+/// Parameters of other clients that are named when they are refused.
+const FOREIGN_PARAMETERS: [&str; 12] = [
+    "auth_mechanism",
+    "blocked_connection_timeout",
+    "cacertfile",
+    "certfile",
+    "channel_max",
+    "connection_attempts",
+    "frame_max",
+    "keyfile",
+    "locale",
+    "retry_delay",
+    "server_name_indication",
+    "verify",
+];
+
+/// Reads the whole setting.
+pub(super) fn parse(text: &str) -> Parsed<AmqpUrl> {
+    let mut urls = split(text).into_iter().map(one);
+    let mut first = urls.next().unwrap_or_else(forms::nothing)?;
+    for (at, url) in urls.enumerate() {
+        let url = url.map_err(|why| format!("address {}: {why}", at + 2))?;
+        if url.target != first.target {
+            return Err("the addresses must agree in scheme, user, password, vhost and parameters".to_owned());
+        }
+        first.addresses.extend(url.addresses);
+    }
+    Ok(first)
+}
+
+/// Cuts before each comma that a scheme follows.
+fn split(text: &str) -> Vec<&str> {
+    let mut urls = Vec::new();
+    let mut start = 0;
+    for (comma, _) in text.match_indices(',') {
+        if scheme(&text[comma + 1..]).is_some() {
+            urls.push(&text[start..comma]);
+            start = comma + 1;
+        }
+    }
+    urls.push(&text[start..]);
+    urls
+}
+
+/// Whether TLS is wanted, and what follows the scheme.
+fn scheme(text: &str) -> Option<(bool, &str)> {
+    let (scheme, rest) = text.split_once("://")?;
+    match scheme.to_ascii_lowercase().as_str() {
+        "amqp" => Some((false, rest)),
+        "amqps" => Some((true, rest)),
+        _ => None,
+    }
+}
+
+fn one(text: &str) -> Parsed<AmqpUrl> {
+    let (tls, rest) = scheme(text).ok_or("must begin with amqp:// or amqps://")?;
+    if rest.contains('#') {
+        return Err("write # as %23".to_owned());
+    }
+    let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+    if path.contains(['/', '@', ',']) {
+        return Err("write / as %2F, @ as %40 and a comma as %2C in user, password and vhost".to_owned());
+    }
+    let (login, hosts) = match authority.rsplit_once('@') {
+        Some((login, hosts)) => (Some(self::login(login)?), hosts),
+        None => (None, authority),
+    };
+    let port = if tls { 5671 } else { 5672 };
+    let addresses = hosts.split(',').map(|host| address(host, port)).collect::<Parsed<_>>()?;
+    let vhost = forms::vhost(&decoded(path)?).map_err(|why| format!("the vhost {why}"))?;
+    let vhost = if vhost.is_empty() { "/".to_owned() } else { vhost };
+    let mut target = Target { tls, login, vhost, heartbeat: None, connection_timeout: None };
+    query.split('&').filter(|pair| !pair.is_empty()).try_for_each(|pair| parameter(pair, &mut target))?;
+    Ok(AmqpUrl { addresses, target })
+}
+
+fn login(text: &str) -> Parsed<(String, String)> {
+    if text.contains('@') {
+        return Err("write @ as %40 in user and password".to_owned());
+    }
+    let (user, password) = text.split_once(':').ok_or("the user has no password: write user:password@")?;
+    let [user, password] = [user, password].map(|it| decoded(it).and_then(|it| forms::credential(&it)));
+    match user? {
+        user if user.is_empty() => Err("the user's name is empty".to_owned()),
+        user => Ok((user, password?)),
+    }
+}
+
+fn address(text: &str, default_port: u16) -> Parsed<Address> {
+    let end_of_host = text.find(']').map_or_else(|| text.find(':').unwrap_or(text.len()), |at| at + 1);
+    let (host, port) = text.split_at(end_of_host);
+    let port = match port.strip_prefix(':') {
+        None if port.is_empty() => Ok(default_port),
+        Some(port) if port.contains(':') => return Err("an IPv6 address stands in brackets".to_owned()),
+        Some(port) if !port.contains('/') => forms::port(port),
+        _ => forms::nothing(),
+    };
+    let host = forms::host(host).map_err(|_| "a host is missing or is neither a name nor an IP address")?;
+    Ok(Address { host, port: port.map_err(|_| "a port is not a number from 1 to 65535")? })
+}
+
+fn parameter(pair: &str, target: &mut Target) -> Parsed<()> {
+    let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+    let given_twice = match name {
+        "heartbeat" => {
+            let seconds = value.parse().map_err(|_| "heartbeat is whole seconds from 0 to 65535")?;
+            target.heartbeat.replace(seconds).is_some()
+        }
+        "connection_timeout" => {
+            let timeout = forms::positive_duration(&format!("{value}ms"));
+            let timeout =
+                timeout.map_err(|_| "connection_timeout is whole milliseconds, above 0 and at most a day")?;
+            target.connection_timeout.replace(timeout).is_some()
+        }
+        _ if FOREIGN_PARAMETERS.contains(&name) => {
+            return Err(format!("the parameter {name} is not known here"));
+        }
+        _ => return Err("parameters are heartbeat and connection_timeout only; write ? as %3F".to_owned()),
+    };
+    if given_twice { Err(format!("{name} is given twice")) } else { Ok(()) }
+}
+
+/// Undoes percent-encoding; a `%` without two hexadecimal digits is a mistake, not a percent sign.
+fn decoded(text: &str) -> Parsed<String> {
+    let is_encoded =
+        |tail: &str| tail.len() >= 2 && tail.bytes().take(2).all(|byte| byte.is_ascii_hexdigit());
+    if text.split('%').skip(1).any(|tail| !is_encoded(tail)) {
+        return Err("a % is not followed by two hexadecimal digits: write % as %25".to_owned());
+    }
+    let decoded = percent_decode_str(text).decode_utf8();
+    decoded.map(std::borrow::Cow::into_owned).map_err(|_| "percent-encoded bytes must be UTF-8".to_owned())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,135 @@
+//! The broker's share of the settings: `AMQP_URL` or `RABBITMQ_*`, TLS and login.
+
+use secrecy::SecretString;
+
+use super::amqp_url::{self, Target};
+use super::forms;
+use super::reader::Reader;
+use crate::broker::{Address, ClientCertificate, Login, Settings, Tls};
+
+const URL: &str = "AMQP_URL";
+const CHANNELS_A_CONNECTION: usize = 2_047;
+
+/// What `AMQP_URL` says too, so that both together contradict each other.
+pub(super) const SAID_BY_URL: [&str; 6] = [
+    "RABBITMQ_HOST",
+    "RABBITMQ_PORT",
+    "RABBITMQ_USER",
+    "RABBITMQ_PASSWORD",
+    "RABBITMQ_VHOST",
+    "RABBITMQ_SSL_ENABLED",
+];
+
+pub(super) fn read(from: &mut Reader<'_>) -> Settings {
+    let (addresses, target) = place(from);
+    let tls = tls(from, target.tls);
+    let has_certificate = tls.as_ref().is_some_and(|tls| tls.client.is_some());
+    let settings = Settings {
+        addresses,
+        vhost: target.vhost,
+        login: login(from, target.login, has_certificate),
+        tls,
+        heartbeat: once(from, "RABBITMQ_HEARTBEAT", target.heartbeat, forms::whole_seconds),
+        connection_timeout: once(
+            from,
+            "RABBITMQ_CONNECTION_TIMEOUT",
+            target.connection_timeout,
+            forms::positive_duration,
+        ),
+        connection_attempts: from.read("RABBITMQ_CONNECTION_ATTEMPTS", attempts),
+        retry_delay: from.read("RABBITMQ_RETRY_DELAY", forms::positive_duration),
+        blocked_timeout: from.read("RABBITMQ_BLOCKED_TIMEOUT", forms::duration_or_off),
+        publish_connections: from.read("RABBITMQ_PUBLISH_CONNECTIONS", forms::count(256)),
+        pool_size: from.read("RABBITMQ_POOL_SIZE", forms::count(1_000_000)),
+    };
+    from.refuse_if(
+        settings.pool_size > settings.publish_connections * CHANNELS_A_CONNECTION,
+        ["RABBITMQ_POOL_SIZE", "RABBITMQ_PUBLISH_CONNECTIONS"],
+        "a connection carries at most 2047 channels",
+    );
+    settings
+}
+
+fn attempts(text: &str) -> forms::Parsed<u32> {
+    forms::count(1_000_000)(text).map(|count| u32::try_from(count).unwrap_or(u32::MAX))
+}
+
+/// Nodes and target, from whichever of the two ways was taken.
+fn place(from: &mut Reader<'_>) -> (Vec<Address>, Target) {
+    if !from.is_given(URL) {
+        return place_by_names(from);
+    }
+    let url = from.read_optional(URL, amqp_url::parse);
+    for name in SAID_BY_URL {
+        if from.given(name).is_some_and(|value| !is_set_by_kubernetes(name, &value)) {
+            from.mistakes.conflict(&[URL, name], "say the same thing, give one of them");
+        }
+    }
+    let nowhere =
+        Target { tls: true, login: None, vhost: String::new(), heartbeat: None, connection_timeout: None };
+    url.map_or((Vec::new(), nowhere), |url| (url.addresses, url.target))
+}
+
+fn place_by_names(from: &mut Reader<'_>) -> (Vec<Address>, Target) {
+    let tls = from.read("RABBITMQ_SSL_ENABLED", forms::switch);
+    let host = from.read("RABBITMQ_HOST", forms::host);
+    let port = from.read_optional("RABBITMQ_PORT", forms::port).unwrap_or(if tls { 5671 } else { 5672 });
+    let vhost = from.read("RABBITMQ_VHOST", forms::vhost);
+    let user = from.read("RABBITMQ_USER", forms::credential);
+    let password = from.read("RABBITMQ_PASSWORD", forms::credential);
+    let login =
+        (from.is_given("RABBITMQ_USER") || from.is_given("RABBITMQ_PASSWORD")).then_some((user, password));
+    let target = Target { tls, login, vhost, heartbeat: None, connection_timeout: None };
+    (vec![Address { host, port }], target)
+}
+
+/// A Service named rabbitmq makes Kubernetes set `RABBITMQ_PORT=tcp://…` in every pod: nobody's intention.
+fn is_set_by_kubernetes(name: &str, value: &str) -> bool {
+    name == "RABBITMQ_PORT" && value.starts_with("tcp://")
+}
+
+fn tls(from: &mut Reader<'_>, enabled: bool) -> Option<Tls> {
+    const CERTIFICATE: &str = "RABBITMQ_SSL_CLIENT_CERT";
+    const KEY: &str = "RABBITMQ_SSL_CLIENT_KEY";
+    let ca_cert = from.read_optional("RABBITMQ_SSL_CA_CERT", forms::path);
+    let client = match (from.read_optional(CERTIFICATE, forms::path), from.read_optional(KEY, forms::path)) {
+        (Some(certificate), Some(key)) => Some(ClientCertificate { certificate, key }),
+        (None, None) => None,
+        _ => {
+            from.mistakes.conflict(&[CERTIFICATE, KEY], "are given together or not at all");
+            None
+        }
+    };
+    for name in ["RABBITMQ_SSL_CA_CERT", CERTIFICATE, KEY] {
+        let is_idle = !enabled && from.is_given(name) && !from.mistakes.concern("RABBITMQ_SSL_ENABLED");
+        if is_idle {
+            from.mistakes
+                .about(name, "needs TLS: set RABBITMQ_SSL_ENABLED=true or write amqps:// in AMQP_URL");
+        }
+    }
+    enabled.then_some(Tls { ca_cert, client })
+}
+
+/// Who is named logs in by password; else a client certificate does; else it is the default user.
+fn login(from: &mut Reader<'_>, named: Option<(String, String)>, has_certificate: bool) -> Login {
+    let (user, password) = match named {
+        Some(named) => named,
+        None if has_certificate => return Login::External,
+        None => ["RABBITMQ_USER", "RABBITMQ_PASSWORD"].map(|name| from.read(name, forms::credential)).into(),
+    };
+    Login::Plain { user, password: SecretString::from(password) }
+}
+
+/// A setting that `AMQP_URL` may have as a parameter: one of them, not both.
+fn once<T>(
+    from: &mut Reader<'_>,
+    name: &'static str,
+    in_url: Option<T>,
+    form: fn(&str) -> forms::Parsed<T>,
+) -> T {
+    let value = from.read(name, form);
+    if in_url.is_some() && from.is_given(name) {
+        from.mistakes.conflict(&[URL, name], "say the same thing, give one of them");
+    }
+    in_url.unwrap_or(value)
+}

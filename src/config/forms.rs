@@ -1,0 +1,257 @@
+//! The forms of values: each function reads one text, and says in words why it is not of its form.
+//!
+//! An empty reason means that the form, which the mistake names anyway, says it all.
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::domain::{duration, names::QueueName, names::ShortText};
+
+pub(super) type Parsed<T> = Result<T, String>;
+
+/// Semaphores count bytes in 32 bits.
+const MAX_SIZE: usize = 4_095 << 20;
+
+const MAX_HEALTH_QUEUES: usize = 20;
+
+pub(super) fn nothing<T>() -> Parsed<T> {
+    Err(String::new())
+}
+
+pub(super) fn positive_duration(text: &str) -> Parsed<Duration> {
+    pause(text).and_then(|it| if it.is_zero() { nothing() } else { Ok(it) })
+}
+
+pub(super) fn pause(text: &str) -> Parsed<Duration> {
+    duration::parse(text).map_err(|error| match error {
+        duration::DurationError::Malformed => String::new(),
+        duration::DurationError::TooLong => error.to_string(),
+    })
+}
+
+pub(super) fn duration_or_off(text: &str) -> Parsed<Option<Duration>> {
+    if text.eq_ignore_ascii_case("off") { Ok(None) } else { positive_duration(text).map(Some) }
+}
+
+pub(super) fn whole_seconds(text: &str) -> Parsed<u16> {
+    let duration = pause(text)?;
+    match (u16::try_from(duration.as_secs()), duration.subsec_nanos()) {
+        (Ok(seconds), 0) => Ok(seconds),
+        _ => nothing(),
+    }
+}
+
+/// A whole number from 1 to `max`.
+pub(super) fn count(max: usize) -> impl Fn(&str) -> Parsed<usize> {
+    move |text| match whole_number(text) {
+        Some(number) if (1..=max).contains(&number) => Ok(number),
+        _ => nothing(),
+    }
+}
+
+pub(super) fn size(text: &str) -> Parsed<usize> {
+    size_between(1, MAX_SIZE)(text)
+}
+
+/// A number of bytes, plain or with `KiB`, `MiB` or `GiB`.
+pub(super) fn size_between(min: usize, max: usize) -> impl Fn(&str) -> Parsed<usize> {
+    move |text| {
+        let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+        let unit = match unit {
+            "" => 1,
+            "KiB" => 1 << 10,
+            "MiB" => 1 << 20,
+            "GiB" => 1 << 30,
+            _ => return nothing(),
+        };
+        let Some(number) = whole_number(number) else { return nothing() };
+        let bytes = number.checked_mul(unit).filter(|bytes| *bytes <= max && *bytes >= min);
+        bytes.ok_or_else(|| format!("from {min} to {max} bytes"))
+    }
+}
+
+pub(super) fn switch(text: &str) -> Parsed<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "on" | "1" => Ok(true),
+        "false" | "no" | "off" | "0" => Ok(false),
+        _ => nothing(),
+    }
+}
+
+pub(super) fn path(text: &str) -> Parsed<PathBuf> {
+    Ok(PathBuf::from(text))
+}
+
+/// A port, or the address of a Service as Kubernetes spells it.
+pub(super) fn port(text: &str) -> Parsed<u16> {
+    let port = match text.strip_prefix("tcp://") {
+        Some(address) => address.rsplit_once(':').ok_or_else(String::new)?.1,
+        None => text,
+    };
+    match whole_number(port).and_then(|port| u16::try_from(port).ok()) {
+        Some(port) if port > 0 => Ok(port),
+        _ => nothing(),
+    }
+}
+
+/// A host name or an IP address; an IPv6 address may stand in brackets and loses them.
+pub(super) fn host(text: &str) -> Parsed<String> {
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    if bare.unwrap_or(text).parse::<Ipv6Addr>().is_ok() {
+        return Ok(bare.unwrap_or(text).to_owned());
+    }
+    let is_name = text.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c));
+    let is_number = text.rsplit('.').next().is_some_and(|last| whole_number(last).is_some());
+    match text.len() {
+        1..=253 if is_name && (!is_number || text.parse::<IpAddr>().is_ok()) => Ok(text.to_owned()),
+        _ => nothing(),
+    }
+}
+
+/// A user name or password; SASL PLAIN separates them by NUL.
+pub(super) fn credential(text: &str) -> Parsed<String> {
+    if text.contains('\0') { Err("must not contain NUL".to_owned()) } else { Ok(text.to_owned()) }
+}
+
+pub(super) fn vhost(text: &str) -> Parsed<String> {
+    ShortText::parse(text).map(|text| text.as_str().to_owned()).map_err(|error| error.to_string())
+}
+
+/// Web origins, without a path.
+pub(super) fn origins(text: &str) -> Parsed<Vec<String>> {
+    items(text).map(origin).collect()
+}
+
+fn origin(text: &str) -> Parsed<String> {
+    let url = url::Url::parse(text).map_err(|_| String::new())?;
+    let origin = url.origin().ascii_serialization();
+    let bare = url.as_str() == format!("{origin}/");
+    if bare && matches!(url.scheme(), "http" | "https") { Ok(origin) } else { nothing() }
+}
+
+pub(super) fn queues(text: &str) -> Parsed<Vec<QueueName>> {
+    let names: Vec<_> = items(text).collect();
+    if names.len() > MAX_HEALTH_QUEUES {
+        return Err(format!("{} are too many", names.len()));
+    }
+    names.into_iter().map(|name| QueueName::parse(name).map_err(|error| error.to_string())).collect()
+}
+
+fn items(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').map(str::trim)
+}
+
+fn whole_number(text: &str) -> Option<usize> {
+    if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn accepts<T: PartialEq + std::fmt::Debug>(parse: impl Fn(&str) -> Parsed<T>, cases: &[(&str, T)]) {
+        for (text, value) in cases {
+            assert_eq!(parse(text).as_ref(), Ok(value), "{text:?}");
+        }
+    }
+
+    fn refuses<T>(parse: impl Fn(&str) -> Parsed<T>, texts: &[&str]) {
+        for text in texts {
+            assert!(parse(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_bytes_or_binary_multiples() {
+        accepts(size, &[("8388608", 8 << 20), ("8MiB", 8 << 20), ("512KiB", 512 << 10), ("1GiB", 1 << 30)]);
+        refuses(
+            size,
+            &[
+                "0",
+                "8MB",
+                "8 MiB",
+                "MiB",
+                "-1",
+                "1.5MiB",
+                "5GiB",
+                "99999999999999999999",
+                "18014398509481984KiB",
+            ],
+        );
+        refuses(size_between(8 << 10, 1 << 20), &["8191", "2MiB"]);
+    }
+
+    #[test]
+    fn a_port_is_a_number_or_what_kubernetes_sets() {
+        accepts(
+            port,
+            &[
+                ("5672", 5672),
+                ("65535", 65535),
+                ("tcp://10.0.0.1:5672", 5672),
+                ("tcp://[fd00::1]:5671", 5671),
+            ],
+        );
+        refuses(port, &["0", "65536", "+1", "x", "udp://10.0.0.1:5672", "tcp://10.0.0.1", "tcp://10.0.0.1:"]);
+    }
+
+    #[test]
+    fn a_host_is_a_name_or_an_address() {
+        let same = |host: &'static str| (host, host.to_owned());
+        accepts(
+            host,
+            &[same("rabbit"), same("a-b.example.org"), same("my_rabbit"), same("10.0.0.1"), same("::1")],
+        );
+        accepts(host, &[("[::1]", "::1".to_owned())]);
+        refuses(
+            host,
+            &["", "a b", "a:5672", "u:p@h", "amqp://h", "[::1", "[rabbit]", "10.0.0.256", "h/v", "é"],
+        );
+    }
+
+    #[test]
+    fn a_heartbeat_is_whole_seconds() {
+        accepts(whole_seconds, &[("0", 0), ("10", 10), ("10s", 10), ("65535", 65535), ("1m", 60)]);
+        refuses(whole_seconds, &["65536", "500ms", "-1", "off"]);
+    }
+
+    #[test]
+    fn a_deadline_is_never_zero_and_a_pause_may_be() {
+        accepts(pause, &[("0", Duration::ZERO), ("3s", Duration::from_secs(3))]);
+        refuses(positive_duration, &["0", "0s", "25h", "soon"]);
+        accepts(duration_or_off, &[("off", None), ("30s", Some(Duration::from_secs(30)))]);
+    }
+
+    #[test]
+    fn a_switch_is_on_or_off() {
+        accepts(switch, &[("true", true), ("True", true), ("1", true), ("false", false), ("no", false)]);
+        refuses(switch, &["tru", "2", ""]);
+    }
+
+    #[test]
+    fn an_origin_has_no_path_and_no_star() {
+        let both = vec!["https://a.example".to_owned(), "http://localhost:3000".to_owned()];
+        accepts(origins, &[("https://a.example, http://localhost:3000", both)]);
+        accepts(origins, &[("HTTPS://A.example:443/", vec!["https://a.example".to_owned()])]);
+        refuses(
+            origins,
+            &[
+                "*",
+                "null",
+                "a.example",
+                "https://a.example/app",
+                "https://u@a.example",
+                "ftp://a",
+                "https://a,",
+            ],
+        );
+    }
+
+    #[test]
+    fn at_most_twenty_queues_are_named() {
+        let names = |n: usize| vec!["q"; n].join(",");
+        assert_eq!(queues(&names(20)).map(|queues| queues.len()), Ok(20));
+        refuses(queues, &[&names(21), "a,,b"]);
+    }
+}

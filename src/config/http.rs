@@ -1,0 +1,62 @@
+//! The HTTP side's share of the settings.
+
+use std::net::SocketAddr;
+
+use super::forms;
+use super::reader::Reader;
+use crate::domain::field::HeaderLimits;
+use crate::http::{ConnectionLimits, Deadline, Limits, Settings};
+
+const MANY: usize = 1_000_000;
+
+pub(super) fn read(from: &mut Reader<'_>) -> Settings {
+    Settings {
+        listen: from.read("GATEWAY_LISTEN", |text| text.parse::<SocketAddr>().map_err(|_| String::new())),
+        connections: connections(from),
+        limits: limits(from),
+        allowed_origins: from.read_optional("GATEWAY_ALLOWED_ORIGINS", forms::origins).unwrap_or_default(),
+        health_queues: from.read_optional("GATEWAY_HEALTH_QUEUES", forms::queues).unwrap_or_default(),
+    }
+}
+
+fn connections(from: &mut Reader<'_>) -> ConnectionLimits {
+    ConnectionLimits {
+        max_connections: from.read("GATEWAY_MAX_CONNECTIONS", forms::count(MANY)),
+        first_byte_timeout: from.read("GATEWAY_FIRST_BYTE_TIMEOUT", forms::positive_duration),
+        header_timeout: from.read("GATEWAY_HEADER_TIMEOUT", forms::positive_duration),
+        keep_alive_timeout: from.read("GATEWAY_KEEP_ALIVE_TIMEOUT", forms::positive_duration),
+        write_timeout: from.read("GATEWAY_WRITE_TIMEOUT", forms::positive_duration),
+    }
+}
+
+fn limits(from: &mut Reader<'_>) -> Limits {
+    let limits = Limits {
+        max_body_bytes: from.read("GATEWAY_MAX_BODY_BYTES", forms::size),
+        body_timeout: from.read("GATEWAY_BODY_TIMEOUT", forms::positive_duration),
+        // hyper's buffer is at least 8 KiB and it panics on less.
+        max_header_bytes: from.read("GATEWAY_MAX_HEADER_BYTES", forms::size_between(8 << 10, 1 << 20)),
+        max_bytes_in_flight: from.read("GATEWAY_MAX_BYTES_IN_FLIGHT", forms::size),
+        max_requests_in_flight: from.read("GATEWAY_MAX_REQUESTS_IN_FLIGHT", forms::count(MANY)),
+        amqp_headers: HeaderLimits {
+            count: from.read("GATEWAY_MAX_AMQP_HEADERS", forms::count(MANY)),
+            // A header frame beyond the broker's frame_max (128 KiB) costs the whole connection.
+            bytes: from.read("GATEWAY_MAX_AMQP_HEADER_BYTES", forms::size_between(1, 64 << 10)),
+            // lapin's parser recurses: a table nested 5,000 deep overflows its stack.
+            depth: from.read("GATEWAY_MAX_AMQP_HEADER_DEPTH", forms::count(32)),
+        },
+        publish: deadline(from, ["GATEWAY_PUBLISH_TIMEOUT", "GATEWAY_PUBLISH_TIMEOUT_MAX"]),
+        topology: deadline(from, ["GATEWAY_TOPOLOGY_TIMEOUT", "GATEWAY_TOPOLOGY_TIMEOUT_MAX"]),
+    };
+    from.refuse_if(
+        limits.max_body_bytes > limits.max_bytes_in_flight,
+        ["GATEWAY_MAX_BODY_BYTES", "GATEWAY_MAX_BYTES_IN_FLIGHT"],
+        "the first must not be larger than the second, or the largest body never fits",
+    );
+    limits
+}
+
+fn deadline(from: &mut Reader<'_>, names: [&'static str; 2]) -> Deadline {
+    let [default, max] = names.map(|name| from.read(name, forms::positive_duration));
+    from.refuse_if(default > max, names, "the first must not be longer than the second");
+    Deadline { default, max }
+}

@@ -1,0 +1,123 @@
+//! Precedence, `_FILE` variants and what `check-config` prints.
+
+use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
+
+use super::*;
+
+fn found<'a>(values: &'a [(&'a str, &'a str)]) -> impl Fn(&str) -> Option<String> + 'a {
+    move |name| values.iter().find(|(it, _)| *it == name).map(|(_, value)| (*value).to_owned())
+}
+
+fn load_from(flags: &[(&str, &str)], environment: &[(&str, &str)]) -> Result<(Config, Given), Mistakes> {
+    load(found(flags), |name| found(environment)(name).map(OsString::from))
+}
+
+fn mistakes_of(flags: &[(&str, &str)], environment: &[(&str, &str)]) -> String {
+    load_from(flags, environment).err().unwrap_or_default().to_string()
+}
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a temporary folder")
+}
+
+fn write(folder: &tempfile::TempDir, name: &str, content: &[u8]) -> String {
+    let path = folder.path().join(name);
+    fs::write(&path, content).expect("a file is written");
+    Path::to_str(&path).expect("a plain path").to_owned()
+}
+
+#[test]
+fn flags_win_over_the_environment_and_that_over_the_file() {
+    let folder = folder();
+    let file =
+        write(&folder, "gateway.toml", b"[rabbitmq]\nhost = 'file'\nvhost = 'file'\nretry_delay = '1s'\n");
+    let (config, given) = load_from(
+        &[("RABBITMQ_HOST", "flag"), ("GATEWAY_CONFIG", &file)],
+        &[("RABBITMQ_HOST", "environment"), ("RABBITMQ_VHOST", "environment"), ("GATEWAY_CONFIG", "missing")],
+    )
+    .unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    assert_eq!(config.broker.addresses[0].host, "flag");
+    assert_eq!(config.broker.vhost, "environment");
+    assert_eq!(config.broker.retry_delay.as_secs(), 1);
+    let printed = given.to_string();
+    for words in ["\"flag\"  (flag)", "\"environment\"  (environment)", "\"1s\"  (file)"] {
+        assert!(printed.contains(words), "{words} in {printed}");
+    }
+}
+
+#[test]
+fn an_empty_variable_hides_nothing() {
+    let folder = folder();
+    let file = write(&folder, "gateway.toml", b"[rabbitmq]\nhost = 'file'\n");
+    let loaded = load_from(&[], &[("RABBITMQ_HOST", ""), ("GATEWAY_CONFIG", &file)]);
+    assert_eq!(
+        loaded.ok().map(|(config, _)| config.broker.addresses[0].host.clone()),
+        Some("file".to_owned())
+    );
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_a_mistake() {
+    assert_eq!(
+        mistakes_of(&[], &[("GATEWAY_CONFIG", "no/such.toml"), ("RABBITMQ_PASSWORD_FILE", "no/such")]),
+        "GATEWAY_CONFIG: cannot read the file, entity not found: \"no/such.toml\"\n\
+         RABBITMQ_PASSWORD_FILE: cannot read the file, entity not found: \"no/such\"\n"
+    );
+}
+
+#[test]
+fn one_line_break_at_the_end_of_a_secret_is_cut() {
+    for (content, password) in [("a", "a"), ("a\n", "a"), ("a\r\n", "a"), ("a\n\n", "a\n"), (" a ", " a ")] {
+        let folder = folder();
+        let file = write(&folder, "password", content.as_bytes());
+        let environment = [("RABBITMQ_PASSWORD_FILE", file.as_str())];
+        let (_, given) = load_from(&[], &environment).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+        assert_eq!(given.value("RABBITMQ_PASSWORD"), Some(password), "{content:?}");
+    }
+}
+
+#[test]
+fn a_secret_given_twice_names_both_settings() {
+    let folder = folder();
+    let file = write(&folder, "password", b"b");
+    let text = mistakes_of(&[("RABBITMQ_PASSWORD_FILE", &file)], &[("RABBITMQ_PASSWORD", "a")]);
+    assert!(text.starts_with("RABBITMQ_PASSWORD and RABBITMQ_PASSWORD_FILE: "), "{text}");
+}
+
+#[test]
+fn an_empty_secret_file_does_not_mean_the_default_password() {
+    let folder = folder();
+    for content in [&b""[..], b"\n", b"\xff"] {
+        let file = write(&folder, "password", content);
+        let text = mistakes_of(&[], &[("RABBITMQ_PASSWORD_FILE", &file)]);
+        assert!(text.starts_with("RABBITMQ_PASSWORD_FILE: the file is "), "{text}");
+    }
+}
+
+#[test]
+fn an_address_in_a_file_takes_the_place_of_the_variable() {
+    let folder = folder();
+    let file = write(&folder, "url", b"amqp://u:hunter2@node-a,node-b/v\n");
+    let (config, given) =
+        load_from(&[], &[("AMQP_URL_FILE", &file)]).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    assert_eq!(config.broker.addresses.len(), 2);
+    let printed = given.to_string();
+    assert!(printed.contains("***  (secret's file)") && printed.contains("see AMQP_URL"), "{printed}");
+    assert!(!printed.contains("hunter2"), "{printed}");
+}
+
+#[test]
+fn a_variable_that_is_not_utf8_is_a_mistake() {
+    let environment = |name: &str| (name == "RABBITMQ_HOST").then(|| OsString::from_vec(vec![0xff]));
+    let text = load(|_| None, environment).err().unwrap_or_default().to_string();
+    assert_eq!(text, "RABBITMQ_HOST: must be UTF-8\n");
+}
+
+#[test]
+fn every_setting_is_printed_and_no_secret() {
+    let (_, given) = load_from(&[], &[("RABBITMQ_PASSWORD", "hunter2")]).unwrap_or_else(|it| panic!("{it}"));
+    let printed = given.to_string();
+    assert_eq!(printed.lines().count(), SETTINGS.len());
+    assert!(!printed.contains("hunter2"), "{printed}");
+}

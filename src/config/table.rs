@@ -1,0 +1,202 @@
+//! The one table of settings. Look-up, flags, keys of the file, `check-config` and the README's table come from it.
+//!
+//! The first word of a name is its section in the file: `RABBITMQ_HOST` is `host` under `[rabbitmq]` and the flag
+//! `--rabbitmq-host`. A secret is never a flag; its `_FILE` variant, a path, may be.
+
+use std::sync::LazyLock;
+
+/// One setting.
+#[derive(Debug, Clone, Copy)]
+pub struct Setting {
+    /// Name in the environment.
+    pub name: &'static str,
+    /// What holds when nobody sets it.
+    pub default: Default,
+    /// What its value looks like, in words.
+    pub form: &'static str,
+    /// What it does, in one sentence without a full stop.
+    pub help: &'static str,
+    /// Never printed, never a flag.
+    pub secret: bool,
+}
+
+/// What holds when nobody sets it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Default {
+    /// This value, read as if it had been given.
+    Value(&'static str),
+    /// Nothing; the words say what that means.
+    Unset(&'static str),
+}
+
+use Default::{Unset, Value};
+
+/// Variants of secrets that name a file to read them from.
+pub const FILE_SUFFIX: &str = "_FILE";
+
+/// The setting that names the configuration file; the only one that the file itself may not hold.
+pub const CONFIG_FILE: &str = "GATEWAY_CONFIG";
+
+const SIZE: &str = "size such as 8388608, 512KiB or 8MiB";
+const DURATION: &str = "duration such as 500ms, 5s or 1m30s, above 0";
+const PAUSE: &str = "duration such as 500ms, 5s or 1m30s, 0 for none";
+const COUNT: &str = "whole number from 1 to 1000000";
+const SWITCH: &str = "true or false";
+const PATH: &str = "path of a file";
+const PEM: &str = "path of a PEM file";
+
+/// Every setting, in the order in which people read them.
+#[rustfmt::skip]
+pub static SETTINGS: &[Setting] = &[
+    secret("AMQP_URL", Unset("none"), "amqp://user:password@host:port,host:port/vhost, or amqps://",
+        "The broker in one line, several nodes comma-separated, instead of RABBITMQ_HOST, _PORT, _USER, _PASSWORD, _VHOST and _SSL_ENABLED"),
+    plain("AMQP_URL_FILE", Unset("none"), PATH, "File that holds AMQP_URL"),
+    plain("RABBITMQ_HOST", Value("localhost"), "host name or IP address", "Host of the broker"),
+    plain("RABBITMQ_PORT", Unset("5672, or 5671 with TLS"), "port from 1 to 65535",
+        "Port of the broker; of Kubernetes' tcp://10.0.0.1:5672 the port is taken"),
+    plain("RABBITMQ_USER", Value("guest"), "user name", "User at the broker"),
+    secret("RABBITMQ_PASSWORD", Value("guest"), "password", "Password of the user"),
+    plain("RABBITMQ_PASSWORD_FILE", Unset("none"), PATH, "File that holds RABBITMQ_PASSWORD"),
+    plain("RABBITMQ_VHOST", Value("/"), "virtual host of at most 255 bytes", "Virtual host"),
+    plain("RABBITMQ_POOL_SIZE", Value("64"), COUNT,
+        "Confirm channels over all publishing connections, at most 2047 a connection"),
+    plain("RABBITMQ_PUBLISH_CONNECTIONS", Value("2"), "whole number from 1 to 256", "Connections used for publishing"),
+    plain("RABBITMQ_HEARTBEAT", Value("10s"), "whole seconds from 0 to 65535", "AMQP heartbeat; 0 takes the broker's"),
+    plain("RABBITMQ_CONNECTION_TIMEOUT", Value("5s"), DURATION,
+        "Deadline of one dial: name, TCP, TLS and AMQP handshake together"),
+    plain("RABBITMQ_CONNECTION_ATTEMPTS", Value("2"), COUNT,
+        "Dials of one address before the next one; the gateway itself never gives up"),
+    plain("RABBITMQ_RETRY_DELAY", Value("400ms"), DURATION, "Cap of the backoff between dials"),
+    plain("RABBITMQ_BLOCKED_TIMEOUT", Value("off"), "duration such as 30s or 5m, or off",
+        "A connection that the broker blocks for longer is replaced, what it held is unknown"),
+    plain("RABBITMQ_SSL_ENABLED", Value("false"), SWITCH, "TLS to the broker"),
+    plain("RABBITMQ_SSL_CA_CERT", Unset("the system's"), PEM, "Certificate authorities to trust"),
+    plain("RABBITMQ_SSL_CLIENT_CERT", Unset("none"), PEM,
+        "Client certificate; without a user given it is also the login (SASL EXTERNAL)"),
+    plain("RABBITMQ_SSL_CLIENT_KEY", Unset("none"), PEM, "Key of the client certificate"),
+    plain("GATEWAY_CONFIG", Unset("none"), "path of a TOML file", "File of settings; flags and environment win over it"),
+    plain("GATEWAY_LISTEN", Value("127.0.0.1:8080"), "IP address and port", "Address to listen on; port 0 takes a free one"),
+    plain("GATEWAY_MAX_CONNECTIONS", Value("16384"), COUNT, "Open HTTP connections; one more is answered 503 and closed"),
+    plain("GATEWAY_FIRST_BYTE_TIMEOUT", Value("10s"), DURATION, "From accept to the first byte of the first request"),
+    plain("GATEWAY_HEADER_TIMEOUT", Value("10s"), DURATION, "From a request's first byte to the end of its header"),
+    plain("GATEWAY_BODY_TIMEOUT", Value("30s"), DURATION, "From the end of the header to the last byte of the body"),
+    plain("GATEWAY_KEEP_ALIVE_TIMEOUT", Value("75s"), DURATION, "Idle time between two requests on one connection"),
+    plain("GATEWAY_WRITE_TIMEOUT", Value("30s"), DURATION, "How long a client may refuse to take bytes of an answer"),
+    plain("GATEWAY_MAX_BODY_BYTES", Value("8MiB"), SIZE, "Body of one request"),
+    plain("GATEWAY_MAX_HEADER_BYTES", Value("32KiB"), "size from 8KiB to 1MiB", "Header of one request"),
+    plain("GATEWAY_MAX_BYTES_IN_FLIGHT", Value("128MiB"), SIZE, "Bodies in memory, all requests together"),
+    plain("GATEWAY_MAX_REQUESTS_IN_FLIGHT", Value("4096"), COUNT, "Requests between their header and their answer"),
+    plain("GATEWAY_MAX_AMQP_HEADERS", Value("100"), COUNT, "AMQP headers of one message, nested ones included"),
+    plain("GATEWAY_MAX_AMQP_HEADER_BYTES", Value("16KiB"), "size from 1 to 64KiB", "AMQP headers of one message, encoded"),
+    plain("GATEWAY_MAX_AMQP_HEADER_DEPTH", Value("8"), "whole number from 1 to 32", "Levels of nested AMQP headers"),
+    plain("GATEWAY_PUBLISH_TIMEOUT", Value("10s"), DURATION, "Deadline of a publish without ?timeout="),
+    plain("GATEWAY_PUBLISH_TIMEOUT_MAX", Value("60s"), DURATION, "Largest ?timeout= of a publish"),
+    plain("GATEWAY_TOPOLOGY_TIMEOUT", Value("10s"), DURATION, "Deadline of a topology request without ?timeout="),
+    plain("GATEWAY_TOPOLOGY_TIMEOUT_MAX", Value("60s"), DURATION, "Largest ?timeout= of a topology request"),
+    plain("GATEWAY_ALLOWED_ORIGINS", Unset("none"), "origins such as https://app.example.org, comma-separated",
+        "Other origins whose pages may call the gateway"),
+    plain("GATEWAY_HEALTH_QUEUES", Unset("none"), "at most 20 names of queues, comma-separated",
+        "Queues that /health/rabbitmq always names"),
+    plain("GATEWAY_DRAIN_DELAY", Value("3s"), PAUSE,
+        "After SIGTERM: not ready but still accepting, so that load balancers notice"),
+    plain("GATEWAY_SHUTDOWN_TIMEOUT", Value("25s"), PAUSE, "Time for what is in flight to finish"),
+    plain("GATEWAY_LOG", Value("info,lapin::returned_messages=off"), "filter such as info,rabbitmq_gateway=debug",
+        "What is logged"),
+    plain("GATEWAY_LOG_FORMAT", Value("auto"), "auto, text or json", "Form of the log; auto is text on a terminal, else JSON"),
+];
+
+const fn plain(name: &'static str, default: Default, form: &'static str, help: &'static str) -> Setting {
+    Setting { name, default, form, help, secret: false }
+}
+
+const fn secret(name: &'static str, default: Default, form: &'static str, help: &'static str) -> Setting {
+    Setting { name, default, form, help, secret: true }
+}
+
+impl Setting {
+    /// The setting of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<&'static Self> {
+        SETTINGS.iter().find(|setting| setting.name == name)
+    }
+
+    /// Section and key in the file: `("rabbitmq", "host")`.
+    #[must_use]
+    pub fn key(&self) -> (String, String) {
+        let (section, key) = self.name.split_once('_').unwrap_or((self.name, ""));
+        (section.to_lowercase(), key.to_lowercase())
+    }
+
+    /// The flag without its dashes: `rabbitmq-host`; none for a secret.
+    #[must_use]
+    pub fn flag(&self) -> Option<&'static str> {
+        static FLAGS: LazyLock<Vec<String>> =
+            LazyLock::new(|| SETTINGS.iter().map(|it| it.name.to_lowercase().replace('_', "-")).collect());
+        let at = SETTINGS.iter().position(|setting| setting.name == self.name)?;
+        (!self.secret).then(|| FLAGS[at].as_str())
+    }
+
+    /// The default as people read it.
+    #[must_use]
+    pub fn default_text(&self) -> &'static str {
+        match self.default {
+            Value(text) | Unset(text) => text,
+        }
+    }
+}
+
+/// The table of the README: a GitHub table with one line a setting.
+#[must_use]
+pub fn markdown_table() -> String {
+    let mut table = String::from("| Setting | Default | Form | Meaning |\n|---|---|---|---|\n");
+    for setting in SETTINGS {
+        let default = match setting.default {
+            Value(text) => format!("`{text}`"),
+            Unset(words) => words.to_owned(),
+        };
+        table += &format!("| `{}` | {default} | {} | {} |\n", setting.name, setting.form, setting.help);
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_word_of_a_name_is_its_section() {
+        let key = |name| Setting::named(name).map(Setting::key);
+        assert_eq!(key("RABBITMQ_SSL_CA_CERT"), Some(("rabbitmq".into(), "ssl_ca_cert".into())));
+        assert_eq!(key("GATEWAY_LISTEN"), Some(("gateway".into(), "listen".into())));
+        assert_eq!(key("AMQP_URL"), Some(("amqp".into(), "url".into())));
+    }
+
+    #[test]
+    fn names_are_unique() {
+        let mut names: Vec<_> = SETTINGS.iter().map(|setting| setting.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), SETTINGS.len());
+    }
+
+    #[test]
+    fn a_secret_has_no_flag_but_a_file() {
+        for secret in SETTINGS.iter().filter(|setting| setting.secret) {
+            assert_eq!(secret.flag(), None);
+            assert!(Setting::named(&format!("{}{FILE_SUFFIX}", secret.name)).is_some(), "{}", secret.name);
+        }
+        assert_eq!(Setting::named("RABBITMQ_HOST").and_then(Setting::flag), Some("rabbitmq-host"));
+    }
+
+    #[test]
+    fn no_cell_breaks_the_markdown_table() {
+        let table = markdown_table();
+        assert_eq!(table.lines().count(), SETTINGS.len() + 2);
+        assert!(table.lines().all(|line| line.matches('|').count() == 5), "{table}");
+        assert!(
+            table.contains(
+                "| `RABBITMQ_HOST` | `localhost` | host name or IP address | Host of the broker |\n"
+            )
+        );
+    }
+}

@@ -1,0 +1,210 @@
+//! The log: text on a terminal, JSON lines otherwise, on standard error.
+//!
+//! Lines go through a bounded queue to a thread of their own: a reader that stops reading costs lines, never requests.
+//! What was dropped is counted and told in the log. Neither bodies nor passwords are logged at any level: lapin's
+//! frames (`trace`) and returned messages hold them and stay off whatever the filter says.
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::{Arc, OnceLock, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use tracing::Subscriber;
+use tracing::level_filters::LevelFilter;
+use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::filter::{EnvFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Layer, Registry, fmt};
+
+/// Lines that wait for a slow reader before the first is dropped.
+const QUEUED_LINES: usize = 8_192;
+
+/// How long the end of the process waits for the queue to be written.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What is logged, and how. Filled by [`crate::config`].
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// What is logged.
+    pub filter: Filter,
+    /// How a line looks.
+    pub format: Format,
+}
+
+/// A filter that tracing understands: `info,rabbitmq_gateway=debug`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Filter(String);
+
+impl Filter {
+    /// Checks the text.
+    ///
+    /// # Errors
+    /// What tracing says about it.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let checked = EnvFilter::builder().parse(text).map_err(|error| error.to_string());
+        checked.map(|_| Self(text.to_owned()))
+    }
+}
+
+/// How a line looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Text on a terminal, JSON otherwise.
+    Auto,
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Format {
+    /// Reads the name of a format.
+    ///
+    /// # Errors
+    /// An empty reason: the setting's form says it all.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            _ => Err(String::new()),
+        }
+    }
+
+    fn is_json(self) -> bool {
+        self == Self::Json || self == Self::Auto && !io::stderr().is_terminal()
+    }
+}
+
+/// Keeps the log alive; when it is dropped, what is queued is written, for at most a second.
+#[must_use = "the log ends when this is dropped"]
+pub struct Guard {
+    worker: Option<WorkerGuard>,
+    dropped: DroppedLines,
+}
+
+impl Guard {
+    /// The count of lines that were dropped, for metrics.
+    #[must_use]
+    pub fn dropped_lines(&self) -> DroppedLines {
+        self.dropped.clone()
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let (done, wait) = mpsc::channel();
+        let worker = self.worker.take();
+        // The worker's guard may block for ever on a pipe that nobody reads.
+        thread::spawn(move || {
+            drop(worker);
+            let _ = done.send(());
+        });
+        let _ = wait.recv_timeout(FLUSH_TIMEOUT);
+    }
+}
+
+/// How many lines a slow reader has cost since the start.
+#[derive(Debug, Clone)]
+pub struct DroppedLines(ErrorCounter);
+
+impl DroppedLines {
+    /// The count; it only grows.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.0.dropped_lines()
+    }
+}
+
+/// Starts the log of the process, and logs panics.
+///
+/// # Panics
+/// When it is called twice.
+pub fn init(settings: &Settings) -> Guard {
+    let is_json = settings.format.is_json();
+    let (writer, worker, dropped) = queue(io::stderr(), is_json, QUEUED_LINES);
+    subscriber(settings, is_json, writer).init();
+    std::panic::set_hook(Box::new(log_panic));
+    Guard { worker: Some(worker), dropped }
+}
+
+fn subscriber(settings: &Settings, is_json: bool, writer: NonBlocking) -> impl Subscriber + Send + Sync {
+    let lines = fmt::layer().with_writer(writer);
+    let lines = if is_json {
+        lines.json().flatten_event(true).with_span_list(false).boxed()
+    } else {
+        lines.with_ansi(io::stderr().is_terminal()).boxed()
+    };
+    let filter = EnvFilter::builder().parse_lossy(&settings.filter.0);
+    Registry::default().with(filter).with(lines.with_filter(secrets_and_bodies()))
+}
+
+/// Lets all pass but what would print a password or a message.
+fn secrets_and_bodies() -> Targets {
+    Targets::new()
+        .with_default(LevelFilter::TRACE)
+        .with_target("lapin", LevelFilter::DEBUG)
+        .with_target("amq_protocol", LevelFilter::DEBUG)
+        .with_target("lapin::returned_messages", LevelFilter::OFF)
+}
+
+fn queue(
+    to: impl Write + Send + 'static,
+    is_json: bool,
+    lines: usize,
+) -> (NonBlocking, WorkerGuard, DroppedLines) {
+    let counter = Arc::new(OnceLock::new());
+    let lossy = Lossy { to, is_json, counter: Arc::clone(&counter), told: 0 };
+    let builder = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(lines).thread_name("log");
+    let (writer, worker) = builder.finish(lossy);
+    let dropped = counter.get_or_init(|| writer.error_counter()).clone();
+    (writer, worker, DroppedLines(dropped))
+}
+
+/// The end of the queue: writes lines, and after a gap a line about the gap.
+struct Lossy<W> {
+    to: W,
+    is_json: bool,
+    counter: Arc<OnceLock<ErrorCounter>>,
+    told: usize,
+}
+
+impl<W: Write> Write for Lossy<W> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.to.write_all(line)?;
+        let dropped = self.counter.get().map_or(0, ErrorCounter::dropped_lines);
+        if dropped > self.told {
+            self.to.write_all(gap(dropped - self.told, self.is_json).as_bytes())?;
+            self.told = dropped;
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
+    }
+}
+
+fn gap(lines: usize, is_json: bool) -> String {
+    let (now, message) = (jiff::Timestamp::now(), format!("dropped {lines} log lines"));
+    let target = module_path!();
+    if is_json {
+        let line = serde_json::json!({
+            "timestamp": now.to_string(), "level": "WARN", "message": message, "dropped": lines, "target": target
+        });
+        format!("{line}\n")
+    } else {
+        format!("{now}  WARN {target}: {message}\n")
+    }
+}
+
+fn log_panic(panic: &std::panic::PanicHookInfo<'_>) {
+    let message = panic.payload_as_str().unwrap_or("no message");
+    let place = panic.location().map(ToString::to_string);
+    let thread = thread::current();
+    tracing::error!(panic = ?message, place, thread = thread.name(), "a task panicked");
+}
+
+#[cfg(test)]
+mod tests;
