@@ -1,14 +1,87 @@
-//! The composition root. This stub only waits for the end: the real one replaces it.
+//! The composition root: built in order, run until shutdown, stopped in reverse.
 
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout_at};
+use tracing::{info, warn};
+
+use crate::broker::Broker;
 use crate::config::Config;
+use crate::http;
+use crate::http::serve::{Shutdown, serve};
 use crate::shutdown::Signal;
+
+/// Time that connections get to notice that they are dropped, once the deadline has passed.
+const ABORT: Duration = Duration::from_millis(500);
+
+/// A gateway that serves.
+pub struct Gateway {
+    /// Where it listens; the real port where port 0 was asked for.
+    pub address: SocketAddr,
+    broker: Broker,
+    shutdown: Shutdown,
+    server: JoinHandle<()>,
+    shutdown_timeout: Duration,
+}
 
 /// Runs the gateway until `end` comes.
 ///
 /// # Errors
-/// What keeps it from starting.
+/// What keeps it from starting; see [`Gateway::start`].
 pub async fn run(config: Config, end: impl Future<Output = Signal>) -> anyhow::Result<()> {
-    let signal = end.await;
-    tracing::info!(?signal, listen = %config.http.listen, "ended");
+    let drain_delay = config.drain_delay;
+    let gateway = Gateway::start(config).await?;
+    let drain_delay = match end.await {
+        Signal::Terminate => drain_delay,
+        Signal::Interrupt => Duration::ZERO,
+    };
+    gateway.stop(drain_delay).await;
     Ok(())
+}
+
+impl Gateway {
+    /// Starts to dial the broker and to listen. An absent broker does not stop the start.
+    ///
+    /// # Errors
+    /// A setting that can never work, such as an unreadable certificate or an address in use.
+    pub async fn start(config: Config) -> anyhow::Result<Self> {
+        let broker = Broker::start(&config.broker)?;
+        let listen = config.http.listen;
+        let listener =
+            TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
+        let address = listener.local_addr().context("cannot tell the address listened on")?;
+        let shutdown = Shutdown::default();
+        let router = http::router(broker.clone(), &config.http, address);
+        let server = tokio::spawn(serve(listener, router, config.http.connections, shutdown.clone()));
+        info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
+        if !address.ip().is_loopback() {
+            warn!(%address, "everybody who reaches this address may use the broker: there is no authentication");
+        }
+        Ok(Self { address, broker, shutdown, server, shutdown_timeout: config.shutdown_timeout })
+    }
+
+    /// Stops in order: not ready at once, still serving for `drain_delay` so that load balancers
+    /// notice; then no new connections, and what is in flight is finished within the shutdown
+    /// timeout.
+    pub async fn stop(mut self, drain_delay: Duration) {
+        info!(?drain_delay, "stopping");
+        self.broker.begin_stopping();
+        self.shutdown.close();
+        sleep(drain_delay).await;
+        let deadline = Instant::now() + self.shutdown_timeout;
+        self.broker.give_up_waiting();
+        self.shutdown.drain();
+        if timeout_at(deadline, &mut self.server).await.is_err() {
+            warn!("stopped before every request had its answer");
+            self.shutdown.abort();
+            // They are dropped with the process otherwise.
+            let _dropped = timeout_at(Instant::now() + ABORT, &mut self.server).await;
+        }
+        self.broker.close(deadline).await;
+        info!("stopped");
+    }
 }

@@ -1,15 +1,68 @@
-//! The HTTP side.
+//! The HTTP side: the route table, and the settings of everything below it.
+//!
+//! Parses at the door and answers once; what the broker's errors mean in HTTP is said in one place,
+//! `error.rs`. Each line of the table also writes the contract.
 
+mod endpoints;
+mod error;
 pub mod extract;
+mod message;
 pub mod middleware;
+pub mod openapi;
 pub mod problem;
 pub mod serve;
+mod state;
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use axum::Router;
+use axum::routing::get;
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use self::endpoints::{health, publish, queues};
+use self::middleware::{Gate, Rules};
+use self::state::AppState;
+use crate::broker::Broker;
 use crate::domain::field::HeaderLimits;
 use crate::domain::names::QueueName;
+
+/// What is admitted under the limits on requests and bytes in flight.
+fn api() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(publish::publish_message))
+        .routes(routes!(queues::inspect_queue, queues::declare_queue, queues::delete_queue))
+        .routes(routes!(queues::purge_queue))
+}
+
+/// What is served even when the gateway is full.
+fn operations() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(health::check_liveness))
+        .routes(routes!(health::check_readiness))
+        .routes(routes!(health::check_rabbitmq))
+}
+
+/// The gateway's router; `listen` is where it really listens.
+#[must_use]
+pub fn router(broker: Broker, settings: &Settings, listen: SocketAddr) -> Router {
+    let state = AppState::new(broker, settings);
+    let gate = Gate::new(&settings.limits);
+    let rules = Rules::new(listen, &settings.allowed_origins, &settings.limits);
+    let api = middleware::admit(Router::from(api()).with_state(state.clone()), gate);
+    let operations = Router::from(operations()).with_state(state);
+    let router = api.merge(operations).route("/openapi.json", get(openapi::serve));
+    middleware::apply(router, &rules)
+}
+
+/// The paths of all routes, for the contract.
+fn paths() -> OpenApi {
+    let mut paths = api().into_openapi();
+    paths.merge(operations().into_openapi());
+    paths
+}
 
 /// Where the gateway listens and what it accepts. Filled by [`crate::config`].
 #[derive(Debug, Clone)]

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use rabbitmq_gateway::cli::{self, Command};
 use rabbitmq_gateway::config::Config;
-use rabbitmq_gateway::{app, shutdown, telemetry};
+use rabbitmq_gateway::{app, http, shutdown, telemetry};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -16,7 +16,7 @@ async fn main() -> ExitCode {
         Err(error) => return cli::refuse(&error),
     };
     if invocation.command == Command::OpenApi {
-        return cli::fail("the OpenAPI document is not built yet");
+        return cli::print(&http::openapi::document());
     }
     let (config, given) = match invocation.settings() {
         Ok(settings) => settings,

@@ -84,7 +84,7 @@ impl Probe {
 
     async fn counts(&self, queue: &QueueName, deadline: Instant) -> Result<QueueState, Error> {
         let link: Arc<_> = self.connections.wait(deadline).await?;
-        let ask = async { inspect(&link.connection().create_channel().await?, queue).await };
+        let ask = async { inspect(link.connection().create_channel().await?, queue.clone()).await };
         timeout_at(deadline, ask).await.unwrap_or(Err(Error::Silence))
     }
 }

@@ -38,7 +38,7 @@ impl Topology {
     /// Counts of a queue.
     pub(super) async fn inspect(&self, name: &QueueName, deadline: Instant) -> Result<QueueState, Error> {
         let _shared = self.share(deadline).await?;
-        self.repeat(deadline, async |channel| inspect(&channel, name).await).await
+        self.repeat(deadline, |channel| inspect(channel, name.clone())).await
     }
 
     /// Declares a queue, its dead-letter pair first. True when the queue was not there before.
@@ -48,13 +48,12 @@ impl Topology {
         deadline: Instant,
     ) -> Result<(bool, QueueState), Error> {
         let _shared = self.share(deadline).await?;
-        let existed = match self.repeat(deadline, async |channel| inspect(&channel, &queue.name).await).await
-        {
+        let existed = match self.repeat(deadline, |channel| inspect(channel, queue.name.clone())).await {
             Ok(_) => true,
             Err(Error::QueueMissing { .. }) => false,
             Err(error) => return Err(error),
         };
-        let state = self.repeat(deadline, async |channel| declare(&channel, queue).await).await?;
+        let state = self.repeat(deadline, |channel| declare(channel, queue.clone())).await?;
         Ok((!existed, state))
     }
 
@@ -67,9 +66,7 @@ impl Topology {
     ) -> Result<u32, Error> {
         // RabbitMQ answers the deletion of a missing queue with success.
         self.inspect(name, deadline).await?;
-        let DeleteConditions { if_unused, if_empty } = conditions;
-        let options = QueueDeleteOptions { if_unused, if_empty, nowait: false };
-        let delete = async |channel: Channel| Ok(channel.queue_delete(short(name.as_str()), options).await?);
+        let delete = |channel| delete(channel, name.clone(), conditions);
         if conditions.any() {
             let _alone = self.alone(deadline).await?;
             self.once(deadline, delete).await
@@ -82,11 +79,7 @@ impl Topology {
     /// Empties a queue; how many ready messages it held.
     pub(super) async fn purge(&self, name: &QueueName, deadline: Instant) -> Result<u32, Error> {
         let _alone = self.alone(deadline).await?;
-        let options = QueuePurgeOptions::default();
-        self.once(deadline, async |channel: Channel| {
-            Ok(channel.queue_purge(short(name.as_str()), options).await?)
-        })
-        .await
+        self.once(deadline, |channel| purge(channel, name.clone())).await
     }
 
     async fn share(&self, deadline: Instant) -> Result<impl Drop, Error> {
@@ -98,10 +91,10 @@ impl Topology {
     }
 
     /// Runs an operation that may be done twice, until it is answered.
-    async fn repeat<T>(
+    async fn repeat<T, F: Future<Output = Result<T, Error>>>(
         &self,
         deadline: Instant,
-        operation: impl AsyncFn(Channel) -> Result<T, Error>,
+        operation: impl Fn(Channel) -> F,
     ) -> Result<T, Error> {
         loop {
             match self.once(deadline, &operation).await {
@@ -111,10 +104,10 @@ impl Topology {
         }
     }
 
-    async fn once<T>(
+    async fn once<T, F: Future<Output = Result<T, Error>>>(
         &self,
         deadline: Instant,
-        operation: impl AsyncFn(Channel) -> Result<T, Error>,
+        operation: impl Fn(Channel) -> F,
     ) -> Result<T, Error> {
         let channel = self.open(deadline).await?;
         timeout_at(deadline, operation(channel)).await.unwrap_or(Err(Error::Silence))
@@ -133,15 +126,26 @@ impl Topology {
     }
 }
 
-pub(super) async fn inspect(channel: &Channel, name: &QueueName) -> Result<QueueState, Error> {
+/// Counts of a queue.
+pub(super) async fn inspect(channel: Channel, name: QueueName) -> Result<QueueState, Error> {
     let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
     let queue = channel.queue_declare(short(name.as_str()), options, AmqpTable::default()).await?;
     Ok(QueueState { message_count: queue.message_count(), consumer_count: queue.consumer_count() })
 }
 
-async fn declare(channel: &Channel, queue: &QueueDeclaration) -> Result<QueueState, Error> {
+async fn delete(channel: Channel, name: QueueName, conditions: DeleteConditions) -> Result<u32, Error> {
+    let DeleteConditions { if_unused, if_empty } = conditions;
+    let options = QueueDeleteOptions { if_unused, if_empty, nowait: false };
+    Ok(channel.queue_delete(short(name.as_str()), options).await?)
+}
+
+async fn purge(channel: Channel, name: QueueName) -> Result<u32, Error> {
+    Ok(channel.queue_purge(short(name.as_str()), QueuePurgeOptions::default()).await?)
+}
+
+async fn declare(channel: Channel, queue: QueueDeclaration) -> Result<QueueState, Error> {
     if let Some(pair) = &queue.dead_letter_pair {
-        declare_pair(channel, pair).await?;
+        declare_pair(&channel, pair).await?;
     }
     let options = QueueDeclareOptions {
         durable: queue.durable,

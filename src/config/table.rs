@@ -11,7 +11,7 @@ pub struct Setting {
     /// Name in the environment.
     pub name: &'static str,
     /// What holds when nobody sets it.
-    pub default: Default,
+    pub default: Fallback,
     /// What its value looks like, in words.
     pub form: &'static str,
     /// What it does, in one sentence without a full stop.
@@ -22,14 +22,14 @@ pub struct Setting {
 
 /// What holds when nobody sets it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Default {
+pub enum Fallback {
     /// This value, read as if it had been given.
     Value(&'static str),
     /// Nothing; the words say what that means.
     Unset(&'static str),
 }
 
-use Default::{Unset, Value};
+use Fallback::{Unset, Value};
 
 /// Variants of secrets that name a file to read them from.
 pub const FILE_SUFFIX: &str = "_FILE";
@@ -105,11 +105,11 @@ pub static SETTINGS: &[Setting] = &[
     plain("GATEWAY_LOG_FORMAT", Value("auto"), "auto, text or json", "Form of the log; auto is text on a terminal, else JSON"),
 ];
 
-const fn plain(name: &'static str, default: Default, form: &'static str, help: &'static str) -> Setting {
+const fn plain(name: &'static str, default: Fallback, form: &'static str, help: &'static str) -> Setting {
     Setting { name, default, form, help, secret: false }
 }
 
-const fn secret(name: &'static str, default: Default, form: &'static str, help: &'static str) -> Setting {
+const fn secret(name: &'static str, default: Fallback, form: &'static str, help: &'static str) -> Setting {
     Setting { name, default, form, help, secret: true }
 }
 

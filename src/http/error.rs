@@ -86,9 +86,7 @@ fn describe(error: &Error) -> Problem {
             Kind::BrokerBlocked,
             "the broker takes no messages because of a resource alarm; nothing was sent",
         ),
-        Error::ShuttingDown => {
-            Problem::new(Kind::ShuttingDown, "the gateway is stopping; nothing was sent")
-        }
+        Error::ShuttingDown => Problem::new(Kind::ShuttingDown, "the gateway is stopping; nothing was sent"),
         Error::ExchangeMissing { reason } => Problem::new(Kind::ExchangeNotFound, reason),
         Error::QueueMissing { reason } => Problem::new(Kind::QueueNotFound, reason),
         Error::AccessRefused { reason } => Problem::new(Kind::Forbidden, reason),
@@ -100,17 +98,18 @@ fn describe(error: &Error) -> Problem {
         Error::Unroutable { reason } => {
             Problem::new(Kind::Unroutable, format!("no queue took the message: {reason}"))
         }
-        Error::Rejected => Problem::new(
-            Kind::Rejected,
-            "at least one queue refused the message; others may hold it",
-        ),
+        Error::Rejected => {
+            Problem::new(Kind::Rejected, "at least one queue refused the message; others may hold it")
+        }
         Error::Silence | Error::Lost { .. } => Problem::new(Kind::OutcomeUnknown, unknown(error)),
     }
 }
 
 fn unknown(last: &Error) -> &'static str {
     match last {
-        Error::Silence => "the broker did not answer within the deadline; whether it did what was asked is unknown",
+        Error::Silence => {
+            "the broker did not answer within the deadline; whether it did what was asked is unknown"
+        }
         Error::Lost { .. } => {
             "the connection to the broker was lost before it answered; whether it did what was asked is unknown"
         }

@@ -1,3 +1,76 @@
-//! Extractors: past them only valid values exist. Their rejections are problems.
+//! From a request's parts to valid values, or to a 400 that names the field.
 
 pub mod body;
+mod query;
+
+use axum::extract::{FromRequestParts, Path};
+use axum::http::HeaderMap;
+use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use axum::http::request::Parts;
+use serde::Deserialize;
+
+pub(super) use self::body::ReadBody;
+pub(super) use self::query::Query;
+use super::problem::{Problem, ProblemType};
+use crate::domain::names::{ExchangeName, NameError, QueueName};
+
+/// The one name in the path, percent-decoded.
+async fn path_name(parts: &mut Parts) -> Result<String, Problem> {
+    let path = Path::<String>::from_request_parts(parts, &()).await;
+    path.map(|Path(name)| name).map_err(|rejection| Problem::malformed("the path", rejection.body_text()))
+}
+
+fn wrong_name(what: &str, name: &str, error: &NameError) -> Problem {
+    Problem::malformed(what, format!("\"{}\" {error}", name.escape_debug()))
+}
+
+impl<S: Sync> FromRequestParts<S> for ExchangeName {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let name = path_name(parts).await?;
+        Self::from_path(&name).map_err(|error| wrong_name("exchange", &name, &error))
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for QueueName {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let name = path_name(parts).await?;
+        Self::parse(&name).map_err(|error| wrong_name("queue", &name, &error))
+    }
+}
+
+/// A JSON document, its mistakes told with the path of the field.
+///
+/// # Errors
+/// 400 naming the field.
+pub(super) fn json<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Problem> {
+    let mut deserializer = serde_json::Deserializer::from_slice(body);
+    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let path = error.path().to_string();
+        let field = if path == "." { "body" } else { &path };
+        Problem::malformed(field, format!("is wrong: {}", error.inner()))
+    })?;
+    deserializer.end().map_err(|error| Problem::malformed("body", format!("is wrong: {error}")))?;
+    Ok(value)
+}
+
+/// Refuses a body that is not plain JSON; an empty one needs no media type.
+///
+/// # Errors
+/// 415.
+pub(super) fn expect_json(headers: &HeaderMap) -> Result<(), Problem> {
+    let unsupported = |what: String| Err(Problem::new(ProblemType::UnsupportedMediaType, what));
+    let text = |name| headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()));
+    if let Some(coding) = text(CONTENT_ENCODING).filter(|coding| coding != "identity") {
+        return unsupported(format!("content coding \"{coding}\" is not supported here"));
+    }
+    let given = text(CONTENT_TYPE).unwrap_or_default();
+    let essence = given.split(';').next().unwrap_or_default().trim();
+    if essence.eq_ignore_ascii_case("application/json") {
+        return Ok(());
+    }
+    unsupported(format!("the body must be application/json, not \"{given}\""))
+}

@@ -11,10 +11,10 @@ mod refuse;
 
 use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
-use bytes::Bytes;
 use uuid::Uuid;
 
 use super::Limits;
+use super::extract::ReadBody;
 use super::problem::{Problem, ProblemType};
 use crate::domain::field::{FieldTable, FieldValue};
 use crate::domain::message::Message;
@@ -41,9 +41,9 @@ pub(super) struct Parcel {
 ///
 /// # Errors
 /// 400 naming the field, 415, 431.
-pub(super) fn read(headers: &HeaderMap, body: Bytes, limits: &Limits) -> Result<Parcel, Problem> {
+pub(super) fn read(headers: &HeaderMap, body: &ReadBody, limits: &Limits) -> Result<Parcel, Problem> {
     let mut parcel =
-        if is_envelope(headers)? { envelope::read(headers, &body)? } else { raw::read(headers, body)? };
+        if is_envelope(headers)? { envelope::read(body)? } else { raw::read(headers, body.bytes.clone())? };
     carry_trace(headers, &mut parcel.message.headers)?;
     refuse::message(&parcel.message, limits)?;
     if parcel.message.properties.message_id.is_none() {

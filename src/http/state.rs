@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Deadline, Limits, Settings};
+use super::{Limits, Settings};
 use crate::broker::Broker;
 use crate::domain::names::QueueName;
 
@@ -27,12 +27,6 @@ impl AppState {
     #[must_use]
     pub fn limits(&self) -> &Limits {
         &self.limits
-    }
-
-    /// Deadline of a topology operation.
-    #[must_use]
-    pub fn topology_deadline(&self) -> Deadline {
-        self.limits.topology
     }
 
     /// Queues that `/health/rabbitmq` always names.

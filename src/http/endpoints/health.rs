@@ -86,7 +86,8 @@ impl Health {
 
 impl IntoResponse for Health {
     fn into_response(self) -> Response {
-        let status = if self.status == Status::Fail { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+        let status =
+            if self.status == Status::Fail { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
         (status, [(CONTENT_TYPE, HEALTH_JSON)], Json(self)).into_response()
     }
 }

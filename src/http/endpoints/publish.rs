@@ -4,7 +4,6 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -112,11 +111,11 @@ pub(in crate::http) async fn publish_message(
     exchange: ExchangeName,
     mut query: Query,
     headers: HeaderMap,
-    ReadBody(body): ReadBody,
+    body: ReadBody,
 ) -> Result<Response, Problem> {
     let timeout = query.timeout(state.limits().publish)?;
     let resend = query.flag("retry")?.unwrap_or(true);
-    let (message, destination) = address(&state, exchange, query, &headers, body)?;
+    let (message, destination) = address(&state, exchange, query, &headers, &body)?;
     let receipt_to_be = PublishReceipt::to_be(&message, &destination);
     let publish = Publish { message, destination, deadline: timeout.from_now(), resend };
     match state.broker.publish(publish).await {
@@ -131,7 +130,7 @@ fn address(
     exchange: ExchangeName,
     mut query: Query,
     headers: &HeaderMap,
-    body: Bytes,
+    body: &ReadBody,
 ) -> Result<(Message, Destination), Problem> {
     refuse_unbuilt(headers)?;
     let (routing_key, mandatory) = (query.text("routing_key")?, query.flag("mandatory")?);

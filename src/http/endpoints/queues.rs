@@ -114,15 +114,15 @@ pub(in crate::http) async fn declare_queue(
     name: QueueName,
     mut query: Query,
     headers: HeaderMap,
-    ReadBody(body): ReadBody,
+    body: ReadBody,
 ) -> Result<(StatusCode, Json<Queue>), Problem> {
     let timeout = query.timeout(state.limits().topology)?;
     query.finish()?;
-    let declaration = if body.is_empty() {
+    let declaration = if body.bytes.is_empty() {
         QueueDeclarationBody::default()
     } else {
         extract::expect_json(&headers)?;
-        extract::json(&body)?
+        extract::json(&body.bytes)?
     };
     let queue = declaration.into_declaration(name, &state.limits().amqp_headers)?;
     let (created, found) = state.broker.declare_queue(&queue, timeout.from_now()).await?;

@@ -91,9 +91,8 @@ impl Query {
     /// When it is given twice, is no duration, is 0, or is over the cap.
     pub(in crate::http) fn timeout(&mut self, deadline: Deadline) -> Result<Timeout, Problem> {
         let Some(text) = self.take("timeout")? else { return Ok(Timeout(deadline.default)) };
-        let timeout = duration::parse(&text).map_err(|error| {
-            Problem::malformed("timeout", format!("\"{}\" {error}", text.escape_debug()))
-        })?;
+        let timeout = duration::parse(&text)
+            .map_err(|error| Problem::malformed("timeout", format!("\"{}\" {error}", text.escape_debug())))?;
         if timeout.is_zero() || timeout > deadline.max {
             let max = duration::format(deadline.max);
             let why = format!("must be over 0 and at most {max}");

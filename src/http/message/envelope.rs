@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 
-use axum::http::HeaderMap;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
@@ -14,6 +13,7 @@ use super::property::{self, Wrong};
 use super::{Parcel, Table};
 use crate::domain::message::{Message, Properties};
 use crate::domain::names::ShortText;
+use crate::http::extract::{self, ReadBody};
 use crate::http::problem::Problem;
 
 /// A message as one JSON document. Exactly one of `body`, `body_text` and `body_base64` is given.
@@ -48,12 +48,14 @@ pub(in crate::http) struct Envelope<'a> {
 
 /// Basic properties as JSON.
 #[derive(Debug, Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 #[schema(as = MessageProperties)]
 struct PropertiesJson {
     /// MIME type of the body.
+    #[schema(value_type = Option<String>)]
     content_type: Option<Text>,
     /// Content coding of the body.
+    #[schema(value_type = Option<String>)]
     content_encoding: Option<Text>,
     /// `persistent` (the default) or `transient`.
     #[schema(value_type = Option<String>)]
@@ -62,31 +64,37 @@ struct PropertiesJson {
     #[schema(value_type = Option<u8>)]
     priority: Option<Scalar>,
     /// Ties a reply to its request.
+    #[schema(value_type = Option<String>)]
     correlation_id: Option<Text>,
     /// Where replies go.
+    #[schema(value_type = Option<String>)]
     reply_to: Option<Text>,
     /// Milliseconds the message may wait in a queue, from 1.
     #[schema(value_type = Option<u32>)]
     expiration: Option<Scalar>,
     /// Identity of the message; a UUIDv7 if not given.
+    #[schema(value_type = Option<String>)]
     message_id: Option<Text>,
     /// RFC 3339 or seconds since 1970.
     #[schema(value_type = Option<String>)]
     timestamp: Option<Scalar>,
     /// Application's name for the kind of message.
+    #[schema(value_type = Option<String>)]
     r#type: Option<Text>,
     /// The gateway's own user, or nothing.
+    #[schema(value_type = Option<String>)]
     user_id: Option<Text>,
     /// Application that publishes.
+    #[schema(value_type = Option<String>)]
     app_id: Option<Text>,
     /// Deprecated by AMQP, carried as it is.
+    #[schema(value_type = Option<String>)]
     cluster_id: Option<Text>,
 }
 
 /// A short string.
-#[derive(Debug, ToSchema)]
-#[schema(value_type = String)]
-struct Text(#[schema(value_type = String)] ShortText);
+#[derive(Debug)]
+struct Text(ShortText);
 
 impl<'de> Deserialize<'de> for Text {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -118,8 +126,8 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de Raw
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 
-pub(super) fn read(_headers: &HeaderMap, input: &Bytes) -> Result<Parcel, Problem> {
-    let envelope: Envelope<'_> = super::super::extract::json(input)?;
+pub(super) fn read(input: &ReadBody) -> Result<Parcel, Problem> {
+    let envelope: Envelope<'_> = extract::json(&input.bytes)?;
     let (body, content_type) = envelope.body(input)?;
     let mut properties = envelope.properties.into_properties()?;
     if properties.content_type.is_none() {
@@ -135,37 +143,26 @@ pub(super) fn read(_headers: &HeaderMap, input: &Bytes) -> Result<Parcel, Proble
 
 impl Envelope<'_> {
     /// The payload, and the content type that its kind implies.
-    fn body(&self, input: &Bytes) -> Result<(Bytes, Option<&'static str>), Problem> {
+    fn body(&self, input: &ReadBody) -> Result<(Bytes, Option<&'static str>), Problem> {
         match (self.body, &self.body_text, &self.body_base64) {
             (Some(json), None, None) => {
-                Ok((input.slice_ref(json.get().as_bytes()), Some("application/json")))
+                Ok((input.bytes.slice_ref(json.get().as_bytes()), Some("application/json")))
             }
             (None, Some(Cow::Borrowed(text)), None) => {
-                Ok((input.slice_ref(text.as_bytes()), Some("text/plain; charset=utf-8")))
+                Ok((input.bytes.slice_ref(text.as_bytes()), Some("text/plain; charset=utf-8")))
             }
             (None, Some(Cow::Owned(text)), None) => {
-                Ok((held(text.clone().into_bytes(), input), Some("text/plain; charset=utf-8")))
+                Ok((input.derive(text.clone()), Some("text/plain; charset=utf-8")))
             }
             (None, None, Some(text)) => {
                 let bytes = BASE64_STANDARD
                     .decode(text.as_bytes())
                     .map_err(|error| Problem::malformed("body_base64", error))?;
-                Ok((held(bytes, input), None))
+                Ok((input.derive(bytes), None))
             }
             _ => Err(Problem::malformed("body", "exactly one of body, body_text and body_base64 is needed")),
         }
     }
-}
-
-/// Bytes that hold the input's admission for as long as they live.
-fn held(bytes: Vec<u8>, input: &Bytes) -> Bytes {
-    struct Held(Vec<u8>, #[expect(dead_code, reason = "held for its admission")] Bytes);
-    impl AsRef<[u8]> for Held {
-        fn as_ref(&self) -> &[u8] {
-            &self.0
-        }
-    }
-    Bytes::from_owner(Held(bytes, input.clone()))
 }
 
 impl PropertiesJson {

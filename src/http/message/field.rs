@@ -167,10 +167,8 @@ fn float<T: std::str::FromStr>(plain: &FieldValue) -> Option<T> {
 
 fn decimal(plain: &FieldValue) -> Option<FieldValue> {
     let FieldValue::Table(table) = plain else { return None };
-    let value = FieldValue::Decimal {
-        scale: integer(table.get("scale")?)?,
-        value: integer(table.get("value")?)?,
-    };
+    let value =
+        FieldValue::Decimal { scale: integer(table.get("scale")?)?, value: integer(table.get("value")?)? };
     (table.0.len() == 2).then_some(value)
 }
 

@@ -34,7 +34,9 @@ pub(super) fn message(message: &Message, limits: &Limits) -> Result<(), Problem>
             HeaderLimitError::Bytes { .. } => ProblemType::HeadersTooLarge,
             HeaderLimitError::Count { .. } | HeaderLimitError::Depth { .. } => ProblemType::MalformedRequest,
         };
-        Problem::new(kind, format!("the message's headers {error}")).with("field", "headers").with("limit", limit)
+        Problem::new(kind, format!("the message's headers {error}"))
+            .with("field", "headers")
+            .with("limit", limit)
     })
 }
 

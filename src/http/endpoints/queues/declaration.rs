@@ -14,7 +14,7 @@ const DEAD_LETTER_KEY: &str = "x-dead-letter-routing-key";
 
 /// How the queue is to be. Everything may be left out.
 #[derive(Debug, Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 #[schema(as = QueueDeclaration, example = json!({}))]
 pub(super) struct QueueDeclarationBody {
     /// `classic`, `quorum` or `stream`; the broker's default if not given.
@@ -42,6 +42,7 @@ pub(super) struct QueueDeclarationBody {
     /// Where messages go that the queue gives up: `true` makes `<name>.dlx` and `<name>.dlq`.
     dead_letter: Option<DeadLetter>,
     /// Any other arguments. Types that JSON lacks are written `{"$amqp": "int32", "value": 5}`.
+    #[serde(default)]
     #[schema(value_type = Object)]
     arguments: Table,
 }
@@ -76,7 +77,7 @@ enum DeadLetter {
 
 /// Dead lettering in detail.
 #[derive(Debug, Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 struct DeadLetterDetail {
     /// Exchange that takes them; made as a durable fanout when `queue` is given, `<name>.dlx` by default.
     exchange: Option<String>,

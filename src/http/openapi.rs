@@ -1,0 +1,45 @@
+//! The contract, generated from the route table; `openapi/openapi.json` is its published copy.
+
+use std::sync::LazyLock;
+
+use axum::http::HeaderValue;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
+use utoipa::OpenApi;
+
+/// What the document says of the gateway as a whole.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "RabbitMQ gateway",
+        description = "Use RabbitMQ over HTTP. A publish is answered when the broker has confirmed it; errors are \
+            `application/problem+json` (RFC 9457), and those about a message say in `outcome` what became of it.",
+        license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0")
+    ),
+    servers((url = "/", description = "The gateway that serves this document")),
+    tags(
+        (name = "publish", description = "Messages into exchanges, confirmed"),
+        (name = "queues", description = "Inspect, declare, delete and purge queues"),
+        (name = "health", description = "For probes and people"),
+    )
+)]
+struct Gateway;
+
+/// The document as JSON, with a line break at its end.
+///
+/// # Panics
+/// Never: the document is a constant of the program, and a test prints it.
+#[must_use]
+pub fn document() -> String {
+    let mut document = Gateway::openapi();
+    document.merge(super::paths());
+    let json = document.to_pretty_json().unwrap_or_default();
+    json + "\n"
+}
+
+/// Serves the document.
+pub(super) async fn serve() -> impl IntoResponse {
+    static DOCUMENT: LazyLock<String> = LazyLock::new(document);
+    const JSON: HeaderValue = HeaderValue::from_static("application/json");
+    ([(CONTENT_TYPE, JSON)], DOCUMENT.as_str())
+}
