@@ -5,7 +5,7 @@
 
 use super::forms::Parsed;
 use super::mistakes::Mistakes;
-use super::table::{Default, Setting};
+use super::table::{Fallback, Setting};
 
 pub(super) struct Reader<'a> {
     lookup: &'a dyn Fn(&str) -> Option<String>,
@@ -32,8 +32,8 @@ impl<'a> Reader<'a> {
             return value;
         }
         match setting(name).default {
-            Default::Value(text) => parse(text).unwrap_or_else(|why| panic!("default of {name}: {why}")),
-            Default::Unset(_) => panic!("{name} has no default"),
+            Fallback::Value(text) => parse(text).unwrap_or_else(|why| panic!("default of {name}: {why}")),
+            Fallback::Unset(_) => panic!("{name} has no default"),
         }
     }
 
