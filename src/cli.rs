@@ -118,7 +118,7 @@ fn clap() -> Clap {
 fn argument(setting: &'static Setting) -> Option<Arg> {
     let help = format!("{} [{}]", setting.help, setting.default_text());
     let argument = Arg::new(setting.name).long(setting.flag()?).value_name(setting.form).help(help);
-    Some(argument.global(true).allow_hyphen_values(true).hide_default_value(true))
+    Some(argument.global(true))
 }
 
 fn flag(matches: &ArgMatches, setting: &'static Setting) -> Option<(&'static str, String)> {
@@ -150,8 +150,8 @@ pub async fn healthcheck(listen: SocketAddr, ready: bool) -> Result<(), String> 
 /// Loopback for a gateway that listens everywhere.
 fn reachable(listen: IpAddr) -> IpAddr {
     match listen {
-        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => IpAddr::V6(Ipv6Addr::LOCALHOST),
         ip => ip,
     }
 }

@@ -36,7 +36,7 @@ async fn serve(config: Config) -> ExitCode {
     let _log = telemetry::init(&config.telemetry);
     let result = match shutdown::signal() {
         Ok(end) => app::run(config, end).await,
-        Err(error) => Err(error.into()),
+        Err(error) => Err(anyhow::Error::from(error)),
     };
     let Err(error) = result else { return ExitCode::SUCCESS };
     tracing::error!(error = format!("{error:#}"), "the gateway cannot run");

@@ -32,3 +32,24 @@ pub fn signal() -> io::Result<impl Future<Output = Signal> + Send + 'static> {
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::{self, Command};
+
+    use super::*;
+
+    fn send(name: &str) {
+        let kill = format!("kill -{name} {}", process::id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().is_ok_and(|status| status.success()));
+    }
+
+    #[tokio::test]
+    async fn each_signal_is_told_even_when_it_comes_before_the_first_poll() {
+        for (name, expected) in [("TERM", Signal::Terminate), ("INT", Signal::Interrupt)] {
+            let end = signal().expect("handlers");
+            send(name);
+            assert_eq!(end.await, expected);
+        }
+    }
+}

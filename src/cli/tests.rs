@@ -63,7 +63,7 @@ async fn asked(answer: &'static str, ready: bool) -> (Result<(), String>, String
         stream.write_all(answer.as_bytes()).await.expect("an answer");
         String::from_utf8_lossy(&request[..length]).into_owned()
     });
-    let everywhere = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port());
+    let everywhere = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), address.port());
     (healthcheck(everywhere, ready).await, server.await.expect("the request"))
 }
 

@@ -57,14 +57,15 @@ pub(super) fn parse(text: &str) -> Parsed<AmqpUrl> {
     Ok(first)
 }
 
-/// Cuts before each comma that a scheme follows.
+/// Cuts at each comma that a scheme follows, spaces between or not.
 fn split(text: &str) -> Vec<&str> {
     let mut urls = Vec::new();
     let mut start = 0;
     for (comma, _) in text.match_indices(',') {
-        if scheme(&text[comma + 1..]).is_some() {
+        let next = text[comma + 1..].trim_start();
+        if scheme(next).is_some() {
             urls.push(&text[start..comma]);
-            start = comma + 1;
+            start = text.len() - next.len();
         }
     }
     urls.push(&text[start..]);
@@ -131,15 +132,18 @@ fn address(text: &str, default_port: u16) -> Parsed<Address> {
 
 fn parameter(pair: &str, target: &mut Target) -> Parsed<()> {
     let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+    let number = forms::whole_number(value);
     let given_twice = match name {
         "heartbeat" => {
-            let seconds = value.parse().map_err(|_| "heartbeat is whole seconds from 0 to 65535")?;
+            let seconds = number
+                .and_then(|it| u16::try_from(it).ok())
+                .ok_or("heartbeat is whole seconds from 0 to 65535")?;
             target.heartbeat.replace(seconds).is_some()
         }
         "connection_timeout" => {
-            let timeout = forms::positive_duration(&format!("{value}ms"));
+            let timeout = number.and_then(|it| forms::positive_duration(&format!("{it}ms")).ok());
             let timeout =
-                timeout.map_err(|_| "connection_timeout is whole milliseconds, above 0 and at most a day")?;
+                timeout.ok_or("connection_timeout is whole milliseconds, above 0 and at most a day")?;
             target.connection_timeout.replace(timeout).is_some()
         }
         _ if FOREIGN_PARAMETERS.contains(&name) => {

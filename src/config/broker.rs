@@ -115,7 +115,9 @@ fn login(from: &mut Reader<'_>, named: Option<(String, String)>, has_certificate
     let (user, password) = match named {
         Some(named) => named,
         None if has_certificate => return Login::External,
-        None => ["RABBITMQ_USER", "RABBITMQ_PASSWORD"].map(|name| from.read(name, forms::credential)).into(),
+        None => <(String, String)>::from(
+            ["RABBITMQ_USER", "RABBITMQ_PASSWORD"].map(|name| from.read(name, forms::credential)),
+        ),
     };
     Login::Plain { user, password: SecretString::from(password) }
 }

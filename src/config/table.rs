@@ -148,15 +148,16 @@ impl Setting {
 /// The table of the README: a GitHub table with one line a setting.
 #[must_use]
 pub fn markdown_table() -> String {
-    let mut table = String::from("| Setting | Default | Form | Meaning |\n|---|---|---|---|\n");
-    for setting in SETTINGS {
-        let default = match setting.default {
-            Value(text) => format!("`{text}`"),
-            Unset(words) => words.to_owned(),
-        };
-        table += &format!("| `{}` | {default} | {} | {} |\n", setting.name, setting.form, setting.help);
-    }
-    table
+    let head = "| Setting | Default | Form | Meaning |\n|---|---|---|---|\n";
+    std::iter::once(head.to_owned()).chain(SETTINGS.iter().map(row)).collect()
+}
+
+fn row(setting: &Setting) -> String {
+    let default = match setting.default {
+        Value(text) => format!("`{text}`"),
+        Unset(words) => words.to_owned(),
+    };
+    format!("| `{}` | {default} | {} | {} |\n", setting.name, setting.form, setting.help)
 }
 
 #[cfg(test)]
@@ -166,9 +167,9 @@ mod tests {
     #[test]
     fn the_first_word_of_a_name_is_its_section() {
         let key = |name| Setting::named(name).map(Setting::key);
-        assert_eq!(key("RABBITMQ_SSL_CA_CERT"), Some(("rabbitmq".into(), "ssl_ca_cert".into())));
-        assert_eq!(key("GATEWAY_LISTEN"), Some(("gateway".into(), "listen".into())));
-        assert_eq!(key("AMQP_URL"), Some(("amqp".into(), "url".into())));
+        assert_eq!(key("RABBITMQ_SSL_CA_CERT"), Some(("rabbitmq".to_owned(), "ssl_ca_cert".to_owned())));
+        assert_eq!(key("GATEWAY_LISTEN"), Some(("gateway".to_owned(), "listen".to_owned())));
+        assert_eq!(key("AMQP_URL"), Some(("amqp".to_owned(), "url".to_owned())));
     }
 
     #[test]

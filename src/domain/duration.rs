@@ -1,7 +1,7 @@
 //! Durations as people write them: `500ms`, `5s`, `1m30s`; a bare number is seconds.
 //!
 //! One spelling for settings and for `?timeout=`. Units fall from `h` to `ms`, each at most once,
-//! whole numbers only, no spaces. What [`format`] writes, [`parse`] reads back.
+//! whole numbers only, no spaces. What [`format()`] writes, [`parse`] reads back.
 
 use std::time::Duration;
 

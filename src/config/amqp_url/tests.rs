@@ -51,6 +51,7 @@ fn nodes_are_listed_in_one_address_or_in_several() {
         ("AMQP://h:1", vec!["h 1"]),
         ("amqp://u:p@a:5673,b,c:1/v", vec!["a 5673", "b 5672", "c 1"]),
         ("amqp://u:p@a/v,amqp://u:p@b:2/v", vec!["a 5672", "b 2"]),
+        ("amqp://a, amqp://b", vec!["a 5672", "b 5672"]),
         ("amqp://u:p@a,b/v,amqp://u:p@c/v", vec!["a 5672", "b 5672", "c 5672"]),
         ("amqp://[::1],[fd00::2]:7", vec!["::1 5672", "fd00::2 7"]),
     ] {
@@ -87,6 +88,9 @@ fn two_parameters_are_taken_and_others_named() {
         ("heartbeat=1&heartbeat=1", "heartbeat is given twice"),
         ("heartbeat=65536", "heartbeat is whole seconds"),
         ("connection_timeout=0", "connection_timeout is whole milliseconds"),
+        ("heartbeat=+1", "heartbeat is whole seconds"),
+        ("connection_timeout=1s5", "connection_timeout is whole milliseconds"),
+        ("connection_timeout=86400001", "connection_timeout is whole milliseconds"),
         ("connection_timeout=5s", "connection_timeout is whole milliseconds"),
         ("hunter2@h", "parameters are heartbeat and connection_timeout only"),
     ] {
@@ -125,7 +129,7 @@ fn what_is_malformed_is_refused_with_its_reason() {
         ("amqp://h//", "write / as %2F"),
         ("amqp://h/v#x", "write # as %23"),
         ("amqp://h/a%0Ab", "the vhost must not contain control characters"),
-        ("amqp://a, amqp://b", "neither a name nor an IP address"),
+        ("amqp://a, b", "neither a name nor an IP address"),
         ("amqp://a,amqp://b:x", "address 2: a port is not"),
     ] {
         let why = parse(text).err();
