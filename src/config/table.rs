@@ -100,7 +100,7 @@ pub static SETTINGS: &[Setting] = &[
     plain("GATEWAY_DRAIN_DELAY", Value("3s"), PAUSE,
         "After SIGTERM: not ready but still accepting, so that load balancers notice"),
     plain("GATEWAY_SHUTDOWN_TIMEOUT", Value("25s"), PAUSE, "Time for what is in flight to finish"),
-    plain("GATEWAY_LOG", Value("info,lapin::returned_messages=off"), "filter such as info,rabbitmq_gateway=debug",
+    plain("GATEWAY_LOG", Value("info,lapin=off"), "filter such as info,rabbitmq_gateway=debug",
         "What is logged"),
     plain("GATEWAY_LOG_FORMAT", Value("auto"), "auto, text or json", "Form of the log; auto is text on a terminal, else JSON"),
 ];

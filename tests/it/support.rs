@@ -6,6 +6,7 @@
 
 pub mod book;
 pub mod broker;
+pub mod gateway;
 pub mod link;
 mod node;
 pub mod observer;

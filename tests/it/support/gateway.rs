@@ -27,7 +27,9 @@ impl TestGateway {
     pub async fn start_unready(settings: &[(&str, &str)]) -> Self {
         let lookup = |name: &str| {
             let given = settings.iter().find(|(setting, _)| *setting == name);
-            given.or(LISTEN.iter().find(|(setting, _)| *setting == name)).map(|(_, value)| (*value).to_owned())
+            given
+                .or(LISTEN.iter().find(|(setting, _)| *setting == name))
+                .map(|(_, value)| (*value).to_owned())
         };
         let config = Config::from_lookup(lookup).unwrap_or_else(|mistakes| panic!("{mistakes}"));
         let gateway = Gateway::start(config).await.unwrap_or_else(|error| panic!("{error:#}"));
@@ -65,7 +67,12 @@ impl TestGateway {
     }
 
     /// Publishes raw bytes; the names may need no escaping.
-    pub async fn publish(&self, exchange: &str, routing_key: &str, body: impl Into<reqwest::Body>) -> Response {
+    pub async fn publish(
+        &self,
+        exchange: &str,
+        routing_key: &str,
+        body: impl Into<reqwest::Body>,
+    ) -> Response {
         let path = format!("/publish/{exchange}?routing_key={routing_key}");
         let request = self.post(&path).header("content-type", "application/octet-stream").body(body);
         request.send().await.expect("the gateway answers")
