@@ -7,6 +7,7 @@
 mod activity;
 mod body;
 mod connection;
+mod header;
 mod refusal;
 mod shutdown;
 mod socket;

@@ -1,1 +1,3 @@
 //! The whole gateway against a real RabbitMQ.
+
+mod serve;

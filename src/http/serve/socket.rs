@@ -3,6 +3,7 @@
 //! Times nothing itself.
 
 use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -11,19 +12,35 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::activity::Activity;
+use super::header::{Header, is_complete};
+
+/// Bytes of a header that are read at a time.
+const PIECE: usize = 2048;
 
 /// A stream whose traffic is reported.
 #[derive(Debug)]
 pub struct Socket {
     stream: TcpStream,
     activity: Arc<Activity>,
+    header: Header,
     ended: bool,
 }
 
 impl Socket {
     /// Reports `stream`'s traffic to `activity`.
     pub fn new(stream: TcpStream, activity: Arc<Activity>) -> Self {
-        Self { stream, activity, ended: false }
+        Self { stream, activity, header: Header::default(), ended: false }
+    }
+
+    /// Reads, reports it and says how many bytes there were.
+    fn poll_stream(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<usize>> {
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        let read = buf.filled().len() - before;
+        if read > 0 {
+            self.activity.received();
+        }
+        Poll::Ready(Ok(read))
     }
 
     fn report(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -36,16 +53,26 @@ impl Socket {
 }
 
 impl AsyncRead for Socket {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-        if buf.filled().len() > before {
-            self.activity.received();
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        while !this.header.is_due() {
+            if this.header.is_http2() || !this.activity.expects_header() {
+                return this.poll_stream(cx, buf).map_ok(drop);
+            }
+            // Not into `buf`: hyper lends 24 bytes to begin with, and allocates for what it has been given.
+            let mut piece = [MaybeUninit::uninit(); PIECE];
+            let mut piece = ReadBuf::uninit(&mut piece);
+            match ready!(this.poll_stream(cx, &mut piece))? {
+                0 if this.header.is_empty() => return Poll::Ready(Ok(())),
+                0 => this.header.release(),
+                _ if this.header.is_empty() && buf.remaining() >= PIECE && is_complete(piece.filled()) => {
+                    buf.put_slice(piece.filled());
+                    return Poll::Ready(Ok(()));
+                }
+                _ => this.header.push(piece.filled()),
+            }
         }
+        this.header.hand_on(buf);
         Poll::Ready(Ok(()))
     }
 }
