@@ -7,4 +7,5 @@ mod crowd;
 mod door;
 mod drain;
 mod http2;
+mod logs;
 mod toy;

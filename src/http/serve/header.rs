@@ -1,7 +1,7 @@
 //! The beginning of a header, kept until the header is complete.
 //!
-//! hyper allocates 24 KB with the first byte of a header, so that a client who sends half of one and waits would
-//! hold as much. Here it holds what it has sent. What may be no HTTP/1 header is handed on as it comes.
+//! hyper allocates 24 KB for the first byte of a header, so that a client who sends half of one and waits would
+//! hold as much; a whole one needs 16. Here it holds what it has sent. What may be no HTTP/1 header is handed on as it comes.
 
 use tokio::io::ReadBuf;
 
@@ -25,11 +25,6 @@ impl Header {
     /// Whether it is time to hand on.
     pub fn is_due(&self) -> bool {
         self.due
-    }
-
-    /// Whether no byte is kept.
-    pub fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
     }
 
     /// Keeps `more`.
@@ -63,7 +58,7 @@ impl Header {
 }
 
 /// Whether `bytes` hold the empty line that ends a header. A parser also takes bare line feeds.
-pub fn is_complete(bytes: &[u8]) -> bool {
+fn is_complete(bytes: &[u8]) -> bool {
     let ends = |window: &[u8]| window[0] == b'\n' && (window[1] == b'\n' || window[1..] == *b"\r\n");
     bytes.windows(3).any(ends) || bytes.ends_with(b"\n\n")
 }
@@ -74,7 +69,9 @@ mod tests {
 
     fn due_after(parts: &[&str]) -> bool {
         let mut header = Header::default();
-        parts.iter().for_each(|part| header.push(part.as_bytes()));
+        for part in parts {
+            header.push(part.as_bytes());
+        }
         header.is_due()
     }
 

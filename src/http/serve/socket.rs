@@ -2,6 +2,7 @@
 //!
 //! Times nothing itself.
 
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::pin::Pin;
@@ -12,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::activity::Activity;
-use super::header::{Header, is_complete};
+use super::header::Header;
 
 /// Bytes of a header that are read at a time.
 const PIECE: usize = 2048;
@@ -30,6 +31,30 @@ impl Socket {
     /// Reports `stream`'s traffic to `activity`.
     pub fn new(stream: TcpStream, activity: Arc<Activity>) -> Self {
         Self { stream, activity, header: Header::default(), ended: false }
+    }
+
+    /// Waits for the first header, and says whether it is HTTP/2's; `None` when the client has gone without one.
+    ///
+    /// The header stays in the socket, to be read.
+    pub async fn first_header(&mut self) -> io::Result<Option<bool>> {
+        poll_fn(|cx| self.poll_header(cx)).await?;
+        Ok(self.header.is_due().then(|| self.header.is_http2()))
+    }
+
+    /// Reads until a header is due or the client has ended.
+    fn poll_header(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.header.is_due() {
+            let mut piece = [MaybeUninit::uninit(); PIECE];
+            let mut piece = ReadBuf::uninit(&mut piece);
+            match ready!(self.poll_stream(cx, &mut piece))? {
+                0 => {
+                    self.header.release();
+                    break;
+                }
+                _ => self.header.push(piece.filled()),
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// Reads, reports it and says how many bytes there were.
@@ -55,23 +80,10 @@ impl Socket {
 impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        while !this.header.is_due() {
-            if this.header.is_http2() || !this.activity.expects_header() {
-                return this.poll_stream(cx, buf).map_ok(drop);
-            }
-            // Not into `buf`: hyper lends 24 bytes to begin with, and allocates for what it has been given.
-            let mut piece = [MaybeUninit::uninit(); PIECE];
-            let mut piece = ReadBuf::uninit(&mut piece);
-            match ready!(this.poll_stream(cx, &mut piece))? {
-                0 if this.header.is_empty() => return Poll::Ready(Ok(())),
-                0 => this.header.release(),
-                _ if this.header.is_empty() && buf.remaining() >= PIECE && is_complete(piece.filled()) => {
-                    buf.put_slice(piece.filled());
-                    return Poll::Ready(Ok(()));
-                }
-                _ => this.header.push(piece.filled()),
-            }
+        if !this.header.is_due() && (this.header.is_http2() || !this.activity.expects_header()) {
+            return this.poll_stream(cx, buf).map_ok(drop);
         }
+        ready!(this.poll_header(cx))?;
         this.header.hand_on(buf);
         Poll::Ready(Ok(()))
     }

@@ -11,7 +11,7 @@ const EMPTY_SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
 /// `SETTINGS_INITIAL_WINDOW_SIZE` 0: no answer may send a byte of its body.
 const NO_WINDOW: [u8; 15] = [0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0];
 
-/// HEADERS that end stream 1: GET http://localhost and `path`, uncompressed.
+/// HEADERS that end stream 1: GET of `path` on localhost, uncompressed.
 fn get_frame(path: &str) -> Vec<u8> {
     // Indexed :method GET and :scheme http; literal :path (4) and :authority (1).
     let mut block = vec![0x82, 0x86, 0x04, u8::try_from(path.len()).unwrap()];

@@ -85,14 +85,7 @@ fn routes(keep: mpsc::UnboundedSender<Bytes>) -> Router {
         .route("/hello/{name}", get(async || "hello"))
         .route("/peer", get(async |ConnectInfo(peer): ConnectInfo<SocketAddr>| peer.to_string()))
         .route("/id", get(async |axum::Extension(id): axum::Extension<RequestId>| id.as_str().to_owned()))
-        .route(
-            "/panic",
-            get(async || {
-                if true {
-                    panic!("the secret is 1234")
-                }
-            }),
-        )
+        .route("/panic", get(panics))
         .route("/teapot", get(async || (StatusCode::CONFLICT, "words of a library")))
         .route("/echo", post(async |body: ReadBody| body.bytes))
         .route("/publish/{exchange}", post(async |body: ReadBody| body.bytes))
@@ -107,6 +100,10 @@ fn routes(keep: mpsc::UnboundedSender<Bytes>) -> Router {
                 std::future::pending::<()>().await;
             }),
         )
+}
+
+async fn panics() {
+    panic!("the secret is 1234");
 }
 
 pub struct Client(pub TcpStream);
