@@ -121,6 +121,19 @@ pub enum Fate {
     Unknown,
 }
 
+impl Fate {
+    /// The fate in a word.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NotSent => "not_sent",
+            Self::Unroutable => "unroutable",
+            Self::Rejected => "rejected",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
 impl Error {
     /// What is true of the message that was to be published.
     #[must_use]

@@ -22,6 +22,7 @@ use super::convert::{properties, short};
 use super::error::{Error, Fate};
 use super::link::{add_one, take_one};
 use crate::domain::message::{Destination, Message};
+use crate::metrics::Metrics;
 
 /// How long a channel that left the pool may wait for its late confirm.
 const DRAIN: Duration = Duration::from_secs(60);
@@ -66,6 +67,14 @@ pub struct Receipt {
     pub duplicate_possible: bool,
 }
 
+impl Receipt {
+    /// The outcome in a word.
+    #[must_use]
+    pub fn outcome(&self) -> &'static str {
+        if self.routed { "confirmed" } else { "accepted" }
+    }
+}
+
 /// The broker does not hold the message, or nobody knows.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{error}")]
@@ -85,11 +94,19 @@ pub(super) struct Publisher {
     pub(super) channels: ConfirmChannels,
     /// Those that wait for late confirms.
     pub(super) late: TaskTracker,
+    pub(super) metrics: Metrics,
 }
 
 impl Publisher {
     /// Publishes until there is an answer, in the caller's task; see [`super::Broker::publish`].
     pub(super) async fn publish(&self, publish: Publish) -> Result<Receipt, PublishFailure> {
+        let answer = self.until_answered(publish).await;
+        let outcome = answer.as_ref().map_or_else(|failure| failure.fate.name(), Receipt::outcome);
+        self.metrics.publishes.with_label_values(&[outcome]).inc();
+        answer
+    }
+
+    async fn until_answered(&self, publish: Publish) -> Result<Receipt, PublishFailure> {
         let letter = Arc::new(publish);
         let mut attempts = 0;
         let mut duplicate_possible = false;
@@ -103,6 +120,7 @@ impl Publisher {
             };
             if may_resend(&error, &letter) {
                 duplicate_possible = true;
+                self.metrics.resends.inc();
                 continue;
             }
             let fate = overall_fate(&error, duplicate_possible);
@@ -119,18 +137,25 @@ impl Publisher {
             return Err(Error::Blocked);
         }
         *attempts += 1;
+        let timer = self.metrics.confirm_seconds.start_timer();
         let channel = pooled.begin();
         let mut settling: Settling = Box::pin(settle(channel, Arc::clone(letter)));
         match timeout_at(letter.deadline, &mut settling).await {
             Ok(Err(Error::Lost { reason, .. })) if pooled.link().is_blocked() => {
+                timer.stop_and_discard();
                 Err(Error::Lost { reason, repeatable: false })
             }
-            Ok(Err(lost @ Error::Lost { .. })) => Err(lost),
+            Ok(Err(lost @ Error::Lost { .. })) => {
+                timer.stop_and_discard();
+                Err(lost)
+            }
             Ok(answer) => {
+                timer.observe_duration();
                 pooled.answered();
                 answer
             }
             Err(_deadline) => {
+                timer.stop_and_discard();
                 self.drain(pooled, settling);
                 Err(Error::Silence)
             }

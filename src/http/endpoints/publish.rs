@@ -184,7 +184,7 @@ impl PublishReceipt {
     }
 
     fn answer(mut self, receipt: Receipt, minimal: bool) -> Response {
-        self.outcome = if receipt.routed { "confirmed" } else { "accepted" };
+        self.outcome = receipt.outcome();
         self.attempts = receipt.attempts;
         self.duplicate_possible = receipt.duplicate_possible;
         if minimal { self.into_headers() } else { Json(self).into_response() }

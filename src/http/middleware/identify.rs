@@ -3,7 +3,7 @@
 //! The only place that writes a problem's body. A bare error of a library becomes a problem here too.
 
 use axum::body::Body;
-use axum::extract::{MatchedPath, Request};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::middleware::Next;
@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::log_line::LogLine;
 use crate::http::problem::Problem;
+use crate::metrics::Metrics;
 
 /// The header that carries the id both ways.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -51,12 +52,12 @@ fn fresh() -> HeaderValue {
 }
 
 /// The outermost layer.
-pub async fn identify(mut request: Request, next: Next) -> Response {
+pub async fn identify(State(metrics): State<Metrics>, mut request: Request, next: Next) -> Response {
     let id = RequestId::of(request.headers());
     request.extensions_mut().insert(id.clone());
     let route = request.extensions().get::<MatchedPath>().cloned();
     let span = tracing::info_span!("request", id = id.as_str());
-    let line = LogLine::new(request.method().clone(), route.clone(), span.clone());
+    let line = LogLine::new(request.method().clone(), route.clone(), span.clone(), metrics);
 
     let response = next.run(request).instrument(span).await;
     let (mut response, problem) = written(response, route.as_ref(), &id);

@@ -9,6 +9,7 @@ use axum::http::{Method, StatusCode};
 use tracing::Span;
 
 use crate::http::problem::Problem;
+use crate::metrics::Metrics;
 
 /// A line that is still to be written.
 #[derive(Debug)]
@@ -18,17 +19,19 @@ pub struct LogLine {
     span: Span,
     begun: Instant,
     written: bool,
+    metrics: Metrics,
 }
 
 impl LogLine {
     /// Begins the clock of a request.
-    pub fn new(method: Method, route: Option<MatchedPath>, span: Span) -> Self {
-        Self { method, route, span, begun: Instant::now(), written: false }
+    pub fn new(method: Method, route: Option<MatchedPath>, span: Span, metrics: Metrics) -> Self {
+        Self { method, route, span, begun: Instant::now(), written: false, metrics }
     }
 
     /// Writes the line: a 5xx as an error with its cause, everything else for those who debug.
     pub fn end(mut self, status: StatusCode, problem: Option<&Problem>) {
         self.written = true;
+        self.count(status);
         let _entered = self.span.enter();
         let (method, route, elapsed_ms) = (self.method.as_str(), self.route(), self.elapsed_ms());
         let status = status.as_u16();
@@ -62,12 +65,33 @@ impl LogLine {
         }
     }
 
+    fn count(&self, status: StatusCode) {
+        let (route, method) = (self.route(), known(&self.method));
+        self.metrics.requests.with_label_values(&[route, method, status.as_str()]).inc();
+        let seconds = self.begun.elapsed().as_secs_f64();
+        self.metrics.request_seconds.with_label_values(&[route, method]).observe(seconds);
+    }
+
     fn route(&self) -> &str {
         self.route.as_ref().map_or("none", MatchedPath::as_str)
     }
 
     fn elapsed_ms(&self) -> f64 {
         self.begun.elapsed().as_secs_f64() * 1000.0
+    }
+}
+
+/// A client may invent methods; a label may not.
+fn known(method: &Method) -> &'static str {
+    match method.as_str() {
+        "GET" => "GET",
+        "HEAD" => "HEAD",
+        "POST" => "POST",
+        "PUT" => "PUT",
+        "DELETE" => "DELETE",
+        "OPTIONS" => "OPTIONS",
+        "PATCH" => "PATCH",
+        _ => "other",
     }
 }
 
