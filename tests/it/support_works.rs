@@ -2,6 +2,7 @@
 
 use std::{
     io::ErrorKind,
+    pin::pin,
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
@@ -216,9 +217,10 @@ async fn own_broker_pauses_stops_blocks_and_closes() {
     let observer = Observer::connect(&broker.url()).await;
     observer.declare_queue("q").await;
     broker.alarm_on().await;
-    let publish = observer.publish("", "q", b"held", BasicProperties::default());
-    assert!(tokio::time::timeout(QUIET * 3, publish).await.is_err());
+    let mut publish = pin!(observer.publish("", "q", b"held", BasicProperties::default()));
+    assert!(tokio::time::timeout(QUIET * 3, &mut publish).await.is_err());
     broker.alarm_off().await;
+    within(SOON, "the held publish is confirmed", publish).await;
     observer.get_one("q", SOON).await;
 
     broker.close_all_connections("enough").await;

@@ -97,7 +97,11 @@ impl Observer {
         let channel = self.channel().await;
         let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
         let declare = channel.queue_declare(short(queue), options, FieldTable::default());
-        within(DEADLINE, "count", declare).await.ok().map(|queue| queue.message_count())
+        match within(DEADLINE, "count", declare).await {
+            Ok(queue) => Some(queue.message_count()),
+            Err(error) if error.to_string().contains("NOT_FOUND - no queue") => None,
+            Err(error) => panic!("count {queue}: {error}"),
+        }
     }
 
     /// Takes everything that is in the queue now.
