@@ -191,6 +191,7 @@ async fn own_broker_keeps_its_messages_over_kill_and_restart() {
     observer.declare_queue("kept").await;
     let persistent = BasicProperties::default().with_delivery_mode(2);
     observer.publish("", "kept", b"1", persistent).await;
+    broker.sync_topology().await;
     broker.kill().await;
     assert!(TcpStream::connect(broker.address()).await.is_err());
     broker.start().await;
