@@ -1,5 +1,8 @@
 //! The tests' own tools do what they promise: a tool that lies would make every other test lie.
 
+#![expect(clippy::unwrap_used, reason = "the helpers of tests are tests too")]
+#![expect(clippy::print_stdout, reason = "a child process tells its address so")]
+
 use std::{
     io::ErrorKind,
     pin::pin,
