@@ -83,14 +83,14 @@ impl Broker {
         let topology = Topology::new(connect(Role::Topology, 1)?);
         let probe = Probe::new(connect(Role::Probe, 1)?);
         let channels = ConfirmChannels::new(Arc::clone(&connections), settings.pool_size)?;
-        let publishes = TaskTracker::new();
         let publisher = Publisher { connections, channels, late: TaskTracker::new() };
         let user = match &settings.login {
             Login::Plain { user, .. } => Some(user.clone()),
             Login::External => None,
         };
         let stopping = AtomicBool::new(false);
-        let inner = Inner { publisher, topology, probe, user, stopping, publishes, keepers };
+        let inner =
+            Inner { publisher, topology, probe, user, stopping, publishes: TaskTracker::new(), keepers };
         Ok(Self { inner: Arc::new(inner) })
     }
 

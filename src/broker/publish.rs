@@ -24,7 +24,7 @@ use super::link::{add_one, take_one};
 use crate::domain::message::{Destination, Message};
 
 /// How long a channel that left the pool may wait for its late confirm.
-const DRAIN: Duration = Duration::from_secs(60);
+const DRAIN: Duration = Duration::from_mins(1);
 /// Channels on one connection that may wait for late confirms before the connection is replaced.
 const MAX_DRAINING: usize = 500;
 
