@@ -46,7 +46,6 @@ fn operations() -> OpenApiRouter<AppState> {
 }
 
 /// The gateway's router; `listen` is where it really listens.
-#[must_use]
 pub fn router(broker: Broker, settings: &Settings, listen: SocketAddr) -> Router {
     let state = AppState::new(broker, settings);
     let gate = Gate::new(&settings.limits);

@@ -2,6 +2,8 @@
 //!
 //! Knows lapin only, none of the gateway's code. Each call has a channel of its own, so one fault spoils nothing else.
 
+#![expect(clippy::disallowed_types, reason = "its names are made by try_new")]
+
 use std::time::Duration;
 
 use async_rs::Runtime;
