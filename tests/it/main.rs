@@ -2,5 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "all of this is tests, and a test ends by panicking")]
 
+mod layers;
 mod support;
 mod support_works;
