@@ -3,5 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "all of this is tests, and a test ends by panicking")]
 
 mod layers;
+mod process;
 mod support;
 mod support_works;
