@@ -81,7 +81,7 @@ impl Connections {
         metrics: &Metrics,
         tasks: &TaskTracker,
     ) -> Result<Self, SettingsError> {
-        let (changes, changed) = watch::channel(());
+        let (changes, watched) = watch::channel(());
         let changes = Arc::new(changes);
         let stop = CancellationToken::new();
         let mut slots = Vec::with_capacity(size);
@@ -92,7 +92,13 @@ impl Connections {
             tasks.spawn(keeper::keep(slot_task, dialler, settings.blocked_timeout));
             slots.push(slot);
         }
-        Ok(Self { slots, changed, next: AtomicUsize::new(0), give_up: CancellationToken::new(), stop })
+        Ok(Self {
+            slots,
+            changed: watched,
+            next: AtomicUsize::new(0),
+            give_up: CancellationToken::new(),
+            stop,
+        })
     }
 
     /// Every connection that is up, blocked or not.

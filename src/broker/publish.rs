@@ -25,7 +25,7 @@ use crate::domain::message::{Destination, Message};
 use crate::metrics::Metrics;
 
 /// How long a channel that left the pool may wait for its late confirm.
-const DRAIN: Duration = Duration::from_secs(60);
+const DRAIN: Duration = Duration::from_mins(1);
 /// Channels on one connection that may wait for late confirms before the connection is replaced.
 const MAX_DRAINING: usize = 500;
 

@@ -172,7 +172,9 @@ impl FieldValue {
             }
             Self::Array(values) => {
                 let mut size = Size { count: 1, bytes: 4, depth: 1 };
-                values.iter().for_each(|value| size.add(value, 0));
+                for value in values {
+                    size.add(value, 0);
+                }
                 return size;
             }
         };

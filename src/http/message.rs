@@ -10,8 +10,8 @@ mod raw;
 mod refuse;
 mod write;
 
-use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use axum::http::{HeaderMap, HeaderValue};
 use uuid::Uuid;
 
 use super::extract::ReadBody;
@@ -104,7 +104,7 @@ fn carry_trace(headers: &HeaderMap, table: &mut FieldTable) -> Result<(), Proble
         if table.get(name).is_some() {
             continue;
         }
-        let values: Vec<_> = headers.get_all(name).iter().map(|value| value.as_bytes()).collect();
+        let values: Vec<_> = headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
         if !values.is_empty() {
             let key = ShortText::parse(name).map_err(|error| Problem::malformed(name, error))?;
             table.insert(key, FieldValue::Text(values.join(&b", "[..])));

@@ -98,7 +98,7 @@ mod tests {
         let value = |name: &str| {
             let family = families.iter().find(|family| family.name() == name).expect(name);
             let metric = &family.get_metric()[0];
-            metric.get_gauge().value() + metric.get_counter().value()
+            metric.get_gauge().get_value() + metric.get_counter().get_value()
         };
         assert!(value("process_resident_memory_bytes") > 1e6);
         assert!(value("process_threads") >= 1.0);

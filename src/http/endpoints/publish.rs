@@ -117,7 +117,7 @@ pub(in crate::http) async fn publish_message(
     let resend = query.flag("retry")?.unwrap_or(true);
     let (message, destination) = address(&state, exchange, query, &headers, &body)?;
     let receipt_to_be = PublishReceipt::to_be(&message, &destination);
-    let publish = Publish { message, destination, deadline: timeout.from_now(), resend, expires: false };
+    let publish = Publish { message, destination, deadline: timeout.deadline(), resend, expires: false };
     match state.broker.publish(publish).await {
         Ok(receipt) => Ok(receipt_to_be.answer(receipt, prefers_minimal(&headers))),
         Err(failure) => Err(Problem::from(failure).message_id(receipt_to_be.message_id)),

@@ -120,7 +120,7 @@ async fn call(
     timeout: Timeout,
     require_consumers: bool,
 ) -> Result<Message, Problem> {
-    let deadline = timeout.from_now();
+    let deadline = timeout.deadline();
     if require_consumers && state.broker.inspect_queue(&queue, deadline).await?.consumer_count == 0 {
         let detail = format!("nobody consumes from queue \"{queue}\"; nothing was sent");
         return Err(Problem::new(ProblemType::NoConsumers, detail));

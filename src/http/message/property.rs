@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use crate::domain::message::DeliveryMode;
 
-/// Why a text is not that property; completes "<field> …".
+/// Why a text is not that property; completes "`field` …".
 pub(super) type Wrong = &'static str;
 
 /// 0 to 255.

@@ -1,6 +1,7 @@
 //! The one log line of a request, at its end: also when the client left before it.
 //!
-//! Names the method, the matched route and the status; never a path, a query or a body.
+//! Names the method, the matched route and the status; never a path, a query or a body. So a refusal is named by
+//! its kind only: its detail quotes what the caller sent, and the caller has it.
 
 use std::time::Instant;
 
@@ -36,9 +37,9 @@ impl LogLine {
         let (method, route, elapsed_ms) = (self.method.as_str(), self.route(), self.elapsed_ms());
         let status = status.as_u16();
         let kind = problem.map(|problem| problem.kind().name());
-        let detail = problem.map(Problem::detail);
-        let cause = problem.and_then(Problem::cause);
         if status >= 500 {
+            let detail = problem.map(Problem::detail);
+            let cause = problem.and_then(Problem::cause);
             tracing::error!(
                 method,
                 route,
@@ -50,16 +51,7 @@ impl LogLine {
                 "request failed"
             );
         } else if status >= 400 {
-            tracing::debug!(
-                method,
-                route,
-                status,
-                elapsed_ms,
-                problem = kind,
-                detail,
-                cause,
-                "request refused"
-            );
+            tracing::debug!(method, route, status, elapsed_ms, problem = kind, "request refused");
         } else {
             tracing::debug!(method, route, status, elapsed_ms, "request answered");
         }
