@@ -1,5 +1,6 @@
 //! The whole gateway against a real RabbitMQ.
 
+mod envelope;
 mod publish;
 mod serve;
 mod support;
