@@ -2,6 +2,7 @@
 
 mod envelope;
 mod publish;
+mod queues;
 mod serve;
 mod support;
 mod support_works;
