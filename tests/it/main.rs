@@ -1,6 +1,7 @@
 //! The whole gateway against a real RabbitMQ.
 
 mod envelope;
+mod health;
 mod publish;
 mod queues;
 mod serve;
