@@ -2,8 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "all of this is tests, and a test ends by panicking")]
 
+mod envelope;
+mod health;
 mod layers;
 mod process;
+mod publish;
+mod queues;
 mod serve;
 mod support;
 mod support_works;

@@ -52,7 +52,7 @@ fn members<'de, A: MapAccess<'de>>(mut map: A) -> Result<BTreeMap<ShortText, Fie
         let name = ShortText::parse(name).map_err(|error| A::Error::custom(format!("a name {error}")))?;
         let Value(value) = map.next_value()?;
         if members.insert(name.clone(), value).is_some() {
-            return Err(A::Error::custom(format!("duplicate name \"{name}\"")));
+            return Err(A::Error::custom(format!("duplicate field `{name}`")));
         }
     }
     Ok(members)

@@ -34,7 +34,7 @@ pub(super) fn read(headers: &HeaderMap, body: Bytes) -> Result<Parcel, Problem> 
 
 fn set(properties: &mut Properties, name: &HeaderName, value: &str) -> Result<(), Problem> {
     let wrong = |why| Problem::malformed(name.as_str(), why);
-    match name.as_str().trim_start_matches(PREFIX) {
+    match name.as_str().strip_prefix(PREFIX).unwrap_or_default() {
         "message-id" => properties.message_id = Some(parse(name, value)?),
         "correlation-id" => properties.correlation_id = Some(parse(name, value)?),
         "reply-to" => properties.reply_to = Some(parse(name, value)?),
