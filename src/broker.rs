@@ -15,6 +15,8 @@ mod link;
 mod login;
 mod probe;
 mod publish;
+mod replies;
+mod rpc;
 mod socket;
 mod topology;
 
@@ -31,11 +33,13 @@ pub use self::channels::PoolUsage;
 pub use self::error::{Error, Fate};
 pub use self::probe::Look;
 pub use self::publish::{Publish, PublishFailure, Receipt};
+pub use self::rpc::Call;
 
 use self::channels::ConfirmChannels;
 use self::connections::{Connections, Role};
 use self::probe::Probe;
 use self::publish::Publisher;
+use self::replies::Replies;
 use self::topology::Topology;
 use crate::domain::names::QueueName;
 use crate::domain::topology::{DeleteConditions, QueueDeclaration, QueueState};
@@ -49,6 +53,8 @@ pub struct Broker {
 struct Inner {
     publisher: Publisher,
     topology: Topology,
+    replies: Replies,
+    reply_connections: Arc<Connections>,
     probe: Probe,
     user: Option<String>,
     stopping: AtomicBool,
@@ -71,6 +77,17 @@ pub struct Publishing {
     pub late_confirms: usize,
 }
 
+/// State of the reply queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReplyState {
+    /// Whether it is there.
+    pub ready: bool,
+    /// Calls that wait for their replies.
+    pub waiting: usize,
+    /// Replies so far that nobody waited for: late, repeated or foreign.
+    pub unmatched: u64,
+}
+
 impl Broker {
     /// Starts to dial; returns at once. Needs a tokio runtime.
     ///
@@ -83,6 +100,9 @@ impl Broker {
         let topology = Topology::new(connect(Role::Topology, 1)?);
         let probe = Probe::new(connect(Role::Probe, 1)?);
         let channels = ConfirmChannels::new(Arc::clone(&connections), settings.pool_size)?;
+        let reply_connections = Arc::new(connect(Role::Reply, 1)?);
+        let (replies, task) = Replies::start(Arc::clone(&reply_connections), settings.max_waiting_calls);
+        keepers.spawn(task);
         let publishes = TaskTracker::new();
         let publisher = Publisher { connections, channels, late: TaskTracker::new() };
         let user = match &settings.login {
@@ -90,7 +110,7 @@ impl Broker {
             Login::External => None,
         };
         let stopping = AtomicBool::new(false);
-        let inner = Inner { publisher, topology, probe, user, stopping, publishes, keepers };
+        let inner = Inner { publisher, topology, replies, reply_connections, probe, user, stopping, publishes, keepers };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -176,6 +196,17 @@ impl Broker {
         }
     }
 
+    /// The reply queue. Asks nobody.
+    #[must_use]
+    pub fn replies(&self) -> ReplyState {
+        let replies = &self.inner.replies;
+        ReplyState {
+            ready: replies.is_ready(),
+            waiting: replies.waiting(),
+            unmatched: replies.unmatched(),
+        }
+    }
+
     /// Asks the broker, at most once a second, for a round trip and for these queues' counts.
     pub async fn look(&self, queues: &[QueueName]) -> Look {
         self.inner.probe.look(queues).await
@@ -196,22 +227,23 @@ impl Broker {
     pub fn give_up_waiting(&self) {
         self.inner.publisher.connections.give_up_waiting();
         self.inner.topology.connections().give_up_waiting();
+        self.inner.reply_connections.give_up_waiting();
     }
 
     /// Finishes what is being published, then closes channels and connections; ends at the deadline.
     pub async fn close(&self, deadline: Instant) {
         self.begin_stopping();
         self.give_up_waiting();
-        let Inner { publisher, topology, probe, publishes, keepers, .. } = &*self.inner;
+        let Inner { publisher, topology, reply_connections, probe, publishes, keepers, .. } = &*self.inner;
         publishes.close();
         let unfinished = timeout_at(deadline, publishes.wait()).await.is_err();
         if unfinished {
             tracing::warn!(publishes = publishes.len(), "stopped before every publish had its answer");
         }
         publisher.channels.close();
-        for connections in [&*publisher.connections, topology.connections(), probe.connections()] {
-            connections.stop();
-        }
+        let others = [topology.connections(), &**reply_connections, probe.connections()];
+        publisher.connections.stop();
+        others.into_iter().for_each(Connections::stop);
         keepers.close();
         let goodbye = deadline.max(Instant::now() + GOODBYE);
         // Those that do not say goodbye in time are hung up on by the end of the process.
@@ -264,6 +296,8 @@ pub struct Settings {
     pub publish_connections: usize,
     /// Confirm channels over all publishing connections; at least 1.
     pub pool_size: usize,
+    /// RPC calls that may wait for their replies.
+    pub max_waiting_calls: usize,
 }
 
 /// One node of the broker.

@@ -22,7 +22,7 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use self::endpoints::{health, publish, queues};
+use self::endpoints::{health, publish, queues, rpc};
 use self::middleware::{Gate, Rules};
 use self::state::AppState;
 use crate::broker::Broker;
@@ -33,6 +33,7 @@ use crate::domain::names::QueueName;
 fn api() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(publish::publish_message))
+        .routes(routes!(rpc::call_queue))
         .routes(routes!(queues::inspect_queue, queues::declare_queue, queues::delete_queue))
         .routes(routes!(queues::purge_queue))
 }
@@ -77,6 +78,8 @@ pub struct Settings {
     pub allowed_origins: Vec<String>,
     /// Queues that `/health/rabbitmq` always names.
     pub health_queues: Vec<QueueName>,
+    /// Whether a reply's `x-http-status` header sets the HTTP status.
+    pub rpc_status_header: bool,
 }
 
 /// Bounds of the accept loop.
@@ -111,6 +114,8 @@ pub struct Limits {
     pub amqp_headers: HeaderLimits,
     /// Deadline of a publish.
     pub publish: Deadline,
+    /// Deadline of an RPC call.
+    pub rpc: Deadline,
     /// Deadline of a topology operation.
     pub topology: Deadline,
 }

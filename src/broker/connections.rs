@@ -26,6 +26,8 @@ pub(super) enum Role {
     Publish,
     /// Declare, inspect, purge, delete. Some of these make the broker hang up.
     Topology,
+    /// Replies to RPC calls.
+    Reply,
     /// Health checks.
     Probe,
 }
@@ -36,6 +38,7 @@ impl Role {
         match self {
             Self::Publish => "publish",
             Self::Topology => "topology",
+            Self::Reply => "reply",
             Self::Probe => "probe",
         }
     }

@@ -1,10 +1,11 @@
 //! Domain values to and from AMQP properties and field tables. Loses no type and never panics.
 
 use lapin::BasicProperties;
+use lapin::message::Delivery;
 use lapin::types::{AMQPValue, DecimalValue, FieldArray, FieldTable as AmqpTable, ShortString};
 
 use crate::domain::field::{FieldTable, FieldValue};
-use crate::domain::message::{DeliveryMode, Message};
+use crate::domain::message::{DeliveryMode, Message, Properties};
 use crate::domain::names::ShortText;
 
 /// A short string of text that is known to fit; see [`ShortText`].
@@ -16,11 +17,13 @@ pub(super) fn short(text: &str) -> ShortString {
 pub(super) fn properties(message: &Message) -> BasicProperties {
     let given = &message.properties;
     let text = |value: &Option<ShortText>| value.as_ref().map(|text| short(text.as_str()));
-    let mode = match given.delivery_mode {
-        DeliveryMode::Transient => 1,
-        DeliveryMode::Persistent => 2,
-    };
-    let mut amqp = BasicProperties::default().with_delivery_mode(mode);
+    let mut amqp = BasicProperties::default();
+    if let Some(mode) = given.delivery_mode {
+        amqp = amqp.with_delivery_mode(match mode {
+            DeliveryMode::Transient => 1,
+            DeliveryMode::Persistent => 2,
+        });
+    }
     if !message.headers.0.is_empty() {
         amqp = amqp.with_headers(table(&message.headers));
     }
@@ -49,6 +52,60 @@ pub(super) fn properties(message: &Message) -> BasicProperties {
         Some(value) => set(amqp, value),
         None => amqp,
     })
+}
+
+/// A message as a consumer got it.
+pub(super) fn message(delivery: Delivery) -> Message {
+    let given = delivery.properties;
+    let text = |value: &Option<ShortString>| value.as_ref().map(|text| ShortText::from_broker(text.as_str()));
+    let properties = Properties {
+        content_type: text(given.content_type()),
+        content_encoding: text(given.content_encoding()),
+        delivery_mode: given.delivery_mode().map(|mode| match mode {
+            2 => DeliveryMode::Persistent,
+            _ => DeliveryMode::Transient,
+        }),
+        priority: *given.priority(),
+        correlation_id: text(given.correlation_id()),
+        reply_to: text(given.reply_to()),
+        expiration: given.expiration().as_ref().and_then(|text| text.as_str().parse().ok()),
+        message_id: text(given.message_id()),
+        timestamp: *given.timestamp(),
+        kind: text(given.kind()),
+        user_id: text(given.user_id()),
+        app_id: text(given.app_id()),
+        cluster_id: text(given.cluster_id()),
+    };
+    let headers = given.headers().as_ref().map(domain_table).unwrap_or_default();
+    Message { properties, headers, body: delivery.data.into() }
+}
+
+fn domain_table(amqp: &AmqpTable) -> FieldTable {
+    let field = |(name, value)| (ShortText::from_broker(ShortString::as_str(name)), domain_value(value));
+    FieldTable(amqp.into_iter().map(field).collect())
+}
+
+fn domain_value(value: &AMQPValue) -> FieldValue {
+    match value {
+        AMQPValue::Boolean(v) => FieldValue::Bool(*v),
+        AMQPValue::ShortShortInt(v) => FieldValue::I8(*v),
+        AMQPValue::ShortShortUInt(v) => FieldValue::U8(*v),
+        AMQPValue::ShortInt(v) => FieldValue::I16(*v),
+        AMQPValue::ShortUInt(v) => FieldValue::U16(*v),
+        AMQPValue::LongInt(v) => FieldValue::I32(*v),
+        AMQPValue::LongUInt(v) => FieldValue::U32(*v),
+        AMQPValue::LongLongInt(v) => FieldValue::I64(*v),
+        AMQPValue::Float(v) => FieldValue::F32(*v),
+        AMQPValue::Double(v) => FieldValue::F64(*v),
+        AMQPValue::DecimalValue(v) => FieldValue::Decimal { scale: v.scale, value: v.value },
+        AMQPValue::ShortString(v) => FieldValue::Text(v.as_str().as_bytes().to_vec()),
+        AMQPValue::LongString(v) => FieldValue::Text(v.as_bytes().to_vec()),
+        AMQPValue::ByteArray(v) => FieldValue::Bytes(v.as_slice().to_vec()),
+        AMQPValue::FieldArray(v) => FieldValue::Array(v.as_slice().iter().map(domain_value).collect()),
+        AMQPValue::Timestamp(v) => FieldValue::Timestamp(*v),
+        AMQPValue::FieldTable(v) => FieldValue::Table(domain_table(v)),
+        AMQPValue::Void => FieldValue::Void,
+    }
 }
 
 /// A field table with every type kept.

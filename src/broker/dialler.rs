@@ -16,8 +16,8 @@ use super::{Address, Settings, SettingsError};
 
 /// First pause after a failed dial; doubles from there.
 const FIRST_DELAY: Duration = Duration::from_millis(100);
-/// Largest frame we agree to. A connection's buffers are 32 frames each way.
-const FRAME_MAX: u32 = 32 * 1024;
+/// Largest frame we agree to: RabbitMQ's own default. A message's headers must fit one.
+const FRAME_MAX: u32 = 128 * 1024;
 
 /// Makes the connections of one slot.
 pub(super) struct Dialler {

@@ -17,6 +17,9 @@ pub enum Error {
     /// Connected, but every confirm channel was in use until the deadline; nothing was written.
     #[error("no confirm channel became free within the deadline")]
     Busy,
+    /// As many calls wait for replies as may; nothing was written.
+    #[error("too many calls wait for replies")]
+    TooManyCalls,
     /// A resource alarm blocks publishers; nothing was written.
     #[error("the broker blocks publishers")]
     Blocked,
@@ -89,6 +92,12 @@ pub enum Error {
     /// Written, and no answer within the deadline.
     #[error("no answer from the broker within the deadline")]
     Silence,
+    /// The request was written, and no reply came within the deadline.
+    #[error("no reply within the deadline")]
+    NoReply,
+    /// The request may have been written, and the reply queue was lost.
+    #[error("the reply queue was lost")]
+    ReplyChannelLost,
     /// Written, and the connection or channel that carried it is gone.
     #[error("the connection was lost before the broker answered: {reason}")]
     Lost {
@@ -120,6 +129,7 @@ impl Error {
             Self::Unavailable
             | Self::LoginRefused
             | Self::Busy
+            | Self::TooManyCalls
             | Self::Blocked
             | Self::ShuttingDown
             | Self::ExchangeMissing { .. }
@@ -133,7 +143,7 @@ impl Error {
             | Self::NotSupported { .. } => Fate::NotSent,
             Self::Unroutable { .. } => Fate::Unroutable,
             Self::Rejected => Fate::Rejected,
-            Self::Silence | Self::Lost { .. } => Fate::Unknown,
+            Self::Silence | Self::NoReply | Self::ReplyChannelLost | Self::Lost { .. } => Fate::Unknown,
         }
     }
 }

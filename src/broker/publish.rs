@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use deadpool::managed::Object;
 use lapin::options::BasicPublishOptions;
-use lapin::{Channel, Confirmation};
+use lapin::{BasicProperties, Channel, Confirmation};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 use tracing::error;
@@ -39,6 +39,20 @@ pub struct Publish {
     pub deadline: Instant,
     /// Whether what a lost connection left unknown is sent again.
     pub resend: bool,
+    /// Whether the message expires at the deadline, so that nobody works on it later.
+    pub expires: bool,
+}
+
+impl Publish {
+    /// As they are when the message is written.
+    fn properties(&self) -> BasicProperties {
+        let given = properties(&self.message);
+        if !self.expires {
+            return given;
+        }
+        let left = self.deadline.saturating_duration_since(Instant::now()).as_millis().max(1);
+        given.with_expiration(short(&left.to_string()))
+    }
 }
 
 /// The broker holds the message.
@@ -158,7 +172,7 @@ async fn settle(channel: Channel, letter: Arc<Publish>) -> Result<(), Error> {
             short(destination.routing_key.as_str()),
             options,
             &message.body,
-            properties(message),
+            letter.properties(),
         )
         .await?;
     match confirm.await? {

@@ -41,6 +41,7 @@ pub(super) fn read(from: &mut Reader<'_>) -> Settings {
         blocked_timeout: from.read("RABBITMQ_BLOCKED_TIMEOUT", forms::duration_or_off),
         publish_connections: from.read("RABBITMQ_PUBLISH_CONNECTIONS", forms::count(256)),
         pool_size: from.read("RABBITMQ_POOL_SIZE", forms::count(1_000_000)),
+        max_waiting_calls: from.read("GATEWAY_MAX_WAITING_CALLS", forms::count(1_000_000)),
     };
     from.refuse_if(
         settings.pool_size > settings.publish_connections * CHANNELS_A_CONNECTION,

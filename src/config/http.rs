@@ -16,6 +16,7 @@ pub(super) fn read(from: &mut Reader<'_>) -> Settings {
         limits: limits(from),
         allowed_origins: from.read_optional("GATEWAY_ALLOWED_ORIGINS", forms::origins).unwrap_or_default(),
         health_queues: from.read_optional("GATEWAY_HEALTH_QUEUES", forms::queues).unwrap_or_default(),
+        rpc_status_header: from.read("GATEWAY_RPC_STATUS_HEADER", forms::switch),
     }
 }
 
@@ -45,6 +46,7 @@ fn limits(from: &mut Reader<'_>) -> Limits {
             depth: from.read("GATEWAY_MAX_AMQP_HEADER_DEPTH", forms::count(32)),
         },
         publish: deadline(from, ["GATEWAY_PUBLISH_TIMEOUT", "GATEWAY_PUBLISH_TIMEOUT_MAX"]),
+        rpc: deadline(from, ["GATEWAY_RPC_TIMEOUT", "GATEWAY_RPC_TIMEOUT_MAX"]),
         topology: deadline(from, ["GATEWAY_TOPOLOGY_TIMEOUT", "GATEWAY_TOPOLOGY_TIMEOUT_MAX"]),
     };
     from.refuse_if(

@@ -25,7 +25,7 @@ pub struct Properties {
     /// Content coding of the body.
     pub content_encoding: Option<ShortText>,
     /// Whether the broker writes the message to disk.
-    pub delivery_mode: DeliveryMode,
+    pub delivery_mode: Option<DeliveryMode>,
     /// 0 to 255.
     pub priority: Option<u8>,
     /// Ties a reply to its request.
@@ -49,12 +49,11 @@ pub struct Properties {
 }
 
 /// `delivery_mode` of AMQP.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeliveryMode {
     /// 1: lost with the broker's memory.
     Transient,
     /// 2: written to disk by a durable queue.
-    #[default]
     Persistent,
 }
 

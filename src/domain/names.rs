@@ -43,6 +43,12 @@ impl ShortText {
         Ok(Self(text))
     }
 
+    /// What a broker sent, whatever its characters: to be shown, not to be sent again unchecked.
+    #[must_use]
+    pub fn from_broker(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
     /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -3,3 +3,4 @@
 pub(super) mod health;
 pub(super) mod publish;
 pub(super) mod queues;
+pub(super) mod rpc;

@@ -28,10 +28,13 @@ fn is_passing(error: &Error) -> bool {
         Error::Unavailable
         | Error::LoginRefused
         | Error::Busy
+        | Error::TooManyCalls
         | Error::Blocked
         | Error::ShuttingDown
         | Error::Rejected
         | Error::Silence
+        | Error::NoReply
+        | Error::ReplyChannelLost
         | Error::Lost { .. } => true,
         Error::ExchangeMissing { .. }
         | Error::QueueMissing { .. }
@@ -58,7 +61,7 @@ impl From<PublishFailure> for Problem {
     fn from(failure: PublishFailure) -> Self {
         let PublishFailure { error, attempts, fate } = &failure;
         let problem = match fate {
-            Fate::Unknown => Self::new(ProblemType::OutcomeUnknown, unknown(error)),
+            Fate::Unknown => doubt(error),
             Fate::NotSent | Fate::Unroutable | Fate::Rejected => describe(error),
         };
         let (word, retryable) = outcome(*fate, error);
@@ -101,12 +104,30 @@ fn describe(error: &Error) -> Problem {
         Error::Rejected => {
             Problem::new(Kind::Rejected, "at least one queue refused the message; others may hold it")
         }
-        Error::Silence | Error::Lost { .. } => Problem::new(Kind::OutcomeUnknown, unknown(error)),
+        Error::TooManyCalls => Problem::new(
+            Kind::Overloaded,
+            "as many calls wait for replies as may; nothing was sent",
+        ),
+        Error::Silence | Error::NoReply | Error::ReplyChannelLost | Error::Lost { .. } => doubt(error),
     }
+}
+
+/// Says that nobody knows, and why.
+fn doubt(last: &Error) -> Problem {
+    let kind = match last {
+        Error::NoReply => ProblemType::RpcTimeout,
+        Error::ReplyChannelLost => ProblemType::ReplyChannelLost,
+        _ => ProblemType::OutcomeUnknown,
+    };
+    Problem::new(kind, unknown(last))
 }
 
 fn unknown(last: &Error) -> &'static str {
     match last {
+        Error::NoReply => "no reply came within the deadline; the request may still be executed",
+        Error::ReplyChannelLost => {
+            "the queue that the reply was to come by is lost; the request may still be executed"
+        }
         Error::Silence => {
             "the broker did not answer within the deadline; whether it did what was asked is unknown"
         }

@@ -10,7 +10,7 @@ use axum::http::request::Parts;
 use serde::Deserialize;
 
 pub(super) use self::body::ReadBody;
-pub(super) use self::query::Query;
+pub(super) use self::query::{Query, Timeout};
 use super::problem::{Problem, ProblemType};
 use crate::domain::names::{ExchangeName, NameError, QueueName};
 

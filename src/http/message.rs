@@ -8,21 +8,23 @@ mod field;
 mod property;
 mod raw;
 mod refuse;
+mod write;
 
 use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use uuid::Uuid;
 
-use super::Limits;
 use super::extract::ReadBody;
 use super::problem::{Problem, ProblemType};
+use super::state::AppState;
 use crate::domain::field::{FieldTable, FieldValue};
-use crate::domain::message::Message;
+use crate::domain::message::{DeliveryMode, Message};
 use crate::domain::names::{ExchangeName, ShortText};
 
 pub(super) use self::envelope::Envelope;
 pub(super) use self::field::Table;
 pub(super) use self::refuse::{reserved_on_default_exchange, reserved_queue_name};
+pub(super) use self::write::{EnvelopeOut, accepts_envelope, envelope as answer_envelope, raw as answer_raw};
 
 /// Media type of the JSON envelope.
 pub(super) const ENVELOPE: &str = "application/vnd.amqp.message+json";
@@ -37,18 +39,23 @@ pub(super) struct Parcel {
     pub(super) mandatory: Option<bool>,
 }
 
-/// Reads the message of a request whose body is complete.
+/// Reads the message of a request whose body is complete; `mode` holds where the caller names none.
 ///
 /// # Errors
 /// 400 naming the field, 415, 431.
-pub(super) fn read(headers: &HeaderMap, body: &ReadBody, limits: &Limits) -> Result<Parcel, Problem> {
+pub(super) fn read(
+    headers: &HeaderMap,
+    body: &ReadBody,
+    mode: DeliveryMode,
+    state: &AppState,
+) -> Result<Parcel, Problem> {
     let mut parcel =
         if is_envelope(headers)? { envelope::read(body)? } else { raw::read(headers, body.bytes.clone())? };
     carry_trace(headers, &mut parcel.message.headers)?;
-    refuse::message(&parcel.message, limits)?;
-    if parcel.message.properties.message_id.is_none() {
-        parcel.message.properties.message_id = Some(new_message_id());
-    }
+    refuse::message(&parcel.message, &state.limits().amqp_headers, state.broker.user())?;
+    let properties = &mut parcel.message.properties;
+    properties.message_id.get_or_insert_with(new_message_id);
+    properties.delivery_mode.get_or_insert(mode);
     Ok(parcel)
 }
 

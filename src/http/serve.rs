@@ -7,14 +7,16 @@
 mod activity;
 mod body;
 mod connection;
+mod header;
 mod refusal;
 mod shutdown;
 mod socket;
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use tokio::net::{TcpListener, TcpStream};
@@ -25,8 +27,11 @@ pub use self::shutdown::Shutdown;
 use self::{connection::Server, refusal::Refusals};
 use crate::http::ConnectionLimits;
 
-const FIRST_BACKOFF: Duration = Duration::from_millis(10);
-const LAST_BACKOFF: Duration = Duration::from_secs(1);
+/// Waits after accept errors in a row.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LAST_PAUSE: Duration = Duration::from_secs(1);
+/// Without an accept error for so long, the next one is news again.
+const QUIET: Duration = Duration::from_mins(1);
 
 /// Serves `router` until [`Shutdown::drain`], then returns when the last connection has ended.
 ///
@@ -57,25 +62,24 @@ pub async fn serve(listener: TcpListener, router: Router, limits: ConnectionLimi
 }
 
 /// Hands every accepted connection to `take`, for ever. Out of file descriptors it waits, and says so once.
-async fn accept(listener: &TcpListener, take: impl Fn(TcpStream, SocketAddr)) -> std::convert::Infallible {
-    let mut backoff = None;
+async fn accept(listener: &TcpListener, take: impl Fn(TcpStream, SocketAddr)) -> Infallible {
+    let mut pause = FIRST_PAUSE;
+    let mut last_error: Option<Instant> = None;
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                if backoff.take().is_some() {
-                    tracing::info!("accepting connections again");
-                }
+                pause = FIRST_PAUSE;
                 take(stream, peer);
             }
             // The client is gone already; the next one may be fine.
             Err(error) if is_about_one_client(&error) => {}
             Err(error) => {
-                if backoff.is_none() {
+                if last_error.is_none_or(|last| last.elapsed() > QUIET) {
                     tracing::error!(%error, "cannot accept connections, trying on");
                 }
-                let pause = backoff.map_or(FIRST_BACKOFF, |last: Duration| (last * 2).min(LAST_BACKOFF));
-                backoff = Some(pause);
+                last_error = Some(Instant::now());
                 tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LAST_PAUSE);
             }
         }
     }

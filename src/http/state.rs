@@ -13,6 +13,7 @@ pub struct AppState {
     pub broker: Broker,
     limits: Arc<Limits>,
     health_queues: Arc<[QueueName]>,
+    rpc_status_header: bool,
 }
 
 impl AppState {
@@ -20,7 +21,14 @@ impl AppState {
     #[must_use]
     pub fn new(broker: Broker, settings: &Settings) -> Self {
         let limits = Arc::new(settings.limits.clone());
-        Self { broker, limits, health_queues: settings.health_queues.clone().into() }
+        let health_queues = Arc::from(settings.health_queues.clone());
+        Self { broker, limits, health_queues, rpc_status_header: settings.rpc_status_header }
+    }
+
+    /// Whether a reply's `x-http-status` header sets the HTTP status.
+    #[must_use]
+    pub fn rpc_status_header(&self) -> bool {
+        self.rpc_status_header
     }
 
     /// Bounds of a request.

@@ -1,4 +1,5 @@
 //! The whole gateway against a real RabbitMQ.
 
+mod serve;
 mod support;
 mod support_works;

@@ -8,7 +8,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::broker::{Publish, Receipt};
-use crate::domain::message::{Destination, Message};
+use crate::domain::message::{DeliveryMode, Destination, Message};
 use crate::domain::names::ExchangeName;
 use crate::http::extract::{Query, ReadBody};
 use crate::http::message::{self, Envelope};
@@ -117,7 +117,7 @@ pub(in crate::http) async fn publish_message(
     let resend = query.flag("retry")?.unwrap_or(true);
     let (message, destination) = address(&state, exchange, query, &headers, &body)?;
     let receipt_to_be = PublishReceipt::to_be(&message, &destination);
-    let publish = Publish { message, destination, deadline: timeout.from_now(), resend };
+    let publish = Publish { message, destination, deadline: timeout.from_now(), resend, expires: false };
     match state.broker.publish(publish).await {
         Ok(receipt) => Ok(receipt_to_be.answer(receipt, prefers_minimal(&headers))),
         Err(failure) => Err(Problem::from(failure).message_id(receipt_to_be.message_id)),
@@ -135,25 +135,14 @@ fn address(
     refuse_unbuilt(headers)?;
     let (routing_key, mandatory) = (query.text("routing_key")?, query.flag("mandatory")?);
     query.finish()?;
-    let parcel = message::read(headers, body, state.limits())?;
+    let parcel = message::read(headers, body, DeliveryMode::Persistent, state)?;
     let destination = Destination {
         exchange,
         routing_key: either("routing_key", routing_key, parcel.routing_key)?.unwrap_or_default(),
         mandatory: either("mandatory", mandatory, parcel.mandatory)?.unwrap_or(true),
     };
     message::check_destination(&destination.exchange, &destination.routing_key)?;
-    check_user(state, &parcel.message)?;
     Ok((parcel.message, destination))
-}
-
-/// A broker closes the channel on any other user than the connection's own.
-fn check_user(state: &AppState, message: &Message) -> Result<(), Problem> {
-    match &message.properties.user_id {
-        Some(user) if state.broker.user() != Some(user.as_str()) => {
-            Err(Problem::malformed("user_id", "must be the gateway's own user, or not be given"))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// Better refused than not kept: who sends this key relies on it.

@@ -171,8 +171,7 @@ impl PropertiesJson {
         let delivery_mode = self
             .delivery_mode
             .map(|value| value.parse("delivery_mode", property::delivery_mode))
-            .transpose()?
-            .unwrap_or_default();
+            .transpose()?;
         Ok(Properties {
             delivery_mode,
             priority: self.priority.map(|value| value.parse("priority", property::priority)).transpose()?,

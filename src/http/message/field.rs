@@ -4,7 +4,8 @@
 //! fraction (`float64`), arrays, objects, null (void). Everything else has one tagged form,
 //! `{"$amqp": "<type>", "value": …}`, with the types `int8`, `uint8`, `int16`, `uint16`, `int32`,
 //! `uint32`, `int64`, `float32`, `float64` (also as text: "NaN"), `decimal` (`{"scale", "value"}`),
-//! `timestamp` (seconds or RFC 3339), `bytes` and `longstr` (base64), `table`, `void`.
+//! `timestamp` (seconds or RFC 3339), `bytes` and `longstr` (base64), `table` (pairs of name and
+//! value, for a table with a member called `$amqp`), `void`.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,6 +13,7 @@ use std::fmt;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::property;
 use crate::domain::field::{FieldTable, FieldValue};
@@ -141,7 +143,7 @@ fn tagged(name: &str, plain: FieldValue) -> Result<FieldValue, String> {
         "timestamp" => timestamp(&plain),
         "bytes" => base64(&plain).map(FieldValue::Bytes),
         "longstr" => base64(&plain).map(FieldValue::Text),
-        "table" => matches!(plain, FieldValue::Table(_)).then_some(plain),
+        "table" => table_of_pairs(plain),
         "void" => (plain == FieldValue::Void).then_some(FieldValue::Void),
         _ => return Err(format!("there is no type \"{name}\"")),
     }
@@ -172,6 +174,18 @@ fn decimal(plain: &FieldValue) -> Option<FieldValue> {
     (table.0.len() == 2).then_some(value)
 }
 
+/// A table as pairs of name and value, so that a member may be called `$amqp` too.
+fn table_of_pairs(plain: FieldValue) -> Option<FieldValue> {
+    let FieldValue::Array(pairs) = plain else { return None };
+    let mut table = FieldTable::default();
+    for pair in pairs {
+        let FieldValue::Array(pair) = pair else { return None };
+        let [FieldValue::Text(name), value] = <[FieldValue; 2]>::try_from(pair).ok()? else { return None };
+        table.insert(ShortText::parse(String::from_utf8(name).ok()?).ok()?, value);
+    }
+    Some(FieldValue::Table(table))
+}
+
 fn timestamp(plain: &FieldValue) -> Option<FieldValue> {
     let seconds = match plain {
         FieldValue::I64(seconds) => u64::try_from(*seconds).ok()?,
@@ -188,9 +202,118 @@ fn base64(plain: &FieldValue) -> Option<Vec<u8>> {
     }
 }
 
+/// A table to be written as JSON.
+#[derive(Debug)]
+pub(super) struct JsonTable(FieldTable);
+
+/// A value to be written as JSON: plainly where [`Table`] reads it back as the same type, else tagged.
+pub(super) struct JsonValue<'a>(&'a FieldValue);
+
+impl JsonValue<'_> {
+    pub(super) fn table(table: FieldTable) -> JsonTable {
+        JsonTable(table)
+    }
+}
+
+impl Serialize for JsonTable {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        plain_table(&self.0, serializer)
+    }
+}
+
+fn plain_table<S: Serializer>(table: &FieldTable, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(table.0.iter().map(|(name, value)| (name.as_str(), JsonValue(value))))
+}
+
+impl Serialize for JsonValue<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let bytes = |name, bytes: &[u8], serializer| tag(serializer, name, &BASE64_STANDARD.encode(bytes));
+        match self.0 {
+            FieldValue::Bool(value) => serializer.serialize_bool(*value),
+            FieldValue::I64(value) => serializer.serialize_i64(*value),
+            FieldValue::F64(value) if value.is_finite() => serializer.serialize_f64(*value),
+            FieldValue::F64(value) => tag(serializer, "float64", &value.to_string()),
+            FieldValue::F32(value) if value.is_finite() => tag(serializer, "float32", value),
+            FieldValue::F32(value) => tag(serializer, "float32", &value.to_string()),
+            FieldValue::I8(value) => tag(serializer, "int8", value),
+            FieldValue::U8(value) => tag(serializer, "uint8", value),
+            FieldValue::I16(value) => tag(serializer, "int16", value),
+            FieldValue::U16(value) => tag(serializer, "uint16", value),
+            FieldValue::I32(value) => tag(serializer, "int32", value),
+            FieldValue::U32(value) => tag(serializer, "uint32", value),
+            FieldValue::Decimal { scale, value } => {
+                tag(serializer, "decimal", &serde_json::json!({"scale": scale, "value": value}))
+            }
+            FieldValue::Text(text) => match std::str::from_utf8(text) {
+                Ok(text) => serializer.serialize_str(text),
+                Err(_) => bytes("longstr", text, serializer),
+            },
+            FieldValue::Bytes(value) => bytes("bytes", value, serializer),
+            FieldValue::Array(values) => serializer.collect_seq(values.iter().map(JsonValue)),
+            FieldValue::Timestamp(value) => match i64::try_from(*value) {
+                Ok(value) => tag(serializer, "timestamp", &value),
+                Err(_) => tag(serializer, "timestamp", &value.to_string()),
+            },
+            FieldValue::Table(table) if table.get(TAG).is_some() => {
+                let pairs = table.0.iter().map(|(name, value)| (name.as_str(), JsonValue(value)));
+                tag(serializer, "table", &pairs.collect::<Vec<_>>())
+            }
+            FieldValue::Table(table) => plain_table(table, serializer),
+            FieldValue::Void => serializer.serialize_unit(),
+        }
+    }
+}
+
+fn tag<S: Serializer, T: Serialize>(serializer: S, name: &str, value: &T) -> Result<S::Ok, S::Error> {
+    let mut map = serializer.serialize_map(Some(2))?;
+    map.serialize_entry(TAG, name)?;
+    map.serialize_entry(VALUE, value)?;
+    map.end()
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    fn any_value() -> impl Strategy<Value = FieldValue> {
+        let leaf = prop_oneof![
+            any::<bool>().prop_map(FieldValue::Bool),
+            any::<i8>().prop_map(FieldValue::I8),
+            any::<u8>().prop_map(FieldValue::U8),
+            any::<i16>().prop_map(FieldValue::I16),
+            any::<u16>().prop_map(FieldValue::U16),
+            any::<i32>().prop_map(FieldValue::I32),
+            any::<u32>().prop_map(FieldValue::U32),
+            any::<i64>().prop_map(FieldValue::I64),
+            any::<f32>().prop_filter("NaN", |f| !f.is_nan()).prop_map(FieldValue::F32),
+            any::<f64>().prop_filter("NaN", |f| !f.is_nan()).prop_map(FieldValue::F64),
+            any::<(u8, u32)>().prop_map(|(scale, value)| FieldValue::Decimal { scale, value }),
+            any::<u64>().prop_map(FieldValue::Timestamp),
+            any::<Vec<u8>>().prop_map(FieldValue::Text),
+            any::<String>().prop_map(|text| FieldValue::Text(text.into_bytes())),
+            any::<Vec<u8>>().prop_map(FieldValue::Bytes),
+            Just(FieldValue::Void),
+        ];
+        leaf.prop_recursive(3, 20, 4, |inner| {
+            let name = prop_oneof![Just("$amqp".to_owned()), Just("value".to_owned()), "[a-z$]{0,8}"];
+            let member = (name.prop_map(|name| ShortText::parse(name).expect("short")), inner.clone());
+            prop_oneof![
+                prop::collection::vec(inner, 0..4).prop_map(FieldValue::Array),
+                prop::collection::vec(member, 0..4)
+                    .prop_map(|members| FieldValue::Table(FieldTable(members.into_iter().collect()))),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn what_goes_out_comes_back_with_every_type(value in any_value()) {
+            let json = serde_json::to_string(&JsonValue(&value)).expect("JSON");
+            prop_assert_eq!(read(&json), Ok(value), "{}", json);
+        }
+    }
 
     fn read(json: &str) -> Result<FieldValue, String> {
         let Table(table) = serde_json::from_str(&format!("{{\"h\":{json}}}")).map_err(|e| e.to_string())?;

@@ -42,7 +42,7 @@ fn set(properties: &mut Properties, name: &HeaderName, value: &str) -> Result<()
         "app-id" => properties.app_id = Some(parse(name, value)?),
         "priority" => properties.priority = Some(priority(value).map_err(wrong)?),
         "expiration" => properties.expiration = Some(expiration(value).map_err(wrong)?),
-        "delivery-mode" => properties.delivery_mode = delivery_mode(value).map_err(wrong)?,
+        "delivery-mode" => properties.delivery_mode = Some(delivery_mode(value).map_err(wrong)?),
         "timestamp" => properties.timestamp = Some(timestamp(value).map_err(wrong)?),
         _ => return Err(wrong("is no message property; custom headers are spelled X-Amqp-Header-<name>")),
     }

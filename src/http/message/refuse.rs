@@ -1,8 +1,7 @@
 //! What is refused at the door because a broker would close the channel on it, or worse.
 
-use crate::domain::field::HeaderLimitError;
+use crate::domain::field::{HeaderLimitError, HeaderLimits};
 use crate::domain::message::Message;
-use crate::http::Limits;
 use crate::http::problem::{Problem, ProblemType};
 
 /// Headers that route past a check on the routing key; in any case, since only some clients keep it.
@@ -18,7 +17,10 @@ const RESERVED_QUEUE_PREFIXES: [&str; 2] = ["amq.rabbitmq.", "amq.gen-"];
 /// Names that the broker lets nobody declare.
 const RESERVED_PREFIX: &str = "amq.";
 
-pub(super) fn message(message: &Message, limits: &Limits) -> Result<(), Problem> {
+pub(super) fn message(message: &Message, limits: &HeaderLimits, user: Option<&str>) -> Result<(), Problem> {
+    if message.properties.user_id.as_ref().is_some_and(|given| Some(given.as_str()) != user) {
+        return Err(Problem::malformed("user_id", "must be the gateway's own user, or not be given"));
+    }
     for name in message.headers.0.keys() {
         header_name(name.as_str())?;
     }
@@ -26,7 +28,7 @@ pub(super) fn message(message: &Message, limits: &Limits) -> Result<(), Problem>
     if reply_to.is_some_and(|queue| queue.as_str().starts_with(DIRECT_REPLY_TO)) {
         return Err(Problem::malformed("reply_to", "cannot be direct reply-to; use POST /rpc/{queue}"));
     }
-    message.headers.check(&limits.amqp_headers).map_err(|error| {
+    message.headers.check(limits).map_err(|error| {
         let (HeaderLimitError::Count { limit, .. }
         | HeaderLimitError::Bytes { limit, .. }
         | HeaderLimitError::Depth { limit }) = error;

@@ -26,18 +26,21 @@ pub enum ProblemType {
     HeadersTooLarge,
     Internal,
     TransferCodingNotSupported,
+    ReplyChannelLost,
     BrokerUnavailable,
     BrokerBlocked,
     BrokerRefused,
     Rejected,
+    NoConsumers,
     Overloaded,
     ShuttingDown,
     OutcomeUnknown,
+    RpcTimeout,
 }
 
 impl ProblemType {
     /// Every kind, in the order of their statuses.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 30] = [
         Self::MalformedRequest,
         Self::Forbidden,
         Self::CrossOrigin,
@@ -58,13 +61,16 @@ impl ProblemType {
         Self::HeadersTooLarge,
         Self::Internal,
         Self::TransferCodingNotSupported,
+        Self::ReplyChannelLost,
         Self::BrokerUnavailable,
         Self::BrokerBlocked,
         Self::BrokerRefused,
         Self::Rejected,
+        Self::NoConsumers,
         Self::Overloaded,
         Self::ShuttingDown,
         Self::OutcomeUnknown,
+        Self::RpcTimeout,
     ];
 
     const fn row(self) -> (&'static str, StatusCode, &'static str) {
@@ -96,15 +102,18 @@ impl ProblemType {
             Self::TransferCodingNotSupported => {
                 ("transfer-coding-not-supported", S::NOT_IMPLEMENTED, "Transfer coding not supported")
             }
+            Self::ReplyChannelLost => ("reply-channel-lost", S::BAD_GATEWAY, "Reply channel lost"),
             Self::BrokerUnavailable => ("broker-unavailable", S::SERVICE_UNAVAILABLE, "Broker unavailable"),
             Self::BrokerBlocked => ("broker-blocked", S::SERVICE_UNAVAILABLE, "Broker blocked"),
             Self::BrokerRefused => {
                 ("broker-refused", S::SERVICE_UNAVAILABLE, "The broker refuses the gateway's user")
             }
             Self::Rejected => ("rejected", S::SERVICE_UNAVAILABLE, "A queue refused the message"),
+            Self::NoConsumers => ("no-consumers", S::SERVICE_UNAVAILABLE, "Nobody serves the queue"),
             Self::Overloaded => ("overloaded", S::SERVICE_UNAVAILABLE, "Overloaded"),
             Self::ShuttingDown => ("shutting-down", S::SERVICE_UNAVAILABLE, "Shutting down"),
             Self::OutcomeUnknown => ("outcome-unknown", S::GATEWAY_TIMEOUT, "Outcome unknown"),
+            Self::RpcTimeout => ("rpc-timeout", S::GATEWAY_TIMEOUT, "No reply in time"),
         }
     }
 
@@ -132,7 +141,7 @@ impl ProblemType {
         match self {
             Self::BrokerRefused => Some(30),
             Self::BrokerBlocked | Self::ShuttingDown => Some(5),
-            Self::BrokerUnavailable | Self::Rejected | Self::Overloaded => Some(1),
+            Self::BrokerUnavailable | Self::Rejected | Self::NoConsumers | Self::Overloaded => Some(1),
             _ => None,
         }
     }

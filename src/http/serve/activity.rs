@@ -86,6 +86,12 @@ impl Activity {
         }
     }
 
+    /// Whether the next byte belongs to the header of a first or next HTTP/1 request.
+    pub fn expects_header(&self) -> bool {
+        let state = self.state();
+        state.requests == 0 && !state.unread && !state.http2 && state.wait != Wait::End
+    }
+
     /// The socket took bytes.
     pub fn wrote(&self) {
         let mut state = self.state();

@@ -35,7 +35,8 @@ const HTTP2_CONNECTION_WINDOW: u32 = 256 * 1024;
 /// What all connections share.
 #[derive(Debug)]
 pub struct Server {
-    http: Builder<TokioExecutor>,
+    http1: Builder<TokioExecutor>,
+    http2: Builder<TokioExecutor>,
     router: Router,
     limits: ConnectionLimits,
     shutdown: Shutdown,
@@ -53,7 +54,36 @@ impl Server {
             .initial_connection_window_size(HTTP2_CONNECTION_WINDOW)
             .max_header_list_size(u32::try_from(MAX_BUFFER).unwrap_or(u32::MAX))
             .max_send_buf_size(MAX_BUFFER);
-        Self { http, router, limits, shutdown }
+        Self { http1: http.clone().http1_only(), http2: http.http2_only(), router, limits, shutdown }
+    }
+}
+
+impl Server {
+    /// hyper for the version of HTTP that the client begins to speak; `None` when it has gone.
+    async fn version_of(&self, socket: &mut Socket) -> Option<&Builder<TokioExecutor>> {
+        let http2 = socket.first_header().await.ok()??;
+        Some(if http2 { &self.http2 } else { &self.http1 })
+    }
+
+    /// Counts as in flight from now on, until the answer's body is dropped.
+    fn answer(
+        &self,
+        mut request: Request<Incoming>,
+        peer: SocketAddr,
+        activity: &Arc<Activity>,
+    ) -> impl Future<Output = Result<Response<AnswerBody>, Infallible>> + use<> {
+        let http2 = request.version() > Version::HTTP_11;
+        let flight = InFlight::new(activity.clone(), http2, !request.body().is_end_stream());
+        request.extensions_mut().insert(ConnectInfo(peer));
+        let request = request.map(|body| RequestBody::new(body, activity.clone()));
+        let (answering, shutdown) = (self.router.clone().oneshot(request), self.shutdown.clone());
+        async move {
+            let mut response = answering.await?;
+            if !http2 && (shutdown.is_closing() || leaves_a_body_unread(response.status())) {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok(response.map(|body| AnswerBody::new(body, flight)))
+        }
     }
 }
 
@@ -62,45 +92,35 @@ pub async fn run(server: &Server, stream: TcpStream, peer: SocketAddr) {
     // Without it small answers wait for the acknowledgement of earlier ones. It fails on a dead socket only.
     let _ = stream.set_nodelay(true);
     let activity = Arc::new(Activity::new(server.limits.clone()));
-    let socket = TokioIo::new(Socket::new(stream, activity.clone()));
-    let service = service_fn(|request: Request<Incoming>| {
-        let http2 = request.version() > Version::HTTP_11;
-        let flight = InFlight::new(activity.clone(), http2, !request.body().is_end_stream());
-        let request = request.map(|body| RequestBody::new(body, activity.clone()));
-        answer(server.router.clone(), server.shutdown.clone(), request, peer, flight)
-    });
-    let mut connection = pin!(server.http.serve_connection(socket, service));
+    let mut socket = Socket::new(stream, activity.clone());
     let mut expired = pin!(activity.expired());
+    let http = tokio::select! {
+        biased;
+        http = server.version_of(&mut socket) => http,
+        () = expired.as_mut() => return cut(peer),
+        () = server.shutdown.draining() => return,
+    };
+    let Some(http) = http else { return };
 
+    let service = service_fn(|request| server.answer(request, peer, &activity));
+    let mut connection = pin!(http.serve_connection(TokioIo::new(socket), service));
     // The connection is polled first: the deadline is to be looked at after what has just happened.
     tokio::select! {
         biased;
         _ = connection.as_mut() => return,
-        () = expired.as_mut() => return tracing::debug!(%peer, "cut a connection at its deadline"),
+        () = expired.as_mut() => return cut(peer),
         () = server.shutdown.draining() => connection.as_mut().graceful_shutdown(),
     }
     tokio::select! {
         biased;
         _ = connection => {}
-        () = expired => tracing::debug!(%peer, "cut a connection at its deadline"),
+        () = expired => cut(peer),
         () = server.shutdown.aborted() => tracing::warn!(%peer, "dropped a connection at the end of the shutdown"),
     }
 }
 
-async fn answer(
-    router: Router,
-    shutdown: Shutdown,
-    mut request: Request<RequestBody>,
-    peer: SocketAddr,
-    flight: InFlight,
-) -> Result<Response<AnswerBody>, Infallible> {
-    let http1 = request.version() <= Version::HTTP_11;
-    request.extensions_mut().insert(ConnectInfo(peer));
-    let mut response = router.oneshot(request).await?;
-    if http1 && (shutdown.is_closing() || leaves_a_body_unread(response.status())) {
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    }
-    Ok(response.map(|body| AnswerBody::new(body, flight)))
+fn cut(peer: SocketAddr) {
+    tracing::debug!(%peer, "cut a connection at its deadline");
 }
 
 /// Statuses after which the rest of the request is not read, or cannot be told from the next one.

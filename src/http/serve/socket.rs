@@ -2,7 +2,9 @@
 //!
 //! Times nothing itself.
 
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -11,19 +13,59 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::activity::Activity;
+use super::header::Header;
+
+/// Bytes of a header that are read at a time.
+const PIECE: usize = 2048;
 
 /// A stream whose traffic is reported.
 #[derive(Debug)]
 pub struct Socket {
     stream: TcpStream,
     activity: Arc<Activity>,
+    header: Header,
     ended: bool,
 }
 
 impl Socket {
     /// Reports `stream`'s traffic to `activity`.
     pub fn new(stream: TcpStream, activity: Arc<Activity>) -> Self {
-        Self { stream, activity, ended: false }
+        Self { stream, activity, header: Header::default(), ended: false }
+    }
+
+    /// Waits for the first header, and says whether it is HTTP/2's; `None` when the client has gone without one.
+    ///
+    /// The header stays in the socket, to be read.
+    pub async fn first_header(&mut self) -> io::Result<Option<bool>> {
+        poll_fn(|cx| self.poll_header(cx)).await?;
+        Ok(self.header.is_due().then(|| self.header.is_http2()))
+    }
+
+    /// Reads until a header is due or the client has ended.
+    fn poll_header(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.header.is_due() {
+            let mut piece = [MaybeUninit::uninit(); PIECE];
+            let mut piece = ReadBuf::uninit(&mut piece);
+            match ready!(self.poll_stream(cx, &mut piece))? {
+                0 => {
+                    self.header.release();
+                    break;
+                }
+                _ => self.header.push(piece.filled()),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Reads, reports it and says how many bytes there were.
+    fn poll_stream(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<usize>> {
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        let read = buf.filled().len() - before;
+        if read > 0 {
+            self.activity.received();
+        }
+        Poll::Ready(Ok(read))
     }
 
     fn report(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -36,16 +78,13 @@ impl Socket {
 }
 
 impl AsyncRead for Socket {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-        if buf.filled().len() > before {
-            self.activity.received();
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if !this.header.is_due() && (this.header.is_http2() || !this.activity.expects_header()) {
+            return this.poll_stream(cx, buf).map_ok(drop);
         }
+        ready!(this.poll_header(cx))?;
+        this.header.hand_on(buf);
         Poll::Ready(Ok(()))
     }
 }

@@ -1,0 +1,212 @@
+//! The reply queue and the callers waiting on it.
+//!
+//! One exclusive, auto-deleted queue on a connection of its own, named afresh by the broker on each
+//! connection, so that an alarm on the publishing side does not hold back replies. A reply belongs
+//! to the caller with its correlation id, which nobody can guess; every other one is counted and
+//! dropped. When the queue is lost, all who wait on it are told at once.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use lapin::message::Delivery;
+use lapin::options::{BasicConsumeOptions, QueueDeclareOptions};
+use lapin::types::FieldTable as AmqpTable;
+use lapin::{Channel, Consumer};
+use tokio::sync::{oneshot, watch};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tracing::warn;
+use uuid::Uuid;
+
+use super::connections::Connections;
+use super::convert::{self, short};
+use super::error::Error;
+use crate::domain::message::Message;
+
+/// How long the broker may take to declare the queue and start the consumer.
+const DECLARE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Pause before the queue is declared again.
+const REDECLARE_PAUSE: Duration = Duration::from_millis(50);
+
+/// The reply queue of now, and the one after it.
+pub(super) struct Replies {
+    current: watch::Receiver<Option<Arc<ReplyQueue>>>,
+    counts: Arc<ReplyCounts>,
+    max_waiting: usize,
+}
+
+/// What became of replies that nobody took; never goes down.
+#[derive(Debug, Default)]
+pub(super) struct ReplyCounts {
+    /// Replies without a caller: late, repeated, or with an id that nobody gave out.
+    pub(super) unmatched: AtomicU64,
+}
+
+impl Replies {
+    /// Keeps a reply queue on `connections` until they are stopped; the second part is the task.
+    pub(super) fn start(connections: Arc<Connections>, max_waiting: usize) -> (Self, impl Future<Output = ()>) {
+        let (sender, current) = watch::channel(None);
+        let counts = Arc::new(ReplyCounts::default());
+        let task = keep(connections, sender, Arc::clone(&counts));
+        (Self { current, counts, max_waiting }, task)
+    }
+
+    /// A place to wait for one reply.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] without a reply queue until the deadline, [`Error::TooManyCalls`].
+    pub(super) async fn expect(&self, deadline: Instant) -> Result<Waiting, Error> {
+        let mut current = self.current.clone();
+        loop {
+            let found = async { current.wait_for(Option::is_some).await.map(|queue| queue.clone()) };
+            let queue = match timeout_at(deadline, found).await {
+                Ok(Ok(queue)) => queue,
+                Ok(Err(_)) => return Err(Error::ShuttingDown),
+                Err(_) => return Err(Error::Unavailable),
+            };
+            // A queue that was lost just now has been replaced in the channel, or will be.
+            match queue.map(|queue| queue.expect(self.max_waiting)) {
+                Some(Ok(waiting)) => return Ok(waiting),
+                Some(Err(Refused::TooMany)) => return Err(Error::TooManyCalls),
+                Some(Err(Refused::Lost)) | None => sleep(REDECLARE_PAUSE).await,
+            }
+        }
+    }
+
+    /// Whether there is a reply queue.
+    pub(super) fn is_ready(&self) -> bool {
+        self.current.borrow().is_some()
+    }
+
+    /// Callers that wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.current.borrow().as_ref().map_or(0, |queue| queue.lock().as_ref().map_or(0, HashMap::len))
+    }
+
+    /// Replies that nobody waited for, ever.
+    pub(super) fn unmatched(&self) -> u64 {
+        self.counts.unmatched.load(Ordering::Relaxed)
+    }
+}
+
+type Waiters = HashMap<Uuid, oneshot::Sender<Message>>;
+
+/// One reply queue; its table of callers is gone when the queue is.
+struct ReplyQueue {
+    name: String,
+    waiters: Mutex<Option<Waiters>>,
+}
+
+enum Refused {
+    Lost,
+    TooMany,
+}
+
+impl ReplyQueue {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Waiters>> {
+        self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn expect(self: Arc<Self>, max_waiting: usize) -> Result<Waiting, Refused> {
+        let (sender, reply) = oneshot::channel();
+        let id = Uuid::new_v4();
+        match &mut *self.lock() {
+            None => return Err(Refused::Lost),
+            Some(waiters) if waiters.len() >= max_waiting => return Err(Refused::TooMany),
+            Some(waiters) => waiters.insert(id, sender),
+        };
+        Ok(Waiting { queue: self, id, reply })
+    }
+
+    /// Gives a reply to its caller; false when nobody waits for it.
+    fn deliver(&self, delivery: Delivery) -> bool {
+        let id = delivery.properties.correlation_id().as_ref();
+        let Some(id) = id.and_then(|id| Uuid::try_parse(id.as_str()).ok()) else { return false };
+        let waiter = self.lock().as_mut().and_then(|waiters| waiters.remove(&id));
+        waiter.is_some_and(|waiter| waiter.send(convert::message(delivery)).is_ok())
+    }
+}
+
+/// A caller's place in the table; leaves it when dropped.
+pub(super) struct Waiting {
+    queue: Arc<ReplyQueue>,
+    id: Uuid,
+    reply: oneshot::Receiver<Message>,
+}
+
+impl Waiting {
+    /// Where the reply is to be sent.
+    pub(super) fn reply_to(&self) -> &str {
+        &self.queue.name
+    }
+
+    /// What the reply is to carry.
+    pub(super) fn correlation_id(&self) -> String {
+        self.id.to_string()
+    }
+
+    /// The reply, for as long as it takes.
+    ///
+    /// # Errors
+    /// [`Error::ReplyChannelLost`] as soon as the queue is lost.
+    pub(super) async fn reply(&mut self) -> Result<Message, Error> {
+        (&mut self.reply).await.map_err(|_| Error::ReplyChannelLost)
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if let Some(waiters) = &mut *self.queue.lock() {
+            waiters.remove(&self.id);
+        }
+    }
+}
+
+async fn keep(
+    connections: Arc<Connections>,
+    current: watch::Sender<Option<Arc<ReplyQueue>>>,
+    counts: Arc<ReplyCounts>,
+) {
+    while let Ok(link) = connections.wait_long().await {
+        match timeout(DECLARE_TIMEOUT, open(link.connection())).await {
+            Ok(Ok((_channel, name, consumer))) => {
+                let queue = Arc::new(ReplyQueue { name, waiters: Mutex::new(Some(HashMap::new())) });
+                current.send_replace(Some(Arc::clone(&queue)));
+                drop(link);
+                take_replies(&queue, consumer, &counts).await;
+                current.send_replace(None);
+                // Dropping the senders tells every caller.
+                let lost = queue.lock().take().map_or(0, |waiters| waiters.len());
+                warn!(callers = lost, "the reply queue is lost, declaring another");
+            }
+            Ok(Err(error)) => warn!("cannot declare the reply queue: {error}"),
+            Err(_) => {
+                warn!("cannot declare the reply queue: no answer in time");
+                link.kill();
+            }
+        }
+        sleep(REDECLARE_PAUSE).await;
+    }
+}
+
+async fn open(connection: &lapin::Connection) -> Result<(Channel, String, Consumer), lapin::Error> {
+    let channel = connection.create_channel().await?;
+    let exclusive = QueueDeclareOptions { exclusive: true, auto_delete: true, ..Default::default() };
+    let queue = channel.queue_declare(short(""), exclusive, AmqpTable::default()).await?;
+    let name = queue.name().to_string();
+    let options = BasicConsumeOptions { no_ack: true, exclusive: true, ..Default::default() };
+    let consumer =
+        channel.basic_consume(queue.name().clone(), short("replies"), options, AmqpTable::default()).await?;
+    Ok((channel, name, consumer))
+}
+
+/// Until the queue, its channel or its connection is lost.
+async fn take_replies(queue: &ReplyQueue, mut consumer: Consumer, counts: &ReplyCounts) {
+    while let Some(Ok(delivery)) = consumer.next().await {
+        if !queue.deliver(delivery) {
+            counts.unmatched.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! Request and reply: publish once, and wait for the reply with our correlation id.
+//!
+//! At most once: a request waits for a connection while it is certainly not sent, and is never
+//! repeated once written. The reply answers even before the publish is confirmed. A caller that
+//! leaves gives up its place; the request is not called back.
+
+use tokio::time::{Instant, timeout_at};
+
+use super::Broker;
+use super::error::{Error, Fate};
+use super::publish::{Publish, PublishFailure};
+use super::replies::Waiting;
+use crate::domain::message::{Destination, Message};
+use crate::domain::names::{ExchangeName, QueueName, ShortText};
+
+/// A request.
+#[derive(Debug)]
+pub struct Call {
+    /// The request; `reply_to`, `correlation_id` and `expiration` are set here.
+    pub message: Message,
+    /// The queue that somebody serves.
+    pub queue: QueueName,
+    /// When the caller wants an answer at the latest.
+    pub deadline: Instant,
+}
+
+impl Call {
+    fn publish(self, waiting: &Waiting) -> Publish {
+        let mut message = self.message;
+        let text = |text: &str| ShortText::parse(text).ok();
+        message.properties.reply_to = text(waiting.reply_to());
+        message.properties.correlation_id = text(&waiting.correlation_id());
+        let destination = Destination {
+            exchange: ExchangeName::default(),
+            routing_key: ShortText::parse(self.queue.as_str()).unwrap_or_default(),
+            mandatory: true,
+        };
+        Publish { message, destination, deadline: self.deadline, resend: false, expires: true }
+    }
+}
+
+impl Broker {
+    /// Sends a request and waits for its reply, at the longest to its deadline.
+    ///
+    /// # Errors
+    /// Says whether the request may still be executed, see [`PublishFailure::fate`].
+    pub async fn call(&self, call: Call) -> Result<Message, PublishFailure> {
+        let deadline = call.deadline;
+        let mut waiting = self.inner.replies.expect(deadline).await.map_err(not_sent)?;
+        let publish = call.publish(&waiting);
+        let request = self.publish(publish);
+        let answer = timeout_at(deadline, first_of(request, &mut waiting)).await;
+        answer.unwrap_or(Err(unknown(Error::NoReply)))
+    }
+}
+
+/// The reply, or the failure of the request where no reply can come any more.
+async fn first_of(
+    request: impl Future<Output = Result<super::Receipt, PublishFailure>>,
+    waiting: &mut Waiting,
+) -> Result<Message, PublishFailure> {
+    let published = tokio::select! {
+        biased;
+        reply = waiting.reply() => return reply.map_err(unknown),
+        published = request => published,
+    };
+    match published {
+        Err(failure) if failure.fate != Fate::Unknown => Err(failure),
+        // Confirmed, or perhaps delivered: the reply may come until the deadline.
+        Ok(_) | Err(_) => waiting.reply().await.map_err(unknown),
+    }
+}
+
+fn not_sent(error: Error) -> PublishFailure {
+    PublishFailure { error, attempts: 0, fate: Fate::NotSent }
+}
+
+fn unknown(error: Error) -> PublishFailure {
+    PublishFailure { error, attempts: 1, fate: Fate::Unknown }
+}

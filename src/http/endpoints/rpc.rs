@@ -1,0 +1,162 @@
+//! `POST /rpc/{queue}`: a request to whoever serves a queue, answered with the reply.
+
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+
+use crate::broker::{Call, Error};
+use crate::domain::field::FieldValue;
+use crate::domain::message::{DeliveryMode, Message};
+use crate::domain::names::{ExchangeName, QueueName, ShortText};
+use crate::http::extract::{Query, ReadBody, Timeout};
+use crate::http::message::{self, Envelope, EnvelopeOut, Parcel};
+use crate::http::problem::{Problem, ProblemBody, ProblemType};
+use crate::http::state::AppState;
+
+/// Header of a reply that may set the HTTP status.
+const STATUS_HEADER: &str = "x-http-status";
+
+/// Call whoever serves a queue
+///
+/// Publishes the request to the queue with an exclusive reply queue as `reply_to` and a
+/// `correlation_id` that nobody can guess, and answers with the reply: its bytes, its content type,
+/// its properties as `X-Amqp-*` headers; or, if accepted, as an envelope with everything.
+///
+/// At most once: the request waits for a connection while it is certainly not sent, and is never
+/// repeated once written. It expires in the queue when the deadline has passed, so an abandoned
+/// request is not executed late.
+#[utoipa::path(
+    post,
+    path = "/rpc/{queue}",
+    operation_id = "call_queue",
+    tag = "rpc",
+    params(
+        ("queue" = String, Path, description = "Queue that somebody serves", example = "echo"),
+        ("timeout" = Option<String>, Query, description = "Deadline, such as `500ms`, `5s` or `1m`; 30 s by default, 5 min at most", example = "5s"),
+        ("require_consumers" = Option<bool>, Query, description = "`true`: answer 503 at once when nobody consumes from the queue"),
+        ("Accept" = Option<String>, Header, description = "`application/vnd.amqp.message+json` gives the whole reply as an envelope"),
+        ("X-Amqp-Message-Id" = Option<String>, Header, description = "Identity of the request; a UUIDv7 if not given"),
+        ("X-Amqp-Type" = Option<String>, Header, description = "Application's name for the kind of request"),
+        ("X-Amqp-App-Id" = Option<String>, Header, description = "Application that asks"),
+        ("X-Amqp-Priority" = Option<u8>, Header, description = "0 to 255"),
+        ("X-Amqp-Delivery-Mode" = Option<String>, Header, description = "`transient` (the default) or `persistent`"),
+        ("X-Amqp-Timestamp" = Option<String>, Header, description = "RFC 3339 or seconds since 1970"),
+    ),
+    request_body(
+        description = "The request, or an envelope without routing_key, mandatory, reply_to, correlation_id and expiration",
+        content(
+            (String = "text/plain", example = "hello"),
+            (serde_json::Value = "application/json", example = json!({"hello": "world"})),
+            (Envelope = "application/vnd.amqp.message+json", example = json!({"properties": {"type": "greeting"}, "body": {"hello": "world"}})),
+        )
+    ),
+    responses(
+        (status = 200, description = "The reply", content(
+            (Vec<u8> = "application/octet-stream"),
+            (EnvelopeOut = "application/vnd.amqp.message+json"),
+        ), headers(
+            ("X-Amqp-Headers-Omitted" = Option<u32>, description = "Properties and headers that HTTP cannot carry; the envelope has them"),
+        )),
+        (status = 400, description = "`malformed-request`: names the field", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "`forbidden`, `reserved-name`, `cross-origin`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "`queue-not-found`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 408, description = "`request-timeout`: the body did not come in time", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "`resource-locked`: exclusive to another connection (with `require_consumers`)", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 413, description = "`payload-too-large`: states the limit", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 415, description = "`unsupported-media-type`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 431, description = "`headers-too-large`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 500, description = "`internal`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 502, description = "`reply-channel-lost`: the request may still be executed", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "`broker-unavailable`, `broker-blocked`, `broker-refused`, `rejected`, `no-consumers`, `overloaded`, `shutting-down`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 504, description = "`rpc-timeout`, `outcome-unknown`: the request may still be executed", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(in crate::http) async fn call_queue(
+    State(state): State<AppState>,
+    queue: QueueName,
+    mut query: Query,
+    headers: HeaderMap,
+    body: ReadBody,
+) -> Result<Response, Problem> {
+    let timeout = query.timeout(state.limits().rpc)?;
+    let require_consumers = query.flag("require_consumers")?.unwrap_or(false);
+    query.finish()?;
+    let message = request(&state, &queue, &headers, &body)?;
+    let id = message.properties.message_id.clone();
+    let reply = call(&state, queue, message, timeout, require_consumers).await;
+    let reply = reply.map_err(|problem| problem.message_id(id.unwrap_or_default().to_string()))?;
+    Ok(answer(&state, &headers, reply))
+}
+
+/// The request's message; what the gateway sets itself must not be given.
+fn request(
+    state: &AppState,
+    queue: &QueueName,
+    headers: &HeaderMap,
+    body: &ReadBody,
+) -> Result<Message, Problem> {
+    let parcel = message::read(headers, body, DeliveryMode::Transient, state)?;
+    let Parcel { message, routing_key, mandatory } = parcel;
+    let properties = &message.properties;
+    let own = [
+        ("routing_key", routing_key.is_some()),
+        ("mandatory", mandatory.is_some()),
+        ("reply_to", properties.reply_to.is_some()),
+        ("correlation_id", properties.correlation_id.is_some()),
+        ("expiration", properties.expiration.is_some()),
+    ];
+    if let Some((field, _)) = own.into_iter().find(|(_, given)| *given) {
+        return Err(Problem::malformed(field, "is set by the gateway and cannot be given"));
+    }
+    let routing_key = ShortText::parse(queue.as_str()).unwrap_or_default();
+    message::check_destination(&ExchangeName::default(), &routing_key)?;
+    Ok(message)
+}
+
+async fn call(
+    state: &AppState,
+    queue: QueueName,
+    message: Message,
+    timeout: Timeout,
+    require_consumers: bool,
+) -> Result<Message, Problem> {
+    let deadline = timeout.from_now();
+    if require_consumers && state.broker.inspect_queue(&queue, deadline).await?.consumer_count == 0 {
+        let detail = format!("nobody consumes from queue \"{queue}\"; nothing was sent");
+        return Err(Problem::new(ProblemType::NoConsumers, detail));
+    }
+    let missing = format!("there is no queue \"{queue}\"; nothing was sent");
+    let reply = state.broker.call(Call { message, queue, deadline }).await;
+    // The default exchange returns a message for exactly one reason: there is no such queue.
+    reply.map_err(|failure| match failure.error {
+        Error::Unroutable { .. } => {
+            Problem::new(ProblemType::QueueNotFound, missing).outcome("not_sent", false)
+        }
+        _ => failure.into(),
+    })
+}
+
+fn answer(state: &AppState, headers: &HeaderMap, reply: Message) -> Response {
+    let status = state.rpc_status_header().then(|| status(&reply)).flatten();
+    let mut response = if message::accepts_envelope(headers) {
+        message::answer_envelope(reply)
+    } else {
+        message::answer_raw(reply)
+    };
+    *response.status_mut() = status.unwrap_or(StatusCode::OK);
+    response
+}
+
+/// The final status that the reply asks for.
+fn status(reply: &Message) -> Option<StatusCode> {
+    let code = match reply.headers.get(STATUS_HEADER)? {
+        FieldValue::Text(text) => std::str::from_utf8(text).ok()?.parse().ok()?,
+        FieldValue::U16(code) => *code,
+        FieldValue::I16(code) => u16::try_from(*code).ok()?,
+        FieldValue::I32(code) => u16::try_from(*code).ok()?,
+        FieldValue::U32(code) => u16::try_from(*code).ok()?,
+        FieldValue::I64(code) => u16::try_from(*code).ok()?,
+        _ => return None,
+    };
+    StatusCode::from_u16(code).ok().filter(|status| (200..=599).contains(&status.as_u16()))
+}

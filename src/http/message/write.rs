@@ -1,0 +1,236 @@
+//! A message as an HTTP response: its bytes with properties as headers, or the envelope.
+
+use axum::Json;
+use axum::body::Body;
+use axum::http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+
+use super::ENVELOPE;
+use super::field::{JsonTable, JsonValue};
+use crate::domain::field::FieldValue;
+use crate::domain::message::{DeliveryMode, Message, Properties};
+use crate::domain::names::ShortText;
+
+const HEADERS_OMITTED: HeaderName = HeaderName::from_static("x-amqp-headers-omitted");
+const CONTENT_SECURITY_POLICY: HeaderName = HeaderName::from_static("content-security-policy");
+/// A reply's bytes are not the gateway's: a browser must not run them as if they were.
+const SANDBOX: HeaderValue = HeaderValue::from_static("sandbox");
+const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
+
+/// Whether the caller wants the envelope.
+pub(in crate::http) fn accepts_envelope(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    accepted.flat_map(|value| value.split(',')).any(|range| {
+        let essence = range.split(';').next().unwrap_or_default();
+        essence.trim().eq_ignore_ascii_case(ENVELOPE)
+    })
+}
+
+/// The message's bytes, its properties and scalar headers as `X-Amqp-*`.
+pub(in crate::http) fn raw(message: Message) -> Response {
+    let mut response = Body::from(message.body).into_response();
+    let headers = response.headers_mut();
+    let mut omitted = 0;
+    for (name, value) in named(&message.properties) {
+        omitted += usize::from(!put(headers, &name, value.as_bytes()));
+    }
+    for (name, value) in &message.headers.0 {
+        let shown = scalar(value)
+            .is_some_and(|text| put(headers, &format!("x-amqp-header-{name}"), text.as_bytes()));
+        omitted += usize::from(!shown);
+    }
+    if omitted > 0 {
+        headers.insert(HEADERS_OMITTED, omitted.into());
+    }
+    harden(headers);
+    response
+}
+
+/// Keeps a browser from taking the bytes for a page of ours.
+fn harden(headers: &mut HeaderMap) {
+    headers.insert(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
+    headers.insert(CONTENT_SECURITY_POLICY, SANDBOX);
+}
+
+/// False when the name is no token or the value not visible ASCII, or when the name is taken (HTTP
+/// has no upper case, AMQP has).
+fn put(headers: &mut HeaderMap, name: &str, value: &[u8]) -> bool {
+    let visible = value.iter().all(|byte| matches!(byte, b' '..=b'~'));
+    let parsed = HeaderName::try_from(name).ok().zip(HeaderValue::from_bytes(value).ok());
+    match parsed {
+        Some((name, value)) if visible && !headers.contains_key(&name) => {
+            headers.insert(name, value);
+            true
+        }
+        _ => false,
+    }
+}
+
+fn named(properties: &Properties) -> Vec<(String, String)> {
+    let Properties { content_type, content_encoding, .. } = properties;
+    let content = [(CONTENT_TYPE, content_type), (CONTENT_ENCODING, content_encoding)];
+    let content = content.into_iter().filter_map(|(name, value)| Some((name.to_string(), text(value)?)));
+    let texts = [
+        ("message-id", &properties.message_id),
+        ("correlation-id", &properties.correlation_id),
+        ("reply-to", &properties.reply_to),
+        ("type", &properties.kind),
+        ("app-id", &properties.app_id),
+        ("user-id", &properties.user_id),
+        ("cluster-id", &properties.cluster_id),
+    ];
+    let texts = texts.into_iter().filter_map(|(name, value)| Some((name, text(value)?)));
+    let numbers = [
+        ("priority", properties.priority.map(u64::from)),
+        ("expiration", properties.expiration),
+        ("timestamp", properties.timestamp),
+    ];
+    let numbers = numbers.into_iter().filter_map(|(name, value)| Some((name, value?.to_string())));
+    let mode = properties.delivery_mode.map(|given| ("delivery-mode", mode(given).to_owned()));
+    let amqp = texts.chain(numbers).chain(mode);
+    content.chain(amqp.map(|(name, value)| (format!("x-amqp-{name}"), value))).collect()
+}
+
+fn text(value: &Option<ShortText>) -> Option<String> {
+    value.as_ref().map(ToString::to_string)
+}
+
+fn mode(mode: DeliveryMode) -> &'static str {
+    match mode {
+        DeliveryMode::Transient => "transient",
+        DeliveryMode::Persistent => "persistent",
+    }
+}
+
+fn scalar(value: &FieldValue) -> Option<String> {
+    match value {
+        FieldValue::Text(text) => String::from_utf8(text.clone()).ok(),
+        FieldValue::Bool(value) => Some(value.to_string()),
+        FieldValue::I8(value) => Some(value.to_string()),
+        FieldValue::U8(value) => Some(value.to_string()),
+        FieldValue::I16(value) => Some(value.to_string()),
+        FieldValue::U16(value) => Some(value.to_string()),
+        FieldValue::I32(value) => Some(value.to_string()),
+        FieldValue::U32(value) => Some(value.to_string()),
+        FieldValue::I64(value) => Some(value.to_string()),
+        FieldValue::F32(value) => Some(value.to_string()),
+        FieldValue::F64(value) => Some(value.to_string()),
+        FieldValue::Timestamp(value) => Some(value.to_string()),
+        FieldValue::Decimal { .. }
+        | FieldValue::Bytes(_)
+        | FieldValue::Array(_)
+        | FieldValue::Table(_)
+        | FieldValue::Void => None,
+    }
+}
+
+/// A message as one JSON document, as it can be published again.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ReceivedEnvelope)]
+pub(in crate::http) struct EnvelopeOut {
+    /// Basic properties.
+    properties: PropertiesOut,
+    /// Header table; types that JSON lacks are written `{"$amqp": "int32", "value": 5}`.
+    #[schema(value_type = Object)]
+    headers: JsonTable,
+    /// The body, where its content type is JSON and it is valid JSON.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    body: Option<Box<RawValue>>,
+    /// The body, where it is text in UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body_text: Option<String>,
+    /// The body, where it is neither.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body_base64: Option<String>,
+}
+
+/// Basic properties as JSON.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ReceivedProperties)]
+struct PropertiesOut {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content_type: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content_encoding: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delivery_mode: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    priority: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    correlation_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reply_to: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expiration: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timestamp: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    r#type: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    app_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cluster_id: Option<String>,
+}
+
+/// The whole message as an envelope.
+pub(in crate::http) fn envelope(message: Message) -> Response {
+    const TYPE: HeaderValue = HeaderValue::from_static(ENVELOPE);
+    let mut response = Json(EnvelopeOut::new(message)).into_response();
+    response.headers_mut().insert(CONTENT_TYPE, TYPE);
+    harden(response.headers_mut());
+    response
+}
+
+impl EnvelopeOut {
+    fn new(message: Message) -> Self {
+        let json = is_json(&message.properties).then(|| serde_json::from_slice(&message.body).ok()).flatten();
+        let utf8 = std::str::from_utf8(&message.body).ok().filter(|_| json.is_none());
+        let binary = json.is_none() && utf8.is_none();
+        Self {
+            body_text: utf8.map(str::to_owned),
+            body_base64: binary.then(|| BASE64_STANDARD.encode(&message.body)),
+            body: json,
+            properties: PropertiesOut::new(&message.properties),
+            headers: JsonValue::table(message.headers),
+        }
+    }
+}
+
+fn is_json(properties: &Properties) -> bool {
+    let essence = properties.content_type.as_ref().map(|text| text.as_str().split(';').next().unwrap_or_default());
+    essence.is_some_and(|essence| {
+        let essence = essence.trim().to_ascii_lowercase();
+        essence == "application/json" || essence.ends_with("+json")
+    })
+}
+
+impl PropertiesOut {
+    fn new(given: &Properties) -> Self {
+        Self {
+            content_type: text(&given.content_type),
+            content_encoding: text(&given.content_encoding),
+            delivery_mode: given.delivery_mode.map(mode),
+            priority: given.priority,
+            correlation_id: text(&given.correlation_id),
+            reply_to: text(&given.reply_to),
+            expiration: given.expiration,
+            message_id: text(&given.message_id),
+            timestamp: given.timestamp,
+            r#type: text(&given.kind),
+            user_id: text(&given.user_id),
+            app_id: text(&given.app_id),
+            cluster_id: text(&given.cluster_id),
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Bodies: their deadline, their limit, their budget, and the place of a request among those in flight.
+
+use std::time::{Duration, Instant};
+
+use super::toy::*;
+
+async fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !done() {
+        assert!(begun.elapsed() < PATIENCE, "{what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_body_in_one_frame_or_in_many_is_read_whole() {
+    let toy = toy().await;
+    for size in [0, 1, 1000, 70_000, 1 << 20] {
+        let body: Vec<u8> = (0..size).map(|n| u8::try_from(n % 251).unwrap()).collect();
+        assert_eq!(ask(&toy, post_request("/echo", &body)).await.body, body, "{size}");
+    }
+    let chunked = "POST /echo HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\n\r\n";
+    assert_eq!(ask(&toy, chunked).await.body, b"abc");
+    until("the budget is not whole again", || toy.gate.bytes_in_flight() == 0).await;
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_is_408() {
+    let toy = toy().await;
+    let begun = Instant::now();
+    let mut client = Client::to(&toy).await;
+    client.send("POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nabc").await;
+    let answer = client.answer().await;
+    assert_eq!((answer.status, answer.problem().as_str()), (408, "request-timeout"));
+    assert_eq!(answer.header("connection"), Some("close"));
+    assert!(begun.elapsed() >= BODY);
+    // A client that does not close has a second to do so.
+    assert!(client.closed().await < Duration::from_secs(1));
+}
+
+#[tokio::test]
+async fn a_content_length_over_the_limit_is_413_at_once() {
+    let toy = toy().await;
+    let answer =
+        ask(&toy, "POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1099511627776\r\n\r\n").await;
+    assert_eq!((answer.status, answer.problem().as_str()), (413, "payload-too-large"));
+    assert_eq!(answer.json()["limit"], 1 << 20);
+}
+
+#[tokio::test]
+async fn a_client_that_sends_on_after_a_413_is_not_reset() {
+    let toy = toy().await;
+    let (mut reader, mut writer) = Client::to(&toy).await.0.into_split();
+    let body = vec![0; 16 << 20];
+    let request = post_request("/echo", &body);
+    tokio::io::AsyncWriteExt::write_all(&mut writer, &request).await.expect("reset while sending");
+    let mut answer = [0; 12];
+    tokio::io::AsyncReadExt::read_exact(&mut reader, &mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 413");
+}
+
+#[tokio::test]
+async fn a_chunked_body_over_the_limit_is_413() {
+    let toy = toy().await;
+    let mut request =
+        b"POST /echo HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n100001\r\n".to_vec();
+    request.resize(request.len() + (1 << 20) + 1, b'x');
+    let answer = ask(&toy, request).await;
+    assert_eq!((answer.status, answer.problem().as_str()), (413, "payload-too-large"));
+}
+
+#[tokio::test]
+async fn a_malformed_body_is_400() {
+    let toy = toy().await;
+    let answer =
+        ask(&toy, "POST /echo HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n").await;
+    assert_eq!((answer.status, answer.problem().as_str()), (400, "malformed-request"));
+}
+
+#[tokio::test]
+async fn a_client_that_expects_100_is_told_to_go_on() {
+    let toy = toy().await;
+    let mut client = Client::to(&toy).await;
+    client
+        .send("POST /echo HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n")
+        .await;
+    assert_eq!(client.answer().await.status, 100);
+    client.send("ab").await;
+    assert_eq!(client.answer().await.body, b"ab");
+}
+
+#[tokio::test]
+async fn one_request_too_many_is_503_at_once_and_health_is_not() {
+    let toy = toy().await;
+    let mut stuck = Vec::new();
+    for _ in 0..8 {
+        let mut client = Client::to(&toy).await;
+        client.send(get_request("/stuck", "")).await;
+        stuck.push(client);
+    }
+    until("not all in flight", || toy.gate.requests_in_flight() == 8).await;
+    let answer = ask(&toy, get_request("/hello", "")).await;
+    assert_eq!((answer.status, answer.problem().as_str()), (503, "overloaded"));
+    assert_eq!(ask(&toy, get_request("/health", "")).await.status, 200);
+    drop(stuck);
+    until("places are not free again", || toy.gate.requests_in_flight() == 0).await;
+    assert_eq!(ask(&toy, get_request("/hello", "")).await.status, 200);
+}
+
+#[tokio::test]
+async fn bodies_over_the_budget_are_503_until_the_last_byte_is_dropped() {
+    let mut toy = toy().await;
+    let body = vec![0; 1 << 20];
+    for _ in 0..2 {
+        assert_eq!(ask(&toy, post_request("/keep", &body)).await.status, 200);
+    }
+    assert_eq!((toy.gate.bytes_in_flight(), toy.gate.requests_in_flight()), (2 << 20, 2));
+    let answer = ask(&toy, post_request("/echo", &[0; 10])).await;
+    assert_eq!((answer.status, answer.problem().as_str()), (503, "overloaded"));
+    let slice = toy.kept.recv().await.unwrap().slice(5..6);
+    assert_eq!(toy.gate.bytes_in_flight(), 2 << 20, "a slice holds the whole body");
+    drop(slice);
+    until("the share is not free again", || toy.gate.bytes_in_flight() == 1 << 20).await;
+    assert_eq!(ask(&toy, post_request("/echo", &[0; 10])).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_caller_who_hangs_up_does_not_free_the_place_of_its_message() {
+    let mut toy = toy().await;
+    let mut client = Client::to(&toy).await;
+    client.send(post_request("/keep-and-wait", b"abc")).await;
+    let bytes = toy.kept.recv().await.unwrap();
+    drop(client);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!((toy.gate.requests_in_flight(), toy.gate.bytes_in_flight()), (1, 3));
+    drop(bytes);
+    until("the place is not free again", || toy.gate.requests_in_flight() == 0).await;
+}

@@ -1,0 +1,74 @@
+//! Thousands of half-open requests: cut at their deadline, small, and unfelt by others.
+
+use std::time::{Duration, Instant};
+
+use super::toy::*;
+
+const CROWD: usize = 3000;
+
+fn resident_kb() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim_end_matches("kB").trim().parse().unwrap()
+}
+
+async fn p99_of_good_requests(toy: &Toy, client: &mut Client) -> Duration {
+    let mut times = Vec::new();
+    for _ in 0..300 {
+        let begun = Instant::now();
+        client.send(get_request("/hello", "")).await;
+        client.answer().await;
+        times.push(begun.elapsed());
+    }
+    assert!(!toy.task.is_finished());
+    times.sort_unstable();
+    times[times.len() * 99 / 100]
+}
+
+/// A crowd that has sent `request`, and been answered if it was a whole one.
+async fn crowd(toy: &Toy, request: &str, whole: bool) -> Vec<Client> {
+    let mut crowd = Vec::with_capacity(CROWD);
+    for _ in 0..CROWD {
+        let mut client = Client::to(toy).await;
+        client.send(request).await;
+        if whole {
+            client.answer().await;
+        }
+        crowd.push(client);
+    }
+    crowd
+}
+
+async fn measure(before: usize, at_most: usize, what: &str, request: &str, whole: bool) {
+    let mut limits = connection_limits();
+    let deadline = Duration::from_secs(5);
+    (limits.first_byte_timeout, limits.header_timeout, limits.keep_alive_timeout) =
+        (deadline, deadline, deadline);
+    let toy = toy_with(limits, &super::toy::limits(), &[]).await;
+    let mut good = Client::to(&toy).await;
+    let alone = p99_of_good_requests(&toy, &mut good).await;
+
+    let mut crowd = crowd(&toy, request, whole).await;
+    let begun = Instant::now();
+    let beside = p99_of_good_requests(&toy, &mut good).await;
+    let each_bytes = resident_kb().saturating_sub(before) * 1024 / CROWD;
+    for client in &mut crowd {
+        client.closed().await;
+    }
+    let took = begun.elapsed();
+    println!(
+        "{CROWD} {what}: p99 {beside:?} (alone {alone:?}), {each_bytes} bytes each, all cut after {took:?}"
+    );
+    assert!(each_bytes < at_most && took < deadline + Duration::from_secs(3));
+    assert!(beside < alone.max(Duration::from_millis(5)) * 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs 6,100 file descriptors and a quiet machine"]
+async fn three_thousand_silent_half_open_or_idle_clients_are_small_unfelt_and_cut() {
+    let before = resident_kb();
+    measure(before, 8_000, "silent", "", false).await;
+    measure(before, 8_000, "half-open", "POST /echo HTTP/1.1\r\nHost: localhost\r\nX-Slow: ", false).await;
+    // hyper keeps a read and a write buffer of 8 KiB each.
+    measure(before, 28_000, "idle", &get_request("/hello", ""), true).await;
+}

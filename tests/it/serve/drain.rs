@@ -1,0 +1,53 @@
+//! The three steps of a shutdown.
+
+use std::time::Duration;
+
+use super::toy::*;
+
+#[tokio::test]
+async fn while_closing_new_connections_are_served_and_asked_to_close() {
+    let toy = toy().await;
+    let mut old = Client::to(&toy).await;
+    old.send(get_request("/hello", "")).await;
+    assert_eq!(old.answer().await.header("connection"), None);
+    toy.shutdown.close();
+    let mut new = Client::to(&toy).await;
+    for client in [&mut old, &mut new] {
+        client.send(get_request("/hello", "")).await;
+        let answer = client.answer().await;
+        assert_eq!((answer.status, answer.header("connection")), (200, Some("close")));
+        assert!(client.closed().await < KEEP_ALIVE / 2);
+    }
+}
+
+#[tokio::test]
+async fn draining_finishes_what_is_in_flight_and_closes_what_is_idle() {
+    let toy = toy().await;
+    let (mut busy, mut idle, mut silent) =
+        (Client::to(&toy).await, Client::to(&toy).await, Client::to(&toy).await);
+    busy.send(get_request("/slow", "")).await;
+    idle.send(get_request("/hello", "")).await;
+    idle.answer().await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    toy.shutdown.drain();
+    assert!(idle.closed().await < KEEP_ALIVE / 2);
+    assert!(silent.closed().await < FIRST_BYTE / 2);
+    assert!(tokio::net::TcpStream::connect(toy.address).await.is_err(), "still accepting");
+    let answer = busy.answer().await;
+    assert_eq!((answer.status, answer.header("connection")), (200, Some("close")));
+    tokio::time::timeout(PATIENCE, toy.task).await.expect("serve goes on").unwrap();
+}
+
+#[tokio::test]
+async fn aborting_drops_what_is_left() {
+    let toy = toy().await;
+    let mut stuck = Client::to(&toy).await;
+    stuck.send(get_request("/stuck", "")).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    toy.shutdown.drain();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(!toy.task.is_finished());
+    toy.shutdown.abort();
+    tokio::time::timeout(Duration::from_secs(1), toy.task).await.expect("serve goes on").unwrap();
+    stuck.closed().await;
+}

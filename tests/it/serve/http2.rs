@@ -1,0 +1,87 @@
+//! HTTP/2 without TLS, spoken in raw frames and by curl.
+
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::toy::*;
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const EMPTY_SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+const PING: [u8; 17] = [0, 0, 8, 6, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8];
+/// `SETTINGS_INITIAL_WINDOW_SIZE` 0: no answer may send a byte of its body.
+const NO_WINDOW: [u8; 15] = [0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0];
+
+/// HEADERS that end stream 1: GET of `path` on localhost, uncompressed.
+fn get_frame(path: &str) -> Vec<u8> {
+    // Indexed :method GET and :scheme http; literal :path (4) and :authority (1).
+    let mut block = vec![0x82, 0x86, 0x04, u8::try_from(path.len()).unwrap()];
+    block.extend_from_slice(path.as_bytes());
+    block.extend_from_slice(&[0x01, 9]);
+    block.extend_from_slice(b"localhost");
+    let mut frame = vec![0, 0, u8::try_from(block.len()).unwrap(), 1, 0x05, 0, 0, 0, 1];
+    frame.extend_from_slice(&block);
+    frame
+}
+
+async fn client(toy: &Toy, settings: &[u8], path: &str) -> Client {
+    let mut client = Client::to(toy).await;
+    client.send([PREFACE, settings, &get_frame(path)].concat()).await;
+    client
+}
+
+/// Reads frames until one of `kind`; its payload.
+async fn frame(client: &mut Client, kind: u8) -> Vec<u8> {
+    let reading = async {
+        loop {
+            let mut head = [0; 9];
+            client.0.read_exact(&mut head).await.expect("closed");
+            let mut payload = vec![0; usize::from(head[1]) << 8 | usize::from(head[2])];
+            client.0.read_exact(&mut payload).await.unwrap();
+            if head[3] == kind {
+                return payload;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, reading).await.expect("no such frame")
+}
+
+#[tokio::test]
+async fn a_request_over_http2_is_answered_and_its_idle_connection_cut() {
+    let toy = toy().await;
+    let mut client = client(&toy, &EMPTY_SETTINGS, "/hello").await;
+    assert_eq!(frame(&mut client, 0).await, b"hello");
+    assert!(client.closed().await >= KEEP_ALIVE / 2);
+}
+
+#[tokio::test]
+async fn an_answer_that_has_no_window_is_cut_at_the_write_deadline() {
+    let toy = toy().await;
+    let mut client = client(&toy, &NO_WINDOW, "/hello").await;
+    frame(&mut client, 1).await;
+    // Taking other frames, such as the answers to its pings, is no excuse.
+    let begun = Instant::now();
+    while client.0.write_all(&PING).await.is_ok() && client.0.read_u8().await.is_ok() {
+        assert!(begun.elapsed() < WRITE + Duration::from_millis(1500));
+        tokio::time::sleep(WRITE / 20).await;
+    }
+    assert!(begun.elapsed() >= WRITE / 2);
+}
+
+#[tokio::test]
+async fn half_a_preface_is_cut_at_the_header_deadline() {
+    let toy = toy().await;
+    let mut client = Client::to(&toy).await;
+    client.send(&PREFACE[..10]).await;
+    assert!(client.closed().await < HEADER + Duration::from_millis(1500));
+}
+
+#[tokio::test]
+async fn draining_says_goaway_and_finishes_the_streams() {
+    let toy = toy().await;
+    let mut client = client(&toy, &EMPTY_SETTINGS, "/slow").await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    toy.shutdown.drain();
+    frame(&mut client, 7).await;
+    frame(&mut client, 1).await;
+}

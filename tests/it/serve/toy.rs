@@ -1,0 +1,208 @@
+//! A toy gateway on port 0 with short deadlines, and a client that says exactly what it is told to.
+
+use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::ConnectInfo;
+use axum::http::StatusCode;
+use axum::routing::{get, post};
+use rabbitmq_gateway::domain::message::HeaderLimits;
+use rabbitmq_gateway::http::extract::body::ReadBody;
+use rabbitmq_gateway::http::middleware::{Gate, RequestId, Rules, admit, apply};
+use rabbitmq_gateway::http::serve::{Shutdown, serve};
+use rabbitmq_gateway::http::{ConnectionLimits, Deadline, Limits};
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+pub const FIRST_BYTE: Duration = Duration::from_millis(300);
+pub const HEADER: Duration = Duration::from_millis(400);
+pub const KEEP_ALIVE: Duration = Duration::from_millis(500);
+pub const WRITE: Duration = Duration::from_millis(400);
+pub const BODY: Duration = Duration::from_millis(300);
+/// No test waits for longer.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+pub struct Toy {
+    pub address: SocketAddr,
+    pub shutdown: Shutdown,
+    pub gate: Gate,
+    pub task: JoinHandle<()>,
+    /// Bodies that `/keep` has kept.
+    pub kept: mpsc::UnboundedReceiver<Bytes>,
+}
+
+pub fn connection_limits() -> ConnectionLimits {
+    ConnectionLimits {
+        max_connections: 4096,
+        first_byte_timeout: FIRST_BYTE,
+        header_timeout: HEADER,
+        keep_alive_timeout: KEEP_ALIVE,
+        write_timeout: WRITE,
+    }
+}
+
+pub fn limits() -> Limits {
+    let deadline = Deadline { default: PATIENCE, max: PATIENCE };
+    Limits {
+        max_body_bytes: 1 << 20,
+        body_timeout: BODY,
+        max_header_bytes: 16 * 1024,
+        max_bytes_in_flight: 2 << 20,
+        max_requests_in_flight: 8,
+        amqp_headers: HeaderLimits { count: 100, bytes: 16 * 1024, depth: 8 },
+        publish: deadline,
+        topology: deadline,
+    }
+}
+
+pub async fn toy() -> Toy {
+    toy_with(connection_limits(), &limits(), &[]).await
+}
+
+pub async fn toy_with(connections: ConnectionLimits, limits: &Limits, origins: &[&str]) -> Toy {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (keep, kept) = mpsc::unbounded_channel();
+    let gate = Gate::new(limits);
+    let origins: Vec<String> = origins.iter().map(ToString::to_string).collect();
+    let router = admit(routes(keep), gate.clone()).merge(Router::new().route("/health", get(async || "up")));
+    let router = apply(router, &Rules::new(address, &origins, limits));
+    let shutdown = Shutdown::default();
+    let task = tokio::spawn(serve(listener, router, connections, shutdown.clone()));
+    Toy { address, shutdown, gate, task, kept }
+}
+
+fn routes(keep: mpsc::UnboundedSender<Bytes>) -> Router {
+    let keeping = keep.clone();
+    Router::new()
+        .route("/hello", get(async || "hello"))
+        .route("/hello/{name}", get(async || "hello"))
+        .route("/peer", get(async |ConnectInfo(peer): ConnectInfo<SocketAddr>| peer.to_string()))
+        .route("/id", get(async |axum::Extension(id): axum::Extension<RequestId>| id.as_str().to_owned()))
+        .route("/panic", get(panics))
+        .route("/teapot", get(async || (StatusCode::CONFLICT, "words of a library")))
+        .route("/echo", post(async |body: ReadBody| body.bytes))
+        .route("/publish/{exchange}", post(async |body: ReadBody| body.bytes))
+        .route("/slow", get(async || tokio::time::sleep(Duration::from_millis(700)).await))
+        .route("/big", get(async || vec![0_u8; 64 << 20]))
+        .route("/stuck", get(async || std::future::pending::<()>().await))
+        .route("/keep", post(async move |body: ReadBody| keeping.send(body.bytes).unwrap_or_default()))
+        .route(
+            "/keep-and-wait",
+            post(async move |body: ReadBody| {
+                keep.send(body.bytes).unwrap_or_default();
+                std::future::pending::<()>().await;
+            }),
+        )
+}
+
+async fn panics() {
+    panic!("the secret is 1234");
+}
+
+pub struct Client(pub TcpStream);
+
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub head: String,
+    pub body: Vec<u8>,
+}
+
+impl Client {
+    pub async fn to(toy: &Toy) -> Self {
+        Self(TcpStream::connect(toy.address).await.unwrap())
+    }
+
+    pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.0.write_all(bytes.as_ref()).await.unwrap();
+    }
+
+    /// Reads one answer with a `Content-Length`.
+    pub async fn answer(&mut self) -> Answer {
+        tokio::time::timeout(PATIENCE, self.read_answer(true)).await.expect("no answer")
+    }
+
+    /// Reads the answer to HEAD.
+    pub async fn answer_without_body(&mut self) -> Answer {
+        tokio::time::timeout(PATIENCE, self.read_answer(false)).await.expect("no answer")
+    }
+
+    async fn read_answer(&mut self, body: bool) -> Answer {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(self.0.read_u8().await.expect("closed within a header"));
+        }
+        let head = String::from_utf8(head).unwrap().to_ascii_lowercase();
+        let status = head[9..12].parse().unwrap();
+        let mut answer = Answer { status, head, body: Vec::new() };
+        if body {
+            answer.body =
+                vec![0; answer.header("content-length").map_or(0, |length| length.parse().unwrap())];
+            self.0.read_exact(&mut answer.body).await.unwrap();
+        }
+        answer
+    }
+
+    /// Waits until the server has closed the connection; how long that took.
+    pub async fn closed(&mut self) -> Duration {
+        let begun = Instant::now();
+        let mut rest = vec![0; 64 * 1024];
+        let end = async { while self.0.read(&mut rest).await.is_ok_and(|n| n > 0) {} };
+        tokio::time::timeout(PATIENCE, end).await.expect("not closed");
+        begun.elapsed()
+    }
+}
+
+impl Answer {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let lines = self.head.lines();
+        lines
+            .filter_map(|line| line.split_once(": "))
+            .find(|(given, _)| *given == name)
+            .map(|(_, value)| value)
+    }
+
+    /// The problem's name, after a look at what every problem must have.
+    #[track_caller]
+    pub fn problem(&self) -> String {
+        let body: Value = self.json();
+        assert_eq!(self.header("content-type"), Some("application/problem+json"));
+        assert_eq!(body["status"], self.status);
+        let id = self.header("x-request-id").expect("no request id");
+        assert_eq!(body["instance"], format!("urn:request:{id}"));
+        assert_eq!(self.status == 503, self.header("retry-after").is_some());
+        assert!(body["title"].is_string() && body["detail"].is_string());
+        body["type"].as_str().unwrap().strip_prefix("/problems/").unwrap().to_owned()
+    }
+
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).expect("no JSON")
+    }
+}
+
+/// One request on a connection of its own.
+pub async fn ask(toy: &Toy, request: impl AsRef<[u8]>) -> Answer {
+    let mut client = Client::to(toy).await;
+    client.send(request).await;
+    client.answer().await
+}
+
+pub fn get_request(path: &str, headers: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n")
+}
+
+pub fn post_request(path: &str, body: &[u8]) -> Vec<u8> {
+    let mut request = Vec::new();
+    write!(request, "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n", body.len())
+        .unwrap();
+    request.extend_from_slice(body);
+    request
+}
