@@ -16,12 +16,15 @@ use super::connections::{Connections, REOPEN_PAUSE};
 use super::error::Error;
 use super::link::{Link, add_one, take_one};
 
-/// A confirm channel and the connection that it lives on.
+/// A confirm channel and its place on the connection that it lives on.
 pub(super) struct ConfirmChannel {
     channel: Channel,
-    link: Arc<Link>,
+    place: Place,
     unanswered: bool,
 }
+
+/// Counted among the channels of a connection for as long as it lives.
+struct Place(Arc<Link>);
 
 impl ConfirmChannel {
     /// The AMQP channel. From here until [`ConfirmChannel::answered`] the pool will not reuse it.
@@ -37,13 +40,20 @@ impl ConfirmChannel {
 
     /// The connection.
     pub(super) fn link(&self) -> &Arc<Link> {
-        &self.link
+        &self.place.0
     }
 }
 
-impl Drop for ConfirmChannel {
+impl Place {
+    fn on(link: Arc<Link>) -> Self {
+        add_one(link.channels());
+        Self(link)
+    }
+}
+
+impl Drop for Place {
     fn drop(&mut self) {
-        take_one(self.link.channels());
+        take_one(self.0.channels());
     }
 }
 
@@ -58,13 +68,11 @@ impl managed::Manager for ChannelManager {
     type Error = Error;
 
     async fn create(&self) -> Result<ConfirmChannel, Error> {
-        let link = self.connections.wait_long().await?;
-        add_one(link.channels());
-        let mut confirm =
-            ConfirmChannel { channel: link.connection().create_channel().await?, link, unanswered: true };
-        confirm.channel.confirm_select(ConfirmSelectOptions::default()).await?;
-        confirm.answered();
-        Ok(confirm)
+        // Counted before it is open, so that channels opened at the same time are spread.
+        let place = Place::on(self.connections.wait_long().await?);
+        let channel = place.0.connection().create_channel().await?;
+        channel.confirm_select(ConfirmSelectOptions::default()).await?;
+        Ok(ConfirmChannel { channel, place, unanswered: false })
     }
 
     async fn recycle(&self, confirm: &mut ConfirmChannel, _: &Metrics) -> RecycleResult<Error> {
@@ -72,10 +80,10 @@ impl managed::Manager for ChannelManager {
         if confirm.unanswered {
             return refuse("a confirm is outstanding");
         }
-        if !confirm.channel.status().connected() || !confirm.link.is_usable() {
+        if !confirm.channel.status().connected() || !confirm.link().is_usable() {
             return refuse("the channel or its connection is gone");
         }
-        if confirm.link.channels().load(Ordering::Relaxed) > self.fair_share() {
+        if confirm.link().channels().load(Ordering::Relaxed) > self.fair_share() {
             return refuse("another connection has room");
         }
         Ok(())
