@@ -110,7 +110,17 @@ impl Broker {
             Login::External => None,
         };
         let stopping = AtomicBool::new(false);
-        let inner = Inner { publisher, topology, replies, reply_connections, probe, user, stopping, publishes, keepers };
+        let inner = Inner {
+            publisher,
+            topology,
+            replies,
+            reply_connections,
+            probe,
+            user,
+            stopping,
+            publishes,
+            keepers,
+        };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -200,11 +210,7 @@ impl Broker {
     #[must_use]
     pub fn replies(&self) -> ReplyState {
         let replies = &self.inner.replies;
-        ReplyState {
-            ready: replies.is_ready(),
-            waiting: replies.waiting(),
-            unmatched: replies.unmatched(),
-        }
+        ReplyState { ready: replies.is_ready(), waiting: replies.waiting(), unmatched: replies.unmatched() }
     }
 
     /// Asks the broker, at most once a second, for a round trip and for these queues' counts.

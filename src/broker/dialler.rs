@@ -123,10 +123,11 @@ fn reason(error: &PoolError) -> String {
     }
 }
 
+/// Jitter adds up to the whole delay again, so half of the cap keeps it.
 fn backoff(cap: Duration) -> ExponentialBackoff {
     ExponentialBuilder::default()
-        .with_min_delay(FIRST_DELAY.min(cap))
-        .with_max_delay(cap)
+        .with_min_delay(FIRST_DELAY.min(cap) / 2)
+        .with_max_delay(cap / 2)
         .without_max_times()
         .with_jitter()
         .build()

@@ -46,7 +46,10 @@ pub(super) struct ReplyCounts {
 
 impl Replies {
     /// Keeps a reply queue on `connections` until they are stopped; the second part is the task.
-    pub(super) fn start(connections: Arc<Connections>, max_waiting: usize) -> (Self, impl Future<Output = ()>) {
+    pub(super) fn start(
+        connections: Arc<Connections>,
+        max_waiting: usize,
+    ) -> (Self, impl Future<Output = ()>) {
         let (sender, current) = watch::channel(None);
         let counts = Arc::new(ReplyCounts::default());
         let task = keep(connections, sender, Arc::clone(&counts));

@@ -65,7 +65,7 @@ impl From<PublishFailure> for Problem {
             Fate::NotSent | Fate::Unroutable | Fate::Rejected => describe(error),
         };
         let (word, retryable) = outcome(*fate, error);
-        problem.outcome(word, retryable).with("attempts", *attempts).because(&failure)
+        problem.outcome(word, retryable).with("attempts", *attempts).because(error)
     }
 }
 
@@ -104,10 +104,9 @@ fn describe(error: &Error) -> Problem {
         Error::Rejected => {
             Problem::new(Kind::Rejected, "at least one queue refused the message; others may hold it")
         }
-        Error::TooManyCalls => Problem::new(
-            Kind::Overloaded,
-            "as many calls wait for replies as may; nothing was sent",
-        ),
+        Error::TooManyCalls => {
+            Problem::new(Kind::Overloaded, "as many calls wait for replies as may; nothing was sent")
+        }
         Error::Silence | Error::NoReply | Error::ReplyChannelLost | Error::Lost { .. } => doubt(error),
     }
 }

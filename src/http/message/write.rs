@@ -41,8 +41,8 @@ pub(in crate::http) fn raw(message: Message) -> Response {
         omitted += usize::from(!put(headers, &name, value.as_bytes()));
     }
     for (name, value) in &message.headers.0 {
-        let shown = scalar(value)
-            .is_some_and(|text| put(headers, &format!("x-amqp-header-{name}"), text.as_bytes()));
+        let shown =
+            scalar(value).is_some_and(|text| put(headers, &format!("x-amqp-header-{name}"), text.as_bytes()));
         omitted += usize::from(!shown);
     }
     if omitted > 0 {
@@ -208,7 +208,8 @@ impl EnvelopeOut {
 }
 
 fn is_json(properties: &Properties) -> bool {
-    let essence = properties.content_type.as_ref().map(|text| text.as_str().split(';').next().unwrap_or_default());
+    let essence =
+        properties.content_type.as_ref().map(|text| text.as_str().split(';').next().unwrap_or_default());
     essence.is_some_and(|essence| {
         let essence = essence.trim().to_ascii_lowercase();
         essence == "application/json" || essence.ends_with("+json")
