@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use deadpool::managed::{self, Metrics, Object, Pool, PoolError, QueueMode, RecycleError, RecycleResult};
-use lapin::Channel;
 use lapin::options::ConfirmSelectOptions;
+use lapin::{Channel, Connection};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::SettingsError;
@@ -70,8 +70,7 @@ impl managed::Manager for ChannelManager {
     async fn create(&self) -> Result<ConfirmChannel, Error> {
         // Counted before it is open, so that channels opened at the same time are spread.
         let place = Place::on(self.connections.wait_long().await?);
-        let channel = place.0.connection().create_channel().await?;
-        channel.confirm_select(ConfirmSelectOptions::default()).await?;
+        let channel = place.0.unless_gone(open(place.0.connection())).await?;
         Ok(ConfirmChannel { channel, place, unanswered: false })
     }
 
@@ -88,6 +87,12 @@ impl managed::Manager for ChannelManager {
         }
         Ok(())
     }
+}
+
+async fn open(connection: &Connection) -> Result<Channel, lapin::Error> {
+    let channel = connection.create_channel().await?;
+    channel.confirm_select(ConfirmSelectOptions::default()).await?;
+    Ok(channel)
 }
 
 impl ChannelManager {

@@ -99,7 +99,10 @@ fn after(end: End, link: &Arc<Link>, name: &str) {
             warn!(connection = name, "channels do not drain, connection replaced");
             let link = Arc::clone(link);
             tokio::spawn(async move {
-                sleep(RETIREMENT).await;
+                let end = Instant::now() + RETIREMENT;
+                while link.is_connected() && Instant::now() < end {
+                    sleep(RECHECK).await;
+                }
                 link.close().await;
             });
         }

@@ -20,7 +20,7 @@ use super::channels::{ChannelManager, ConfirmChannels};
 use super::connections::Connections;
 use super::convert::{properties, short};
 use super::error::{Error, Fate};
-use super::link::{add_one, take_one};
+use super::link::{Link, add_one, take_one};
 use crate::domain::message::{Destination, Message};
 
 /// How long a channel that left the pool may wait for its late confirm.
@@ -119,8 +119,7 @@ impl Publisher {
             return Err(Error::Blocked);
         }
         *attempts += 1;
-        let channel = pooled.begin();
-        let mut settling: Settling = Box::pin(settle(channel, Arc::clone(letter)));
+        let mut settling = settling(pooled.begin(), Arc::clone(pooled.link()), Arc::clone(letter));
         match timeout_at(letter.deadline, &mut settling).await {
             Ok(Err(Error::Lost { reason, .. })) if pooled.link().is_blocked() => {
                 Err(Error::Lost { reason, repeatable: false })
@@ -161,6 +160,10 @@ impl Publisher {
 }
 
 type Settling = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
+
+fn settling(channel: Channel, link: Arc<Link>, letter: Arc<Publish>) -> Settling {
+    Box::pin(async move { link.unless_gone(settle(channel, letter)).await })
+}
 
 /// Writes the message and waits for the broker's verdict, for as long as that takes.
 async fn settle(channel: Channel, letter: Arc<Publish>) -> Result<(), Error> {
