@@ -38,6 +38,19 @@ impl ConfirmChannel {
         self.unanswered = false;
     }
 
+    /// Whether a publish may start on it.
+    fn is_usable(&self) -> bool {
+        self.channel.status().connected() && self.link().is_usable()
+    }
+
+    /// Gives it back to the pool, or its place where it is of no use any more: the broker closes a
+    /// channel to answer some mistakes.
+    pub(super) fn put_back(pooled: Object<ChannelManager>) {
+        if !pooled.is_usable() {
+            drop(Object::take(pooled));
+        }
+    }
+
     /// The connection.
     pub(super) fn link(&self) -> &Arc<Link> {
         &self.place.0
@@ -79,7 +92,7 @@ impl managed::Manager for ChannelManager {
         if confirm.unanswered {
             return refuse("a confirm is outstanding");
         }
-        if !confirm.channel.status().connected() || !confirm.link().is_usable() {
+        if !confirm.is_usable() {
             return refuse("the channel or its connection is gone");
         }
         if confirm.link().channels().load(Ordering::Relaxed) > self.fair_share() {

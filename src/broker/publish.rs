@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 use tracing::error;
 
-use super::channels::{ChannelManager, ConfirmChannels};
+use super::channels::{ChannelManager, ConfirmChannel, ConfirmChannels};
 use super::connections::Connections;
 use super::convert::{properties, short};
 use super::error::{Error, Fate};
@@ -120,20 +120,17 @@ impl Publisher {
         }
         *attempts += 1;
         let mut settling = settling(pooled.begin(), Arc::clone(pooled.link()), Arc::clone(letter));
-        match timeout_at(letter.deadline, &mut settling).await {
-            Ok(Err(Error::Lost { reason, .. })) if pooled.link().is_blocked() => {
-                Err(Error::Lost { reason, repeatable: false })
-            }
-            Ok(Err(lost @ Error::Lost { .. })) => Err(lost),
-            Ok(answer) => {
-                pooled.answered();
-                answer
-            }
-            Err(_deadline) => {
-                self.drain(pooled, settling);
-                Err(Error::Silence)
-            }
+        let Ok(mut answer) = timeout_at(letter.deadline, &mut settling).await else {
+            self.drain(pooled, settling);
+            return Err(Error::Silence);
+        };
+        if let Err(Error::Lost { repeatable, .. }) = &mut answer {
+            *repeatable &= !pooled.link().is_blocked();
+        } else {
+            pooled.answered();
         }
+        ConfirmChannel::put_back(pooled);
+        answer
     }
 
     /// Keeps a channel whose confirm is late until it comes: closing it earlier would take the
