@@ -135,8 +135,16 @@ impl ConfirmChannels {
     /// A channel, waiting for one until the deadline. Nothing is published meanwhile.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] at the deadline, or what opening a channel met.
+    /// [`Error::Unavailable`] at the deadline, [`Error::Blocked`] at once, or what opening a channel met.
     pub(super) async fn get(&self, deadline: Instant) -> Result<Object<ChannelManager>, Error> {
+        tokio::select! {
+            biased;
+            () = self.pool.manager().connections.until_blocked() => Err(Error::Blocked),
+            got = self.wait(deadline) => got,
+        }
+    }
+
+    async fn wait(&self, deadline: Instant) -> Result<Object<ChannelManager>, Error> {
         loop {
             match timeout_at(deadline, self.pool.get()).await {
                 Ok(Ok(channel)) => return Ok(channel),

@@ -111,9 +111,6 @@ impl Publisher {
     }
 
     async fn attempt(&self, letter: &Arc<Publish>, attempts: &mut u32) -> Result<(), Error> {
-        if self.connections.blocked().is_some() {
-            return Err(Error::Blocked);
-        }
         let mut pooled = self.channels.get(letter.deadline).await?;
         if pooled.link().is_blocked() {
             return Err(Error::Blocked);
