@@ -5,9 +5,11 @@
 mod envelope;
 mod health;
 mod layers;
+mod metrics;
 mod process;
 mod publish;
 mod queues;
+mod rpc;
 mod serve;
 mod support;
 mod support_works;
