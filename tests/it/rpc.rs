@@ -8,7 +8,7 @@ use futures_util::{StreamExt, future::join_all};
 use lapin::{
     BasicProperties, Channel,
     message::Delivery,
-    options::{BasicAckOptions, BasicPublishOptions},
+    options::BasicPublishOptions,
     types::{AMQPValue, FieldTable},
 };
 use serde_json::{Value, json};
@@ -39,7 +39,6 @@ async fn serve(observer: &Observer, queue: &str, script: Script) {
             for (id, body) in script(&request) {
                 reply(&channel, &request, id, &body).await;
             }
-            let _gone = request.ack(BasicAckOptions::default()).await;
         }
     });
 }
@@ -169,7 +168,7 @@ async fn what_the_gateway_sets_itself_is_refused_from_the_caller() {
     assert_eq!(stage.observer.count("idle").await, Some(0), "nothing was sent");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn hundreds_of_calls_at_once_each_get_their_own_reply() {
     let stage = Stage::set("rpc-many").await;
     serve(&stage.observer, "echo", echo).await;
@@ -207,7 +206,7 @@ async fn repeated_and_foreign_replies_are_counted_and_dropped() {
     assert_eq!(metric(&stage, "gateway_rpc_calls_waiting").await, Some(0.0));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn large_replies_come_back_whole() {
     let stage = Stage::set("rpc-large").await;
     serve(&stage.observer, "echo", echo).await;
