@@ -5,6 +5,8 @@
 mod envelope;
 mod health;
 mod layers;
+mod openapi;
+mod pika_interop;
 mod process;
 mod publish;
 mod queues;

@@ -80,6 +80,7 @@ async fn plain_declaration_is_durable_alike_to_anybody_s_and_idempotent() {
     assert_eq!(stage.declare("/queues/q", "{}").await.status, 200);
     let empty = Answer::to(stage.gateway.put("/queues/q")).await;
     assert_eq!((empty.status, empty.json()), (200, counts("q", 0, 0)));
+    assert_eq!(stage.declare("/queues/q", "null").await.status, 200);
     assert_eq!(Answer::to(stage.gateway.put("/queues/other")).await.status, 201);
     for queue in ["q", "other"] {
         stage.observer.declare_queue(queue).await;
