@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use deadpool::managed::{self, Metrics, Object, Pool, PoolError, QueueMode, RecycleError, RecycleResult};
-use lapin::Channel;
 use lapin::options::ConfirmSelectOptions;
+use lapin::{Channel, Connection};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::SettingsError;
@@ -16,12 +16,15 @@ use super::connections::{Connections, REOPEN_PAUSE};
 use super::error::Error;
 use super::link::{Link, add_one, take_one};
 
-/// A confirm channel and the connection that it lives on.
+/// A confirm channel and its place on the connection that it lives on.
 pub(super) struct ConfirmChannel {
     channel: Channel,
-    link: Arc<Link>,
+    place: Place,
     unanswered: bool,
 }
+
+/// Counted among the channels of a connection for as long as it lives.
+struct Place(Arc<Link>);
 
 impl ConfirmChannel {
     /// The AMQP channel. From here until [`ConfirmChannel::answered`] the pool will not reuse it.
@@ -35,15 +38,35 @@ impl ConfirmChannel {
         self.unanswered = false;
     }
 
+    /// Whether a publish may start on it.
+    fn is_usable(&self) -> bool {
+        self.channel.status().connected() && self.link().is_usable()
+    }
+
+    /// Gives it back to the pool, or its place where it is of no use any more: the broker closes a
+    /// channel to answer some mistakes.
+    pub(super) fn put_back(pooled: Object<ChannelManager>) {
+        if !pooled.is_usable() {
+            drop(Object::take(pooled));
+        }
+    }
+
     /// The connection.
     pub(super) fn link(&self) -> &Arc<Link> {
-        &self.link
+        &self.place.0
     }
 }
 
-impl Drop for ConfirmChannel {
+impl Place {
+    fn on(link: Arc<Link>) -> Self {
+        add_one(link.channels());
+        Self(link)
+    }
+}
+
+impl Drop for Place {
     fn drop(&mut self) {
-        take_one(self.link.channels());
+        take_one(self.0.channels());
     }
 }
 
@@ -58,13 +81,10 @@ impl managed::Manager for ChannelManager {
     type Error = Error;
 
     async fn create(&self) -> Result<ConfirmChannel, Error> {
-        let link = self.connections.wait_long().await?;
-        add_one(link.channels());
-        let mut confirm =
-            ConfirmChannel { channel: link.connection().create_channel().await?, link, unanswered: true };
-        confirm.channel.confirm_select(ConfirmSelectOptions::default()).await?;
-        confirm.answered();
-        Ok(confirm)
+        // Counted before it is open, so that channels opened at the same time are spread.
+        let place = Place::on(self.connections.wait_long().await?);
+        let channel = place.0.unless_gone(open(place.0.connection())).await?;
+        Ok(ConfirmChannel { channel, place, unanswered: false })
     }
 
     async fn recycle(&self, confirm: &mut ConfirmChannel, _: &Metrics) -> RecycleResult<Error> {
@@ -72,14 +92,20 @@ impl managed::Manager for ChannelManager {
         if confirm.unanswered {
             return refuse("a confirm is outstanding");
         }
-        if !confirm.channel.status().connected() || !confirm.link.is_usable() {
+        if !confirm.is_usable() {
             return refuse("the channel or its connection is gone");
         }
-        if confirm.link.channels().load(Ordering::Relaxed) > self.fair_share() {
+        if confirm.link().channels().load(Ordering::Relaxed) > self.fair_share() {
             return refuse("another connection has room");
         }
         Ok(())
     }
+}
+
+async fn open(connection: &Connection) -> Result<Channel, lapin::Error> {
+    let channel = connection.create_channel().await?;
+    channel.confirm_select(ConfirmSelectOptions::default()).await?;
+    Ok(channel)
 }
 
 impl ChannelManager {
@@ -109,8 +135,16 @@ impl ConfirmChannels {
     /// A channel, waiting for one until the deadline. Nothing is published meanwhile.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] at the deadline, or what opening a channel met.
+    /// [`Error::Unavailable`] at the deadline, [`Error::Blocked`] at once, or what opening a channel met.
     pub(super) async fn get(&self, deadline: Instant) -> Result<Object<ChannelManager>, Error> {
+        tokio::select! {
+            biased;
+            () = self.pool.manager().connections.until_blocked() => Err(Error::Blocked),
+            got = self.wait(deadline) => got,
+        }
+    }
+
+    async fn wait(&self, deadline: Instant) -> Result<Object<ChannelManager>, Error> {
         loop {
             match timeout_at(deadline, self.pool.get()).await {
                 Ok(Ok(channel)) => return Ok(channel),

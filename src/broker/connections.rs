@@ -120,6 +120,18 @@ impl Connections {
         self.up().find(|link| link.is_blocked()).map(|link| link.blocked_reason().unwrap_or_default())
     }
 
+    /// Ends when the broker blocks publishers; at once when it does already.
+    pub(super) async fn until_blocked(&self) {
+        let mut changed = self.changed.clone();
+        changed.mark_unchanged();
+        while self.blocked().is_none() {
+            if changed.changed().await.is_err() {
+                // The keepers have ended, and nobody blocks any more.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
     /// The connection to use next: of those that are up, the one with the fewest channels.
     pub(super) fn pick(&self) -> Option<Arc<Link>> {
         let start = self.next.fetch_add(1, Ordering::Relaxed);

@@ -57,7 +57,7 @@ pub(super) async fn keep(slot: Slot, mut dialler: Dialler, blocked_timeout: Opti
                 let since = Instant::now();
                 let link = Arc::new(link);
                 slot.set(SlotState::Up(Arc::clone(&link)));
-                let end = watch_link(&link, blocked_timeout, &slot.stop).await;
+                let end = watch_link(&link, blocked_timeout, &slot).await;
                 slot.set(SlotState::Dialling);
                 if end == End::Stopped {
                     return link.close().await;
@@ -99,7 +99,10 @@ fn after(end: End, link: &Arc<Link>, name: &str) {
             warn!(connection = name, "channels do not drain, connection replaced");
             let link = Arc::clone(link);
             tokio::spawn(async move {
-                sleep(RETIREMENT).await;
+                let end = Instant::now() + RETIREMENT;
+                while link.is_connected() && Instant::now() < end {
+                    sleep(RECHECK).await;
+                }
                 link.close().await;
             });
         }
@@ -107,7 +110,7 @@ fn after(end: End, link: &Arc<Link>, name: &str) {
     }
 }
 
-async fn watch_link(link: &Link, blocked_timeout: Option<Duration>, stop: &CancellationToken) -> End {
+async fn watch_link(link: &Link, blocked_timeout: Option<Duration>, slot: &Slot) -> End {
     let mut events = pin!(link.connection().events_listener());
     let mut blocked_until: Option<Instant> = None;
     let mut last_error = "closed".to_owned();
@@ -116,7 +119,7 @@ async fn watch_link(link: &Link, blocked_timeout: Option<Duration>, stop: &Cance
             return End::Lost(last_error);
         }
         tokio::select! {
-            () = stop.cancelled() => return End::Stopped,
+            () = slot.stop.cancelled() => return End::Stopped,
             () = link.retired() => return End::Retired,
             () = sleep_until(blocked_until.unwrap_or_else(Instant::now)), if blocked_until.is_some() => {
                 return End::BlockedTooLong;
@@ -127,11 +130,13 @@ async fn watch_link(link: &Link, blocked_timeout: Option<Duration>, stop: &Cance
                     warn!(reason, "the broker blocks publishers");
                     link.set_blocked_reason(Some(reason));
                     blocked_until = blocked_timeout.map(|limit| Instant::now() + limit);
+                    slot.changes.send_replace(());
                 }
                 Some(Event::ConnectionUnblocked) => {
                     info!("the broker takes messages again");
                     link.set_blocked_reason(None);
                     blocked_until = None;
+                    slot.changes.send_replace(());
                 }
                 // Channels report here too; whether the connection is gone is asked above.
                 Some(Event::Error(error)) => last_error = error.to_string(),

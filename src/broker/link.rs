@@ -5,14 +5,18 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use lapin::Connection;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::convert::short;
+use super::error::Error;
 use super::socket::KillSwitch;
 
 /// How long the broker may take to answer `connection.close`.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long lapin may take to tell those who wait on a connection that it is gone. What was asked
+/// while the connection was being lost it never answers at all.
+const LAST_WORDS: Duration = Duration::from_millis(250);
 /// AMQP's reply code for a normal end.
 const REPLY_SUCCESS: u16 = 200;
 
@@ -24,6 +28,7 @@ pub(super) struct Link {
     channels: AtomicUsize,
     draining: AtomicUsize,
     retired: CancellationToken,
+    gone: CancellationToken,
 }
 
 impl Link {
@@ -35,6 +40,7 @@ impl Link {
             channels: AtomicUsize::new(0),
             draining: AtomicUsize::new(0),
             retired: CancellationToken::new(),
+            gone: CancellationToken::new(),
         }
     }
 
@@ -91,6 +97,24 @@ impl Link {
         self.retired.cancelled().await;
     }
 
+    /// Does `work` on this connection, and ends with [`Error::Lost`] when the connection is gone.
+    pub(super) async fn unless_gone<T, E: Into<Error>>(
+        &self,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, Error> {
+        let unanswered = async {
+            self.gone.cancelled().await;
+            sleep(LAST_WORDS).await;
+        };
+        tokio::select! {
+            biased;
+            answer = work => answer.map_err(Into::into),
+            () = unanswered => {
+                Err(Error::Lost { reason: "the connection is gone".to_owned(), repeatable: true })
+            }
+        }
+    }
+
     /// Says goodbye within a second where the broker listens, and hangs up where it does not.
     pub(super) async fn close(&self) {
         self.retire();
@@ -99,13 +123,14 @@ impl Link {
             // Whatever it answers, the switch below ends what is left.
             let _ended = timeout(CLOSE_TIMEOUT, goodbye).await;
         }
-        self.kill.kill();
+        self.kill();
     }
 
     /// Hangs up at once.
     pub(super) fn kill(&self) {
         self.retire();
         self.kill.kill();
+        self.gone.cancel();
     }
 }
 

@@ -16,11 +16,11 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 use tracing::error;
 
-use super::channels::{ChannelManager, ConfirmChannels};
+use super::channels::{ChannelManager, ConfirmChannel, ConfirmChannels};
 use super::connections::Connections;
 use super::convert::{properties, short};
 use super::error::{Error, Fate};
-use super::link::{add_one, take_one};
+use super::link::{Link, add_one, take_one};
 use crate::domain::message::{Destination, Message};
 use crate::metrics::Metrics;
 
@@ -129,37 +129,25 @@ impl Publisher {
     }
 
     async fn attempt(&self, letter: &Arc<Publish>, attempts: &mut u32) -> Result<(), Error> {
-        if self.connections.blocked().is_some() {
-            return Err(Error::Blocked);
-        }
         let mut pooled = self.channels.get(letter.deadline).await?;
         if pooled.link().is_blocked() {
             return Err(Error::Blocked);
         }
         *attempts += 1;
-        let timer = self.metrics.confirm_seconds.start_timer();
-        let channel = pooled.begin();
-        let mut settling: Settling = Box::pin(settle(channel, Arc::clone(letter)));
-        match timeout_at(letter.deadline, &mut settling).await {
-            Ok(Err(Error::Lost { reason, .. })) if pooled.link().is_blocked() => {
-                timer.stop_and_discard();
-                Err(Error::Lost { reason, repeatable: false })
-            }
-            Ok(Err(lost @ Error::Lost { .. })) => {
-                timer.stop_and_discard();
-                Err(lost)
-            }
-            Ok(answer) => {
-                timer.observe_duration();
-                pooled.answered();
-                answer
-            }
-            Err(_deadline) => {
-                timer.stop_and_discard();
-                self.drain(pooled, settling);
-                Err(Error::Silence)
-            }
+        let begun = Instant::now();
+        let mut settling = settling(pooled.begin(), Arc::clone(pooled.link()), Arc::clone(letter));
+        let Ok(mut answer) = timeout_at(letter.deadline, &mut settling).await else {
+            self.drain(pooled, settling);
+            return Err(Error::Silence);
+        };
+        if let Err(Error::Lost { repeatable, .. }) = &mut answer {
+            *repeatable &= !pooled.link().is_blocked();
+        } else {
+            self.metrics.confirm_seconds.observe(begun.elapsed().as_secs_f64());
+            pooled.answered();
         }
+        ConfirmChannel::put_back(pooled);
+        answer
     }
 
     /// Keeps a channel whose confirm is late until it comes: closing it earlier would take the
@@ -186,6 +174,10 @@ impl Publisher {
 }
 
 type Settling = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
+
+fn settling(channel: Channel, link: Arc<Link>, letter: Arc<Publish>) -> Settling {
+    Box::pin(async move { link.unless_gone(settle(channel, letter)).await })
+}
 
 /// Writes the message and waits for the broker's verdict, for as long as that takes.
 async fn settle(channel: Channel, letter: Arc<Publish>) -> Result<(), Error> {

@@ -159,12 +159,12 @@ async fn keep(
     unmatched: IntCounter,
 ) {
     while let Ok(link) = connections.wait_long().await {
-        match timeout(DECLARE_TIMEOUT, open(link.connection())).await {
+        match timeout(DECLARE_TIMEOUT, link.unless_gone(open(link.connection()))).await {
             Ok(Ok((_channel, name, consumer))) => {
                 let queue = Arc::new(ReplyQueue { name, waiters: Mutex::new(Some(HashMap::new())) });
                 current.send_replace(Some(Arc::clone(&queue)));
-                drop(link);
-                take_replies(&queue, consumer, &unmatched).await;
+                // Either way the queue is lost.
+                let _end = link.unless_gone(take_replies(&queue, consumer, &unmatched)).await;
                 current.send_replace(None);
                 // Dropping the senders tells every caller.
                 let lost = queue.lock().take().map_or(0, |waiters| waiters.len());
@@ -192,10 +192,15 @@ async fn open(connection: &lapin::Connection) -> Result<(Channel, String, Consum
 }
 
 /// Until the queue, its channel or its connection is lost.
-async fn take_replies(queue: &ReplyQueue, mut consumer: Consumer, unmatched: &IntCounter) {
-    while let Some(Ok(delivery)) = consumer.next().await {
-        if !queue.deliver(delivery) {
+async fn take_replies(
+    queue: &ReplyQueue,
+    mut consumer: Consumer,
+    unmatched: &IntCounter,
+) -> Result<(), lapin::Error> {
+    while let Some(delivery) = consumer.next().await {
+        if !queue.deliver(delivery?) {
             unmatched.inc();
         }
     }
+    Ok(())
 }

@@ -4,6 +4,8 @@
 //! channel. What can make the broker close the whole connection runs alone on it. Operations that
 //! may be repeated without harm are, when the connection is lost under them.
 
+use std::sync::Arc;
+
 use lapin::Channel;
 use lapin::ExchangeKind;
 use lapin::options::{
@@ -16,6 +18,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::connections::{Connections, REOPEN_PAUSE};
 use super::convert::{short, table};
 use super::error::Error;
+use super::link::Link;
 use crate::domain::names::QueueName;
 use crate::domain::topology::{DeadLetterPair, DeleteConditions, QueueDeclaration, QueueState};
 
@@ -109,16 +112,18 @@ impl Topology {
         deadline: Instant,
         operation: impl Fn(Channel) -> F,
     ) -> Result<T, Error> {
-        let channel = self.open(deadline).await?;
-        timeout_at(deadline, operation(channel)).await.unwrap_or(Err(Error::Silence))
+        let (link, channel) = self.open(deadline).await?;
+        let answer = timeout_at(deadline, link.unless_gone(operation(channel))).await;
+        answer.unwrap_or(Err(Error::Silence))
     }
 
     /// A new channel; dropped, it closes itself.
-    async fn open(&self, deadline: Instant) -> Result<Channel, Error> {
+    async fn open(&self, deadline: Instant) -> Result<(Arc<Link>, Channel), Error> {
         loop {
             let link = self.connections.wait(deadline).await?;
-            match timeout_at(deadline, link.connection().create_channel()).await {
-                Ok(Ok(channel)) => return Ok(channel),
+            let opened = timeout_at(deadline, link.unless_gone(link.connection().create_channel())).await;
+            match opened {
+                Ok(Ok(channel)) => return Ok((link, channel)),
                 Ok(Err(_)) => sleep(REOPEN_PAUSE).await,
                 Err(_) => return Err(Error::Unavailable),
             }

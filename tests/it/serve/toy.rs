@@ -58,8 +58,8 @@ pub fn limits() -> Limits {
         max_requests_in_flight: 8,
         amqp_headers: HeaderLimits { count: 100, bytes: 16 * 1024, depth: 8 },
         publish: deadline,
-        topology: deadline,
         rpc: deadline,
+        topology: deadline,
     }
 }
 
