@@ -19,6 +19,7 @@ use utoipa::OpenApi;
     servers((url = "/", description = "The gateway that serves this document")),
     tags(
         (name = "publish", description = "Messages into exchanges, confirmed"),
+        (name = "rpc", description = "Requests to queues, answered with the reply"),
         (name = "queues", description = "Inspect, declare, delete and purge queues"),
         (name = "health", description = "For probes and people"),
     )

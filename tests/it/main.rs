@@ -6,6 +6,8 @@ mod envelope;
 mod health;
 mod layers;
 mod metrics;
+mod openapi;
+mod pika_interop;
 mod process;
 mod publish;
 mod queues;

@@ -80,6 +80,7 @@ async fn plain_declaration_is_durable_alike_to_anybody_s_and_idempotent() {
     assert_eq!(stage.declare("/queues/q", "{}").await.status, 200);
     let empty = Answer::to(stage.gateway.put("/queues/q")).await;
     assert_eq!((empty.status, empty.json()), (200, counts("q", 0, 0)));
+    assert_eq!(stage.declare("/queues/q", "null").await.status, 200);
     assert_eq!(Answer::to(stage.gateway.put("/queues/other")).await.status, 201);
     for queue in ["q", "other"] {
         stage.observer.declare_queue(queue).await;
@@ -265,7 +266,7 @@ async fn what_a_type_of_queue_cannot_do_is_409_and_no_neighbour_notices() {
             never = neighbours => never,
         }
     };
-    within(SOON, "the impossible is refused", race).await;
+    within(SOON, "the impossible is refused", Box::pin(race)).await;
     for kind in ["quorum", "stream"] {
         assert_eq!(stage.ask(Method::GET, &format!("/queues/{kind}")).await.status, 200);
         assert_eq!(stage.ask(Method::DELETE, &format!("/queues/{kind}")).await.status, 200);

@@ -93,7 +93,11 @@ pub(in crate::http) async fn inspect_queue(
         ("name" = String, Path, description = "Name of the queue", example = "hello"),
         ("timeout" = Option<String>, Query, description = "Deadline, such as `5s`; 10 s by default, 60 s at most"),
     ),
-    request_body = QueueDeclarationBody,
+    request_body(
+        content = Option<QueueDeclarationBody>,
+        description = "How the queue is to be; without a body as by `{}`",
+        example = json!({})
+    ),
     responses(
         (status = 200, description = "The queue was there, alike", body = Queue),
         (status = 201, description = "The queue was made", body = Queue),
@@ -122,7 +126,7 @@ pub(in crate::http) async fn declare_queue(
         QueueDeclarationBody::default()
     } else {
         extract::expect_json(&headers)?;
-        extract::json(&body.bytes)?
+        extract::json::<Option<_>>(&body.bytes)?.unwrap_or_default()
     };
     let queue = declaration.into_declaration(name, &state.limits().amqp_headers)?;
     let (created, found) = state.broker.declare_queue(&queue, timeout.deadline()).await?;

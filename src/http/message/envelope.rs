@@ -36,7 +36,7 @@ pub(in crate::http) struct Envelope<'a> {
     headers: Table,
     /// Any JSON, sent as it is written here; `content_type` is `application/json` if not given.
     #[serde(borrow, default, deserialize_with = "present")]
-    #[schema(value_type = Object)]
+    #[schema(value_type = serde_json::Value)]
     body: Option<&'a RawValue>,
     /// Text, sent as UTF-8; `content_type` is `text/plain; charset=utf-8` if not given.
     #[serde(borrow, default)]

@@ -141,7 +141,7 @@ pub(in crate::http) struct EnvelopeOut {
     headers: JsonTable,
     /// The body, where its content type is JSON and it is valid JSON.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<serde_json::Value>)]
     body: Option<Box<RawValue>>,
     /// The body, where it is text in UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]

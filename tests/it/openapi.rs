@@ -1,0 +1,259 @@
+//! The published contract: it is the code's, it is OpenAPI 3.1, and its examples work.
+//!
+//! That every status a test meets is documented is checked in `support/contract.rs`.
+
+use std::collections::BTreeSet;
+
+use reqwest::{Method, RequestBuilder};
+use serde_json::{Map, Value};
+
+use crate::support::{
+    contract::{Answer, DOCUMENT},
+    stage::Stage,
+};
+
+const METHODS: [&str; 8] = ["get", "put", "post", "delete", "options", "head", "patch", "trace"];
+
+/// Every operation with its path and method.
+fn operations() -> Vec<(&'static str, &'static str, &'static Value)> {
+    let paths = object(&DOCUMENT["paths"]);
+    let methods = |path: &'static str, item: &'static Value| {
+        object(item).iter().map(move |(method, operation)| (path, method.as_str(), operation))
+    };
+    paths.iter().flat_map(|(path, item)| methods(path, item)).collect()
+}
+
+fn object(value: &Value) -> &Map<String, Value> {
+    value.as_object().unwrap_or_else(|| panic!("an object, not {value}"))
+}
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().map(Vec::as_slice).unwrap_or_default()
+}
+
+fn has_text(value: &Value) -> bool {
+    value.as_str().is_some_and(|text| !text.trim().is_empty())
+}
+
+/// Calls `look` with every object in `value` and where it is.
+fn walk(value: &Value, at: &str, look: &mut impl FnMut(&Map<String, Value>, &str)) {
+    match value {
+        Value::Object(members) => {
+            look(members, at);
+            members.iter().for_each(|(name, member)| walk(member, &format!("{at}/{name}"), look));
+        }
+        Value::Array(items) => {
+            items.iter().enumerate().for_each(|(n, item)| walk(item, &format!("{at}/{n}"), look));
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn published_document_is_the_code_s() {
+    let published = include_str!("../../openapi/openapi.json");
+    assert!(
+        published == rabbitmq_gateway::http::openapi::document(),
+        "openapi/openapi.json differs from the code: cargo run -q -- openapi > openapi/openapi.json"
+    );
+}
+
+#[tokio::test]
+async fn gateway_serves_the_document() {
+    let stage = Stage::set("document").await;
+    let response = stage.gateway.get("/openapi.json").send().await.unwrap();
+    assert_eq!(response.headers()["content-type"], "application/json");
+    assert_eq!(response.text().await.unwrap(), rabbitmq_gateway::http::openapi::document());
+}
+
+#[test]
+fn document_has_the_frame_of_openapi_3_1() {
+    assert!(DOCUMENT["openapi"].as_str().is_some_and(|version| version.starts_with("3.1.")));
+    assert!(has_text(&DOCUMENT["info"]["title"]) && has_text(&DOCUMENT["info"]["version"]));
+    let license = object(&DOCUMENT["info"]["license"]);
+    assert!(
+        has_text(&license["name"]) && !(license.contains_key("url") && license.contains_key("identifier"))
+    );
+    for (path, method, _) in operations() {
+        assert!(path.starts_with('/') && METHODS.contains(&method), "{method} {path}");
+    }
+    for tag in list(&DOCUMENT["tags"]) {
+        assert!(has_text(&tag["name"]) && has_text(&tag["description"]), "{tag}");
+    }
+}
+
+#[test]
+fn every_reference_leads_somewhere() {
+    walk(&DOCUMENT, "#", &mut |members, at| {
+        if let Some(Value::String(reference)) = members.get("$ref") {
+            let pointer =
+                reference.strip_prefix('#').unwrap_or_else(|| panic!("{at}: {reference} is elsewhere"));
+            assert!(DOCUMENT.pointer(pointer).is_some(), "{at}: nothing at {reference}");
+        }
+    });
+}
+
+#[test]
+fn schemas_use_the_words_of_3_1() {
+    const TYPES: [&str; 7] = ["string", "number", "integer", "boolean", "array", "object", "null"];
+    walk(&DOCUMENT["components"]["schemas"], "schemas", &mut |members, at| {
+        if at.contains("/example") || at.ends_with("/properties") {
+            return;
+        }
+        assert!(!members.contains_key("nullable"), "{at}: nullable is of 3.0");
+        let types = members.get("type").map(|given| match given {
+            Value::Array(types) => types.clone(),
+            single => vec![single.clone()],
+        });
+        for given in types.iter().flatten() {
+            assert!(given.as_str().is_some_and(|given| TYPES.contains(&given)), "{at}: {given}");
+        }
+        for required in members.get("required").map(list).unwrap_or_default() {
+            let property = required.as_str().and_then(|name| members["properties"].get(name));
+            assert!(property.is_some(), "{at}: {required} is required and not described");
+        }
+    });
+}
+
+#[test]
+fn operations_have_an_id_a_known_tag_and_a_summary() {
+    let tags: BTreeSet<_> = list(&DOCUMENT["tags"]).iter().map(|tag| tag["name"].to_string()).collect();
+    let mut ids = BTreeSet::new();
+    for (path, method, operation) in operations() {
+        let id = operation["operationId"].as_str().unwrap_or_else(|| panic!("{method} {path} has an id"));
+        assert!(ids.insert(id), "{id} is the id of two operations");
+        assert!(has_text(&operation["summary"]) && has_text(&operation["description"]), "{id}");
+        let [tag] = list(&operation["tags"]) else { panic!("{id} has one tag") };
+        assert!(tags.contains(&tag.to_string()), "{id}: {tag}");
+    }
+}
+
+#[test]
+fn parameters_are_whole_and_those_of_the_path_are_all_there() {
+    for (path, method, operation) in operations() {
+        let mut of_path = BTreeSet::new();
+        for parameter in list(&operation["parameters"]) {
+            assert!(
+                has_text(&parameter["name"]) && has_text(&parameter["description"]),
+                "{path}: {parameter}"
+            );
+            assert!(parameter["schema"].is_object(), "{path}: {parameter}");
+            if parameter["in"] == "path" {
+                assert_eq!(parameter["required"], true, "{path}: {parameter}");
+                of_path.insert(format!("{{{}}}", parameter["name"].as_str().unwrap_or_default()));
+            } else {
+                assert!(parameter["in"] == "query" || parameter["in"] == "header", "{path}: {parameter}");
+            }
+        }
+        let in_template: BTreeSet<_> =
+            path.split('/').filter(|segment| segment.starts_with('{')).map(str::to_owned).collect();
+        assert_eq!(of_path, in_template, "{method} {path}");
+    }
+}
+
+#[test]
+fn responses_are_described_and_errors_are_problems() {
+    for (path, method, operation) in operations() {
+        for (status, response) in object(&operation["responses"]) {
+            let at = format!("{method} {path} {status}");
+            assert!(has_text(&response["description"]), "{at}");
+            let status: u16 = status.parse().unwrap_or_else(|_| panic!("{at}: a status"));
+            let media_types: Vec<_> = response["content"].as_object().into_iter().flatten().collect();
+            assert!(media_types.iter().all(|(_, media_type)| media_type["schema"].is_object()), "{at}");
+            let names: Vec<_> = media_types.iter().map(|(name, _)| name.as_str()).collect();
+            let is_health = names == ["application/health+json"];
+            assert!(status < 400 || names == ["application/problem+json"] || is_health, "{at}: {names:?}");
+        }
+    }
+}
+
+/// The documented operation of this id, as a request that is made of its examples.
+fn example(stage: &Stage, id: &str, media_type: Option<&str>) -> RequestBuilder {
+    let operations = operations();
+    let found = operations.iter().find(|(_, _, operation)| operation["operationId"] == id);
+    let (path, method, operation) = found.unwrap_or_else(|| panic!("there is {id}"));
+    let (path, query, headers) = parameters(path, operation);
+    let method = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
+    let url = stage.gateway.url(&format!("{path}?{}", query.join("&")));
+    let mut request = stage.gateway.client().request(method, url);
+    for (name, value) in headers {
+        request = request.header(name, value);
+    }
+    match media_type {
+        Some(media_type) => request.header("content-type", media_type).body(body(operation, media_type)),
+        None => request,
+    }
+}
+
+/// Path, query and headers of the examples.
+fn parameters(path: &str, operation: &Value) -> (String, Vec<String>, Vec<(String, String)>) {
+    let (mut path, mut query, mut headers) = (path.to_owned(), Vec::new(), Vec::new());
+    for parameter in list(&operation["parameters"]) {
+        let name = parameter["name"].as_str().unwrap_or_default();
+        let value = match &parameter["example"] {
+            Value::Null => {
+                assert_ne!(parameter["required"], true, "{name} of {path} has an example");
+                continue;
+            }
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        match parameter["in"].as_str() {
+            Some("path") => path = path.replace(&format!("{{{name}}}"), &value),
+            Some("query") => query.push(format!("{name}={value}")),
+            _ => headers.push((name.to_owned(), value)),
+        }
+    }
+    (path, query, headers)
+}
+
+/// The example of the media type, or of its schema.
+fn body(operation: &Value, media_type: &str) -> String {
+    let content = &operation["requestBody"]["content"][media_type];
+    let schema =
+        content["schema"]["$ref"].as_str().and_then(|at| DOCUMENT.pointer(at.trim_start_matches('#')));
+    let example = content.get("example").or_else(|| schema?.get("example"));
+    match example.unwrap_or_else(|| panic!("an example of {media_type}")) {
+        Value::String(text) => text.clone(),
+        json => json.to_string(),
+    }
+}
+
+#[tokio::test]
+async fn examples_work_in_a_fresh_vhost() {
+    let stage = Stage::set("examples").await;
+    let json = Some("application/json");
+    let envelope = Some("application/vnd.amqp.message+json");
+    let script = [
+        ("declare_queue", json, 201),
+        ("declare_queue", json, 200),
+        ("publish_message", Some("text/plain"), 200),
+        ("publish_message", json, 200),
+        ("publish_message", envelope, 200),
+        ("inspect_queue", None, 200),
+        ("purge_queue", None, 200),
+        ("delete_queue", None, 200),
+        ("check_liveness", None, 200),
+    ];
+    for (id, media_type, status) in script {
+        let answer = Answer::to(example(&stage, id, media_type)).await;
+        assert_eq!(answer.status, status, "{id} {media_type:?}: {}", answer.json());
+        if id == "inspect_queue" || id == "purge_queue" {
+            assert_eq!(answer.json()["message_count"], 3, "{id}");
+        }
+    }
+}
+
+#[test]
+fn what_the_gateway_takes_without_a_body_is_not_documented_to_need_one() {
+    let put = &DOCUMENT["paths"]["/queues/{name}"]["put"];
+    assert_ne!(put["requestBody"]["required"], true);
+    let declaration = &DOCUMENT["components"]["schemas"]["QueueDeclaration"];
+    assert!(list(&declaration["required"]).is_empty(), "{}", declaration["required"]);
+}
+
+#[test]
+fn body_of_an_envelope_is_documented_as_any_json() {
+    let body = &DOCUMENT["components"]["schemas"]["Envelope"]["properties"]["body"];
+    assert!(body.get("type").is_none(), "{body}");
+}
