@@ -13,7 +13,9 @@ use crate::broker::Broker;
 use crate::config::Config;
 use crate::http;
 use crate::http::serve::{Shutdown, serve};
+use crate::metrics::Metrics;
 use crate::shutdown::Signal;
+use crate::telemetry::DroppedLines;
 
 /// Time that connections get to notice that they are dropped, once the deadline has passed.
 const ABORT: Duration = Duration::from_millis(500);
@@ -32,9 +34,13 @@ pub struct Gateway {
 ///
 /// # Errors
 /// What keeps it from starting; see [`Gateway::start`].
-pub async fn run(config: Config, end: impl Future<Output = Signal>) -> anyhow::Result<()> {
+pub async fn run(
+    config: Config,
+    dropped_log_lines: DroppedLines,
+    end: impl Future<Output = Signal>,
+) -> anyhow::Result<()> {
     let drain_delay = config.drain_delay;
-    let gateway = Gateway::start(config).await?;
+    let gateway = Gateway::start(config, Some(dropped_log_lines)).await?;
     let drain_delay = match end.await {
         Signal::Terminate => drain_delay,
         Signal::Interrupt => Duration::ZERO,
@@ -48,14 +54,15 @@ impl Gateway {
     ///
     /// # Errors
     /// A setting that can never work, such as an unreadable certificate or an address in use.
-    pub async fn start(config: Config) -> anyhow::Result<Self> {
-        let broker = Broker::start(&config.broker)?;
+    pub async fn start(config: Config, dropped_log_lines: Option<DroppedLines>) -> anyhow::Result<Self> {
+        let metrics = Metrics::default();
+        let broker = Broker::start(&config.broker, &metrics)?;
         let listen = config.http.listen;
         let listener =
             TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
         let address = listener.local_addr().context("cannot tell the address listened on")?;
         let shutdown = Shutdown::default();
-        let router = http::router(broker.clone(), &config.http, address);
+        let router = http::router(broker.clone(), &config.http, address, metrics, dropped_log_lines);
         let server = tokio::spawn(serve(listener, router, config.http.connections, shutdown.clone()));
         info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
         if !address.ip().is_loopback() {

@@ -43,6 +43,7 @@ use self::replies::Replies;
 use self::topology::Topology;
 use crate::domain::names::QueueName;
 use crate::domain::topology::{DeleteConditions, QueueDeclaration, QueueState};
+use crate::metrics::Metrics;
 
 /// The broker. Cheap to clone; dials from the start, and works as soon as the broker is there.
 #[derive(Clone)]
@@ -84,8 +85,6 @@ pub struct ReplyState {
     pub ready: bool,
     /// Calls that wait for their replies.
     pub waiting: usize,
-    /// Replies so far that nobody waited for: late, repeated or foreign.
-    pub unmatched: u64,
 }
 
 impl Broker {
@@ -93,18 +92,23 @@ impl Broker {
     ///
     /// # Errors
     /// A setting that can never work, such as an unreadable certificate. An absent broker is no error.
-    pub fn start(settings: &Settings) -> Result<Self, SettingsError> {
+    pub fn start(settings: &Settings, metrics: &Metrics) -> Result<Self, SettingsError> {
         let keepers = TaskTracker::new();
-        let connect = |role, size| Connections::start(role, size, settings, &keepers);
+        let connect = |role, size| Connections::start(role, size, settings, metrics, &keepers);
         let connections = Arc::new(connect(Role::Publish, settings.publish_connections)?);
         let topology = Topology::new(connect(Role::Topology, 1)?);
         let probe = Probe::new(connect(Role::Probe, 1)?);
         let channels = ConfirmChannels::new(Arc::clone(&connections), settings.pool_size)?;
         let reply_connections = Arc::new(connect(Role::Reply, 1)?);
-        let (replies, task) = Replies::start(Arc::clone(&reply_connections), settings.max_waiting_calls);
+        let (replies, task) = Replies::start(
+            Arc::clone(&reply_connections),
+            settings.max_waiting_calls,
+            metrics.unmatched_replies.clone(),
+        );
         keepers.spawn(task);
         let publishes = TaskTracker::new();
-        let publisher = Publisher { connections, channels, late: TaskTracker::new() };
+        let publisher =
+            Publisher { connections, channels, late: TaskTracker::new(), metrics: metrics.clone() };
         let user = match &settings.login {
             Login::Plain { user, .. } => Some(user.clone()),
             Login::External => None,
@@ -193,6 +197,18 @@ impl Broker {
         self.inner.stopping.load(Ordering::Relaxed)
     }
 
+    /// Connections that are up, by the word of their role. Asks nobody.
+    #[must_use]
+    pub fn connected(&self) -> [(&'static str, usize); 4] {
+        let Inner { publisher, topology, reply_connections, probe, .. } = &*self.inner;
+        [
+            (Role::Publish.name(), publisher.connections.up().count()),
+            (Role::Topology.name(), topology.connections().up().count()),
+            (Role::Reply.name(), reply_connections.up().count()),
+            (Role::Probe.name(), probe.connections().up().count()),
+        ]
+    }
+
     /// The publishing connections. Asks nobody.
     #[must_use]
     pub fn publishing(&self) -> Publishing {
@@ -210,7 +226,7 @@ impl Broker {
     #[must_use]
     pub fn replies(&self) -> ReplyState {
         let replies = &self.inner.replies;
-        ReplyState { ready: replies.is_ready(), waiting: replies.waiting(), unmatched: replies.unmatched() }
+        ReplyState { ready: replies.is_ready(), waiting: replies.waiting() }
     }
 
     /// Asks the broker, at most once a second, for a round trip and for these queues' counts.

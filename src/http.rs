@@ -22,12 +22,14 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use self::endpoints::{health, publish, queues, rpc};
+use self::endpoints::{health, metrics, publish, queues, rpc};
 use self::middleware::{Gate, Rules};
-use self::state::AppState;
+use self::state::{AppState, Telling};
 use crate::broker::Broker;
 use crate::domain::field::HeaderLimits;
 use crate::domain::names::QueueName;
+use crate::metrics::Metrics;
+use crate::telemetry::DroppedLines;
 
 /// What is admitted under the limits on requests and bytes in flight.
 fn api() -> OpenApiRouter<AppState> {
@@ -44,18 +46,26 @@ fn operations() -> OpenApiRouter<AppState> {
         .routes(routes!(health::check_liveness))
         .routes(routes!(health::check_readiness))
         .routes(routes!(health::check_rabbitmq))
+        .routes(routes!(metrics::read_metrics))
 }
 
 /// The gateway's router; `listen` is where it really listens.
 #[must_use]
-pub fn router(broker: Broker, settings: &Settings, listen: SocketAddr) -> Router {
-    let state = AppState::new(broker, settings);
+pub fn router(
+    broker: Broker,
+    settings: &Settings,
+    listen: SocketAddr,
+    metrics: Metrics,
+    dropped_log_lines: Option<DroppedLines>,
+) -> Router {
     let gate = Gate::new(&settings.limits);
+    let telling = Telling { metrics: metrics.clone(), gate: gate.clone(), dropped_log_lines };
+    let state = AppState::new(broker, settings, telling);
     let rules = Rules::new(listen, &settings.allowed_origins, &settings.limits);
     let api = middleware::admit(Router::from(api()).with_state(state.clone()), gate);
     let operations = Router::from(operations()).with_state(state);
     let router = api.merge(operations).route("/openapi.json", get(openapi::serve));
-    middleware::apply(router, &rules)
+    middleware::apply(router, &rules, metrics)
 }
 
 /// The paths of all routes, for the contract.

@@ -33,9 +33,9 @@ async fn main() -> ExitCode {
 }
 
 async fn serve(config: Config) -> ExitCode {
-    let _log = telemetry::init(&config.telemetry);
+    let log = telemetry::init(&config.telemetry);
     let result = match shutdown::signal() {
-        Ok(end) => app::run(config, end).await,
+        Ok(end) => app::run(config, log.dropped_lines(), end).await,
         Err(error) => Err(anyhow::Error::from(error)),
     };
     let Err(error) = result else { return ExitCode::SUCCESS };

@@ -2,7 +2,7 @@
 //!
 //! Lines go through a bounded queue to a thread of their own: a reader that stops reading costs lines, never requests.
 //! What was dropped is counted and told in the log. Neither bodies nor passwords are logged at any level: lapin's
-//! frames (`trace`) and returned messages hold them and stay off whatever the filter says.
+//! frames (`trace`), returned messages and channel faults hold them and stay off whatever the filter says.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Arc, OnceLock, mpsc};
@@ -147,6 +147,8 @@ fn secrets_and_bodies() -> Targets {
         .with_target("lapin", LevelFilter::DEBUG)
         .with_target("amq_protocol", LevelFilter::DEBUG)
         .with_target("lapin::returned_messages", LevelFilter::OFF)
+        // The broker's words about a channel quote what a caller sent; that caller is told them.
+        .with_target("lapin::channel", LevelFilter::OFF)
 }
 
 fn queue(

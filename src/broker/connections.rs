@@ -18,6 +18,7 @@ use super::error::Error;
 use super::keeper;
 use super::link::Link;
 use super::{Settings, SettingsError};
+use crate::metrics::Metrics;
 
 /// What a role's connections are used for; a role shares no fate with another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,20 +78,27 @@ impl Connections {
         role: Role,
         size: usize,
         settings: &Settings,
+        metrics: &Metrics,
         tasks: &TaskTracker,
     ) -> Result<Self, SettingsError> {
-        let (changes, changed) = watch::channel(());
+        let (changes, watched) = watch::channel(());
         let changes = Arc::new(changes);
         let stop = CancellationToken::new();
         let mut slots = Vec::with_capacity(size);
         for index in 0..size {
             let (state, slot) = watch::channel(SlotState::default());
-            let dialler = Dialler::new(format!("{}-{index}", role.name()), index, settings)?;
+            let dialler = Dialler::new(role, index, settings, metrics.clone())?;
             let slot_task = keeper::Slot { state, changes: Arc::clone(&changes), stop: stop.clone() };
             tasks.spawn(keeper::keep(slot_task, dialler, settings.blocked_timeout));
             slots.push(slot);
         }
-        Ok(Self { slots, changed, next: AtomicUsize::new(0), give_up: CancellationToken::new(), stop })
+        Ok(Self {
+            slots,
+            changed: watched,
+            next: AtomicUsize::new(0),
+            give_up: CancellationToken::new(),
+            stop,
+        })
     }
 
     /// Every connection that is up, blocked or not.

@@ -1,8 +1,12 @@
-//! Domain values to and from AMQP properties and field tables. Loses no type and never panics.
+//! Domain values to AMQP properties and field tables. Loses no type and never panics.
+
+#![expect(clippy::disallowed_types, reason = "this is where a ShortString is made, by try_new")]
 
 use lapin::BasicProperties;
 use lapin::message::Delivery;
-use lapin::types::{AMQPValue, DecimalValue, FieldArray, FieldTable as AmqpTable, ShortString};
+use lapin::types::{
+    AMQPValue, ByteArray, DecimalValue, FieldArray, FieldTable as AmqpTable, LongString, ShortString,
+};
 
 use crate::domain::field::{FieldTable, FieldValue};
 use crate::domain::message::{DeliveryMode, Message, Properties};
@@ -12,6 +16,8 @@ use crate::domain::names::ShortText;
 pub(super) fn short(text: &str) -> ShortString {
     ShortString::try_new(text).unwrap_or_default()
 }
+
+type Setter = fn(BasicProperties, ShortString) -> BasicProperties;
 
 /// Every basic property of a message, headers included.
 pub(super) fn properties(message: &Message) -> BasicProperties {
@@ -36,7 +42,6 @@ pub(super) fn properties(message: &Message) -> BasicProperties {
     if let Some(seconds) = given.timestamp {
         amqp = amqp.with_timestamp(seconds);
     }
-    type Setter = fn(BasicProperties, ShortString) -> BasicProperties;
     let texts: [(&Option<ShortText>, Setter); 9] = [
         (&given.content_type, BasicProperties::with_content_type),
         (&given.content_encoding, BasicProperties::with_content_encoding),
@@ -132,8 +137,8 @@ fn value(field: &FieldValue) -> AMQPValue {
         FieldValue::Decimal { scale, value } => {
             AMQPValue::DecimalValue(DecimalValue { scale: *scale, value: *value })
         }
-        FieldValue::Text(v) => AMQPValue::LongString(v.clone().into()),
-        FieldValue::Bytes(v) => AMQPValue::ByteArray(v.as_slice().into()),
+        FieldValue::Text(v) => AMQPValue::LongString(LongString::from(v.clone())),
+        FieldValue::Bytes(v) => AMQPValue::ByteArray(ByteArray::from(v.as_slice())),
         FieldValue::Array(values) => {
             AMQPValue::FieldArray(FieldArray::from(values.iter().map(value).collect::<Vec<_>>()))
         }

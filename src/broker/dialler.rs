@@ -7,12 +7,13 @@ use deadpool_lapin::{Manager, Object, Pool, PoolError, Runtime, TimeoutType, Tim
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tracing::{info, warn};
 
-use super::connections::REFUSED_DELAY;
+use super::connections::{REFUSED_DELAY, Role};
 use super::error::is_login_refused;
 use super::link::Link;
 use super::login::{connection_properties, tls_connector};
 use super::socket::SocketKit;
 use super::{Address, Settings, SettingsError};
+use crate::metrics::Metrics;
 
 /// First pause after a failed dial; doubles from there.
 const FIRST_DELAY: Duration = Duration::from_millis(100);
@@ -28,6 +29,19 @@ pub(super) struct Dialler {
     retry_delay: Duration,
     backoff: ExponentialBackoff,
     failures: u32,
+    dials: Dials,
+}
+
+/// Counts this role's dials by result.
+struct Dials {
+    role: Role,
+    metrics: Metrics,
+}
+
+impl Dials {
+    fn count(&self, result: &str) {
+        self.metrics.dials.with_label_values(&[self.role.name(), result]).inc();
+    }
 }
 
 struct Node {
@@ -45,9 +59,15 @@ pub(super) struct DialFailure {
 }
 
 impl Dialler {
-    /// A dialler for the connection called `name`. Slots start at different nodes of a cluster, so
+    /// A dialler for the connection called `<role>-<slot>`. Slots start at different nodes of a cluster, so
     /// that the loss of one node does not take them all.
-    pub(super) fn new(name: String, slot: usize, settings: &Settings) -> Result<Self, SettingsError> {
+    pub(super) fn new(
+        role: Role,
+        slot: usize,
+        settings: &Settings,
+        metrics: Metrics,
+    ) -> Result<Self, SettingsError> {
+        let name = format!("{}-{slot}", role.name());
         let nodes = settings
             .addresses
             .iter()
@@ -61,6 +81,7 @@ impl Dialler {
             retry_delay: settings.retry_delay,
             backoff: backoff(settings.retry_delay),
             failures: 0,
+            dials: Dials { role, metrics },
         })
     }
 
@@ -74,6 +95,7 @@ impl Dialler {
         let node = &self.nodes[self.next];
         match node.pool.get().await {
             Ok(connection) => {
+                self.dials.count("connected");
                 info!(
                     connection = self.name,
                     host = node.address.host,
@@ -104,6 +126,7 @@ impl Dialler {
         // An abandoned handshake would keep its thread until the peer answers.
         node.kit.kill_switch().kill();
         let refused = matches!(error, PoolError::Backend(error) if is_login_refused(error));
+        self.dials.count(if refused { "refused" } else { "failed" });
         let pause = if refused { REFUSED_DELAY.min(pause * 10) } else { pause };
         let (host, port) = (&node.address.host, node.address.port);
         warn!(connection = self.name, host, port, retry_in = ?pause, "cannot connect: {}", reason(error));

@@ -121,6 +121,19 @@ pub enum Fate {
     Unknown,
 }
 
+impl Fate {
+    /// The fate in a word.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NotSent => "not_sent",
+            Self::Unroutable => "unroutable",
+            Self::Rejected => "rejected",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
 impl Error {
     /// What is true of the message that was to be published.
     #[must_use]
@@ -172,7 +185,9 @@ impl From<lapin::Error> for Error {
 fn from_soft(soft: &AMQPSoftError, reason: String) -> Error {
     match soft {
         AMQPSoftError::ACCESSREFUSED => Error::AccessRefused { reason },
-        AMQPSoftError::NOTFOUND if reason.contains("no exchange") => Error::ExchangeMissing { reason },
+        AMQPSoftError::NOTFOUND if words(&reason).starts_with("no exchange ") => {
+            Error::ExchangeMissing { reason }
+        }
         AMQPSoftError::NOTFOUND => Error::QueueMissing { reason },
         AMQPSoftError::RESOURCELOCKED => Error::Locked { reason },
         AMQPSoftError::CONTENTTOOLARGE => Error::TooLarge { reason },
@@ -183,16 +198,25 @@ fn from_soft(soft: &AMQPSoftError, reason: String) -> Error {
 
 /// One code for four meanings; the words tell them apart (checked against 3.10 and 4.0 by the tests).
 fn from_precondition(reason: String) -> Error {
-    if reason.contains("message size") {
+    let words = words(&reason);
+    if words.starts_with("message size ") {
         Error::TooLarge { reason }
-    } else if reason.contains("inequivalent arg") {
+    } else if words.starts_with("inequivalent arg ") {
         Error::Differs { reason }
-    } else if reason.ends_with(" in use") || reason.ends_with(" not empty") {
+    } else if words.starts_with("queue '") && ENDS_OF_IN_USE.iter().any(|end| words.ends_with(end)) {
         Error::InUse { reason }
     } else {
         Error::Invalid { reason }
     }
 }
+
+/// The broker's own words, which come before any name, so that no name can be taken for them.
+fn words(reason: &str) -> &str {
+    reason.split_once(" - ").map_or(reason, |(_, words)| words)
+}
+
+/// The third is how a broker shortens what would not fit 255 bytes, as with a long name.
+const ENDS_OF_IN_USE: [&str; 3] = [" in use", " not empty", "..."];
 
 /// Whether the broker turned the gateway away at the door, rather than being away itself.
 pub(super) fn is_login_refused(error: &lapin::Error) -> bool {

@@ -17,7 +17,7 @@ use super::link::Link;
 
 /// How long a retired connection may take to settle what is in flight on it: longer than any
 /// publish may wait by default.
-const RETIREMENT: Duration = Duration::from_secs(60);
+const RETIREMENT: Duration = Duration::from_mins(1);
 /// A connection that ends sooner counts as a failed dial, so that a broker that hangs up on everybody
 /// is not dialled in a hot loop.
 const LASTING: Duration = Duration::from_secs(2);
@@ -48,11 +48,11 @@ impl Slot {
 /// Runs until the slot is stopped.
 pub(super) async fn keep(slot: Slot, mut dialler: Dialler, blocked_timeout: Option<Duration>) {
     loop {
-        let dialled = tokio::select! {
+        let dial = tokio::select! {
             () = slot.stop.cancelled() => return,
-            dialled = dialler.dial() => dialled,
+            dial = dialler.dial() => dial,
         };
-        match dialled {
+        match dial {
             Ok(link) => {
                 let since = Instant::now();
                 let link = Arc::new(link);

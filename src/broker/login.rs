@@ -3,6 +3,8 @@
 //! Credentials travel by lapin's `AuthProvider`, so the address that deadpool-lapin keeps (and whose
 //! `Debug` prints it) holds no secret.
 
+#![expect(clippy::disallowed_types, reason = "AuthProvider answers in ShortString; convert.rs makes it")]
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,15 +17,16 @@ use rustls::{ClientConfig, RootCertStore};
 use secrecy::{ExposeSecret, SecretString};
 use tokio_rustls::TlsConnector;
 
+use super::convert::short;
 use super::{ClientCertificate, Login, SettingsError, Tls};
 
 /// What the gateway says of itself when it connects as `role`, such as `publish-0`.
 pub(super) fn connection_properties(login: &Login, role: &str) -> ConnectionProperties {
-    let properties = ConnectionProperties::default()
-        .with_connection_name(format!("{}@{} {role}", env!("CARGO_PKG_NAME"), host_name()).into());
+    let name = LongString::from(format!("{}@{} {role}", env!("CARGO_PKG_NAME"), host_name()));
+    let properties = ConnectionProperties::default().with_connection_name(name);
     let properties = [("product", env!("CARGO_PKG_NAME")), ("version", env!("CARGO_PKG_VERSION"))]
         .into_iter()
-        .fold(properties, |all, (key, value)| all.with_client_property(short(key), value.into()));
+        .fold(properties, |all, (key, value)| all.with_client_property(short(key), LongString::from(value)));
     match login {
         Login::Plain { user, password } => {
             properties.with_auth_provider(Plain { user: user.clone(), password: password.clone() })
@@ -37,10 +40,6 @@ fn host_name() -> String {
         .map_or_else(|_| "unknown".to_owned(), |name| name.trim().to_owned())
 }
 
-fn short(text: &'static str) -> ShortString {
-    ShortString::try_new(text).unwrap_or_default()
-}
-
 struct Plain {
     user: String,
     password: SecretString,
@@ -52,7 +51,7 @@ impl AuthProvider for Plain {
     }
 
     fn auth_starter(&self) -> Result<LongString, String> {
-        Ok(format!("\0{}\0{}", self.user, self.password.expose_secret()).into())
+        Ok(LongString::from(format!("\0{}\0{}", self.user, self.password.expose_secret())))
     }
 }
 

@@ -22,9 +22,10 @@ use super::convert::{properties, short};
 use super::error::{Error, Fate};
 use super::link::{Link, add_one, take_one};
 use crate::domain::message::{Destination, Message};
+use crate::metrics::Metrics;
 
 /// How long a channel that left the pool may wait for its late confirm.
-const DRAIN: Duration = Duration::from_secs(60);
+const DRAIN: Duration = Duration::from_mins(1);
 /// Channels on one connection that may wait for late confirms before the connection is replaced.
 const MAX_DRAINING: usize = 500;
 
@@ -66,6 +67,14 @@ pub struct Receipt {
     pub duplicate_possible: bool,
 }
 
+impl Receipt {
+    /// The outcome in a word.
+    #[must_use]
+    pub fn outcome(&self) -> &'static str {
+        if self.routed { "confirmed" } else { "accepted" }
+    }
+}
+
 /// The broker does not hold the message, or nobody knows.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{error}")]
@@ -85,11 +94,19 @@ pub(super) struct Publisher {
     pub(super) channels: ConfirmChannels,
     /// Those that wait for late confirms.
     pub(super) late: TaskTracker,
+    pub(super) metrics: Metrics,
 }
 
 impl Publisher {
     /// Publishes until there is an answer, in the caller's task; see [`super::Broker::publish`].
     pub(super) async fn publish(&self, publish: Publish) -> Result<Receipt, PublishFailure> {
+        let answer = self.until_answered(publish).await;
+        let outcome = answer.as_ref().map_or_else(|failure| failure.fate.name(), Receipt::outcome);
+        self.metrics.publishes.with_label_values(&[outcome]).inc();
+        answer
+    }
+
+    async fn until_answered(&self, publish: Publish) -> Result<Receipt, PublishFailure> {
         let letter = Arc::new(publish);
         let mut attempts = 0;
         let mut duplicate_possible = false;
@@ -103,6 +120,7 @@ impl Publisher {
             };
             if may_resend(&error, &letter) {
                 duplicate_possible = true;
+                self.metrics.resends.inc();
                 continue;
             }
             let fate = overall_fate(&error, duplicate_possible);
@@ -116,6 +134,7 @@ impl Publisher {
             return Err(Error::Blocked);
         }
         *attempts += 1;
+        let begun = Instant::now();
         let mut settling = settling(pooled.begin(), Arc::clone(pooled.link()), Arc::clone(letter));
         let Ok(mut answer) = timeout_at(letter.deadline, &mut settling).await else {
             self.drain(pooled, settling);
@@ -124,6 +143,7 @@ impl Publisher {
         if let Err(Error::Lost { repeatable, .. }) = &mut answer {
             *repeatable &= !pooled.link().is_blocked();
         } else {
+            self.metrics.confirm_seconds.observe(begun.elapsed().as_secs_f64());
             pooled.answered();
         }
         ConfirmChannel::put_back(pooled);

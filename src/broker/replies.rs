@@ -6,7 +6,6 @@
 //! dropped. When the queue is lost, all who wait on it are told at once.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,6 +14,7 @@ use lapin::message::Delivery;
 use lapin::options::{BasicConsumeOptions, QueueDeclareOptions};
 use lapin::types::FieldTable as AmqpTable;
 use lapin::{Channel, Consumer};
+use prometheus::IntCounter;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::warn;
@@ -33,15 +33,7 @@ const REDECLARE_PAUSE: Duration = Duration::from_millis(50);
 /// The reply queue of now, and the one after it.
 pub(super) struct Replies {
     current: watch::Receiver<Option<Arc<ReplyQueue>>>,
-    counts: Arc<ReplyCounts>,
     max_waiting: usize,
-}
-
-/// What became of replies that nobody took; never goes down.
-#[derive(Debug, Default)]
-pub(super) struct ReplyCounts {
-    /// Replies without a caller: late, repeated, or with an id that nobody gave out.
-    pub(super) unmatched: AtomicU64,
 }
 
 impl Replies {
@@ -49,11 +41,10 @@ impl Replies {
     pub(super) fn start(
         connections: Arc<Connections>,
         max_waiting: usize,
+        unmatched: IntCounter,
     ) -> (Self, impl Future<Output = ()>) {
         let (sender, current) = watch::channel(None);
-        let counts = Arc::new(ReplyCounts::default());
-        let task = keep(connections, sender, Arc::clone(&counts));
-        (Self { current, counts, max_waiting }, task)
+        (Self { current, max_waiting }, keep(connections, sender, unmatched))
     }
 
     /// A place to wait for one reply.
@@ -86,11 +77,6 @@ impl Replies {
     /// Callers that wait.
     pub(super) fn waiting(&self) -> usize {
         self.current.borrow().as_ref().map_or(0, |queue| queue.lock().as_ref().map_or(0, HashMap::len))
-    }
-
-    /// Replies that nobody waited for, ever.
-    pub(super) fn unmatched(&self) -> u64 {
-        self.counts.unmatched.load(Ordering::Relaxed)
     }
 }
 
@@ -170,7 +156,7 @@ impl Drop for Waiting {
 async fn keep(
     connections: Arc<Connections>,
     current: watch::Sender<Option<Arc<ReplyQueue>>>,
-    counts: Arc<ReplyCounts>,
+    unmatched: IntCounter,
 ) {
     while let Ok(link) = connections.wait_long().await {
         match timeout(DECLARE_TIMEOUT, link.unless_gone(open(link.connection()))).await {
@@ -178,7 +164,7 @@ async fn keep(
                 let queue = Arc::new(ReplyQueue { name, waiters: Mutex::new(Some(HashMap::new())) });
                 current.send_replace(Some(Arc::clone(&queue)));
                 // Either way the queue is lost.
-                let _end = link.unless_gone(take_replies(&queue, consumer, &counts)).await;
+                let _end = link.unless_gone(take_replies(&queue, consumer, &unmatched)).await;
                 current.send_replace(None);
                 // Dropping the senders tells every caller.
                 let lost = queue.lock().take().map_or(0, |waiters| waiters.len());
@@ -209,11 +195,11 @@ async fn open(connection: &lapin::Connection) -> Result<(Channel, String, Consum
 async fn take_replies(
     queue: &ReplyQueue,
     mut consumer: Consumer,
-    counts: &ReplyCounts,
+    unmatched: &IntCounter,
 ) -> Result<(), lapin::Error> {
     while let Some(delivery) = consumer.next().await {
         if !queue.deliver(delivery?) {
-            counts.unmatched.fetch_add(1, Ordering::Relaxed);
+            unmatched.inc();
         }
     }
     Ok(())

@@ -45,6 +45,13 @@ impl Broker {
     /// # Errors
     /// Says whether the request may still be executed, see [`PublishFailure::fate`].
     pub async fn call(&self, call: Call) -> Result<Message, PublishFailure> {
+        let answer = self.answer(call).await;
+        let ending = answer.as_ref().map_or_else(|failure| ending(&failure.error), |_| "replied");
+        self.inner.publisher.metrics.calls.with_label_values(&[ending]).inc();
+        answer
+    }
+
+    async fn answer(&self, call: Call) -> Result<Message, PublishFailure> {
         let deadline = call.deadline;
         let mut waiting = self.inner.replies.expect(deadline).await.map_err(not_sent)?;
         let publish = call.publish(&waiting);
@@ -68,6 +75,17 @@ async fn first_of(
         Err(failure) if failure.fate != Fate::Unknown => Err(failure),
         // Confirmed, or perhaps delivered: the reply may come until the deadline.
         Ok(_) | Err(_) => waiting.reply().await.map_err(unknown),
+    }
+}
+
+/// How a call without a reply ended, in a word.
+fn ending(error: &Error) -> &'static str {
+    match error {
+        Error::NoReply => "timeout",
+        Error::ReplyChannelLost => "reply_channel_lost",
+        Error::Unroutable { .. } => "queue_not_found",
+        Error::TooManyCalls | Error::Busy => "overloaded",
+        other => other.fate().name(),
     }
 }
 

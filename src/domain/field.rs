@@ -92,6 +92,9 @@ pub enum HeaderLimitError {
         /// What the table has.
         actual: usize,
     },
+    /// Holds an infinity or "not a number", on which a broker closes the connection.
+    #[error("must hold finite numbers only")]
+    NotFinite,
     /// Nested deeper than [`HeaderLimits::depth`].
     #[error("must be nested at most {limit} levels deep")]
     Depth {
@@ -115,7 +118,7 @@ impl FieldTable {
     /// Checks the table against its bounds.
     ///
     /// # Errors
-    /// The first bound that is broken: depth, then count, then bytes.
+    /// The first bound that is broken: depth, then count, then bytes; last a number that is not finite.
     pub fn check(&self, limits: &HeaderLimits) -> Result<(), HeaderLimitError> {
         let size = self.size();
         if size.depth > limits.depth {
@@ -126,6 +129,9 @@ impl FieldTable {
         }
         if size.bytes > limits.bytes {
             return Err(HeaderLimitError::Bytes { limit: limits.bytes, actual: size.bytes });
+        }
+        if !self.0.values().all(FieldValue::is_finite) {
+            return Err(HeaderLimitError::NotFinite);
         }
         Ok(())
     }
@@ -156,6 +162,16 @@ impl Size {
 }
 
 impl FieldValue {
+    fn is_finite(&self) -> bool {
+        match self {
+            Self::F32(value) => value.is_finite(),
+            Self::F64(value) => value.is_finite(),
+            Self::Array(values) => values.iter().all(Self::is_finite),
+            Self::Table(FieldTable(values)) => values.values().all(Self::is_finite),
+            _ => true,
+        }
+    }
+
     fn size(&self) -> Size {
         let bytes = match self {
             Self::Void => 0,
@@ -172,7 +188,9 @@ impl FieldValue {
             }
             Self::Array(values) => {
                 let mut size = Size { count: 1, bytes: 4, depth: 1 };
-                values.iter().for_each(|value| size.add(value, 0));
+                for value in values {
+                    size.add(value, 0);
+                }
                 return size;
             }
         };

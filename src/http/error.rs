@@ -12,13 +12,12 @@ impl Problem {
     }
 }
 
-/// What became of the message, in the API's word, and whether the caller may send it again.
-fn outcome(fate: Fate, error: &Error) -> (&'static str, bool) {
+/// Whether the caller may send the same message again.
+fn is_retryable(fate: Fate, error: &Error) -> bool {
     match fate {
-        Fate::NotSent => ("not_sent", is_passing(error)),
-        Fate::Unroutable => ("unroutable", false),
-        Fate::Rejected => ("rejected", true),
-        Fate::Unknown => ("unknown", true),
+        Fate::NotSent => is_passing(error),
+        Fate::Unroutable => false,
+        Fate::Rejected | Fate::Unknown => true,
     }
 }
 
@@ -64,8 +63,7 @@ impl From<PublishFailure> for Problem {
             Fate::Unknown => doubt(error),
             Fate::NotSent | Fate::Unroutable | Fate::Rejected => describe(error),
         };
-        let (word, retryable) = outcome(*fate, error);
-        problem.outcome(word, retryable).with("attempts", *attempts).because(error)
+        problem.outcome(fate.name(), is_retryable(*fate, error)).with("attempts", *attempts).because(error)
     }
 }
 

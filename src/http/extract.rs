@@ -49,12 +49,24 @@ impl<S: Sync> FromRequestParts<S> for QueueName {
 pub(super) fn json<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Problem> {
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-        let path = error.path().to_string();
-        let field = if path == "." { "body" } else { &path };
-        Problem::malformed(field, format!("is wrong: {}", error.inner()))
+        let inner = error.inner().to_string();
+        Problem::malformed(&field(&error.path().to_string(), &inner), format!("is wrong: {inner}"))
     })?;
     deserializer.end().map_err(|error| Problem::malformed("body", format!("is wrong: {error}")))?;
     Ok(value)
+}
+
+/// The name of the field that is wrong. Of a duplicate only the error itself tells the name, and of a
+/// document that ends early nothing does.
+fn field(path: &str, error: &str) -> String {
+    let parent = path.trim_end_matches(['?', '.']);
+    let duplicate = error.strip_prefix("duplicate field `").and_then(|rest| rest.rsplit_once('`'));
+    match (parent, duplicate) {
+        ("", None) => "body".to_owned(),
+        ("", Some((name, _))) => name.to_owned(),
+        (parent, None) => parent.to_owned(),
+        (parent, Some((name, _))) => format!("{parent}.{name}"),
+    }
 }
 
 /// Refuses a body that is not plain JSON; an empty one needs no media type.

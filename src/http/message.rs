@@ -10,8 +10,8 @@ mod raw;
 mod refuse;
 mod write;
 
-use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use axum::http::{HeaderMap, HeaderValue};
 use uuid::Uuid;
 
 use super::extract::ReadBody;
@@ -39,6 +39,13 @@ pub(super) struct Parcel {
     pub(super) mandatory: Option<bool>,
 }
 
+impl Parcel {
+    /// The message's id; never empty once [`read`] has given one.
+    pub(super) fn message_id(&self) -> String {
+        self.message.properties.message_id.as_ref().map(ToString::to_string).unwrap_or_default()
+    }
+}
+
 /// Reads the message of a request whose body is complete; `mode` holds where the caller names none.
 ///
 /// # Errors
@@ -51,11 +58,12 @@ pub(super) fn read(
 ) -> Result<Parcel, Problem> {
     let mut parcel =
         if is_envelope(headers)? { envelope::read(body)? } else { raw::read(headers, body.bytes.clone())? };
-    carry_trace(headers, &mut parcel.message.headers)?;
-    refuse::message(&parcel.message, &state.limits().amqp_headers, state.broker.user())?;
     let properties = &mut parcel.message.properties;
     properties.message_id.get_or_insert_with(new_message_id);
     properties.delivery_mode.get_or_insert(mode);
+    carry_trace(headers, &mut parcel.message.headers)
+        .and_then(|()| refuse::message(&parcel.message, &state.limits().amqp_headers, state.broker.user()))
+        .map_err(|problem| problem.message_id(parcel.message_id()))?;
     Ok(parcel)
 }
 
@@ -104,7 +112,7 @@ fn carry_trace(headers: &HeaderMap, table: &mut FieldTable) -> Result<(), Proble
         if table.get(name).is_some() {
             continue;
         }
-        let values: Vec<_> = headers.get_all(name).iter().map(|value| value.as_bytes()).collect();
+        let values: Vec<_> = headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
         if !values.is_empty() {
             let key = ShortText::parse(name).map_err(|error| Problem::malformed(name, error))?;
             table.insert(key, FieldValue::Text(values.join(&b", "[..])));

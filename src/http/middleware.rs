@@ -16,7 +16,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::Request;
 use axum::http::{Method, StatusCode};
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -26,6 +26,7 @@ pub(super) use self::door::too_large;
 pub use self::identify::RequestId;
 use super::problem::{Problem, ProblemType};
 use crate::http::Limits;
+use crate::metrics::Metrics;
 
 /// What the list is built from.
 #[derive(Debug, Clone)]
@@ -55,17 +56,18 @@ impl Rules {
 
 /// Puts the list around a whole router. The first layer is the outermost.
 ///
-/// 1. `identify` comes first, so that every answer has the id, one log line, and its problem written out.
+/// 1. `identify` comes first, so that every answer has the id, one log line, is counted, and has its problem
+///    written out.
 /// 2. Panics are caught right below it: they become problems like any other.
 /// 3. Foreign pages are turned away before anything else looks at what they sent.
 /// 4. CORS stands outside of what may refuse, so that an allowed page can read the refusal.
 /// 5. The door refuses what is not well-formed HTTP before a handler sees it.
 ///
 /// Admission comes after all of these, on the routes that [`admit`] was given.
-pub fn apply(router: Router, rules: &Rules) -> Router {
+pub fn apply(router: Router, rules: &Rules, metrics: Metrics) -> Router {
     let rules = Arc::new(rules.clone());
     let stack = ServiceBuilder::new()
-        .layer(from_fn(identify::identify))
+        .layer(from_fn_with_state(metrics, identify::identify))
         .layer(CatchPanicLayer::custom(on_panic))
         .layer(from_fn_with_state(Arc::new(browser::Origins::new(&rules)), browser::check))
         .layer(from_fn_with_state(browser::cors_layer(&rules.allowed_origins), browser::cors))

@@ -180,6 +180,12 @@ impl Problem {
         self.0.body.outcome.is_some()
     }
 
+    /// Whether it names a message.
+    #[must_use]
+    pub fn has_message_id(&self) -> bool {
+        self.0.body.message_id.is_some()
+    }
+
     /// The body, for the request with this id.
     #[must_use]
     pub fn render(mut self, request_id: &str) -> Vec<u8> {

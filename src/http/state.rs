@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
+use super::middleware::Gate;
 use super::{Limits, Settings};
 use crate::broker::Broker;
 use crate::domain::names::QueueName;
+use crate::metrics::Metrics;
+use crate::telemetry::DroppedLines;
 
 /// State of the router.
 #[derive(Clone)]
@@ -14,15 +17,28 @@ pub struct AppState {
     limits: Arc<Limits>,
     health_queues: Arc<[QueueName]>,
     rpc_status_header: bool,
+    /// What `/metrics` tells.
+    pub telling: Telling,
+}
+
+/// Where `/metrics` reads what is counted, and what is now.
+#[derive(Clone)]
+pub struct Telling {
+    /// The counters, and the gauges to set.
+    pub metrics: Metrics,
+    /// Requests and bytes in flight.
+    pub gate: Gate,
+    /// Lines that the log dropped.
+    pub dropped_log_lines: Option<DroppedLines>,
 }
 
 impl AppState {
     /// State for these settings.
     #[must_use]
-    pub fn new(broker: Broker, settings: &Settings) -> Self {
+    pub fn new(broker: Broker, settings: &Settings, telling: Telling) -> Self {
         let limits = Arc::new(settings.limits.clone());
         let health_queues = Arc::from(settings.health_queues.clone());
-        Self { broker, limits, health_queues, rpc_status_header: settings.rpc_status_header }
+        Self { broker, limits, health_queues, rpc_status_header: settings.rpc_status_header, telling }
     }
 
     /// Whether a reply's `x-http-status` header sets the HTTP status.

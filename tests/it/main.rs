@@ -1,5 +1,13 @@
 //! The whole gateway against a real RabbitMQ.
 
+#![expect(clippy::unwrap_used, reason = "all of this is tests, and a test ends by panicking")]
+
+mod envelope;
+mod health;
+mod layers;
+mod process;
+mod publish;
+mod queues;
 mod serve;
 mod support;
 mod support_works;

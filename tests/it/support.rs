@@ -6,6 +6,7 @@
 
 pub mod book;
 pub mod broker;
+pub mod contract;
 pub mod gateway;
 pub mod link;
 mod node;
@@ -14,3 +15,4 @@ pub mod pika;
 pub mod poll;
 pub mod process;
 pub mod raw;
+pub mod stage;

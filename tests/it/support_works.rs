@@ -1,7 +1,11 @@
 //! The tests' own tools do what they promise: a tool that lies would make every other test lie.
 
+#![expect(clippy::unwrap_used, reason = "the helpers of tests are tests too")]
+#![expect(clippy::print_stdout, reason = "a child process tells its address so")]
+
 use std::{
     io::ErrorKind,
+    pin::pin,
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
@@ -190,6 +194,7 @@ async fn own_broker_keeps_its_messages_over_kill_and_restart() {
     observer.declare_queue("kept").await;
     let persistent = BasicProperties::default().with_delivery_mode(2);
     observer.publish("", "kept", b"1", persistent).await;
+    broker.sync_topology().await;
     broker.kill().await;
     assert!(TcpStream::connect(broker.address()).await.is_err());
     broker.start().await;
@@ -216,9 +221,10 @@ async fn own_broker_pauses_stops_blocks_and_closes() {
     let observer = Observer::connect(&broker.url()).await;
     observer.declare_queue("q").await;
     broker.alarm_on().await;
-    let publish = observer.publish("", "q", b"held", BasicProperties::default());
-    assert!(tokio::time::timeout(QUIET * 3, publish).await.is_err());
+    let mut publish = pin!(observer.publish("", "q", b"held", BasicProperties::default()));
+    assert!(tokio::time::timeout(QUIET * 3, &mut publish).await.is_err());
     broker.alarm_off().await;
+    within(SOON, "the held publish is confirmed", publish).await;
     observer.get_one("q", SOON).await;
 
     broker.close_all_connections("enough").await;
@@ -269,6 +275,7 @@ fn book_notices_every_lie() {
 
 /// Run by the next test in a process of its own.
 #[tokio::test]
+#[expect(clippy::print_stdout, reason = "that test reads it")]
 async fn watchdog_survivor() {
     if std::env::var_os("WATCHDOG_SURVIVOR").is_some() {
         println!("node at {}", Broker::shared().await.address());

@@ -9,9 +9,9 @@ use utoipa::ToSchema;
 
 use crate::broker::{Publish, Receipt};
 use crate::domain::message::{DeliveryMode, Destination, Message};
-use crate::domain::names::ExchangeName;
+use crate::domain::names::{ExchangeName, ShortText};
 use crate::http::extract::{Query, ReadBody};
-use crate::http::message::{self, Envelope};
+use crate::http::message::{self, Envelope, Parcel};
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::state::AppState;
 
@@ -117,7 +117,7 @@ pub(in crate::http) async fn publish_message(
     let resend = query.flag("retry")?.unwrap_or(true);
     let (message, destination) = address(&state, exchange, query, &headers, &body)?;
     let receipt_to_be = PublishReceipt::to_be(&message, &destination);
-    let publish = Publish { message, destination, deadline: timeout.from_now(), resend, expires: false };
+    let publish = Publish { message, destination, deadline: timeout.deadline(), resend, expires: false };
     match state.broker.publish(publish).await {
         Ok(receipt) => Ok(receipt_to_be.answer(receipt, prefers_minimal(&headers))),
         Err(failure) => Err(Problem::from(failure).message_id(receipt_to_be.message_id)),
@@ -135,14 +135,22 @@ fn address(
     refuse_unbuilt(headers)?;
     let (routing_key, mandatory) = (query.text("routing_key")?, query.flag("mandatory")?);
     query.finish()?;
-    let parcel = message::read(headers, body, DeliveryMode::Persistent, state)?;
-    let destination = Destination {
-        exchange,
-        routing_key: either("routing_key", routing_key, parcel.routing_key)?.unwrap_or_default(),
-        mandatory: either("mandatory", mandatory, parcel.mandatory)?.unwrap_or(true),
-    };
-    message::check_destination(&destination.exchange, &destination.routing_key)?;
+    let mut parcel = message::read(headers, body, DeliveryMode::Persistent, state)?;
+    let destination = destination(exchange, routing_key, mandatory, &mut parcel)
+        .map_err(|problem| problem.message_id(parcel.message_id()))?;
     Ok((parcel.message, destination))
+}
+
+fn destination(
+    exchange: ExchangeName,
+    routing_key: Option<ShortText>,
+    mandatory: Option<bool>,
+    parcel: &mut Parcel,
+) -> Result<Destination, Problem> {
+    let routing_key = either("routing_key", routing_key, parcel.routing_key.take())?.unwrap_or_default();
+    let mandatory = either("mandatory", mandatory, parcel.mandatory)?.unwrap_or(true);
+    message::check_destination(&exchange, &routing_key)?;
+    Ok(Destination { exchange, routing_key, mandatory })
 }
 
 /// Better refused than not kept: who sends this key relies on it.
@@ -153,9 +161,9 @@ fn refuse_unbuilt(headers: &HeaderMap) -> Result<(), Problem> {
     Ok(())
 }
 
-fn either<T>(field: &str, query: Option<T>, envelope: Option<T>) -> Result<Option<T>, Problem> {
-    if query.is_some() && envelope.is_some() {
-        return Err(Problem::malformed(field, "is given in the query and in the envelope"));
+fn either<T: PartialEq>(field: &str, query: Option<T>, envelope: Option<T>) -> Result<Option<T>, Problem> {
+    if query.is_some() && envelope.is_some() && query != envelope {
+        return Err(Problem::malformed(field, "is one thing in the query and another in the envelope"));
     }
     Ok(query.or(envelope))
 }
@@ -184,7 +192,7 @@ impl PublishReceipt {
     }
 
     fn answer(mut self, receipt: Receipt, minimal: bool) -> Response {
-        self.outcome = if receipt.routed { "confirmed" } else { "accepted" };
+        self.outcome = receipt.outcome();
         self.attempts = receipt.attempts;
         self.duplicate_possible = receipt.duplicate_possible;
         if minimal { self.into_headers() } else { Json(self).into_response() }

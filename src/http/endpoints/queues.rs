@@ -74,7 +74,7 @@ pub(in crate::http) async fn inspect_queue(
 ) -> Result<Json<Queue>, Problem> {
     let timeout = query.timeout(state.limits().topology)?;
     query.finish()?;
-    let found = state.broker.inspect_queue(&name, timeout.from_now()).await?;
+    let found = state.broker.inspect_queue(&name, timeout.deadline()).await?;
     Ok(Json(Queue::new(&name, &found)))
 }
 
@@ -125,7 +125,7 @@ pub(in crate::http) async fn declare_queue(
         extract::json(&body.bytes)?
     };
     let queue = declaration.into_declaration(name, &state.limits().amqp_headers)?;
-    let (created, found) = state.broker.declare_queue(&queue, timeout.from_now()).await?;
+    let (created, found) = state.broker.declare_queue(&queue, timeout.deadline()).await?;
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(Queue::new(&queue.name, &found))))
 }
@@ -165,7 +165,7 @@ pub(in crate::http) async fn delete_queue(
     let if_empty = query.flag("if_empty")?.unwrap_or_default();
     query.finish()?;
     let conditions = DeleteConditions { if_unused, if_empty };
-    let message_count = state.broker.delete_queue(&name, conditions, timeout.from_now()).await?;
+    let message_count = state.broker.delete_queue(&name, conditions, timeout.deadline()).await?;
     Ok(Json(MessageCount { message_count }))
 }
 
@@ -199,6 +199,6 @@ pub(in crate::http) async fn purge_queue(
 ) -> Result<Json<MessageCount>, Problem> {
     let timeout = query.timeout(state.limits().topology)?;
     query.finish()?;
-    let message_count = state.broker.purge_queue(&name, timeout.from_now()).await?;
+    let message_count = state.broker.purge_queue(&name, timeout.deadline()).await?;
     Ok(Json(MessageCount { message_count }))
 }

@@ -96,6 +96,11 @@ fn request(
     body: &ReadBody,
 ) -> Result<Message, Problem> {
     let parcel = message::read(headers, body, DeliveryMode::Transient, state)?;
+    refuse_own(queue, &parcel).map_err(|problem| problem.message_id(parcel.message_id()))?;
+    Ok(parcel.message)
+}
+
+fn refuse_own(queue: &QueueName, parcel: &Parcel) -> Result<(), Problem> {
     let Parcel { message, routing_key, mandatory } = parcel;
     let properties = &message.properties;
     let own = [
@@ -109,8 +114,7 @@ fn request(
         return Err(Problem::malformed(field, "is set by the gateway and cannot be given"));
     }
     let routing_key = ShortText::parse(queue.as_str()).unwrap_or_default();
-    message::check_destination(&ExchangeName::default(), &routing_key)?;
-    Ok(message)
+    message::check_destination(&ExchangeName::default(), &routing_key)
 }
 
 async fn call(
@@ -120,7 +124,7 @@ async fn call(
     timeout: Timeout,
     require_consumers: bool,
 ) -> Result<Message, Problem> {
-    let deadline = timeout.from_now();
+    let deadline = timeout.deadline();
     if require_consumers && state.broker.inspect_queue(&queue, deadline).await?.consumer_count == 0 {
         let detail = format!("nobody consumes from queue \"{queue}\"; nothing was sent");
         return Err(Problem::new(ProblemType::NoConsumers, detail));

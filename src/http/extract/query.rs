@@ -121,7 +121,7 @@ pub(in crate::http) struct Timeout(Duration);
 
 impl Timeout {
     /// The deadline, now that the last byte is here.
-    pub(in crate::http) fn from_now(self) -> Instant {
+    pub(in crate::http) fn deadline(self) -> Instant {
         Instant::now() + self.0
     }
 }
@@ -130,7 +130,7 @@ impl Timeout {
 mod tests {
     use super::*;
 
-    const DEADLINE: Deadline = Deadline { default: Duration::from_secs(10), max: Duration::from_secs(60) };
+    const DEADLINE: Deadline = Deadline { default: Duration::from_secs(10), max: Duration::from_mins(1) };
 
     fn query(text: &str) -> Query {
         Query::parse(text).expect("a query")

@@ -52,7 +52,7 @@ fn members<'de, A: MapAccess<'de>>(mut map: A) -> Result<BTreeMap<ShortText, Fie
         let name = ShortText::parse(name).map_err(|error| A::Error::custom(format!("a name {error}")))?;
         let Value(value) = map.next_value()?;
         if members.insert(name.clone(), value).is_some() {
-            return Err(A::Error::custom(format!("duplicate name \"{name}\"")));
+            return Err(A::Error::custom(format!("duplicate field `{name}`")));
         }
     }
     Ok(members)
@@ -328,7 +328,7 @@ mod tests {
             ("5.0", FieldValue::F64(5.0)),
             ("null", FieldValue::Void),
             (r#""é""#, FieldValue::from("é")),
-            (r#"[1]"#, FieldValue::Array(vec![FieldValue::I64(1)])),
+            ("[1]", FieldValue::Array(vec![FieldValue::I64(1)])),
             (r#"{"$amqp":"int8","value":-128}"#, FieldValue::I8(-128)),
             (r#"{"$amqp":"uint8","value":255}"#, FieldValue::U8(255)),
             (r#"{"$amqp":"int16","value":-5}"#, FieldValue::I16(-5)),
@@ -346,7 +346,7 @@ mod tests {
             (r#"{"$amqp":"bytes","value":"AP8="}"#, FieldValue::Bytes(vec![0, 255])),
             (r#"{"$amqp":"longstr","value":"/w=="}"#, FieldValue::Text(vec![255])),
             (r#"{"$amqp":"void"}"#, FieldValue::Void),
-            (r#"{}"#, FieldValue::Table(FieldTable::default())),
+            ("{}", FieldValue::Table(FieldTable::default())),
         ];
         for (json, value) in cases {
             assert_eq!(read(json), Ok(value), "{json}");

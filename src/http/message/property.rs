@@ -1,22 +1,24 @@
 //! Basic properties from text, the same for HTTP headers and for the envelope.
 
+use std::str::FromStr;
+
 use jiff::Timestamp;
 
 use crate::domain::message::DeliveryMode;
 
-/// Why a text is not that property; completes "<field> …".
+/// Why a text is not that property; completes "`field` …".
 pub(super) type Wrong = &'static str;
 
 /// 0 to 255.
 pub(super) fn priority(text: &str) -> Result<u8, Wrong> {
-    text.parse().map_err(|_| "must be a whole number from 0 to 255")
+    whole(text).ok_or("must be a whole number from 0 to 255")
 }
 
 /// Milliseconds, as a broker takes them: it closes the channel on anything else.
 pub(super) fn expiration(text: &str) -> Result<u64, Wrong> {
     const WRONG: Wrong = "must be a whole number of milliseconds from 1 to 4294967295";
-    match text.parse::<u32>() {
-        Ok(milliseconds) if milliseconds > 0 && !text.starts_with('+') => Ok(milliseconds.into()),
+    match whole::<u32>(text) {
+        Some(milliseconds) if milliseconds > 0 => Ok(milliseconds.into()),
         _ => Err(WRONG),
     }
 }
@@ -33,11 +35,16 @@ pub(super) fn delivery_mode(text: &str) -> Result<DeliveryMode, Wrong> {
 /// RFC 3339 or seconds since 1970.
 pub(super) fn timestamp(text: &str) -> Result<u64, Wrong> {
     const WRONG: Wrong = "must be an RFC 3339 time or whole seconds since 1970";
-    if let Ok(seconds) = text.parse::<u64>() {
+    if let Some(seconds) = whole(text) {
         return Ok(seconds);
     }
     let time: Timestamp = text.parse().map_err(|_| WRONG)?;
     u64::try_from(time.as_second()).map_err(|_| WRONG)
+}
+
+/// Digits only; Rust's own parser takes a plus sign too.
+fn whole<T: FromStr>(text: &str) -> Option<T> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }
 
 #[cfg(test)]

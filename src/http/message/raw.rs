@@ -1,7 +1,7 @@
 //! The raw kind: the body's bytes are the message, HTTP headers are its properties.
 
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
-use axum::http::{HeaderMap, HeaderName};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use bytes::Bytes;
 
 use super::property::{delivery_mode, expiration, priority, timestamp};
@@ -34,7 +34,7 @@ pub(super) fn read(headers: &HeaderMap, body: Bytes) -> Result<Parcel, Problem> 
 
 fn set(properties: &mut Properties, name: &HeaderName, value: &str) -> Result<(), Problem> {
     let wrong = |why| Problem::malformed(name.as_str(), why);
-    match name.as_str().trim_start_matches(PREFIX) {
+    match name.as_str().strip_prefix(PREFIX).unwrap_or_default() {
         "message-id" => properties.message_id = Some(parse(name, value)?),
         "correlation-id" => properties.correlation_id = Some(parse(name, value)?),
         "reply-to" => properties.reply_to = Some(parse(name, value)?),
@@ -59,7 +59,7 @@ fn content_type(headers: &HeaderMap) -> Result<Option<ShortText>, Problem> {
 
 /// Several codings in several headers are one list, in their order (RFC 9110, 5.3).
 fn content_encoding(headers: &HeaderMap) -> Result<Option<ShortText>, Problem> {
-    let values: Vec<_> = headers.get_all(CONTENT_ENCODING).iter().map(|value| value.as_bytes()).collect();
+    let values: Vec<_> = headers.get_all(CONTENT_ENCODING).iter().map(HeaderValue::as_bytes).collect();
     if values.is_empty() {
         return Ok(None);
     }

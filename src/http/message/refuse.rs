@@ -28,18 +28,21 @@ pub(super) fn message(message: &Message, limits: &HeaderLimits, user: Option<&st
     if reply_to.is_some_and(|queue| queue.as_str().starts_with(DIRECT_REPLY_TO)) {
         return Err(Problem::malformed("reply_to", "cannot be direct reply-to; use POST /rpc/{queue}"));
     }
-    message.headers.check(limits).map_err(|error| {
-        let (HeaderLimitError::Count { limit, .. }
-        | HeaderLimitError::Bytes { limit, .. }
-        | HeaderLimitError::Depth { limit }) = error;
-        let kind = match error {
-            HeaderLimitError::Bytes { .. } => ProblemType::HeadersTooLarge,
-            HeaderLimitError::Count { .. } | HeaderLimitError::Depth { .. } => ProblemType::MalformedRequest,
-        };
-        Problem::new(kind, format!("the message's headers {error}"))
-            .with("field", "headers")
-            .with("limit", limit)
-    })
+    message.headers.check(limits).map_err(|error| wrong_headers(&error))
+}
+
+fn wrong_headers(error: &HeaderLimitError) -> Problem {
+    use HeaderLimitError as Wrong;
+    let (kind, limit) = match *error {
+        Wrong::Bytes { limit, .. } => (ProblemType::HeadersTooLarge, Some(limit)),
+        Wrong::Count { limit, .. } | Wrong::Depth { limit } => (ProblemType::MalformedRequest, Some(limit)),
+        Wrong::NotFinite => (ProblemType::MalformedRequest, None),
+    };
+    let problem = Problem::new(kind, format!("the message's headers {error}")).with("field", "headers");
+    match limit {
+        Some(limit) => problem.with("limit", limit),
+        None => problem,
+    }
 }
 
 fn header_name(name: &str) -> Result<(), Problem> {

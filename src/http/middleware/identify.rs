@@ -3,7 +3,7 @@
 //! The only place that writes a problem's body. A bare error of a library becomes a problem here too.
 
 use axum::body::Body;
-use axum::extract::{MatchedPath, Request};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::middleware::Next;
@@ -12,10 +12,13 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use super::log_line::LogLine;
+use crate::domain::names::ShortText;
 use crate::http::problem::Problem;
+use crate::metrics::Metrics;
 
 /// The header that carries the id both ways.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const X_AMQP_MESSAGE_ID: HeaderName = HeaderName::from_static("x-amqp-message-id");
 const MAX_ID_BYTES: usize = 128;
 /// Routes whose requests carry a message, so that a problem says what became of it.
 const ABOUT_A_MESSAGE: [&str; 2] = ["/publish/", "/rpc/"];
@@ -51,15 +54,17 @@ fn fresh() -> HeaderValue {
 }
 
 /// The outermost layer.
-pub async fn identify(mut request: Request, next: Next) -> Response {
+pub async fn identify(State(metrics): State<Metrics>, mut request: Request, next: Next) -> Response {
     let id = RequestId::of(request.headers());
     request.extensions_mut().insert(id.clone());
     let route = request.extensions().get::<MatchedPath>().cloned();
     let span = tracing::info_span!("request", id = id.as_str());
-    let line = LogLine::new(request.method().clone(), route.clone(), span.clone());
+    let line = LogLine::new(request.method().clone(), route.clone(), span.clone(), metrics);
+    let message =
+        route.as_ref().filter(|route| is_about_a_message(route)).map(|_| message(request.headers()));
 
     let response = next.run(request).instrument(span).await;
-    let (mut response, problem) = written(response, route.as_ref(), &id);
+    let (mut response, problem) = written(response, message.as_ref(), &id);
     response.headers_mut().insert(X_REQUEST_ID, id.0);
     line.end(response.status(), problem.as_ref());
     response
@@ -68,14 +73,14 @@ pub async fn identify(mut request: Request, next: Next) -> Response {
 /// The response with its problem, if it is one, written out.
 fn written(
     mut response: Response,
-    route: Option<&MatchedPath>,
+    message: Option<&Option<String>>,
     id: &RequestId,
 ) -> (Response, Option<Problem>) {
     let said = response.extensions_mut().remove::<Problem>();
     let problem = match said {
-        Some(problem) => with_outcome(problem, route),
+        Some(problem) => about(message, problem),
         None if is_bare_error(&response) => {
-            let problem = with_outcome(Problem::from(response.status()), route);
+            let problem = about(message, Problem::from(response.status()));
             response = problem.clone().into_response();
             problem
         }
@@ -94,13 +99,30 @@ fn is_bare_error(response: &Response) -> bool {
         && media_type.is_none_or(|value| value.as_bytes().starts_with(b"text/plain"))
 }
 
-/// A request about a message that no one else said more about: nothing was sent unless the gateway failed itself.
-fn with_outcome(problem: Problem, route: Option<&MatchedPath>) -> Problem {
-    let about_a_message =
-        route.is_some_and(|route| ABOUT_A_MESSAGE.iter().any(|prefix| route.as_str().starts_with(prefix)));
-    if !about_a_message || problem.has_outcome() {
-        return problem;
-    }
+fn is_about_a_message(route: &MatchedPath) -> bool {
+    ABOUT_A_MESSAGE.iter().any(|prefix| route.as_str().starts_with(prefix))
+}
+
+/// The id that the caller gave a message by header.
+fn message(headers: &HeaderMap) -> Option<String> {
+    let mut given = headers.get_all(X_AMQP_MESSAGE_ID).iter();
+    let (Some(id), None) = (given.next(), given.next()) else { return None };
+    let id = std::str::from_utf8(id.as_bytes()).ok()?;
+    ShortText::parse(id).is_ok().then(|| id.to_owned())
+}
+
+/// A problem of a request that carries a message says which one and what became of it.
+fn about(message: Option<&Option<String>>, problem: Problem) -> Problem {
+    let Some(id) = message else { return problem };
+    let problem = match id {
+        Some(id) if !problem.has_message_id() => problem.message_id(id),
+        _ => problem,
+    };
+    if problem.has_outcome() { problem } else { with_outcome(problem) }
+}
+
+/// What became of a message that no one else said more about: nothing was sent unless the gateway failed itself.
+fn with_outcome(problem: Problem) -> Problem {
     match problem.kind().status() {
         StatusCode::INTERNAL_SERVER_ERROR | StatusCode::GATEWAY_TIMEOUT => problem.outcome("unknown", true),
         StatusCode::REQUEST_TIMEOUT | StatusCode::SERVICE_UNAVAILABLE => problem.outcome("not_sent", true),

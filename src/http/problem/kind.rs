@@ -4,7 +4,7 @@ use axum::http::StatusCode;
 
 /// A kind of problem; `/problems/<name>` explains it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[allow(missing_docs, reason = "the table below says it")]
+#[expect(missing_docs, reason = "the table below says it")]
 pub enum ProblemType {
     MalformedRequest,
     Forbidden,

@@ -10,6 +10,7 @@ use axum::extract::ConnectInfo;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use rabbitmq_gateway::domain::field::HeaderLimits;
+use rabbitmq_gateway::metrics::Metrics;
 use rabbitmq_gateway::http::extract::body::ReadBody;
 use rabbitmq_gateway::http::middleware::{Gate, RequestId, Rules, admit, apply};
 use rabbitmq_gateway::http::serve::{Shutdown, serve};
@@ -73,7 +74,7 @@ pub async fn toy_with(connections: ConnectionLimits, limits: &Limits, origins: &
     let gate = Gate::new(limits);
     let origins: Vec<String> = origins.iter().map(ToString::to_string).collect();
     let router = admit(routes(keep), gate.clone()).merge(Router::new().route("/health", get(async || "up")));
-    let router = apply(router, &Rules::new(address, &origins, limits));
+    let router = apply(router, &Rules::new(address, &origins, limits), Metrics::default());
     let shutdown = Shutdown::default();
     let task = tokio::spawn(serve(listener, router, connections, shutdown.clone()));
     Toy { address, shutdown, gate, task, kept }

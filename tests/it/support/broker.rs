@@ -100,7 +100,13 @@ impl Deref for OwnBroker {
 }
 
 impl OwnBroker {
-    /// kill -9; returns when the process is gone.
+    /// Writes queues, exchanges and bindings to disk. To be called between the last declare and a kill: 3.10 answers
+    /// declare-ok before that, and a durable queue that is too young then vanishes with its confirmed messages.
+    pub async fn sync_topology(&self) {
+        self.eval("ok = mnesia:sync_log()").await;
+    }
+
+    /// kill -9; returns when the process is gone. See [`Self::sync_topology`].
     pub async fn kill(&self) {
         self.node.end("KILL").await;
     }

@@ -32,7 +32,7 @@ impl TestGateway {
                 .map(|(_, value)| (*value).to_owned())
         };
         let config = Config::from_lookup(lookup).unwrap_or_else(|mistakes| panic!("{mistakes}"));
-        let gateway = Gateway::start(config).await.unwrap_or_else(|error| panic!("{error:#}"));
+        let gateway = Gateway::start(config, None).await.unwrap_or_else(|error| panic!("{error:#}"));
         let client = Client::builder().no_proxy().build().expect("a client without TLS");
         Self { gateway, client }
     }

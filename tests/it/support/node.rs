@@ -83,7 +83,7 @@ impl Node {
         let process = self.command("start").await;
         eventually(START_DEADLINE, "RabbitMQ starts", || async {
             let alive = fs::read_link(format!("/proc/{process}/exe")).is_ok();
-            assert!(alive, "RabbitMQ ended while it started:\n{}", self.console());
+            assert!(alive, "RabbitMQ ended while it started:\n{}", self.story());
             self.speaks_amqp().await
         })
         .await;
@@ -156,8 +156,10 @@ impl Node {
         tokio::task::spawn_blocking(obey).await.expect("the watchdog answers")
     }
 
-    fn console(&self) -> String {
-        fs::read_to_string(self.folder.join("console")).unwrap_or_default()
+    /// What the node has printed and logged.
+    fn story(&self) -> String {
+        let files = ["console", "node.log"].map(|file| self.folder.join(file));
+        files.iter().filter_map(|file| fs::read_to_string(file).ok()).collect()
     }
 }
 

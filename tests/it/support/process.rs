@@ -20,7 +20,8 @@ const START_DEADLINE: Duration = Duration::from_secs(20);
 /// A running gateway; killed when dropped.
 pub struct Process {
     child: Child,
-    output: Arc<Mutex<Vec<u8>>>,
+    stdout: Arc<Mutex<Vec<u8>>>,
+    stderr: Arc<Mutex<Vec<u8>>>,
     readers: Vec<JoinHandle<()>>,
 }
 
@@ -40,12 +41,12 @@ impl Process {
             .envs(settings.iter().copied());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().expect("the binary is built");
-        let output = Arc::default();
+        let (stdout, stderr) = (Arc::default(), Arc::default());
         let readers = vec![
-            collect(child.stdout.take().expect("stdout is piped"), &output),
-            collect(child.stderr.take().expect("stderr is piped"), &output),
+            collect(child.stdout.take().expect("stdout is piped"), &stdout),
+            collect(child.stderr.take().expect("stderr is piped"), &stderr),
         ];
-        Self { child, output, readers }
+        Self { child, stdout, stderr, readers }
     }
 
     /// Where it says that it listens.
@@ -80,10 +81,24 @@ impl Process {
         within(deadline, "the gateway ends", ended).await
     }
 
-    /// All of stdout and stderr so far.
-    pub fn output(&self) -> String {
-        String::from_utf8_lossy(&self.output.lock().expect("no reader panics")).into_owned()
+    /// Stdout so far.
+    pub fn stdout(&self) -> String {
+        text(&self.stdout)
     }
+
+    /// Stderr so far: the log.
+    pub fn stderr(&self) -> String {
+        text(&self.stderr)
+    }
+
+    /// All of stdout and then all of stderr so far.
+    pub fn output(&self) -> String {
+        self.stdout() + &self.stderr()
+    }
+}
+
+fn text(bytes: &Mutex<Vec<u8>>) -> String {
+    String::from_utf8_lossy(&bytes.lock().expect("no reader panics")).into_owned()
 }
 
 fn collect(mut from: impl AsyncRead + Unpin + Send + 'static, into: &Arc<Mutex<Vec<u8>>>) -> JoinHandle<()> {

@@ -124,9 +124,9 @@ impl QueueDeclarationBody {
             None | Some(DeadLetter::Default(false)) => None,
             Some(DeadLetter::Default(true)) => {
                 let queue = Some(format!("{name}.dlq"));
-                self.dead_letter(&name, DeadLetterDetail { queue, ..Default::default() }, &mut arguments)?
+                Self::dead_letter(&name, DeadLetterDetail { queue, ..Default::default() }, &mut arguments)?
             }
-            Some(DeadLetter::Detailed(detail)) => self.dead_letter(&name, detail, &mut arguments)?,
+            Some(DeadLetter::Detailed(detail)) => Self::dead_letter(&name, detail, &mut arguments)?,
         };
         arguments.check(limits).map_err(|error| Problem::malformed("arguments", error))?;
         refuse_reserved_dead_letters(&arguments)?;
@@ -167,7 +167,6 @@ impl QueueDeclarationBody {
     }
 
     fn dead_letter(
-        &self,
         name: &QueueName,
         detail: DeadLetterDetail,
         arguments: &mut FieldTable,

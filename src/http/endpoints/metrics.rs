@@ -1,0 +1,52 @@
+//! `GET /metrics`, for Prometheus.
+
+use axum::extract::State;
+use axum::http::HeaderValue;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+
+use crate::broker::{Broker, Publishing};
+use crate::http::state::{AppState, Telling};
+use crate::metrics::Metrics;
+
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+
+/// Metrics in Prometheus' text format
+///
+/// Never asks the broker.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    operation_id = "read_metrics",
+    tag = "health",
+    responses((status = 200, description = "The metrics", body = String, content_type = "text/plain"))
+)]
+pub(in crate::http) async fn read_metrics(State(state): State<AppState>) -> Response {
+    let Telling { metrics, gate, dropped_log_lines } = &state.telling;
+    set(&metrics.requests_in_flight, gate.requests_in_flight());
+    set(&metrics.bytes_in_flight, gate.bytes_in_flight());
+    read_broker(metrics, &state.broker);
+    if let Some(dropped) = dropped_log_lines {
+        let new = (dropped.count() as u64).saturating_sub(metrics.dropped_log_lines.get());
+        metrics.dropped_log_lines.inc_by(new);
+    }
+    ([(CONTENT_TYPE, TEXT)], metrics.text()).into_response()
+}
+
+fn read_broker(metrics: &Metrics, broker: &Broker) {
+    let Publishing { blocked, pool, late_confirms, .. } = broker.publishing();
+    set(&metrics.blocked, usize::from(blocked.is_some()));
+    set(&metrics.publishes_waiting, pool.waiting);
+    set(&metrics.late_confirms, late_confirms);
+    for (state, count) in [("max", pool.max), ("open", pool.open), ("in_use", pool.in_use)] {
+        set(&metrics.channels.with_label_values(&[state]), count);
+    }
+    for (role, count) in broker.connected() {
+        set(&metrics.connections.with_label_values(&[role]), count);
+    }
+    set(&metrics.calls_waiting, broker.replies().waiting);
+}
+
+fn set(gauge: &prometheus::IntGauge, value: usize) {
+    gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+}

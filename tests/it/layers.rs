@@ -1,0 +1,282 @@
+//! The layers of `src` point one way only: read off its `use` lines and paths, not off anybody's memory.
+//!
+//! Comments may name any layer (documentation links do); code may not. A path that leaves its layer is
+//! spelled `crate::…`, so that this test sees it.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+const MAX_LINES: usize = 400;
+
+/// What a layer, the first word of a path, may name of the others: whole layers or single items of them.
+const ALLOWED: [(&str, &[&str]); 9] = [
+    ("main", &["app", "cli", "config", "telemetry", "shutdown", "http::openapi"]),
+    ("lib", &[]),
+    ("app", &["config", "broker", "http", "shutdown", "telemetry"]),
+    ("cli", &["config"]),
+    (
+        "config",
+        &[
+            "broker::Settings",
+            "broker::Address",
+            "broker::ClientCertificate",
+            "broker::Login",
+            "broker::Tls",
+            "http::Settings",
+            "http::ConnectionLimits",
+            "http::Deadline",
+            "http::Limits",
+            "telemetry::Settings",
+            "telemetry::Filter",
+            "telemetry::Format",
+            "domain",
+        ],
+    ),
+    ("http", &["broker", "domain"]),
+    ("broker", &["domain"]),
+    ("domain", &[]),
+    ("telemetry, shutdown", &[]),
+];
+
+/// Words of the crates that a layer must not know.
+const FOREIGN: [(&str, &[&str]); 3] = [
+    (
+        "domain",
+        &["axum", "hyper", "tower", "http", "lapin", "deadpool", "deadpool_lapin", "tokio", "StatusCode"],
+    ),
+    ("broker", &["axum", "hyper", "tower", "http", "StatusCode"]),
+    ("http", &["lapin", "deadpool", "deadpool_lapin"]),
+];
+
+/// A file of `src`: where it is below it, and its code without comments.
+struct Source {
+    path: PathBuf,
+    code: String,
+    lines: usize,
+}
+
+impl Source {
+    fn new(path: impl Into<PathBuf>, text: &str) -> Self {
+        let code = text.lines().map(|line| without_comment(line).to_owned() + "\n").collect();
+        Self { path: path.into(), code, lines: text.lines().count() }
+    }
+
+    /// The modules that lead to it: `["http", "serve"]` for `http/serve.rs`.
+    fn modules(&self) -> Vec<String> {
+        let stem = self.path.with_extension("");
+        stem.iter().map(|part| part.to_string_lossy().into_owned()).collect()
+    }
+
+    fn layer(&self) -> String {
+        self.modules().swap_remove(0)
+    }
+
+    fn breach(&self, what: impl std::fmt::Display) -> String {
+        format!("src/{}: {what}", self.path.display())
+    }
+
+    /// Everything that is wrong with it.
+    fn breaches(&self) -> Vec<String> {
+        let mut breaches = Vec::new();
+        breaches.extend(self.forbidden_paths());
+        breaches.extend(self.foreign_words());
+        breaches.extend(self.paths_out_by_super());
+        if self.layer() == "broker" && self.code.contains(".into()") {
+            breaches.push(self.breach("says .into(), which panics where a ShortString comes of it"));
+        }
+        if self.path.ends_with("mod.rs") {
+            breaches.push(self.breach("is a mod.rs; name it after its module"));
+        }
+        if self.lines > MAX_LINES {
+            breaches.push(self.breach(format!("has {} lines, over {MAX_LINES}", self.lines)));
+        }
+        breaches
+    }
+
+    fn forbidden_paths(&self) -> Vec<String> {
+        let layer = self.layer();
+        let Some(allowed) = allowed(&layer) else {
+            return vec![self.breach(format!("{layer} is a layer that ALLOWED does not know"))];
+        };
+        let is_allowed = |path: &String| {
+            let within = |of: &str| path == of || path.starts_with(&format!("{of}::"));
+            within(&layer) || allowed.iter().any(|it| within(it))
+        };
+        let named = self.named_paths();
+        let forbidden = named.iter().filter(|path| !is_allowed(path));
+        forbidden.map(|path| self.breach(format!("{layer} must not name {path}"))).collect()
+    }
+
+    /// Every path below the root of the crate. A layer taken in whole counts by what is then named of it.
+    fn named_paths(&self) -> Vec<String> {
+        let roots = ["crate::", "rabbitmq_gateway::"];
+        let paths: Vec<_> = roots.into_iter().flat_map(|root| paths_after(&self.code, root)).collect();
+        paths.into_iter().flat_map(|path| self.through_import(path)).collect()
+    }
+
+    fn through_import(&self, path: String) -> Vec<String> {
+        let items =
+            if path.contains("::") { Vec::new() } else { paths_after(&self.code, &format!("{path}::")) };
+        if items.is_empty() { vec![path] } else { items.iter().map(|it| format!("{path}::{it}")).collect() }
+    }
+
+    fn foreign_words(&self) -> Vec<String> {
+        let layer = self.layer();
+        let words = FOREIGN.iter().filter(|(of, _)| *of == layer).flat_map(|(_, words)| *words);
+        let said = words.filter(|word| {
+            let used = format!("{word}::");
+            *word == &"StatusCode" && has_word(&self.code, word) || has_word(&self.code, &used)
+        });
+        said.map(|word| self.breach(format!("{layer} must not know {word}"))).collect()
+    }
+
+    /// `super::` from the top module of a layer leaves it unseen.
+    fn paths_out_by_super(&self) -> Vec<String> {
+        let depth = self.modules().len();
+        let mut inline = 0;
+        let mut breaches = Vec::new();
+        for line in self.code.lines() {
+            inline += usize::from(line.starts_with("mod ") && line.ends_with('{'));
+            let ups = (1..=depth + inline).take_while(|n| line.contains(&"super::".repeat(*n))).count();
+            if ups >= depth + inline {
+                breaches.push(self.breach(format!("leaves its layer by super: {}", line.trim())));
+            }
+        }
+        breaches
+    }
+}
+
+fn allowed(layer: &str) -> Option<&'static [&'static str]> {
+    ALLOWED.iter().find(|(layers, _)| layers.split(", ").any(|it| it == layer)).map(|(_, allowed)| *allowed)
+}
+
+fn without_comment(line: &str) -> &str {
+    let comment = line.match_indices("//").find(|(at, _)| !line[..*at].ends_with(':'));
+    comment.map_or(line, |(at, _)| &line[..at])
+}
+
+fn is_of_name(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+fn starts_a_word(code: &str, at: usize) -> bool {
+    !code[..at].ends_with(is_of_name) && !code[..at].ends_with("::")
+}
+
+fn has_word(code: &str, word: &str) -> bool {
+    code.match_indices(word).any(|(at, _)| starts_a_word(code, at))
+}
+
+/// Every path that follows `root` (which ends with `::`), braces taken apart.
+fn paths_after(code: &str, root: &str) -> Vec<String> {
+    let ends = code.match_indices(root).filter(|(at, _)| starts_a_word(code, *at));
+    ends.flat_map(|(at, root)| tree(&code[at + root.len()..]).0).collect()
+}
+
+/// The paths of one `use` tree, and what follows it.
+fn tree(code: &str) -> (Vec<String>, &str) {
+    let code = code.trim_start();
+    if let Some(group) = code.strip_prefix('{') {
+        return branches(group);
+    }
+    let name = &code[..code.find(|c| !is_of_name(c)).unwrap_or(code.len())];
+    match code[name.len()..].strip_prefix("::") {
+        Some(rest) if rest.starts_with(|c| is_of_name(c) || c == '{') => {
+            let (tails, rest) = tree(rest);
+            let joined = tails.iter().map(|tail| match tail.as_str() {
+                "self" => name.to_owned(),
+                tail => format!("{name}::{tail}"),
+            });
+            (joined.collect(), rest)
+        }
+        _ => (vec![name.to_owned()], &code[name.len()..]),
+    }
+}
+
+fn branches(mut code: &str) -> (Vec<String>, &str) {
+    let mut paths = Vec::new();
+    loop {
+        let (branch, rest) = tree(code);
+        paths.extend(branch.into_iter().filter(|path| !path.is_empty()));
+        match rest.split_once([',', '}']) {
+            Some((between, after)) if rest[between.len()..].starts_with(',') => code = after,
+            Some((_, after)) => return (paths, after),
+            None => return (paths, ""),
+        }
+    }
+}
+
+fn sources() -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut folders = vec![root.clone()];
+    let mut sources = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("a folder of src can be read") {
+            let path = entry.expect("an entry of src can be read").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let text = fs::read_to_string(&path).expect("a file of src is text");
+                sources.push(Source::new(path.strip_prefix(&root).expect("it is below src"), &text));
+            }
+        }
+    }
+    sources
+}
+
+#[test]
+fn no_layer_points_back() {
+    let sources = sources();
+    assert!(sources.len() > 50, "all of src is read, not {} files", sources.len());
+    let breaches: Vec<_> = sources.iter().flat_map(Source::breaches).collect();
+    assert!(breaches.is_empty(), "\n{}\n", breaches.join("\n"));
+}
+
+#[test]
+fn a_breach_is_seen_however_it_is_spelled() {
+    for (path, code) in [
+        ("broker/publish.rs", "use crate::http::problem::Problem;"),
+        ("broker.rs", "    pub kind: crate::http::problem::ProblemType,"),
+        ("broker/error.rs", "use axum::http::StatusCode;"),
+        ("broker/error.rs", "fn status(&self) -> StatusCode {"),
+        ("broker/login.rs", "    let name: ShortString = text.into();"),
+        ("http/state.rs", "use crate::config::Config;"),
+        ("http/state.rs", "use crate::{broker::Broker, app::Gateway};"),
+        ("http/state.rs", "use crate::{\n    broker::Broker,\n    config::{Config, table},\n};"),
+        ("http/endpoints/publish.rs", "use lapin::Channel;"),
+        ("http/endpoints/publish.rs", "let pool = deadpool::managed::Pool::builder(manager);"),
+        ("domain/names.rs", "use tokio::time::Instant;"),
+        ("domain/names.rs", "use crate::broker::Error;"),
+        ("domain.rs", "use super::http::Limits;"),
+        ("domain/names.rs", "use super::super::http::Limits;"),
+        ("config/broker.rs", "use crate::broker::Broker;"),
+        ("config/broker.rs", "use crate::broker::{Address, Broker};"),
+        ("telemetry.rs", "use crate::config::Config;"),
+        ("cli.rs", "use crate::app;"),
+        ("main.rs", "use rabbitmq_gateway::{app, http};\nhttp::router(broker);"),
+        ("main.rs", "use rabbitmq_gateway::broker::Broker;"),
+        ("metrics.rs", "use crate::config::Config;"),
+        ("http/mod.rs", ""),
+        ("http/long.rs", &"\n".repeat(MAX_LINES + 1)),
+    ] {
+        assert!(!Source::new(path, code).breaches().is_empty(), "{path}: {code}");
+    }
+}
+
+#[test]
+fn what_is_allowed_is_not_taken_for_a_breach() {
+    for (path, code) in [
+        ("broker.rs", "/// Filled by [`crate::config`].\nuse crate::domain::names::{QueueName, ShortText};"),
+        ("broker/login.rs", "// ShortString::from and .into() panic"),
+        ("config/http.rs", "use crate::http::{ConnectionLimits, Deadline, Limits, Settings};"),
+        ("config.rs", "use crate::telemetry;\nfilter: telemetry::Filter::parse(text)"),
+        ("http.rs", "mod tests {\n    use super::*;\n}"),
+        ("http/openapi.rs", "document.merge(super::paths());"),
+        ("http/state.rs", "use axum::http::StatusCode;\nuse crate::http::Limits;"),
+        ("main.rs", "use rabbitmq_gateway::{app, http};\napp::run(config);\nhttp::openapi::document();"),
+    ] {
+        assert_eq!(Source::new(path, code).breaches(), Vec::<String>::new(), "{path}: {code}");
+    }
+}

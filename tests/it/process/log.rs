@@ -1,0 +1,94 @@
+//! What the log looks like: JSON lines on stderr, request ids, a failure once.
+
+use serde_json::Value;
+
+use super::{NO_BROKER, Served, send};
+
+const DEBUG: (&str, &str) = ("GATEWAY_LOG", "debug");
+
+/// Every line of the log as JSON.
+fn lines(served: &Served) -> Vec<Value> {
+    let log = served.process.stderr();
+    let whole = &log[..log.rfind('\n').map_or(0, |end| end + 1)];
+    whole
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}")))
+        .collect()
+}
+
+fn about<'a>(lines: &'a [Value], request_id: &str) -> Vec<&'a Value> {
+    lines.iter().filter(|line| line["span"]["id"] == request_id).collect()
+}
+
+#[tokio::test]
+async fn without_a_terminal_the_log_is_json_lines_on_stderr_alone() {
+    let mut served = Served::start(&[NO_BROKER, DEBUG]).await;
+    served.status("/health/live").await;
+    served.process.signal("INT").await;
+    assert_eq!(served.exit_code().await, Some(0));
+    let lines = lines(&served);
+    assert!(lines.len() > 3, "{lines:?}");
+    for line in &lines {
+        for key in ["timestamp", "level", "message", "target"] {
+            assert!(line[key].is_string(), "{key} is missing: {line}");
+        }
+    }
+    assert_eq!(served.process.stdout(), "");
+}
+
+#[tokio::test]
+async fn the_log_can_be_text_without_a_terminal_and_has_no_colours_then() {
+    let served = Served::start(&[NO_BROKER, ("GATEWAY_LOG_FORMAT", "text")]).await;
+    let log = served.process.stderr();
+    assert!(log.contains("listening address=127.0.0.1:"), "{log}");
+    assert!(!log.contains('\x1b'), "{log}");
+}
+
+#[tokio::test]
+async fn a_request_id_goes_in_and_out_and_into_its_line() {
+    let served = Served::start(&[NO_BROKER, DEBUG]).await;
+    let ask = served.client.get(served.url("/health/live")).header("x-request-id", "mine-1");
+    assert_eq!(send(ask).await.headers()["x-request-id"], "mine-1");
+    served.logs("mine-1").await;
+    let lines = lines(&served);
+    let [line] = about(&lines, "mine-1")[..] else { panic!("one line: {lines:?}") };
+    assert_eq!(
+        (&line["route"], &line["status"], &line["method"]),
+        (&"/health/live".into(), &200.into(), &"GET".into())
+    );
+}
+
+#[tokio::test]
+async fn a_request_id_that_is_too_long_or_not_visible_ascii_is_replaced() {
+    let served = Served::start(&[NO_BROKER, DEBUG]).await;
+    for bad in ["x".repeat(129), "two words".to_owned(), "tab\tbed".to_owned(), "zürich".to_owned()] {
+        let ask = served.client.get(served.url("/health/live")).header("x-request-id", &bad);
+        let fresh = send(ask).await.headers()["x-request-id"].to_str().expect("visible").to_owned();
+        assert_eq!(fresh.len(), 36, "a UUID in place of {bad:?}: {fresh}");
+        served.logs(&fresh).await;
+        assert!(!served.process.stderr().contains(&bad), "{bad:?} is in the log");
+    }
+}
+
+#[tokio::test]
+async fn one_failure_is_logged_once_and_as_an_error() {
+    let served = Served::start(&[NO_BROKER]).await;
+    let publish = served.publish("routing_key=q&timeout=50ms", "x").header("x-request-id", "failed-1");
+    assert_eq!(send(publish).await.status(), 503);
+    served.logs("failed-1").await;
+    let lines = lines(&served);
+    let [line] = about(&lines, "failed-1")[..] else { panic!("one line: {lines:?}") };
+    assert_eq!((&line["level"], &line["problem"]), (&"ERROR".into(), &"broker-unavailable".into()));
+    assert!(line["cause"].as_str().is_some_and(|cause| cause.contains("no connection")), "{line}");
+}
+
+#[tokio::test]
+async fn a_refusal_is_not_in_the_log_of_every_day() {
+    let served = Served::start(&[NO_BROKER]).await;
+    let refused = served.client.get(served.url("/nowhere")).header("x-request-id", "refused-1");
+    assert_eq!(send(refused).await.status(), 404);
+    let failed = served.publish("timeout=50ms", "x").header("x-request-id", "failed-2");
+    assert_eq!(send(failed).await.status(), 503);
+    served.logs("failed-2").await;
+    assert!(about(&lines(&served), "refused-1").is_empty());
+}

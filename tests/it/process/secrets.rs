@@ -1,0 +1,274 @@
+//! Whatever the settings and the requests are: no password and no message is printed, at any level.
+//!
+//! The words looked for are letters and digits, which every kind of escaping leaves as they are.
+
+use std::{fs, sync::Arc};
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use reqwest::Method;
+use rustls::{
+    ServerConfig,
+    pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
+};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+
+use super::{NO_BROKER, Served, run, send};
+use crate::support::{
+    broker::{Broker, Vhost},
+    process::Process,
+};
+
+/// With what a URL, a shell and a log like to escape around the word.
+const PASSWORD: &str = "p@ss/%2F:hunter2+\"é";
+const PASSWORD_IN_URL: &str = "p%40ss%2F%252F%3Ahunter2%2B%22%C3%A9";
+const WORD: &str = "hunter2";
+const MARKER: &str = "marker7";
+const TRACE: (&str, &str) = ("GATEWAY_LOG", "trace,lapin=trace,lapin::returned_messages=trace");
+
+/// The word, also as the list of its bytes.
+fn assert_unsaid(word: &str, process: &Process) {
+    let printed = process.output();
+    let bytes = word.bytes().map(|byte| byte.to_string()).collect::<Vec<_>>().join(", ");
+    for spelling in [word, &bytes] {
+        let said = printed.lines().find(|line| line.contains(spelling));
+        assert!(said.is_none(), "{word} is printed: {said:?}");
+    }
+}
+
+/// A user with the password, who may do everything in a vhost of their own.
+async fn vhost_of(user: &str) -> Vhost<'static> {
+    let broker = Broker::shared().await;
+    let vhost = broker.vhost(user).await;
+    broker.add_user(user, PASSWORD).await;
+    vhost.permit(user, ".*", ".*", ".*").await;
+    vhost
+}
+
+/// A file that holds `content`; it goes with the folder.
+fn file(folder: &TempDir, name: &str, content: &str) -> String {
+    let path = folder.path().join(name);
+    fs::write(&path, content).expect("a temporary file can be written");
+    path.to_str().expect("its path is text").to_owned()
+}
+
+/// One request of each kind, good and bad, with the marker in all that they carry.
+async fn ask_everything(served: &Served) {
+    let json = "application/json";
+    let envelope = "application/vnd.amqp.message+json";
+    let publish = "/publish/amq.default?timeout=2s";
+    for (method, path, content_type, body) in [
+        (Method::PUT, "/queues/q?timeout=2s", json, r#"{"max_length": 9}"#),
+        (Method::PUT, "/queues/q?timeout=2s", json, r#"{"arguments": {"x-marker7": "marker7"}}"#),
+        (Method::PUT, "/queues/r?timeout=2s", json, r#"{"durable": "marker7"}"#),
+        (Method::PUT, "/queues/r?timeout=2s", json, r#"{"marker7": true}"#),
+        (Method::PUT, "/queues/r?timeout=2s", json, r#"{"type": "marker7"}"#),
+        (Method::PUT, "/queues/r?timeout=2s", json, r#"{"arguments": {"x-message-ttl": "marker7"}}"#),
+        (Method::PUT, "/queues/r?timeout=2s", json, r#"{"arguments": {"x-queue-type": "marker7"}}"#),
+        (Method::POST, "/publish/amq.default?routing_key=q&timeout=2s", "text/plain", "marker7"),
+        (Method::POST, "/publish/amq.default?routing_key=none&timeout=2s", "text/plain", "marker7"),
+        (Method::POST, "/publish/missing?timeout=2s", "text/plain", "marker7"),
+        (Method::POST, publish, envelope, r#"{"routing_key": "q", "body": {"a": "marker7"}}"#),
+        (Method::POST, publish, envelope, r#"{"routing_key": "q", "body_text": "marker7"}"#),
+        (Method::POST, publish, envelope, r#"{"body_text": "marker7", "headers": {"h": "marker7"}}"#),
+        (Method::POST, publish, envelope, r#"{"body_base64": "?marker7"}"#),
+        (Method::POST, publish, envelope, r#"{"body_text": 1, "marker7": 1}"#),
+        (Method::POST, publish, envelope, r#"{"body": 1, "properties": {"priority": "marker7"}}"#),
+        (Method::POST, publish, envelope, r#"{"body": 1, "properties": "marker7"}"#),
+        (Method::POST, publish, envelope, r#"{"body": 1, "headers": {"h": {"$amqp": "marker7"}}}"#),
+        (Method::POST, publish, envelope, "marker7"),
+        (Method::GET, "/queues/q?timeout=2s", "text/plain", "marker7"),
+        (Method::GET, "/health/rabbitmq?queue=q&queue=none", "text/plain", "marker7"),
+        (Method::PATCH, "/queues/q", "text/plain", "marker7"),
+        (Method::POST, "/nowhere", "text/plain", "marker7"),
+    ] {
+        let request = served.client.request(method, served.url(path));
+        send(request.header("content-type", content_type).body(body)).await;
+    }
+    for (header, value) in [("x-amqp-priority", MARKER), ("x-amqp-header-h", MARKER), ("cookie", MARKER)] {
+        send(served.publish("routing_key=q&timeout=2s", MARKER).header(header, value)).await;
+    }
+}
+
+/// Serves with these settings, is asked everything and stopped; then all that it has printed is looked at.
+async fn serves_without_a_word(settings: &[(&str, &str)], ready: bool) -> Served {
+    let settings = [settings, &[TRACE]].concat();
+    let mut served =
+        if ready { Served::start_ready(&settings).await } else { Served::start(&settings).await };
+    if ready {
+        ask_everything(&served).await;
+    } else {
+        send(served.publish("routing_key=q&timeout=1s", MARKER)).await;
+        served.logs("cannot connect").await;
+    }
+    served.process.signal("INT").await;
+    assert_eq!(served.exit_code().await, Some(0));
+    assert_unsaid(WORD, &served.process);
+    assert_unsaid(MARKER, &served.process);
+    served
+}
+
+#[tokio::test]
+async fn a_password_in_the_environment_stays_there() {
+    let vhost = vhost_of("by-name").await;
+    let address = Broker::shared().await.address();
+    let port = address.port().to_string();
+    let settings = [
+        ("RABBITMQ_HOST", "127.0.0.1"),
+        ("RABBITMQ_PORT", &port),
+        ("RABBITMQ_USER", "by-name"),
+        ("RABBITMQ_PASSWORD", PASSWORD),
+        ("RABBITMQ_VHOST", &vhost.name),
+    ];
+    serves_without_a_word(&settings, true).await;
+}
+
+#[tokio::test]
+async fn a_password_in_the_url_stays_there_whatever_is_in_it() {
+    let vhost = vhost_of("by-url").await;
+    serves_without_a_word(&[("AMQP_URL", &vhost.url_as("by-url", PASSWORD_IN_URL))], true).await;
+}
+
+#[tokio::test]
+async fn a_password_in_a_file_stays_there() {
+    let vhost = vhost_of("by-file").await;
+    let folder = TempDir::new().unwrap();
+    let secret = file(&folder, "password", &format!("{PASSWORD}\n"));
+    let port = Broker::shared().await.address().port();
+    let vhost = &vhost.name;
+    let toml = format!(
+        "[rabbitmq]\nhost = \"127.0.0.1\"\nport = {port}\nuser = \"by-file\"\nvhost = \"{vhost}\"\n\
+         password_file = \"{secret}\"\n"
+    );
+    serves_without_a_word(&[("GATEWAY_CONFIG", &file(&folder, "gateway.toml", &toml))], true).await;
+    let url = file(&folder, "url", &format!("amqp://by-file:{PASSWORD_IN_URL}@127.0.0.1:{port}/{vhost}"));
+    serves_without_a_word(&[("AMQP_URL_FILE", &url)], true).await;
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_refused_without_naming_it() {
+    let vhost = Broker::shared().await.vhost("wrong-password").await;
+    let url = vhost.url_as("guest", PASSWORD_IN_URL);
+    let served = serves_without_a_word(&[("AMQP_URL", &url)], false).await;
+    assert!(served.process.stderr().contains("ACCESS_REFUSED"), "{}", served.process.stderr());
+}
+
+#[tokio::test]
+async fn an_unreachable_broker_is_named_without_the_password() {
+    let url = format!("amqp://app:{PASSWORD_IN_URL}@127.0.0.1:1/");
+    let served = serves_without_a_word(&[("AMQP_URL", &url)], false).await;
+    assert!(served.process.stderr().contains("Connection refused"), "{}", served.process.stderr());
+}
+
+/// A TLS server with a certificate of an authority of its own, and another authority's certificate as PEM.
+async fn stranger() -> (TcpListener, TlsAcceptor, String) {
+    let authority = || {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
+    };
+    let key = KeyPair::generate().unwrap();
+    let names = vec!["127.0.0.1".to_owned()];
+    let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &authority()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(
+            vec![certificate.der().clone()],
+            PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der())),
+        )
+        .unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    (listener, TlsAcceptor::from(Arc::new(config)), authority().pem())
+}
+
+#[tokio::test]
+async fn a_wrong_certificate_authority_is_told_clearly_without_the_password() {
+    let (listener, acceptor, other_authority) = stranger().await;
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            drop(acceptor.accept(stream).await);
+        }
+    });
+    let folder = TempDir::new().unwrap();
+    let authority = file(&folder, "ca.pem", &other_authority);
+    let url = format!("amqps://app:{PASSWORD_IN_URL}@127.0.0.1:{port}/");
+    let settings = [("AMQP_URL", url.as_str()), ("RABBITMQ_SSL_CA_CERT", &authority)];
+    let served = serves_without_a_word(&settings, false).await;
+    assert!(served.process.stderr().contains("invalid peer certificate"), "{}", served.process.stderr());
+}
+
+#[tokio::test]
+async fn an_unusable_certificate_authority_ends_the_start_without_the_password() {
+    let folder = TempDir::new().unwrap();
+    let garbage = file(&folder, "ca.pem", "not a certificate");
+    let url = format!("amqps://app:{PASSWORD_IN_URL}@127.0.0.1:1/");
+    for authority in [garbage.as_str(), "/does/not/exist.pem"] {
+        let settings = [("AMQP_URL", url.as_str()), ("RABBITMQ_SSL_CA_CERT", authority), TRACE];
+        let (code, process) = run(&[], &settings).await;
+        assert_eq!(code, Some(1), "{}", process.output());
+        assert!(process.stderr().contains(authority), "{}", process.stderr());
+        assert_unsaid(WORD, &process);
+    }
+}
+
+#[tokio::test]
+async fn no_mistake_in_the_settings_brings_the_password_out() {
+    let folder = TempDir::new().unwrap();
+    let broken = file(&folder, "broken.toml", "[rabbitmq]\npassword = \"hunter2\nhost = 1");
+    let nested = file(&folder, "nested.toml", "[rabbitmq.password]\nhunter2 = \"hunter2\"");
+    let two_lines = file(&folder, "two-lines", "hunter2\nhunter2\n");
+    let missing = folder.path().join("missing").to_str().unwrap().to_owned();
+    for settings in [
+        &[("AMQP_URL", "amqp://app:hunter2@rabbit:port/")][..],
+        &[("AMQP_URL", "amqp://app:hunt%zzhunter2@rabbit/")],
+        &[("AMQP_URL", "amqp://app:a/hunter2@rabbit/")],
+        &[("AMQP_URL", "amqp://app:hunter2@rabbit/?secret=hunter2")],
+        &[("AMQP_URL", "app:hunter2@rabbit")],
+        &[("AMQP_URL", "amqp://app:hunter2@a/,amqp://app:other-hunter2@b/")],
+        &[("AMQP_URL", "amqp://app:hunter2@rabbit/"), ("RABBITMQ_PASSWORD", "hunter2")],
+        &[("RABBITMQ_HOST", "amqp://app:hunter2@rabbit")],
+        &[("RABBITMQ_PORT", "app:hunter2@rabbit")],
+        &[("RABBITMQ_PASSWORD", "hunter2"), ("RABBITMQ_PASSWORD_FILE", &two_lines)],
+        &[("AMQP_URL_FILE", &two_lines)],
+        &[("RABBITMQ_PASSWORD", "hunter2"), ("RABBITMQ_PORT", "0")],
+        &[("RABBITMQ_PASSWORD", "hunter2"), ("RABBITMQ_SSL_CA_CERT", "ca.pem")],
+        &[("RABBITMQ_PASSWORD", "hunter2"), ("GATEWAY_CONFIG", &missing)],
+        &[("GATEWAY_CONFIG", &broken)],
+        &[("GATEWAY_CONFIG", &nested)],
+    ] {
+        for arguments in [&["check-config"][..], &[]] {
+            let (code, process) = run(arguments, settings).await;
+            assert_eq!(code, Some(64), "{settings:?}: {}", process.output());
+            assert_unsaid(WORD, &process);
+        }
+    }
+    for argument in ["--rabbitmq-password=hunter2", "--amqp-url=amqp://app:hunter2@rabbit/"] {
+        let (code, process) = run(&[argument], &[NO_BROKER]).await;
+        assert_eq!(code, Some(64), "{}", process.output());
+        assert_unsaid(WORD, &process);
+    }
+}
+
+#[tokio::test]
+async fn check_config_hides_every_secret() {
+    let folder = TempDir::new().unwrap();
+    let toml = file(&folder, "gateway.toml", "[rabbitmq]\npassword = \"hunter2\"\n");
+    let secret = file(&folder, "secret", "hunter2");
+    let url = format!("amqp://app:{PASSWORD_IN_URL}@rabbit/");
+    for setting in [
+        ("AMQP_URL", url.as_str()),
+        ("RABBITMQ_PASSWORD", PASSWORD),
+        ("RABBITMQ_PASSWORD_FILE", &secret),
+        ("GATEWAY_CONFIG", &toml),
+    ] {
+        let (code, process) = run(&["check-config"], &[setting]).await;
+        assert_eq!(code, Some(0), "{}", process.output());
+        assert!(process.stdout().contains("***"), "{}", process.stdout());
+        assert_unsaid(WORD, &process);
+    }
+}

@@ -1,0 +1,150 @@
+//! SIGTERM and SIGINT: what still works, what is finished, and how long it may take.
+
+use std::time::Duration;
+
+use reqwest::Response;
+use serde_json::Value;
+use tokio::{net::TcpStream, task::JoinHandle, time::Instant};
+
+use super::{NO_BROKER, SOON, Served, send};
+use crate::support::{
+    broker::{Broker, Vhost},
+    link::{Link, Mode, Way},
+    observer::Observer,
+    poll::{eventually, within},
+};
+
+/// A gateway behind a wire to its broker, and a queue to publish to.
+struct Wired {
+    vhost: Vhost<'static>,
+    link: Link,
+    observer: Observer,
+    served: Served,
+}
+
+impl Wired {
+    async fn start(name: &str, settings: &[(&str, &str)]) -> Self {
+        let broker = Broker::shared().await;
+        let vhost = broker.vhost(name).await;
+        let observer = Observer::connect(&vhost.url).await;
+        observer.declare_queue("q").await;
+        let link = Link::to(broker.address()).await;
+        let url = vhost.url_by(link.addr());
+        let served = Served::start_ready(&[settings, &[("AMQP_URL", &url)]].concat()).await;
+        Self { vhost, link, observer, served }
+    }
+
+    /// A publish that the broker has, whose confirm does not come.
+    async fn publish_without_answer(&self) -> JoinHandle<reqwest::Result<Response>> {
+        let first = send(self.served.publish("routing_key=q", "first")).await;
+        assert_eq!(first.status(), 200);
+        self.link.set(Mode::Stall(Way::ToClient));
+        let publish = tokio::spawn(self.served.publish("routing_key=q&timeout=60s", "second").send());
+        let arrived = || async { self.observer.count("q").await == Some(2) };
+        eventually(SOON, "the broker has the message", arrived).await;
+        publish
+    }
+
+    async fn refuses_connections(&self) {
+        let refused = || async { TcpStream::connect(self.served.address).await.is_err() };
+        eventually(SOON, "the gateway accepts no more", refused).await;
+    }
+}
+
+async fn problem(response: Response) -> (u16, Value) {
+    let status = response.status().as_u16();
+    let body = response.bytes().await.expect("a body");
+    (status, serde_json::from_slice(&body).expect("a problem is JSON"))
+}
+
+#[tokio::test]
+async fn sigterm_is_not_ready_at_once_and_still_serves_for_the_drain_delay() {
+    let mut wired = Wired::start("drain", &[("GATEWAY_DRAIN_DELAY", "3s")]).await;
+    let served = &mut wired.served;
+    let begun = Instant::now();
+    served.process.terminate().await;
+    served.logs("stopping").await;
+
+    let ready = served.get("/health/ready").await;
+    assert_eq!(ready.status(), 503);
+    assert_eq!(ready.headers()["connection"], "close");
+    assert_eq!(served.status("/health/live").await, 200);
+    let publish = send(served.publish("routing_key=q", "late")).await;
+    assert_eq!(publish.status(), 200);
+    assert_eq!(publish.headers()["connection"], "close");
+
+    assert_eq!(served.exit_code().await, Some(0));
+    assert!(begun.elapsed() >= Duration::from_secs(3), "ended after {:?}", begun.elapsed());
+    assert_eq!(wired.observer.drain("q").await.len(), 1);
+}
+
+#[tokio::test]
+async fn sigint_has_no_drain_delay() {
+    let mut served = Served::start(&[NO_BROKER, ("GATEWAY_DRAIN_DELAY", "1h")]).await;
+    served.process.signal("INT").await;
+    assert_eq!(served.exit_code().await, Some(0));
+}
+
+#[tokio::test]
+async fn a_publish_in_flight_is_finished_and_confirmed() {
+    let mut wired = Wired::start("finish", &[]).await;
+    let publish = wired.publish_without_answer().await;
+    wired.served.process.signal("INT").await;
+    wired.refuses_connections().await;
+
+    wired.link.mend();
+    let answer = within(SOON, "the answer", publish).await.unwrap().expect("the gateway answers");
+    let (status, receipt) = problem(answer).await;
+    assert_eq!((status, &receipt["outcome"], &receipt["attempts"]), (200, &"confirmed".into(), &1.into()));
+    assert_eq!(wired.served.exit_code().await, Some(0));
+    assert_eq!(wired.observer.drain("q").await.len(), 2);
+}
+
+#[tokio::test]
+async fn connections_are_closed_in_the_broker_afterwards() {
+    let broker = Broker::shared().await;
+    let vhost = broker.vhost("goodbye").await;
+    let mut served = Served::start_ready(&[("AMQP_URL", &vhost.url)]).await;
+    let all_up = || async { vhost.connection_count().await == 4 };
+    eventually(SOON, "two connections publish, one has topology, one probes", all_up).await;
+    served.process.signal("INT").await;
+    assert_eq!(served.exit_code().await, Some(0));
+    eventually(SOON, "none is left", || async { vhost.connection_count().await == 0 }).await;
+    assert!(!served.process.stderr().contains("WARN"), "{}", served.process.stderr());
+}
+
+#[tokio::test]
+async fn a_publish_that_waits_for_a_lost_broker_is_told_that_the_gateway_stops() {
+    let mut served = Served::start(&[NO_BROKER, ("GATEWAY_DRAIN_DELAY", "2s")]).await;
+    served.process.terminate().await;
+    served.logs("stopping").await;
+    let answer = send(served.publish("routing_key=q&timeout=60s", "never")).await;
+    assert_eq!(answer.headers()["retry-after"], "5");
+    let (status, problem) = problem(answer).await;
+    assert_eq!((status, &problem["type"]), (503, &"/problems/shutting-down".into()));
+    assert_eq!((&problem["outcome"], &problem["retryable"]), (&"not_sent".into(), &true.into()));
+    assert_eq!(served.exit_code().await, Some(0));
+}
+
+#[tokio::test]
+async fn the_shutdown_timeout_bounds_it_all() {
+    let mut wired = Wired::start("bounded", &[("GATEWAY_SHUTDOWN_TIMEOUT", "500ms")]).await;
+    let publish = wired.publish_without_answer().await;
+    let begun = Instant::now();
+    wired.served.process.signal("INT").await;
+    assert_eq!(wired.served.exit_code().await, Some(0));
+    assert!(begun.elapsed() < Duration::from_secs(10), "took {:?}", begun.elapsed());
+    assert!(within(SOON, "its end", publish).await.unwrap().is_err(), "nobody can answer it");
+    drop(wired.link);
+    eventually(SOON, "no connection is left", || async { wired.vhost.connection_count().await <= 1 }).await;
+}
+
+#[tokio::test]
+async fn further_signals_while_stopping_do_not_hang_it() {
+    let mut served = Served::start(&[NO_BROKER, ("GATEWAY_DRAIN_DELAY", "1s")]).await;
+    served.process.terminate().await;
+    served.logs("stopping").await;
+    served.process.terminate().await;
+    served.process.signal("INT").await;
+    assert_eq!(served.exit_code().await, Some(0));
+}

@@ -1,0 +1,447 @@
+//! Queues: inspect, declare with plain words, delete and purge, checked by the second AMQP client.
+//!
+//! What makes a broker hang up (540) must not be seen by anybody else on the same gateway.
+
+use std::time::Duration;
+
+use lapin::{
+    options::{BasicGetOptions, QueueDeclareOptions},
+    types::{AMQPValue, FieldTable},
+};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::support::{broker::Broker, contract::Answer, observer::Observer, poll::within, stage::Stage};
+
+const SOON: Duration = Duration::from_secs(10);
+
+fn problem(status: u16, name: &str) -> (u16, String) {
+    (status, name.to_owned())
+}
+
+fn text(text: &str) -> AMQPValue {
+    AMQPValue::LongString(text.into())
+}
+
+fn counts(name: &str, messages: u32, consumers: u32) -> Value {
+    json!({"name": name, "message_count": messages, "consumer_count": consumers})
+}
+
+async fn fill(stage: &Stage, queue: &str, messages: usize) {
+    for _ in 0..messages {
+        let answer = stage.gateway.publish("amq.default", queue, "x").await;
+        assert_eq!(answer.status(), 200);
+    }
+}
+
+/// A queue of a connection that stays open as long as the observer.
+async fn exclusive_queue(observer: &Observer, name: &str) {
+    let options = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
+    observer.channel().await.queue_declare(name.into(), options, FieldTable::default()).await.unwrap();
+}
+
+#[tokio::test]
+async fn inspect_counts_ready_messages_and_consumers() {
+    let stage = Stage::with_queue("inspect").await;
+    fill(&stage, "q", 3).await;
+    let answer = stage.ask(Method::GET, "/queues/q").await;
+    assert_eq!((answer.status, answer.json()), (200, counts("q", 3, 0)));
+    let channel = stage.observer.channel().await;
+    let unacked = channel.basic_get("q".into(), BasicGetOptions { no_ack: false }).await.unwrap();
+    assert!(unacked.is_some());
+    assert_eq!(stage.ask(Method::GET, "/queues/q").await.json(), counts("q", 2, 0));
+    stage.observer.declare_queue("consumed").await;
+    let _consumer = stage.observer.consume("consumed").await;
+    assert_eq!(stage.ask(Method::GET, "/queues/consumed").await.json(), counts("consumed", 0, 1));
+}
+
+#[tokio::test]
+async fn missing_queue_is_404_for_every_operation_on_it() {
+    let stage = Stage::set("missing").await;
+    // The words of the broker's answer must not be mixed up with those of the name.
+    for name in ["none", "no%20exchange", "in%20use"] {
+        for (method, tail) in [
+            (Method::GET, ""),
+            (Method::DELETE, ""),
+            (Method::DELETE, "?if_empty=true"),
+            (Method::DELETE, "/messages"),
+        ] {
+            let answer = stage.ask(method, &format!("/queues/{name}{tail}")).await;
+            assert_eq!(answer.verdict(), problem(404, "queue-not-found"), "{name}{tail}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn plain_declaration_is_durable_alike_to_anybody_s_and_idempotent() {
+    let stage = Stage::set("plain").await;
+    let answer = stage.declare("/queues/q", "{}").await;
+    assert_eq!((answer.status, answer.json()), (201, counts("q", 0, 0)));
+    assert_eq!(stage.declare("/queues/q", "{}").await.status, 200);
+    let empty = Answer::to(stage.gateway.put("/queues/q")).await;
+    assert_eq!((empty.status, empty.json()), (200, counts("q", 0, 0)));
+    assert_eq!(Answer::to(stage.gateway.put("/queues/other")).await.status, 201);
+    for queue in ["q", "other"] {
+        stage.observer.declare_queue(queue).await;
+    }
+    assert_eq!(arguments(&stage, "q").await, "[]");
+}
+
+/// The arguments of a queue as the broker prints them.
+async fn arguments(stage: &Stage, queue: &str) -> String {
+    let resource = format!("rabbit_misc:r(<<\"{}\">>, queue, <<\"{queue}\">>)", stage.vhost.name);
+    let look = format!("{{ok, Q}} = rabbit_amqqueue:lookup({resource}), amqqueue:get_arguments(Q)");
+    let print = format!("lists:flatten(io_lib:format(\"~0p\", [begin {look} end]))");
+    let printed = Broker::shared().await.eval(&print).await;
+    printed.replace('\\', "").trim_matches('"').to_owned()
+}
+
+#[tokio::test]
+async fn every_plain_word_is_the_argument_it_stands_for() {
+    let stage = Stage::set("words").await;
+    let words = r#"{"message_ttl_ms":60000,"max_length":10,"max_length_bytes":5000000000,"overflow":"reject-publish",
+        "max_priority":5,"single_active_consumer":true,"expires_ms":600000,"type":"classic","durable":true,
+        "auto_delete":false,"dead_letter":{"exchange":"elsewhere","routing_key":"key"},"arguments":{"x-queue-mode":"lazy"}}"#;
+    assert_eq!(stage.declare("/queues/all", words).await.status, 201);
+    let expected = [
+        ("x-message-ttl", AMQPValue::LongInt(60_000)),
+        ("x-max-length", AMQPValue::LongInt(10)),
+        ("x-max-length-bytes", AMQPValue::LongLongInt(5_000_000_000)),
+        ("x-overflow", text("reject-publish")),
+        ("x-max-priority", AMQPValue::LongInt(5)),
+        ("x-single-active-consumer", AMQPValue::Boolean(true)),
+        ("x-expires", AMQPValue::LongInt(600_000)),
+        ("x-queue-type", text("classic")),
+        ("x-dead-letter-exchange", text("elsewhere")),
+        ("x-dead-letter-routing-key", text("key")),
+        ("x-queue-mode", text("lazy")),
+    ];
+    stage.observer.declare_queue_with("all", &expected).await;
+    let arguments = arguments(&stage, "all").await;
+    assert_eq!(arguments.matches("<<\"x-").count(), expected.len(), "{arguments}");
+    assert_eq!(stage.declare("/queues/all", words).await.status, 200);
+}
+
+#[tokio::test]
+async fn transient_and_auto_deleted_queues_are_so() {
+    let stage = Stage::set("transient").await;
+    assert_eq!(stage.declare("/queues/q", r#"{"durable":false,"auto_delete":true}"#).await.status, 201);
+    let options = QueueDeclareOptions { auto_delete: true, ..QueueDeclareOptions::default() };
+    let alike =
+        stage.observer.channel().await.queue_declare("q".into(), options, FieldTable::default()).await;
+    assert!(alike.is_ok(), "{alike:?}");
+}
+
+#[tokio::test]
+async fn queues_of_every_type_are_declared_as_that_type() {
+    let stage = Stage::set("types").await;
+    for kind in ["classic", "quorum", "stream"] {
+        let (path, json) = (format!("/queues/{kind}"), format!(r#"{{"type":"{kind}"}}"#));
+        let answer = stage.declare(&path, &json).await;
+        assert_eq!(answer.status, 201, "{}", answer.json());
+        assert_eq!(stage.declare(&path, &json).await.status, 200);
+        stage.observer.declare_queue_with(kind, &[("x-queue-type", text(kind))]).await;
+    }
+    let answer = stage.declare("/queues/limited", r#"{"type":"quorum","delivery_limit":3}"#).await;
+    assert_eq!(answer.status, 201);
+    let arguments = arguments(&stage, "limited").await;
+    assert!(arguments.contains("<<\"x-delivery-limit\">>") && arguments.contains(",3}"), "{arguments}");
+}
+
+#[tokio::test]
+async fn queue_that_differs_is_409_and_stays_as_it_is() {
+    let stage = Stage::set("differs").await;
+    assert_eq!(stage.declare("/queues/q", r#"{"max_length":5}"#).await.status, 201);
+    for other in [r#"{"max_length":6}"#, "{}", r#"{"max_length":5,"durable":false}"#, r#"{"type":"quorum"}"#]
+    {
+        let answer = stage.declare("/queues/q", other).await;
+        assert_eq!(answer.verdict(), problem(409, "precondition-failed"), "{other}");
+    }
+    stage.observer.declare_queue_with("q", &[("x-max-length", AMQPValue::LongInt(5))]).await;
+}
+
+#[tokio::test]
+async fn dead_letter_true_really_keeps_dead_letters() {
+    let stage = Stage::set("dead").await;
+    for kind in ["", r#","type":"quorum""#] {
+        let name = if kind.is_empty() { "plain" } else { "quorum" };
+        let json = format!(r#"{{"dead_letter":true{kind}}}"#);
+        assert_eq!(stage.declare(&format!("/queues/{name}"), &json).await.status, 201);
+        assert_eq!(stage.declare(&format!("/queues/{name}"), &json).await.status, 200);
+        let path = format!("/publish/amq.default?routing_key={name}");
+        let request = stage.post(&path).header("X-Amqp-Expiration", "1").body("late");
+        assert_eq!(Answer::to(request).await.status, 200);
+        let dead = stage.observer.get_one(&format!("{name}.dlq"), SOON).await;
+        assert_eq!(
+            (dead.data.as_slice(), dead.exchange.as_str()),
+            (&b"late"[..], format!("{name}.dlx").as_str())
+        );
+    }
+    stage.observer.declare_queue("plain.dlq").await;
+    stage.observer.declare_queue_with("quorum.dlq", &[("x-queue-type", text("quorum"))]).await;
+    assert_eq!(stage.ask(Method::DELETE, "/queues/plain").await.status, 200);
+    assert_eq!(stage.observer.count("plain.dlq").await, Some(0));
+}
+
+#[tokio::test]
+async fn dead_letter_in_detail_makes_what_it_names() {
+    let stage = Stage::set("detail").await;
+    let json = r#"{"dead_letter":{"exchange":"grave","queue":"bones","routing_key":"k"}}"#;
+    assert_eq!(stage.declare("/queues/q", json).await.status, 201);
+    let request = stage.post("/publish/amq.default?routing_key=q").header("X-Amqp-Expiration", "1").body("x");
+    assert_eq!(Answer::to(request).await.status, 200);
+    let dead = stage.observer.get_one("bones", SOON).await;
+    assert_eq!((dead.exchange.as_str(), dead.routing_key.as_str()), ("grave", "k"));
+    assert_eq!(stage.declare("/queues/none", r#"{"dead_letter":false}"#).await.status, 201);
+    stage.observer.declare_queue("none").await;
+}
+
+#[tokio::test]
+async fn delete_tells_how_many_messages_went() {
+    let stage = Stage::with_queue("delete").await;
+    fill(&stage, "q", 2).await;
+    let answer = stage.ask(Method::DELETE, "/queues/q?if_unused=true").await;
+    assert_eq!((answer.status, answer.json()), (200, json!({"message_count": 2})));
+    assert_eq!(stage.observer.count("q").await, None);
+    stage.observer.declare_queue("q").await;
+    assert_eq!(stage.ask(Method::DELETE, "/queues/q?if_empty=true&if_unused=true").await.status, 200);
+    assert_eq!(stage.ask(Method::DELETE, "/queues/q").await.status, 404);
+}
+
+#[tokio::test]
+async fn delete_under_a_condition_that_fails_is_409_even_for_the_longest_name() {
+    let stage = Stage::set("conditions").await;
+    for name in ["message size".to_owned(), "inequivalent arg".to_owned(), "x".repeat(255)] {
+        stage.observer.declare_queue(&name).await;
+        let path = format!("/queues/{}", name.replace(' ', "%20"));
+        fill(&stage, &name.replace(' ', "%20"), 1).await;
+        let answer = stage.ask(Method::DELETE, &format!("{path}?if_empty=true")).await;
+        assert_eq!(answer.verdict(), problem(409, "resource-in-use"), "{}", answer.json());
+        stage.observer.drain(&name).await;
+        let consumer = stage.observer.consume(&name).await;
+        let answer = stage.ask(Method::DELETE, &format!("{path}?if_unused=true")).await;
+        assert_eq!(answer.verdict(), problem(409, "resource-in-use"), "{}", answer.json());
+        drop(consumer);
+        assert_eq!(stage.ask(Method::DELETE, &path).await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn purge_empties_and_tells_the_count() {
+    let stage = Stage::with_queue("purge").await;
+    fill(&stage, "q", 3).await;
+    let answer = stage.ask(Method::DELETE, "/queues/q/messages").await;
+    assert_eq!((answer.status, answer.json()), (200, json!({"message_count": 3})));
+    assert_eq!(stage.ask(Method::DELETE, "/queues/q/messages").await.json(), json!({"message_count": 0}));
+    assert_eq!(stage.observer.count("q").await, Some(0));
+}
+
+/// RabbitMQ answers some of these with 540 and closes the connection.
+#[tokio::test]
+async fn what_a_type_of_queue_cannot_do_is_409_and_no_neighbour_notices() {
+    let stage = Stage::with_queue("cannot").await;
+    for kind in ["quorum", "stream"] {
+        let json = format!(r#"{{"type":"{kind}"}}"#);
+        assert_eq!(stage.declare(&format!("/queues/{kind}"), &json).await.status, 201);
+    }
+    let impossible = async {
+        let paths =
+            ["/queues/quorum?if_unused=true", "/queues/quorum?if_empty=true", "/queues/stream/messages"];
+        for path in paths {
+            let answer = stage.ask(Method::DELETE, path).await;
+            assert_eq!(answer.verdict(), problem(409, "resource-in-use"), "{path}: {}", answer.json());
+        }
+    };
+    let neighbours = async {
+        loop {
+            let (inspect, declare) =
+                tokio::join!(stage.ask(Method::GET, "/queues/q"), stage.declare("/queues/q", "{}"));
+            assert_eq!((inspect.status, declare.status), (200, 200));
+        }
+    };
+    let race = async {
+        tokio::select! {
+            () = impossible => {}
+            never = neighbours => never,
+        }
+    };
+    within(SOON, "the impossible is refused", race).await;
+    for kind in ["quorum", "stream"] {
+        assert_eq!(stage.ask(Method::GET, &format!("/queues/{kind}")).await.status, 200);
+        assert_eq!(stage.ask(Method::DELETE, &format!("/queues/{kind}")).await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn exclusive_queue_of_another_connection_is_409_locked() {
+    let stage = Stage::set("locked").await;
+    exclusive_queue(&stage.observer, "q").await;
+    for (method, path) in [
+        (Method::GET, "/queues/q"),
+        (Method::PUT, "/queues/q"),
+        (Method::DELETE, "/queues/q"),
+        (Method::DELETE, "/queues/q/messages"),
+    ] {
+        let answer = stage.ask(method.clone(), path).await;
+        assert_eq!(answer.verdict(), problem(409, "resource-locked"), "{method} {path}");
+    }
+}
+
+#[tokio::test]
+async fn names_of_the_broker_s_own_are_403() {
+    let stage = Stage::set("amq").await;
+    let cases = [
+        ("/queues/amq.mine", "{}"),
+        ("/queues/q", r#"{"dead_letter":{"exchange":"x","queue":"amq.q"}}"#),
+        ("/queues/q", r#"{"dead_letter":{"exchange":"amq.fanout","queue":"y"}}"#),
+        (
+            "/queues/q",
+            r#"{"arguments":{"x-dead-letter-exchange":"","x-dead-letter-routing-key":"amq.gen-x"}}"#,
+        ),
+        ("/queues/q", r#"{"dead_letter":{"exchange":"","routing_key":"amq.rabbitmq.trace"}}"#),
+    ];
+    for (path, json) in cases {
+        let answer = stage.declare(path, json).await;
+        assert_eq!(answer.verdict(), problem(403, "reserved-name"), "{path} {json}: {}", answer.json());
+    }
+    assert_eq!(stage.observer.count("q").await, None);
+}
+
+#[tokio::test]
+async fn operation_without_the_broker_s_permission_is_403() {
+    let stage = Stage::with_queue("no-permission").await;
+    let gateway = stage.gateway_as("looker", "", "", "").await;
+    for (method, path) in
+        [(Method::PUT, "/queues/new"), (Method::DELETE, "/queues/q"), (Method::DELETE, "/queues/q/messages")]
+    {
+        let answer = Answer::to(gateway.client().request(method.clone(), gateway.url(path))).await;
+        assert_eq!(answer.verdict(), problem(403, "forbidden"), "{method} {path}: {}", answer.json());
+    }
+}
+
+/// A declaration that is refused with 400, and the field that the problem names.
+const REFUSED: &[(&str, &str)] = &[
+    ("[]", "body"),
+    ("{", "body"),
+    ("{} {}", "body"),
+    (r#"{"ttl":5}"#, "ttl"),
+    (r#"{"durable":"yes"}"#, "durable"),
+    (r#"{"durable":true,"durable":true}"#, "durable"),
+    (r#"{"type":"fast"}"#, "type"),
+    (r#"{"overflow":"drop"}"#, "overflow"),
+    (r#"{"message_ttl_ms":-1}"#, "message_ttl_ms"),
+    (r#"{"message_ttl_ms":1.5}"#, "message_ttl_ms"),
+    (r#"{"max_priority":256}"#, "max_priority"),
+    (r#"{"max_length_bytes":18446744073709551615}"#, "max_length_bytes"),
+    (r#"{"dead_letter":"x"}"#, "dead_letter"),
+    (r#"{"dead_letter":{}}"#, "dead_letter"),
+    (r#"{"dead_letter":{"queue":"a\nb"}}"#, "dead_letter.queue"),
+    (r#"{"dead_letter":{"queue":"q","exchange":"a\nb"}}"#, "dead_letter.exchange"),
+    (r#"{"dead_letter":{"exchange":"x","routing_key":"a\r"}}"#, "dead_letter.routing_key"),
+    (r#"{"arguments":[]}"#, "arguments"),
+    (r#"{"arguments":{"a":1,"a":2}}"#, "arguments.a"),
+    (r#"{"arguments":{"a":{"$amqp":"int8","value":300}}}"#, "arguments.a"),
+    (r#"{"max_length":5,"arguments":{"x-max-length":6}}"#, "max_length"),
+    (r#"{"type":"quorum","arguments":{"x-queue-type":"classic"}}"#, "type"),
+    (r#"{"overflow":"drop-head","arguments":{"x-overflow":"reject-publish"}}"#, "overflow"),
+    (r#"{"dead_letter":true,"arguments":{"x-dead-letter-exchange":"other"}}"#, "dead_letter"),
+    (
+        r#"{"single_active_consumer":true,"arguments":{"x-single-active-consumer":false}}"#,
+        "single_active_consumer",
+    ),
+];
+
+#[tokio::test]
+async fn wrong_declaration_is_400_and_names_the_field() {
+    let stage = Stage::set("wrong").await;
+    let mut mistakes = Vec::new();
+    for (json, field) in REFUSED {
+        let answer = stage.declare("/queues/q", json).await;
+        if (answer.verdict(), answer.text("field").as_str()) != (problem(400, "malformed-request"), *field) {
+            mistakes.push(format!("{json}: {}", answer.json()));
+        }
+    }
+    assert!(mistakes.is_empty(), "{mistakes:#?}");
+    assert_eq!(stage.observer.count("q").await, None);
+}
+
+#[tokio::test]
+async fn declaration_that_the_broker_finds_wrong_is_400() {
+    let stage = Stage::set("invalid").await;
+    for json in [
+        r#"{"expires_ms":0}"#,
+        r#"{"type":"quorum","durable":false}"#,
+        r#"{"type":"stream","message_ttl_ms":5}"#,
+    ] {
+        let answer = stage.declare("/queues/q", json).await;
+        assert_eq!(answer.verdict(), problem(400, "malformed-request"), "{json}: {}", answer.json());
+    }
+    assert_eq!(stage.declare("/queues/q", "{}").await.status, 201);
+}
+
+#[tokio::test]
+async fn name_with_a_line_break_is_400_and_never_another_queue() {
+    let stage = Stage::set("breaks").await;
+    stage.observer.declare_queue("secret").await;
+    let long = format!("/queues/{}", "x".repeat(256));
+    for path in ["/queues/sec%0Aret", "/queues/sec%0Dret", "/queues/secret%00", long.as_str()] {
+        for method in [Method::GET, Method::PUT, Method::DELETE] {
+            let answer = stage.ask(method, path).await;
+            assert_eq!(answer.verdict(), problem(400, "malformed-request"), "{path}");
+            assert_eq!(answer.text("field"), "queue");
+        }
+        let answer = stage.ask(Method::DELETE, &format!("{path}/messages")).await;
+        assert_eq!(answer.verdict(), problem(400, "malformed-request"), "{path}");
+    }
+    assert_eq!(stage.observer.count("secret").await, Some(0));
+}
+
+#[tokio::test]
+async fn names_are_taken_byte_for_byte() {
+    let stage = Stage::set("byte-names").await;
+    for (path, name) in [
+        ("a%2Fb", "a/b"),
+        ("%20a%20", " a "),
+        ("%C3%A9", "é"),
+        ("a+b", "a+b"),
+        ("a%2Fmessages", "a/messages"),
+    ] {
+        let answer = stage.declare(&format!("/queues/{path}"), "{}").await;
+        assert_eq!((answer.status, answer.text("name")), (201, name.to_owned()));
+        assert_eq!(stage.observer.count(name).await, Some(0));
+        assert_eq!(stage.ask(Method::DELETE, &format!("/queues/{path}/messages")).await.status, 200);
+        assert_eq!(stage.ask(Method::DELETE, &format!("/queues/{path}")).await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn body_that_is_not_json_is_415() {
+    let stage = Stage::set("media").await;
+    let put = |headers: &[(&str, &str)]| {
+        let request = stage.gateway.put("/queues/q").body("{}");
+        Answer::to(headers.iter().fold(request, |request, (name, value)| request.header(*name, *value)))
+    };
+    let json = ("content-type", "application/json");
+    for headers in [&[][..], &[("content-type", "text/plain")], &[json, ("content-encoding", "gzip")]] {
+        assert_eq!(put(headers).await.verdict(), problem(415, "unsupported-media-type"), "{headers:?}");
+    }
+    assert_eq!(put(&[("content-type", "application/json; charset=utf-8")]).await.status, 201);
+}
+
+#[tokio::test]
+async fn unknown_parameters_and_timeouts_over_the_cap_are_400() {
+    let stage = Stage::with_queue("parameters").await;
+    let cases = [
+        (Method::GET, "/queues/q?if_empty=true", "if_empty"),
+        (Method::GET, "/queues/q?timeout=61s", "timeout"),
+        (Method::PUT, "/queues/q?timeout=0", "timeout"),
+        (Method::DELETE, "/queues/q?if_unused=1", "if_unused"),
+        (Method::DELETE, "/queues/q?if_used=true", "if_used"),
+        (Method::DELETE, "/queues/q/messages?if_empty=true", "if_empty"),
+    ];
+    for (method, path, field) in cases {
+        let answer = stage.ask(method, path).await;
+        assert_eq!((answer.status, answer.text("field")), (400, field.to_owned()), "{path}");
+    }
+    assert_eq!(stage.ask(Method::GET, "/queues/q?timeout=60s").await.status, 200);
+}

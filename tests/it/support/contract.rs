@@ -1,0 +1,124 @@
+//! `Answer`: a response of the gateway, held against the published contract before a test looks at it.
+//!
+//! A status or media type that the document does not name for the operation, or a problem without its members,
+//! fails the test that met it.
+
+use std::{sync::LazyLock, time::Duration};
+
+use rabbitmq_gateway::http::openapi;
+use reqwest::{Method, Request, RequestBuilder, header::HeaderMap};
+use serde_json::Value;
+
+use super::poll::within;
+
+const DEADLINE: Duration = Duration::from_secs(30);
+const OUTCOMES: [&str; 4] = ["unroutable", "not_sent", "rejected", "unknown"];
+
+/// The document that the code writes.
+pub static DOCUMENT: LazyLock<Value> =
+    LazyLock::new(|| serde_json::from_str(&openapi::document()).expect("the document is JSON"));
+
+/// A whole response that keeps the contract.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    /// Sends the request and checks what comes.
+    pub async fn to(request: RequestBuilder) -> Self {
+        let (client, request) = request.build_split();
+        let request = request.expect("the client can send it");
+        let (method, path) = target(&request);
+        let response = within(DEADLINE, "an answer", client.execute(request)).await;
+        let response = response.expect("the gateway answers");
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let body = response.bytes().await.expect("a whole body").to_vec();
+        let answer = Self { status, headers, body };
+        answer.check(&method, &path);
+        answer
+    }
+
+    /// A header as text; empty without one.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map(|value| value.to_str().expect("an ASCII value")).unwrap_or_default()
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// A member of the JSON body as text; empty when it is absent or something else.
+    pub fn text(&self, member: &str) -> String {
+        self.json()[member].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// Status and name of a problem; the status alone of everything else.
+    pub fn verdict(&self) -> (u16, String) {
+        let name =
+            if self.is_problem() { self.text("type").replace("/problems/", "") } else { String::new() };
+        (self.status, name)
+    }
+
+    fn is_problem(&self) -> bool {
+        self.header("content-type") == "application/problem+json"
+    }
+
+    fn check(&self, method: &Method, path: &str) {
+        self.check_documented(method, path);
+        assert!(!self.header("x-request-id").is_empty(), "{self:?}");
+        if self.status == 503 && self.is_problem() {
+            let seconds: u64 = self.header("retry-after").parse().expect("whole seconds");
+            assert!(seconds > 0, "{self:?}");
+        }
+        if self.status >= 400 && !path.starts_with("/health/") {
+            assert!(self.is_problem(), "{self:?}");
+        }
+        if self.is_problem() {
+            self.check_problem(path);
+        }
+    }
+
+    fn check_documented(&self, method: &Method, path: &str) {
+        let operation = operation(method, path);
+        let responses = &operation.unwrap_or_else(|| panic!("{method} {path} is documented"))["responses"];
+        let documented = &responses[self.status.to_string()];
+        assert!(documented.is_object(), "{method} {path} is documented to answer {self:?}");
+        let media_type = self.header("content-type");
+        let known = documented["content"].as_object().map_or(media_type.is_empty(), |content| {
+            content.contains_key(media_type.split(';').next().unwrap_or_default())
+        });
+        assert!(known, "{method} {path} is documented to answer {} as {media_type:?}", self.status);
+    }
+
+    fn check_problem(&self, path: &str) {
+        let body = self.json();
+        assert!(self.text("type").starts_with("/problems/"), "{body}");
+        assert_eq!(body["status"], self.status, "{body}");
+        assert!(!self.text("title").is_empty() && !self.text("detail").is_empty(), "{body}");
+        assert_eq!(body["instance"], format!("urn:request:{}", self.header("x-request-id")));
+        if path.starts_with("/publish/") {
+            assert!(OUTCOMES.contains(&self.text("outcome").as_str()), "{body}");
+            assert!(body["retryable"].is_boolean(), "{body}");
+        }
+    }
+}
+
+fn target(request: &Request) -> (Method, String) {
+    (request.method().clone(), request.url().path().to_owned())
+}
+
+/// The documented operation that serves this path.
+fn operation(method: &Method, path: &str) -> Option<&'static Value> {
+    let paths = DOCUMENT["paths"].as_object().expect("paths");
+    let (_, item) = paths.iter().find(|(template, _)| matches(template, path))?;
+    item.get(method.as_str().to_lowercase())
+}
+
+fn matches(template: &str, path: &str) -> bool {
+    let (template, path): (Vec<_>, Vec<_>) = (template.split('/').collect(), path.split('/').collect());
+    template.len() == path.len()
+        && template.iter().zip(path).all(|(wanted, given)| wanted.starts_with('{') || *wanted == given)
+}
