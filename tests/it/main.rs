@@ -5,6 +5,7 @@
 mod envelope;
 mod health;
 mod layers;
+mod outage;
 mod process;
 mod publish;
 mod queues;
