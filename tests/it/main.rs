@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "all of this is tests, and a test ends by panicking")]
 
+mod alarm;
 mod envelope;
 mod health;
 mod layers;
