@@ -6,6 +6,7 @@ mod alarm;
 mod envelope;
 mod health;
 mod layers;
+mod neighbours;
 mod outage;
 mod process;
 mod publish;
