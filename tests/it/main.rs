@@ -14,3 +14,4 @@ mod queues;
 mod serve;
 mod support;
 mod support_works;
+mod tls;
