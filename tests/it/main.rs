@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "all of this is tests, and a test ends by panicking")]
 
 mod alarm;
+mod connection_names;
 mod envelope;
 mod health;
 mod layers;
