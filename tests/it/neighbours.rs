@@ -1,5 +1,7 @@
 //! One caller's mistakes, haste or absence never reach another caller.
 
+#![expect(clippy::print_stdout, reason = "the figures of the long forms")]
+
 use std::{
     env,
     time::{Duration, Instant},
@@ -46,6 +48,7 @@ async fn no_channel_is_lost(vhost: &Vhost<'_>, gateway: &TestGateway) {
 async fn callers_of_exchanges_that_fail_beside_good_callers_disturb_nobody() {
     let (vhost, observer, gateway) = with_queue("bad-neighbours", &[("RABBITMQ_POOL_SIZE", "16")]).await;
     let internal = ExchangeDeclareOptions { internal: true, ..ExchangeDeclareOptions::default() };
+    #[expect(clippy::disallowed_types, reason = "by try_new, as it must be")]
     let name = lapin::types::ShortString::try_new("internal").unwrap();
     let declare = observer.channel().await;
     declare.exchange_declare(name, ExchangeKind::Fanout, internal, FieldTable::default()).await.unwrap();
@@ -131,7 +134,7 @@ async fn nobody_gets_the_answer_of_another_when_half_of_the_messages_are_unrouta
     let mut wrong = Vec::new();
     for answer in &answers.0 {
         let number: usize = answer.id.rsplit('-').next().and_then(|number| number.parse().ok()).unwrap();
-        let expected = if number % 2 == 0 { (200, "confirmed") } else { (422, "unroutable") };
+        let expected = if number.is_multiple_of(2) { (200, "confirmed") } else { (422, "unroutable") };
         if (answer.status.as_u16(), answer.outcome()) != expected
             || answer.body["message_id"] != answer.id.as_str()
         {
@@ -165,7 +168,7 @@ async fn publishes_of_callers_that_hang_up_are_finished_and_leave_no_channel_beh
     let ids: Vec<_> = (0..100).map(|number| format!("left-{number}")).collect();
     for (number, id) in ids.iter().enumerate() {
         let raw = leave(id.clone()).await;
-        if number % 2 == 0 { raw.reset() } else { drop(raw) }
+        if number.is_multiple_of(2) { raw.reset() } else { drop(raw) }
     }
     let good = Load::of(&gateway, "stay", 8, 20, to_q).end().await;
     good.assert_all_confirmed();

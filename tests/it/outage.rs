@@ -1,5 +1,7 @@
 //! What a lost, silent or refusing broker costs the callers: time, never a lie.
 
+#![expect(clippy::print_stdout, reason = "the figures of the long forms")]
+
 use std::{
     env,
     time::{Duration, Instant},
