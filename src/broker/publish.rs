@@ -150,17 +150,20 @@ impl Publisher {
         answer
     }
 
-    /// Keeps a channel whose confirm is late until it comes: closing it earlier would take the
-    /// connection with it, and dropping the confirm would leak it.
-    fn drain(&self, pooled: Object<ChannelManager>, settling: Settling) {
+    /// Keeps a channel whose confirm is late until it comes, or until its connection is gone: closing
+    /// it earlier would take the connection with it, and dropping the confirm would leak it.
+    fn drain(&self, pooled: Object<ChannelManager>, mut settling: Settling) {
         let confirm = Object::take(pooled);
         let link = Arc::clone(confirm.link());
         if add_one(link.draining()) > MAX_DRAINING {
             link.retire();
         }
         self.late.spawn(async move {
-            if timeout(DRAIN, settling).await.is_err() {
-                link.retire();
+            while timeout(DRAIN, &mut settling).await.is_err() {
+                // During an alarm a new connection would learn of it only by holding a message too.
+                if !link.is_blocked() {
+                    link.retire();
+                }
             }
             drop(confirm);
             take_one(link.draining());

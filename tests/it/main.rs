@@ -2,11 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "all of this is tests, and a test ends by panicking")]
 
+mod alarm;
+mod connection_names;
 mod envelope;
 mod health;
 mod layers;
 mod metrics;
+mod neighbours;
 mod openapi;
+mod outage;
 mod pika_interop;
 mod process;
 mod publish;
@@ -15,3 +19,4 @@ mod rpc;
 mod serve;
 mod support;
 mod support_works;
+mod tls;

@@ -6,9 +6,11 @@
 
 pub mod book;
 pub mod broker;
+pub mod certificates;
 pub mod contract;
 pub mod gateway;
 pub mod link;
+pub mod load;
 mod node;
 pub mod observer;
 pub mod pika;

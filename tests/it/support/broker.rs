@@ -3,7 +3,7 @@
 //! One node serves the whole test run, a vhost a test. A test that breaks its broker takes one of its own.
 
 use std::{
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     ops::Deref,
     sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
@@ -11,7 +11,11 @@ use std::{
 
 use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 
-use super::{node::Node, poll::eventually};
+use super::{
+    certificates::Certificates,
+    node::{Node, free_port},
+    poll::eventually,
+};
 
 const EFFECT_DEADLINE: Duration = Duration::from_secs(30);
 
@@ -32,9 +36,20 @@ impl Broker {
 
     /// A node that the caller may break; it ends when dropped. Waits while two others have one.
     pub async fn own() -> OwnBroker {
+        Self::own_with("", "").await
+    }
+
+    /// The same, which speaks TLS too, at the second answer, and takes client certificates as a login (SASL EXTERNAL).
+    pub async fn own_with_tls(certificates: &Certificates) -> (OwnBroker, SocketAddr) {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+        let broker = Self::own_with(&certificates.config(address), "rabbitmq_auth_mechanism_ssl").await;
+        (broker, address)
+    }
+
+    async fn own_with(config: &str, plugins: &str) -> OwnBroker {
         static PLACES: Semaphore = Semaphore::const_new(NODES_OF_THEIR_OWN);
         let place = PLACES.acquire().await.expect("never closed");
-        OwnBroker { broker: Self { node: Node::launch().await }, _place: place }
+        OwnBroker { broker: Self { node: Node::launch_with(config, plugins).await }, _place: place }
     }
 
     /// Where it listens for AMQP, on loopback.
@@ -77,6 +92,19 @@ impl Broker {
     /// Evaluates Erlang inside the node, in some 10 ms.
     pub async fn eval(&self, expression: &str) -> String {
         self.node.eval(expression).await
+    }
+
+    /// How many channels are in confirm mode in the default vhost.
+    pub async fn confirm_channel_count(&self) -> usize {
+        self.confirm_channel_count_in("/").await
+    }
+
+    async fn confirm_channel_count_in(&self, vhost: &str) -> usize {
+        let mine = format!("[{{vhost, {}}}, {{confirm, true}}]", binary(vhost));
+        let channels = "C <- rabbit_channel:list()";
+        let count =
+            format!("length([C || {channels}, (catch rabbit_channel:info(C, [vhost, confirm])) =:= {mine}])");
+        self.eval(&count).await.parse().expect("a length is a number")
     }
 
     /// Runs rabbitmqctl, which takes a second or more; what it prints.
@@ -212,10 +240,22 @@ impl Vhost<'_> {
         count.parse().expect("a length is a number")
     }
 
+    /// How many channels are in confirm mode in this vhost.
+    pub async fn confirm_channel_count(&self) -> usize {
+        self.broker.confirm_channel_count_in(&self.name).await
+    }
+
     /// Deletes it with everything in it; its connections are closed by the broker.
     pub async fn delete(&self) {
         let name = binary(&self.name);
         self.broker.eval(&format!("rabbit_vhost:delete({name}, {GUEST})")).await;
+    }
+
+    /// Makes it anew after [`Self::delete`], empty, for guest.
+    pub async fn create_again(&self) {
+        let name = binary(&self.name);
+        self.broker.eval(&format!("ok = rabbit_vhost:add({name}, {GUEST})")).await;
+        self.permit("guest", ".*", ".*", ".*").await;
     }
 
     fn connections_of(&self, variable: &str) -> String {

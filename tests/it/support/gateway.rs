@@ -4,6 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use rabbitmq_gateway::{app::Gateway, config::Config};
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
+use serde_json::Value;
 
 use super::poll::eventually;
 
@@ -81,6 +82,19 @@ impl TestGateway {
     pub async fn is_ready(&self) -> bool {
         let answer = self.get("/health/ready").send().await;
         answer.is_ok_and(|answer| answer.status() == StatusCode::OK)
+    }
+
+    /// The answer of `/health/rabbitmq`.
+    pub async fn health(&self) -> Value {
+        let answer = self.get("/health/rabbitmq").send().await.expect("the gateway answers");
+        answer.json().await.expect("health is JSON")
+    }
+
+    /// One observed value of `/health/rabbitmq`, such as `channels:in_use`.
+    pub async fn observes(&self, check: &str) -> u64 {
+        let health = self.health().await;
+        let value = health["checks"][check][0]["observedValue"].as_u64();
+        value.unwrap_or_else(|| panic!("a number of {check} in {health}"))
     }
 
     /// Stops it in order, without a pause for load balancers.

@@ -40,7 +40,7 @@ pub enum Mode {
     HalfClose(Way),
     /// New connections are refused; open ones pass.
     Refuse,
-    /// New connections are accepted and never answered, until they are cut; open ones pass.
+    /// New connections are accepted and never answered, until they are cut or leave; open ones pass.
     Silence,
 }
 
@@ -154,8 +154,10 @@ async fn listen(mut listener: TcpListener, address: SocketAddr, wire: Wire) {
 async fn connection(mut client: TcpStream, wire: Wire, mut cut: broadcast::Receiver<()>) {
     let _open = Counted::new(&wire.open);
     if *wire.mode.borrow() == Mode::Silence {
-        let _ = cut.recv().await;
-        let _ = client.set_zero_linger();
+        tokio::select! {
+            _ = cut.recv() => drop(client.set_zero_linger()),
+            () = swallow(&mut client) => {}
+        }
         return;
     }
     let Ok(mut broker) = TcpStream::connect(wire.target).await else {
@@ -170,6 +172,12 @@ async fn connection(mut client: TcpStream, wire: Wire, mut cut: broadcast::Recei
         }
         _ = exchange(&mut client, &mut broker, &wire.mode) => {}
     }
+}
+
+/// Reads until the client leaves.
+async fn swallow(client: &mut TcpStream) {
+    let mut buffer = [0; 1024];
+    while let Ok(1..) = client.read(&mut buffer).await {}
 }
 
 /// Both directions, until both have ended or one has failed.

@@ -62,6 +62,11 @@ struct Watchdog {
 impl Node {
     /// Starts a node and waits until it speaks AMQP.
     pub async fn launch() -> Self {
+        Self::launch_with("", "").await
+    }
+
+    /// The same with more lines of `rabbitmq.conf`, and plugins as an Erlang list without its brackets.
+    pub async fn launch_with(config: &str, plugins: &str) -> Self {
         let server = programs().join("rabbitmq-server");
         assert!(
             server.exists(),
@@ -70,7 +75,7 @@ impl Node {
             server.display()
         );
         let cookie = format!("{:016X}", random());
-        let folder = lay_out_folder(&cookie);
+        let folder = lay_out_folder(&cookie, config, plugins);
         let ports = Ports { amqp: free_port(), distribution: free_port(), epmd: free_port() };
         let watchdog = Arc::new(Mutex::new(Watchdog::spawn(&folder, &ports, &server)));
         let node = Self { folder, ports, cookie, watchdog };
@@ -197,13 +202,13 @@ fn programs() -> PathBuf {
     env::var_os("GATEWAY_TEST_RABBITMQ").map_or_else(|| "/usr/lib/rabbitmq/bin".into(), PathBuf::from)
 }
 
-fn lay_out_folder(cookie: &str) -> PathBuf {
+fn lay_out_folder(cookie: &str, config: &str, plugins: &str) -> PathBuf {
     let prefix = tempfile::Builder::new().prefix("rabbitmq-").tempdir_in(env!("CARGO_TARGET_TMPDIR"));
     let folder = prefix.expect("the target folder is writable").keep();
     let write = |name: &str, text: &str| fs::write(folder.join(name), text).expect("the folder is writable");
     write(".erlang.cookie", cookie);
-    write("rabbitmq.conf", CONFIG);
-    write("enabled_plugins", "[].");
+    write("rabbitmq.conf", &format!("{CONFIG}{config}"));
+    write("enabled_plugins", &format!("[{plugins}]."));
     let owner_reads = fs::Permissions::from_mode(0o400);
     fs::set_permissions(folder.join(".erlang.cookie"), owner_reads).expect("the cookie is ours");
     folder
@@ -242,7 +247,7 @@ fn set_environment(command: &mut Command, folder: &Path, ports: &Ports) {
 }
 
 /// A port that is free and that no other node of this run was given; below 32768, where no client port comes from.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     static NEXT: LazyLock<AtomicU16> = LazyLock::new(|| {
         let start = u16::try_from(random() % 10_000).expect("below 10,000");
         AtomicU16::new(20_000 + start)

@@ -1,0 +1,233 @@
+//! One caller's mistakes, haste or absence never reach another caller.
+
+#![expect(clippy::print_stdout, reason = "the figures of the long forms")]
+
+use std::{
+    env,
+    time::{Duration, Instant},
+};
+
+use lapin::{ExchangeKind, options::ExchangeDeclareOptions, types::FieldTable};
+
+use crate::support::{
+    broker::{Broker, Vhost},
+    gateway::TestGateway,
+    link::{Link, Mode, Way},
+    load::{Answer, Load, publish},
+    observer::Observer,
+    poll::eventually,
+    raw::Raw,
+};
+
+const SOON: Duration = Duration::from_secs(10);
+
+fn to_q(_: usize) -> String {
+    "amq.default?routing_key=q".to_owned()
+}
+
+async fn with_queue<'a>(name: &str, settings: &[(&str, &str)]) -> (Vhost<'a>, Observer, TestGateway) {
+    let vhost = Broker::shared().await.vhost(name).await;
+    let observer = Observer::connect(&vhost.url).await;
+    observer.declare_queue("q").await;
+    let gateway = TestGateway::start(&[&[("AMQP_URL", vhost.url.as_str())], settings].concat()).await;
+    (vhost, observer, gateway)
+}
+
+/// Every channel of the pool is idle, and the broker has no other channel of the gateway's.
+async fn no_channel_is_lost(vhost: &Vhost<'_>, gateway: &TestGateway) {
+    let same = || async {
+        let (in_use, late) =
+            (gateway.observes("channels:in_use").await, gateway.observes("channels:late_confirms").await);
+        let open = gateway.observes("channels:open").await;
+        (in_use, late) == (0, 0) && vhost.confirm_channel_count().await.to_string() == open.to_string()
+    };
+    eventually(SOON, "the broker has the channels of the pool and no others", same).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn callers_of_exchanges_that_fail_beside_good_callers_disturb_nobody() {
+    let (vhost, observer, gateway) = with_queue("bad-neighbours", &[("RABBITMQ_POOL_SIZE", "16")]).await;
+    let internal = ExchangeDeclareOptions { internal: true, ..ExchangeDeclareOptions::default() };
+    #[expect(clippy::disallowed_types, reason = "by try_new, as it must be")]
+    let name = lapin::types::ShortString::try_new("internal").unwrap();
+    let declare = observer.channel().await;
+    declare.exchange_declare(name, ExchangeKind::Fanout, internal, FieldTable::default()).await.unwrap();
+
+    let missing = Load::start(&gateway, "missing", 4, |_| "no.such?routing_key=q".to_owned());
+    let forbidden = Load::start(&gateway, "forbidden", 4, |_| "internal?routing_key=q".to_owned());
+    let good = Load::of(&gateway, "good", 8, 100, to_q).end().await;
+    let (missing, forbidden) = (missing.stop().await, forbidden.stop().await);
+
+    good.assert_all_confirmed();
+    good.assert_agree_with(&observer.drain_ids("q").await);
+    assert!(
+        good.0.iter().all(|answer| answer.body["attempts"] == 1),
+        "a neighbour cost somebody a second try"
+    );
+    for (answers, status, problem) in [(&missing, 404, "exchange-not-found"), (&forbidden, 403, "forbidden")]
+    {
+        assert!(answers.len() > 20, "only {}", answers.len());
+        for answer in &answers.0 {
+            assert_eq!(
+                (answer.status.as_u16(), answer.problem(), answer.outcome()),
+                (status, problem, "not_sent")
+            );
+        }
+    }
+    drop(declare);
+    no_channel_is_lost(&vhost, &gateway).await;
+    gateway.stop().await;
+}
+
+/// Only the broker knows its limit, and ends the channel over it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bodies_that_the_broker_finds_too_large_beside_good_callers_disturb_nobody() {
+    let broker = Broker::own().await;
+    broker.eval("application:set_env(rabbit, max_message_size, 1000)").await;
+    let observer = Observer::connect(&broker.url()).await;
+    observer.declare_queue("q").await;
+    let gateway = TestGateway::start(&[("AMQP_URL", &broker.url()), ("RABBITMQ_POOL_SIZE", "16")]).await;
+    let large = async {
+        for _ in 0..30 {
+            let answer = gateway.publish("amq.default", "q", vec![0; 200_000]).await;
+            let answer = Answer::of("large", Instant::now(), answer).await;
+            let told = (answer.status.as_u16(), answer.problem(), answer.outcome());
+            assert_eq!(told, (413, "payload-too-large", "not_sent"), "{answer:?}");
+        }
+    };
+    let good = Load::of(&gateway, "good", 8, 60, to_q);
+    let ((), good) = tokio::join!(large, good.end());
+    good.assert_all_confirmed();
+    good.assert_agree_with(&observer.drain_ids("q").await);
+    assert!(
+        good.0.iter().all(|answer| answer.body["attempts"] == 1),
+        "a neighbour cost somebody a second try"
+    );
+    gateway.stop().await;
+}
+
+/// The largest headers that the settings allow still fit in one frame; a broker would end the connection otherwise.
+#[tokio::test]
+async fn largest_headers_allowed_disturb_nobody() {
+    let most = [("GATEWAY_MAX_AMQP_HEADER_BYTES", "24KiB"), ("GATEWAY_MAX_AMQP_HEADERS", "200")];
+    let (_vhost, observer, gateway) = with_queue("headers", &most).await;
+    let headers: serde_json::Map<_, _> =
+        (0..23).map(|n| (format!("h{n}"), "x".repeat(1_000).into())).collect();
+    let envelope = serde_json::json!({"routing_key": "q", "headers": headers, "body": 1});
+    let request =
+        gateway.post("/publish/amq.default").header("content-type", "application/vnd.amqp.message+json");
+    let answer = request.body(envelope.to_string()).send().await.unwrap();
+    assert_eq!(answer.status(), 200, "{}", answer.text().await.unwrap());
+    assert_eq!(observer.count("q").await, Some(1));
+    gateway.stop().await;
+}
+
+/// `GATEWAY_TEST_REQUESTS=32000` in release is the long form.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_gets_the_answer_of_another_when_half_of_the_messages_are_unroutable() {
+    let requests = env::var("GATEWAY_TEST_REQUESTS").map_or(4_000, |count| count.parse().expect("a number"));
+    let (vhost, observer, gateway) = with_queue("half", &[]).await;
+    let half = |number: usize| format!("amq.default?routing_key={}", ["q", "nowhere"][number % 2]);
+    let start = Instant::now();
+    let answers = Load::of(&gateway, "half", 64, requests / 64, half).end().await;
+    let took = start.elapsed();
+    let mut wrong = Vec::new();
+    for answer in &answers.0 {
+        let number: usize = answer.id.rsplit('-').next().and_then(|number| number.parse().ok()).unwrap();
+        let expected = if number.is_multiple_of(2) { (200, "confirmed") } else { (422, "unroutable") };
+        if (answer.status.as_u16(), answer.outcome()) != expected
+            || answer.body["message_id"] != answer.id.as_str()
+        {
+            wrong.push(answer);
+        }
+    }
+    println!("{} requests in {took:?}, {} wrong", answers.len(), wrong.len());
+    assert!(
+        wrong.is_empty(),
+        "{} of {} are somebody else's, the first {:?}",
+        wrong.len(),
+        answers.len(),
+        wrong[0]
+    );
+    answers.assert_agree_with(&observer.drain_ids("q").await);
+    no_channel_is_lost(&vhost, &gateway).await;
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn publishes_of_callers_that_hang_up_are_finished_and_leave_no_channel_behind() {
+    let (vhost, observer, gateway) = with_queue("hang-up", &[("RABBITMQ_POOL_SIZE", "8")]).await;
+    let address = gateway.address();
+    let leave = |id: String| async move {
+        let mut raw = Raw::connect(address).await;
+        let target = "/publish/amq.default?routing_key=q";
+        let head = format!("POST {target} HTTP/1.1\r\nHost: {address}\r\nX-Amqp-Message-Id: {id}\r\n");
+        raw.send(format!("{head}Content-Type: text/plain\r\nContent-Length: 1\r\n\r\nx")).await;
+        raw
+    };
+    let ids: Vec<_> = (0..100).map(|number| format!("left-{number}")).collect();
+    for (number, id) in ids.iter().enumerate() {
+        let raw = leave(id.clone()).await;
+        if number.is_multiple_of(2) { raw.reset() } else { drop(raw) }
+    }
+    let good = Load::of(&gateway, "stay", 8, 20, to_q).end().await;
+    good.assert_all_confirmed();
+    no_channel_is_lost(&vhost, &gateway).await;
+    // Whoever left before the request was read has published nothing; nobody has published twice.
+    let there = observer.drain_ids("q").await;
+    for id in &ids {
+        assert!(there.iter().filter(|other| *other == id).count() <= 1, "{id} is there twice");
+    }
+    gateway.stop().await;
+}
+
+/// The answer is held back until the callers have left.
+#[tokio::test]
+async fn publish_in_flight_is_finished_when_its_caller_hangs_up() {
+    let broker = Broker::shared().await;
+    let vhost = broker.vhost("in-flight").await;
+    let observer = Observer::connect(&vhost.url).await;
+    observer.declare_queue("q").await;
+    let link = Link::to(broker.address()).await;
+    let settings = [("AMQP_URL", &*vhost.url_by(link.addr())), ("RABBITMQ_POOL_SIZE", "8")];
+    let gateway = TestGateway::start(&settings).await;
+    Load::of(&gateway, "warm", 8, 5, to_q).end().await.assert_all_confirmed();
+    observer.drain("q").await;
+    link.set(Mode::Stall(Way::ToBroker));
+    let leavers = Load::start(&gateway, "gone", 8, to_q);
+    let all_wait = || async { gateway.observes("channels:in_use").await == 8 };
+    eventually(SOON, "eight publishes are in flight", all_wait).await;
+    drop(leavers);
+    link.mend();
+    eventually(SOON, "all eight are there", || async { observer.count("q").await == Some(8) }).await;
+    no_channel_is_lost(&vhost, &gateway).await;
+    publish(&gateway, "amq.default?routing_key=q", "next").await.assert_confirmed();
+    assert_eq!(observer.count("q").await, Some(9));
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn full_pool_is_overloaded_at_the_deadline() {
+    let broker = Broker::shared().await;
+    let vhost = broker.vhost("full").await;
+    let observer = Observer::connect(&vhost.url).await;
+    observer.declare_queue("q").await;
+    let link = Link::to(broker.address()).await;
+    let settings = [("AMQP_URL", &*vhost.url_by(link.addr())), ("RABBITMQ_POOL_SIZE", "1")];
+    let gateway = TestGateway::start(&settings).await;
+    publish(&gateway, "amq.default?routing_key=q", "warm").await.assert_confirmed();
+    link.set(Mode::Stall(Way::ToBroker));
+    let long = publish(&gateway, "amq.default?routing_key=q&timeout=20s", "long");
+    let short = async {
+        let taken = || async { gateway.observes("channels:in_use").await == 1 };
+        eventually(SOON, "the only channel is in use", taken).await;
+        let answer = publish(&gateway, "amq.default?routing_key=q&timeout=1s", "short").await;
+        answer.assert_refused("overloaded");
+        assert!((1.0..2.0).contains(&answer.took().as_secs_f64()), "{answer:?}");
+        link.mend();
+    };
+    let (long, ()) = tokio::join!(long, short);
+    long.assert_confirmed();
+    assert_eq!(observer.drain_ids("q").await, ["warm", "long"]);
+    gateway.stop().await;
+}

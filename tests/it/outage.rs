@@ -1,0 +1,378 @@
+//! What a lost, silent or refusing broker costs the callers: time, never a lie.
+
+#![expect(clippy::print_stdout, reason = "the figures of the long forms")]
+
+use std::{
+    env,
+    time::{Duration, Instant},
+};
+
+use crate::support::{
+    broker::{Broker, Vhost},
+    gateway::TestGateway,
+    link::{Link, Mode, Way},
+    load::{Load, publish},
+    observer::Observer,
+    poll::{eventually, within},
+};
+
+/// Two for publishing, one each for topology, replies and probes.
+const CONNECTIONS: usize = 5;
+/// For what has no promise of its own.
+const SOON: Duration = Duration::from_secs(10);
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Waits through the slowest restart, within the largest deadline that there is.
+fn patient(_: usize) -> String {
+    "amq.default?routing_key=q&timeout=60s".to_owned()
+}
+
+fn to_q(_: usize) -> String {
+    "amq.default?routing_key=q".to_owned()
+}
+
+/// A vhost with a queue `q`, the wire to it, and its gateway.
+async fn wired<'a>(name: &str, settings: &[(&str, &str)]) -> (Vhost<'a>, Observer, Link, TestGateway) {
+    let broker = Broker::shared().await;
+    let vhost = broker.vhost(name).await;
+    let observer = Observer::connect(&vhost.url).await;
+    observer.declare_queue("q").await;
+    let link = Link::to(broker.address()).await;
+    let url = vhost.url_by(link.addr());
+    let gateway = TestGateway::start(&[&[("AMQP_URL", url.as_str())], settings].concat()).await;
+    (vhost, observer, link, gateway)
+}
+
+async fn gets_ready_within(deadline: Duration, gateway: &TestGateway) {
+    eventually(deadline, "the gateway is ready", || gateway.is_ready()).await;
+}
+
+async fn gets_unready_within(deadline: Duration, gateway: &TestGateway) {
+    eventually(deadline, "the gateway is not ready", || async { !gateway.is_ready().await }).await;
+}
+
+/// `GATEWAY_TEST_KILLS=5 GATEWAY_TEST_CALLERS=64` in release is the long form.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kill_of_the_broker_under_load_costs_time_but_no_error_and_no_message() {
+    let broker = Broker::own().await;
+    let observer = Observer::connect(&broker.url()).await;
+    observer.declare_queue("q").await;
+    broker.sync_topology().await;
+    let link = Link::to(broker.address()).await;
+    let url = format!("amqp://guest:guest@{}/", link.addr());
+    let gateway = TestGateway::start(&[("AMQP_URL", &url)]).await;
+
+    let number = |name, default| env::var(name).map_or(default, |number| number.parse().expect("a number"));
+    let callers = number("GATEWAY_TEST_CALLERS", 32);
+    let load = Load::start(&gateway, "killed", callers, patient);
+    for _ in 0..number("GATEWAY_TEST_KILLS", 2) {
+        load.flows(callers * 10, SOON).await;
+        let (dials, down) = (link.accepted(), Instant::now());
+        broker.kill().await;
+        gets_unready_within(SECOND, &gateway).await;
+        let silent = Instant::now();
+        broker.start().await;
+        let back = Instant::now();
+        gets_ready_within(SECOND, &gateway).await;
+        let first = eventually(SOON, "a confirm", || async { load.first_confirm_after(silent) }).await;
+        let late = first.saturating_duration_since(back);
+        assert!(late <= SECOND, "first confirm {late:?} after the broker was back");
+        // Each connection is dialled after 50 to 400 ms, and after the first two failures after 200 at least.
+        let most = CONNECTIONS * usize::try_from((back - down).as_millis() / 100 + 2).unwrap();
+        let dials = link.accepted() - dials;
+        println!("away for {:?}, {dials} dials, first confirm after {late:?}", back - down);
+        assert!(dials <= most, "{dials} dials in {:?}", back - down);
+    }
+    load.flows(callers * 10, SOON).await;
+    let answers = load.stop().await;
+    let resent = answers.0.iter().filter(|answer| answer.is_duplicate_possible()).count();
+    println!("{} answers, {resent} of them after a second try", answers.len());
+    answers.assert_all_confirmed();
+    let observer = Observer::connect(&broker.url()).await;
+    answers.assert_agree_with(&observer.drain_ids("q").await);
+    gateway.stop().await;
+}
+
+/// SIGSTOP: the connections stay, and nothing is answered.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn frozen_broker_leaves_publishes_unknown_never_twice_and_no_channel_behind() {
+    let broker = Broker::own().await;
+    let observer = Observer::connect(&broker.url()).await;
+    observer.declare_queue("q").await;
+    // A heartbeat that does not end the connections meanwhile.
+    let settings = [("AMQP_URL", &*broker.url()), ("RABBITMQ_HEARTBEAT", "60"), ("RABBITMQ_POOL_SIZE", "8")];
+    let gateway = TestGateway::start(&settings).await;
+    publish(&gateway, "amq.default?routing_key=q", "before").await.assert_confirmed();
+
+    broker.pause().await;
+    // More callers than channels: some are written, some wait for a channel to be opened.
+    let load = Load::of(&gateway, "frozen", 20, 2, |_| "amq.default?routing_key=q&timeout=700ms".to_owned());
+    let mut frozen = load.end().await;
+    for answer in &frozen.0 {
+        match answer.outcome() {
+            "not_sent" => answer.assert_refused("overloaded"),
+            _ => answer.assert_unknown(),
+        }
+        assert!(answer.took() < Duration::from_millis(1_700), "{answer:?}");
+    }
+    assert!(frozen.0.iter().any(|answer| answer.outcome() == "unknown"));
+    broker.resume().await;
+
+    let late = || async { gateway.observes("channels:late_confirms").await == 0 };
+    eventually(SOON, "every late confirm arrives", late).await;
+    let after = Load::of(&gateway, "thawed", 8, 10, to_q).end().await;
+    after.assert_all_confirmed();
+    frozen.0.extend(after.0);
+    let mut there = observer.drain_ids("q").await;
+    there.retain(|id| id != "before");
+    frozen.assert_agree_with(&there);
+    for id in &there {
+        assert_eq!(there.iter().filter(|other| *other == id).count(), 1, "{id} was sent twice");
+    }
+    let leaks = || async {
+        let at_broker = broker.confirm_channel_count().await;
+        let open = gateway.observes("channels:open").await;
+        at_broker.to_string() == open.to_string() && gateway.observes("channels:in_use").await == 0
+    };
+    eventually(SOON, "the broker has the channels of the pool and no others", leaks).await;
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn gateway_starts_without_a_broker_and_publishes_when_it_comes() {
+    let broker = Broker::shared().await;
+    let vhost = broker.vhost("absent").await;
+    let observer = Observer::connect(&vhost.url).await;
+    observer.declare_queue("q").await;
+    let link = Link::to(broker.address()).await;
+    link.set(Mode::Refuse);
+    let refused = || async { tokio::net::TcpStream::connect(link.addr()).await.is_err() };
+    eventually(SOON, "the link refuses", refused).await;
+    let gateway = TestGateway::start_unready(&[("AMQP_URL", &vhost.url_by(link.addr()))]).await;
+    assert_eq!(gateway.get("/health/live").send().await.unwrap().status(), 200);
+    assert!(!gateway.is_ready().await);
+    publish(&gateway, "amq.default?routing_key=q&timeout=1s", "early")
+        .await
+        .assert_refused("broker-unavailable");
+
+    let waiting = publish(&gateway, "amq.default?routing_key=q&timeout=30s", "waits");
+    let comes = async {
+        link.mend();
+        gets_ready_within(SECOND, &gateway).await;
+    };
+    let (answer, ()) = tokio::join!(waiting, comes);
+    answer.assert_confirmed();
+    assert_eq!((&answer.body["attempts"], answer.is_duplicate_possible()), (&1.into(), false));
+    assert_eq!(observer.drain_ids("q").await, ["waits"]);
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cut_wires_and_forced_closes_under_load_cost_no_error() {
+    let (vhost, observer, link, gateway) = wired("cut", &[]).await;
+    let load = Load::start(&gateway, "cut", 16, patient);
+    load.flows(50, SOON).await;
+    let dials = link.accepted();
+    for _ in 0..3 {
+        link.cut();
+        load.flows(100, SOON).await;
+    }
+    for _ in 0..2 {
+        vhost.close_connections().await;
+        let closed = Instant::now();
+        load.flows(50, SOON).await;
+        let back = load.first_confirm_after(closed).unwrap() - closed;
+        assert!(back <= SECOND, "first confirm {back:?} after the forced close");
+    }
+    let dials = link.accepted() - dials;
+    // Five ends of each connection, with room for dials that met the next end.
+    assert!(dials <= 10 * CONNECTIONS, "{dials} dials");
+    let answers = load.stop().await;
+    answers.assert_all_confirmed();
+    let observer_again = if observer.is_connected() { observer } else { Observer::connect(&vhost.url).await };
+    answers.assert_agree_with(&observer_again.drain_ids("q").await);
+    gateway.stop().await;
+}
+
+/// A publish whose confirm is lost with its connection.
+#[tokio::test]
+async fn lost_confirm_is_sent_again_and_marked_or_unknown_at_once_with_retry_false() {
+    let (_vhost, observer, link, gateway) = wired("lost-confirm", &[]).await;
+    for (retry, copies) in [("false", 1), ("true", 2)] {
+        publish(&gateway, "amq.default?routing_key=q", "warm").await.assert_confirmed();
+        observer.drain("q").await;
+        link.set(Mode::BlackHole(Way::ToClient));
+        let target = format!("amq.default?routing_key=q&timeout=30s&retry={retry}");
+        let cut = async {
+            eventually(SOON, "the message is there", || async { observer.count("q").await == Some(1) }).await;
+            link.mend();
+            link.cut();
+            Instant::now()
+        };
+        let (answer, cut) = tokio::join!(publish(&gateway, &target, "lost"), cut);
+        assert!(answer.at - cut <= SECOND, "{answer:?}");
+        if copies == 1 {
+            answer.assert_unknown();
+        } else {
+            answer.assert_confirmed();
+            assert_eq!((&answer.body["attempts"], answer.is_duplicate_possible()), (&2.into(), true));
+        }
+        assert_eq!(observer.drain_ids("q").await, vec!["lost"; copies]);
+    }
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn silence_is_unknown_at_the_deadline_and_never_sent_again() {
+    let (_vhost, observer, link, gateway) = wired("silence", &[("RABBITMQ_HEARTBEAT", "60")]).await;
+    for (way, copies) in [(Way::ToBroker, 0), (Way::ToClient, 1)] {
+        publish(&gateway, "amq.default?routing_key=q", "warm").await.assert_confirmed();
+        observer.drain("q").await;
+        link.set(Mode::BlackHole(way));
+        let answer = publish(&gateway, "amq.default?routing_key=q&timeout=1s", "silent").await;
+        answer.assert_unknown();
+        assert!((SECOND..SECOND * 2).contains(&answer.took()), "{answer:?}");
+        link.mend();
+        link.cut();
+        // The next one is confirmed over a new connection, after whatever the lost one left behind.
+        publish(&gateway, "amq.default?routing_key=q", "next").await.assert_confirmed();
+        let ids = observer.drain_ids("q").await;
+        assert_eq!(ids.iter().filter(|id| *id == "silent").count(), copies, "{ids:?}");
+    }
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn channel_is_not_used_again_before_its_late_confirm_and_its_place_comes_back() {
+    let one =
+        [("RABBITMQ_PUBLISH_CONNECTIONS", "1"), ("RABBITMQ_POOL_SIZE", "1"), ("RABBITMQ_HEARTBEAT", "60")];
+    let (_vhost, observer, link, gateway) = wired("late", &one).await;
+    publish(&gateway, "amq.default?routing_key=q", "warm").await.assert_confirmed();
+    for way in [Way::ToClient, Way::ToBroker, Way::Both] {
+        observer.drain("q").await;
+        link.set(Mode::Stall(way));
+        publish(&gateway, "amq.default?routing_key=q&timeout=500ms", "late").await.assert_unknown();
+        // The only other channel cannot be opened: nothing was written.
+        publish(&gateway, "amq.default?routing_key=q&timeout=500ms", "more")
+            .await
+            .assert_refused("overloaded");
+        assert_eq!(gateway.observes("channels:late_confirms").await, 1);
+        link.mend();
+        let settled = || async { gateway.observes("channels:late_confirms").await == 0 };
+        eventually(SOON, "the late confirm arrives", settled).await;
+        publish(&gateway, "amq.default?routing_key=nowhere", "unroutable").await;
+        publish(&gateway, "amq.default?routing_key=q", "next").await.assert_confirmed();
+        assert_eq!(observer.drain_ids("q").await, ["late", "next"]);
+    }
+    assert_eq!((gateway.observes("channels:open").await, gateway.observes("channels:in_use").await), (1, 0));
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn ready_follows_the_truth_and_publishes_end_at_their_deadline_while_the_broker_is_away() {
+    let (_vhost, observer, link, gateway) = wired("away", &[]).await;
+    for _ in 0..2 {
+        link.set(Mode::Refuse);
+        link.cut();
+        gets_unready_within(SECOND, &gateway).await;
+        let health = gateway.get("/health/rabbitmq").send().await.unwrap();
+        assert_eq!(health.status(), 503);
+        let answer = publish(&gateway, "amq.default?routing_key=q&timeout=1s", "away").await;
+        answer.assert_refused("broker-unavailable");
+        assert!((SECOND..SECOND * 2).contains(&answer.took()), "{answer:?}");
+        assert_eq!(gateway.get("/health/live").send().await.unwrap().status(), 200);
+        link.mend();
+        gets_ready_within(SECOND, &gateway).await;
+        publish(&gateway, "amq.default?routing_key=q", "back").await.assert_confirmed();
+        assert_eq!(observer.drain_ids("q").await, ["back"]);
+    }
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn broker_that_accepts_and_is_silent_is_dialled_slowly_and_left_when_it_speaks() {
+    let (_vhost, observer, link, gateway) = wired("mute", &[("RABBITMQ_CONNECTION_TIMEOUT", "1s")]).await;
+    link.set(Mode::Silence);
+    link.cut();
+    gets_unready_within(SECOND, &gateway).await;
+    let dials = link.accepted();
+    publish(&gateway, "amq.default?routing_key=q&timeout=3s", "mute")
+        .await
+        .assert_refused("broker-unavailable");
+    // Each connection has one dial of a second at a time.
+    let dials = link.accepted() - dials;
+    assert!((CONNECTIONS..=4 * CONNECTIONS).contains(&dials), "{dials} dials in 3 s");
+    assert!(link.open() <= CONNECTIONS, "{} dials are left open", link.open());
+    link.mend();
+    // A dial that is under way gets no answer; the next one does.
+    gets_ready_within(SECOND * 3, &gateway).await;
+    publish(&gateway, "amq.default?routing_key=q", "back").await.assert_confirmed();
+    assert_eq!(observer.drain_ids("q").await, ["back"]);
+    gateway.stop().await;
+}
+
+/// Publishes until the answer is a refusal; the broker was reached, so nothing is said of its absence.
+async fn is_refused(gateway: &TestGateway, secret: &str) {
+    let answer = publish(gateway, "amq.default?routing_key=q&timeout=1s", "refused").await;
+    answer.assert_refused("broker-refused");
+    assert!(answer.took() < SECOND * 2, "{answer:?}");
+    assert!(!answer.text.contains(secret), "{answer:?}");
+    assert!(!gateway.is_ready().await);
+}
+
+/// Retried for ever, and each connection at the most once a second.
+async fn is_retried_slowly(link: &Link) {
+    let (dials, start) = (link.accepted(), Instant::now());
+    eventually(SOON, "more dials", || async { link.accepted() > dials + CONNECTIONS }).await;
+    assert!(start.elapsed() >= SECOND, "every connection was dialled twice in {:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn wrong_password_is_broker_refused_until_it_is_mended() {
+    let broker = Broker::shared().await;
+    let vhost = broker.vhost("password").await;
+    Observer::connect(&vhost.url).await.declare_queue("q").await;
+    broker.add_user("forgetful", "right-one").await;
+    vhost.permit("forgetful", ".*", ".*", ".*").await;
+    let link = Link::to(broker.address()).await;
+    let url = vhost.url_by(link.addr()).replace("guest:guest", "forgetful:open-sesame");
+    let gateway = TestGateway::start_unready(&[("AMQP_URL", &url)]).await;
+    is_refused(&gateway, "open-sesame").await;
+    is_retried_slowly(&link).await;
+    broker.set_password("forgetful", "open-sesame").await;
+    publish(&gateway, "amq.default?routing_key=q&timeout=15s", "mended").await.assert_confirmed();
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn deleted_user_is_broker_refused_until_it_is_mended() {
+    let broker = Broker::shared().await;
+    let vhost = broker.vhost("deleted-user").await;
+    Observer::connect(&vhost.url).await.declare_queue("q").await;
+    let add = || async {
+        broker.add_user("leaver", "secret-word").await;
+        vhost.permit("leaver", ".*", ".*", ".*").await;
+    };
+    add().await;
+    let gateway = TestGateway::start(&[("AMQP_URL", &vhost.url_as("leaver", "secret-word"))]).await;
+    publish(&gateway, "amq.default?routing_key=q", "before").await.assert_confirmed();
+    broker.delete_user("leaver").await;
+    gets_unready_within(SOON, &gateway).await;
+    is_refused(&gateway, "secret-word").await;
+    add().await;
+    publish(&gateway, "amq.default?routing_key=q&timeout=15s", "mended").await.assert_confirmed();
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn missing_vhost_is_broker_refused_until_it_is_mended() {
+    let broker = Broker::shared().await;
+    let vhost = broker.vhost("missing").await;
+    vhost.delete().await;
+    let gateway = TestGateway::start_unready(&[("AMQP_URL", &vhost.url)]).await;
+    is_refused(&gateway, "guest").await;
+    vhost.create_again().await;
+    Observer::connect(&vhost.url).await.declare_queue("q").await;
+    publish(&gateway, "amq.default?routing_key=q&timeout=15s", "mended").await.assert_confirmed();
+    within(SOON, "the gateway stops", gateway.stop()).await;
+}
