@@ -181,6 +181,11 @@ impl Connections {
         self.give_up.cancel();
     }
 
+    /// Whether the connections are being closed for good.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stop.is_cancelled()
+    }
+
     /// Closes all connections; the slots' tasks end when that is done.
     pub(super) fn stop(&self) {
         self.give_up.cancel();
