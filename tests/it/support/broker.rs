@@ -222,7 +222,7 @@ impl Vhost<'_> {
         let vhost = binary(&self.name);
         format!(
             "{variable} <- rabbit_networking:local_connections(), \
-             catch rabbit_networking:connection_info({variable}, [vhost]) =:= [{{vhost, {vhost}}}]"
+             (catch rabbit_networking:connection_info({variable}, [vhost])) =:= [{{vhost, {vhost}}}]"
         )
     }
 }
