@@ -8,6 +8,7 @@ mod layers;
 mod process;
 mod publish;
 mod queues;
+mod readme;
 mod serve;
 mod support;
 mod support_works;
