@@ -106,7 +106,6 @@ impl Broker {
             metrics.unmatched_replies.clone(),
         );
         keepers.spawn(task);
-        let publishes = TaskTracker::new();
         let publisher =
             Publisher { connections, channels, late: TaskTracker::new(), metrics: metrics.clone() };
         let user = match &settings.login {
@@ -122,7 +121,7 @@ impl Broker {
             probe,
             user,
             stopping,
-            publishes,
+            publishes: TaskTracker::new(),
             keepers,
         };
         Ok(Self { inner: Arc::new(inner) })

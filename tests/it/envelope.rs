@@ -219,7 +219,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("\"x\"", "body"),
     ("{\"body\":1", "body"),
     ("{\"body\":1}x", "body"),
-    (r#"{}"#, "body"),
+    ("{}", "body"),
     (r#"{"body":1,"body_text":"x"}"#, "body"),
     (r#"{"body_text":"x","body_base64":"eA=="}"#, "body"),
     (r#"{"body":1,"body":2}"#, "body"),

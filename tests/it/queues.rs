@@ -265,7 +265,7 @@ async fn what_a_type_of_queue_cannot_do_is_409_and_no_neighbour_notices() {
             never = neighbours => never,
         }
     };
-    within(SOON, "the impossible is refused", race).await;
+    within(SOON, "the impossible is refused", Box::pin(race)).await;
     for kind in ["quorum", "stream"] {
         assert_eq!(stage.ask(Method::GET, &format!("/queues/{kind}")).await.status, 200);
         assert_eq!(stage.ask(Method::DELETE, &format!("/queues/{kind}")).await.status, 200);
