@@ -5,10 +5,12 @@
 mod envelope;
 mod health;
 mod layers;
+mod metrics;
 mod process;
 mod publish;
 mod queues;
 mod readme;
+mod rpc;
 mod serve;
 mod support;
 mod support_works;

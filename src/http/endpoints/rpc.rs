@@ -52,7 +52,7 @@ const STATUS_HEADER: &str = "x-http-status";
     ),
     responses(
         (status = 200, description = "The reply", content(
-            (Vec<u8> = "application/octet-stream"),
+            (Vec<u8> = "*/*"),
             (EnvelopeOut = "application/vnd.amqp.message+json"),
         ), headers(
             ("X-Amqp-Headers-Omitted" = Option<u32>, description = "Properties and headers that HTTP cannot carry; the envelope has them"),

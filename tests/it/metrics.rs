@@ -1,0 +1,67 @@
+//! `/metrics`: what happened is counted, under labels that no caller can grow.
+
+use reqwest::Method;
+
+use crate::support::stage::Stage;
+
+async fn metrics(stage: &Stage) -> String {
+    let answer = stage.gateway.get("/metrics").send().await.unwrap();
+    assert_eq!(answer.headers()["content-type"], "text/plain; version=0.0.4; charset=utf-8");
+    answer.text().await.unwrap()
+}
+
+#[tokio::test]
+async fn publishes_are_counted_by_outcome_and_requests_by_route() {
+    let stage = Stage::with_queue("metrics").await;
+    for key in ["q", "q", "nowhere"] {
+        stage.gateway.publish("amq.default", key, "x").await;
+    }
+    stage.gateway.publish("missing", "q", "x").await;
+    let text = metrics(&stage).await;
+    for line in [
+        "gateway_publishes_total{outcome=\"confirmed\"} 2",
+        "gateway_publishes_total{outcome=\"unroutable\"} 1",
+        "gateway_publishes_total{outcome=\"not_sent\"} 1",
+        "gateway_http_requests_total{method=\"POST\",route=\"/publish/{exchange}\",status=\"200\"} 2",
+        "gateway_http_requests_total{method=\"POST\",route=\"/publish/{exchange}\",status=\"404\"} 1",
+        "gateway_broker_connections{role=\"publish\"} 2",
+        "gateway_broker_connections{role=\"reply\"} 1",
+        "gateway_broker_blocked 0",
+        "gateway_confirm_channels{state=\"max\"} 64",
+        "gateway_confirm_channels{state=\"in_use\"} 0",
+        "gateway_http_requests_in_flight 0",
+        "gateway_http_body_bytes_in_flight 0",
+        "gateway_publish_confirm_seconds_count 4",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+    }
+}
+
+#[tokio::test]
+async fn names_paths_and_methods_of_callers_never_become_labels() {
+    let stage = Stage::with_queue("metrics-labels").await;
+    stage.gateway.get("/secret-path").send().await.unwrap();
+    stage.gateway.publish("amq.default", "secret-key", "x").await;
+    let method = Method::from_bytes(b"SECRET").unwrap();
+    stage.gateway.client().request(method, stage.gateway.url("/queues/secret-queue")).send().await.unwrap();
+    let text = metrics(&stage).await;
+    assert!(!text.to_lowercase().contains("secret"), "{text}");
+    assert!(text.contains("method=\"other\",route=\"/queues/{name}\""), "{text}");
+    assert!(text.contains("route=\"none\",status=\"404\""), "{text}");
+}
+
+#[tokio::test]
+async fn every_metric_on_the_dashboard_and_in_the_alerts_exists() {
+    let stage = Stage::with_queue("metrics-deploy").await;
+    stage.gateway.publish("amq.default", "q", "x").await;
+    stage.gateway.post("/rpc/q?timeout=50ms").body("x").send().await.unwrap();
+    let text = metrics(&stage).await;
+    for file in ["deploy/grafana-dashboard.json", "deploy/prometheus-alerts.yml"] {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+        let content = std::fs::read_to_string(path).unwrap();
+        let names = content.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        for name in names.filter(|name| name.starts_with("gateway_") || name.starts_with("process_")) {
+            assert!(text.contains(name), "{file} names {name}");
+        }
+    }
+}

@@ -1,0 +1,310 @@
+//! RPC: a reply belongs to its caller, and every way a call can end is told apart.
+//!
+//! The servers are other AMQP clients: lapin in the test, pika as RabbitMQ's own tutorial writes it.
+
+use std::time::{Duration, Instant};
+
+use futures_util::{StreamExt, future::join_all};
+use lapin::{
+    BasicProperties, Channel,
+    message::Delivery,
+    options::{BasicAckOptions, BasicPublishOptions},
+    types::{AMQPValue, FieldTable},
+};
+use serde_json::{Value, json};
+
+use crate::support::{contract::Answer, observer::Observer, pika, poll::eventually, stage::Stage};
+
+const SOON: Duration = Duration::from_secs(10);
+const ENVELOPE: &str = "application/vnd.amqp.message+json";
+
+/// What a server sends to one request: replies as correlation id and body.
+type Script = fn(&Delivery) -> Vec<(Option<String>, Vec<u8>)>;
+
+fn id_of(request: &Delivery) -> Option<String> {
+    request.properties.correlation_id().as_ref().map(ToString::to_string)
+}
+
+fn echo(request: &Delivery) -> Vec<(Option<String>, Vec<u8>)> {
+    vec![(id_of(request), request.data.clone())]
+}
+
+/// Serves `queue` by the script for as long as the test runs.
+async fn serve(observer: &Observer, queue: &str, script: Script) {
+    observer.declare_queue(queue).await;
+    let mut requests = observer.consume(queue).await;
+    let channel = observer.channel().await;
+    tokio::spawn(async move {
+        while let Some(Ok(request)) = requests.next().await {
+            for (id, body) in script(&request) {
+                reply(&channel, &request, id, &body).await;
+            }
+            let _gone = request.ack(BasicAckOptions::default()).await;
+        }
+    });
+}
+
+async fn reply(channel: &Channel, request: &Delivery, id: Option<String>, body: &[u8]) {
+    let reply_to = request.properties.reply_to().clone().expect("a request says where its reply goes");
+    let mut properties = BasicProperties::default().with_content_type("text/plain".into());
+    if let Some(id) = id {
+        properties = properties.with_correlation_id(id.into());
+    }
+    let mut headers = FieldTable::default();
+    headers.insert("x-http-status".into(), AMQPValue::LongInt(202));
+    headers.insert("list".into(), AMQPValue::FieldArray(vec![AMQPValue::LongInt(1)].into()));
+    let properties = properties.with_headers(headers);
+    let options = BasicPublishOptions::default();
+    let _late = channel.basic_publish("".into(), reply_to, options, body, properties).await;
+}
+
+async fn call(stage: &Stage, path: &str, body: impl Into<reqwest::Body>) -> Answer {
+    Answer::to(stage.post(path).header("content-type", "text/plain").body(body)).await
+}
+
+fn problem(status: u16, name: &str) -> (u16, String) {
+    (status, name.to_owned())
+}
+
+#[tokio::test]
+async fn a_reply_comes_back_with_its_bytes_and_properties() {
+    let stage = Stage::set("rpc").await;
+    serve(&stage.observer, "echo", echo).await;
+    let answer = call(&stage, "/rpc/echo", "hello").await;
+    assert_eq!((answer.status, answer.body.as_slice()), (200, &b"hello"[..]));
+    assert_eq!(answer.header("content-type"), "text/plain");
+    assert_eq!(answer.header("x-content-type-options"), "nosniff");
+    assert_eq!(answer.header("content-security-policy"), "sandbox");
+    assert_eq!(answer.header("x-amqp-header-x-http-status"), "202", "not a status unless configured");
+    assert_eq!(answer.header("x-amqp-headers-omitted"), "1", "HTTP has no lists");
+}
+
+#[tokio::test]
+async fn the_envelope_tells_the_whole_reply() {
+    let stage = Stage::set("rpc-envelope").await;
+    serve(&stage.observer, "echo", echo).await;
+    let request = stage.post("/rpc/echo").header("content-type", "text/plain").header("accept", ENVELOPE);
+    let answer = Answer::to(request.body("hello")).await;
+    assert_eq!((answer.status, answer.header("content-type")), (200, ENVELOPE));
+    let reply = answer.json();
+    assert_eq!(reply["body_text"], "hello");
+    assert_eq!(reply["headers"]["list"], json!([{"$amqp": "int32", "value": 1}]));
+}
+
+#[tokio::test]
+async fn a_reply_sets_the_status_where_configuration_allows_it() {
+    let stage = Stage::set_with("rpc-status", &[("GATEWAY_RPC_STATUS_HEADER", "true")]).await;
+    serve(&stage.observer, "echo", echo).await;
+    let answer = stage.post("/rpc/echo").body("x").send().await.unwrap();
+    assert_eq!(answer.status(), 202);
+}
+
+#[tokio::test]
+async fn the_server_sees_a_transient_request_that_expires_with_its_caller() {
+    let stage = Stage::set("rpc-request").await;
+    stage.observer.declare_queue("idle").await;
+    let request = call(&stage, "/rpc/idle?timeout=1500ms", "work");
+    let look = stage.observer.get_one("idle", SOON);
+    let (answer, seen) = tokio::join!(request, look);
+    assert_eq!(answer.verdict(), problem(504, "rpc-timeout"));
+    assert_eq!(answer.text("outcome"), "unknown");
+    let properties = &seen.properties;
+    assert_eq!(*properties.delivery_mode(), Some(1));
+    assert!(properties.reply_to().as_ref().unwrap().as_str().starts_with("amq.gen-"));
+    assert_eq!(properties.correlation_id().as_ref().unwrap().as_str().len(), 36);
+    let expires: u64 = properties.expiration().as_ref().unwrap().as_str().parse().unwrap();
+    assert!((1..=1500).contains(&expires), "{expires}");
+}
+
+#[tokio::test]
+async fn an_abandoned_request_is_not_executed_late() {
+    let stage = Stage::set("rpc-abandoned").await;
+    stage.observer.declare_queue("idle").await;
+    let answer = call(&stage, "/rpc/idle?timeout=100ms", "work").await;
+    assert_eq!(answer.verdict(), problem(504, "rpc-timeout"));
+    let gone = || async { stage.observer.count("idle").await == Some(0) };
+    eventually(SOON, "the request expires in its queue", gone).await;
+}
+
+#[tokio::test]
+async fn a_missing_queue_is_404_at_once() {
+    let stage = Stage::set("rpc-missing").await;
+    let begun = Instant::now();
+    let answer = call(&stage, "/rpc/nobody?timeout=20s", "x").await;
+    assert_eq!(answer.verdict(), problem(404, "queue-not-found"));
+    assert_eq!(answer.text("outcome"), "not_sent");
+    assert!(begun.elapsed() < SOON);
+}
+
+#[tokio::test]
+async fn nobody_serving_is_503_at_once_where_the_caller_asks() {
+    let stage = Stage::set("rpc-consumers").await;
+    stage.observer.declare_queue("idle").await;
+    let answer = call(&stage, "/rpc/idle?require_consumers=true", "x").await;
+    assert_eq!(answer.verdict(), problem(503, "no-consumers"));
+    assert_eq!(stage.observer.count("idle").await, Some(0));
+}
+
+#[tokio::test]
+async fn what_the_gateway_sets_itself_is_refused_from_the_caller() {
+    let stage = Stage::set("rpc-own").await;
+    stage.observer.declare_queue("idle").await;
+    let headers = [
+        ("x-amqp-reply-to", "q", "reply_to"),
+        ("x-amqp-correlation-id", "1", "correlation_id"),
+        ("x-amqp-expiration", "5", "expiration"),
+    ];
+    for (header, value, field) in headers {
+        let answer = Answer::to(stage.post("/rpc/idle").header(header, value).body("x")).await;
+        assert_eq!(answer.verdict(), problem(400, "malformed-request"), "{header}");
+        assert_eq!(answer.text("field"), field);
+    }
+    for (member, field) in [("routing_key", "routing_key"), ("mandatory", "mandatory")] {
+        let value = if member == "mandatory" { json!(true) } else { json!("k") };
+        let body = json!({member: value, "body": 1}).to_string();
+        let request = stage.post("/rpc/idle").header("content-type", ENVELOPE).body(body);
+        let answer = Answer::to(request).await;
+        assert_eq!(answer.text("field"), field);
+    }
+    assert_eq!(stage.observer.count("idle").await, Some(0), "nothing was sent");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hundreds_of_calls_at_once_each_get_their_own_reply() {
+    let stage = Stage::set("rpc-many").await;
+    serve(&stage.observer, "echo", echo).await;
+    let calls = (0..400).map(|number| {
+        let stage = &stage;
+        async move {
+            let answer = call(stage, "/rpc/echo", number.to_string()).await;
+            (number.to_string(), String::from_utf8(answer.body).unwrap())
+        }
+    });
+    for (asked, replied) in join_all(calls).await {
+        assert_eq!(asked, replied);
+    }
+}
+
+#[tokio::test]
+async fn repeated_and_foreign_replies_are_counted_and_dropped() {
+    let stage = Stage::set("rpc-foreign").await;
+    serve(&stage.observer, "noisy", |request| {
+        let own = id_of(request);
+        let stranger = Some("00000000-0000-4000-8000-000000000000".to_owned());
+        vec![
+            (None, b"no id".to_vec()),
+            (Some("nonsense".to_owned()), b"no uuid".to_vec()),
+            (stranger, b"stranger".to_vec()),
+            (own.clone(), b"mine".to_vec()),
+            (own, b"again".to_vec()),
+        ]
+    })
+    .await;
+    let answer = call(&stage, "/rpc/noisy", "x").await;
+    assert_eq!((answer.status, answer.body.as_slice()), (200, &b"mine"[..]));
+    let counted = || async { metric(&stage, "gateway_rpc_unmatched_replies_total").await == Some(4.0) };
+    eventually(SOON, "four replies nobody waited for", counted).await;
+    assert_eq!(metric(&stage, "gateway_rpc_calls_waiting").await, Some(0.0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_replies_come_back_whole() {
+    let stage = Stage::set("rpc-large").await;
+    serve(&stage.observer, "echo", echo).await;
+    for size in [64 << 10, 8 << 20] {
+        let body = vec![b'x'; size];
+        let answer = call(&stage, "/rpc/echo", body.clone()).await;
+        assert_eq!(answer.status, 200);
+        assert!(answer.body == body, "{size} bytes come back");
+    }
+}
+
+#[tokio::test]
+async fn a_lost_reply_queue_ends_every_waiting_call_at_once_and_the_next_one_works() {
+    let stage = Stage::set("rpc-lost").await;
+    serve(&stage.observer, "echo", echo).await;
+    stage.observer.declare_queue("idle").await;
+    let waiting = async { join_all((0..5).map(|_| call(&stage, "/rpc/idle?timeout=30s", "x"))).await };
+    let cut = async {
+        let arrived = || async { stage.observer.count("idle").await == Some(5) };
+        eventually(SOON, "five requests wait", arrived).await;
+        stage.vhost.close_connections().await;
+    };
+    let begun = Instant::now();
+    let (answers, ()) = tokio::join!(waiting, cut);
+    for answer in answers {
+        assert_eq!(answer.verdict(), problem(502, "reply-channel-lost"));
+        assert_eq!(answer.text("outcome"), "unknown");
+    }
+    assert!(begun.elapsed() < SOON, "at once, not at the deadline");
+    let observer = Observer::connect(&stage.vhost.url).await;
+    serve(&observer, "echo", echo).await;
+    assert_eq!(call(&stage, "/rpc/echo", "back").await.body, b"back");
+}
+
+#[tokio::test]
+async fn as_many_calls_as_may_wait_and_no_more() {
+    let stage = Stage::set_with("rpc-bound", &[("GATEWAY_MAX_WAITING_CALLS", "2")]).await;
+    stage.observer.declare_queue("idle").await;
+    let two = async { join_all((0..2).map(|_| call(&stage, "/rpc/idle?timeout=2s", "x"))).await };
+    let third = async {
+        let full = || async { metric(&stage, "gateway_rpc_calls_waiting").await == Some(2.0) };
+        eventually(SOON, "two calls wait", full).await;
+        call(&stage, "/rpc/idle?timeout=2s", "x").await
+    };
+    let (two, third) = tokio::join!(two, third);
+    assert_eq!(third.verdict(), problem(503, "overloaded"));
+    assert_eq!(third.text("outcome"), "not_sent");
+    assert!(two.iter().all(|answer| answer.status == 504));
+}
+
+#[tokio::test]
+async fn callers_that_hang_up_leave_no_waiting_call_behind() {
+    let stage = Stage::set("rpc-hangup").await;
+    stage.observer.declare_queue("idle").await;
+    let calls = (0..20).map(|_| {
+        let request = stage.post("/rpc/idle?timeout=30s").body("x");
+        async { request.timeout(Duration::from_millis(200)).send().await.is_err() }
+    });
+    assert!(join_all(calls).await.into_iter().all(|left| left));
+    let empty = || async { metric(&stage, "gateway_rpc_calls_waiting").await == Some(0.0) };
+    eventually(SOON, "nobody waits", empty).await;
+}
+
+#[tokio::test]
+async fn the_rpc_server_of_rabbitmqs_tutorial_answers() {
+    const SERVER: &str = "
+import os, pika
+connection = pika.BlockingConnection(pika.URLParameters(os.environ['AMQP_URL']))
+channel = connection.channel()
+channel.queue_declare(queue='rpc_queue')
+def fib(n):
+    return n if n < 2 else fib(n - 1) + fib(n - 2)
+def on_request(ch, method, props, body):
+    ch.basic_publish(exchange='', routing_key=props.reply_to,
+                     properties=pika.BasicProperties(correlation_id=props.correlation_id),
+                     body=str(fib(int(body))))
+    ch.basic_ack(delivery_tag=method.delivery_tag)
+    if int(body) == 0: ch.stop_consuming()
+channel.basic_qos(prefetch_count=1)
+channel.basic_consume(queue='rpc_queue', on_message_callback=on_request)
+channel.start_consuming()
+connection.close()
+";
+    let stage = Stage::set("rpc-pika").await;
+    let calls = async {
+        let there = || async { stage.observer.count("rpc_queue").await.is_some() };
+        eventually(SOON, "the server is there", there).await;
+        let answer = call(&stage, "/rpc/rpc_queue", "10").await;
+        assert_eq!((answer.status, answer.body.as_slice()), (200, &b"55"[..]));
+        assert_eq!(call(&stage, "/rpc/rpc_queue", "0").await.body, b"0");
+    };
+    tokio::join!(pika::run(&stage.vhost.url, SERVER), calls);
+}
+
+/// A metric without labels, as `/metrics` tells it.
+async fn metric(stage: &Stage, name: &str) -> Option<f64> {
+    let text = stage.gateway.get("/metrics").send().await.unwrap().text().await.unwrap();
+    let value: Value = text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())?;
+    value.as_f64()
+}
