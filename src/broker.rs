@@ -28,6 +28,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
+use tracing::Instrument;
 
 pub use self::channels::PoolUsage;
 pub use self::error::{Error, Fate};
@@ -106,7 +107,6 @@ impl Broker {
             metrics.unmatched_replies.clone(),
         );
         keepers.spawn(task);
-        let publishes = TaskTracker::new();
         let publisher =
             Publisher { connections, channels, late: TaskTracker::new(), metrics: metrics.clone() };
         let user = match &settings.login {
@@ -122,7 +122,7 @@ impl Broker {
             probe,
             user,
             stopping,
-            publishes,
+            publishes: TaskTracker::new(),
             keepers,
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -135,7 +135,9 @@ impl Broker {
     /// Says what is true of the message, see [`PublishFailure::fate`].
     pub async fn publish(&self, publish: Publish) -> Result<Receipt, PublishFailure> {
         let inner = Arc::clone(&self.inner);
-        let task = self.inner.publishes.spawn(async move { inner.publisher.publish(publish).await });
+        // In the span of its request, so that what is logged on the way has the request's id.
+        let work = async move { inner.publisher.publish(publish).await };
+        let task = self.inner.publishes.spawn(work.in_current_span());
         task.await.unwrap_or_else(|panic| {
             let error = Error::Lost { reason: panic.to_string(), repeatable: false };
             Err(PublishFailure { error, attempts: 0, fate: Fate::Unknown })

@@ -50,7 +50,6 @@ fn operations() -> OpenApiRouter<AppState> {
 }
 
 /// The gateway's router; `listen` is where it really listens.
-#[must_use]
 pub fn router(
     broker: Broker,
     settings: &Settings,

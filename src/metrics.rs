@@ -63,7 +63,7 @@ impl Default for Metrics {
         list.gauges("gateway_build_info", "The gateway's version; always 1.", &["version"])
             .with_label_values(&[env!("CARGO_PKG_VERSION")])
             .set(1);
-        list.add(process::Process::default());
+        list.add(process::Process);
         Self {
             requests: list.counters(
                 "gateway_http_requests_total",

@@ -2,6 +2,7 @@
 
 #![expect(clippy::disallowed_types, reason = "this is where a ShortString is made, by try_new")]
 
+use bytes::Bytes;
 use lapin::BasicProperties;
 use lapin::message::Delivery;
 use lapin::types::{
@@ -82,7 +83,7 @@ pub(super) fn message(delivery: Delivery) -> Message {
         cluster_id: text(given.cluster_id()),
     };
     let headers = given.headers().as_ref().map(domain_table).unwrap_or_default();
-    Message { properties, headers, body: delivery.data.into() }
+    Message { properties, headers, body: Bytes::from(delivery.data) }
 }
 
 fn domain_table(amqp: &AmqpTable) -> FieldTable {

@@ -168,9 +168,10 @@ async fn keep(
                 current.send_replace(None);
                 // Dropping the senders tells every caller.
                 let lost = queue.lock().take().map_or(0, |waiters| waiters.len());
-                if !connections.is_stopped() {
-                    warn!(callers = lost, "the reply queue is lost, declaring another");
+                if connections.is_stopped() {
+                    return;
                 }
+                warn!(callers = lost, "the reply queue is lost, declaring another");
             }
             Ok(Err(error)) => warn!("cannot declare the reply queue: {error}"),
             Err(_) => {

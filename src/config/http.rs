@@ -34,8 +34,8 @@ fn limits(from: &mut Reader<'_>) -> Limits {
     let limits = Limits {
         max_body_bytes: from.read("GATEWAY_MAX_BODY_BYTES", forms::size),
         body_timeout: from.read("GATEWAY_BODY_TIMEOUT", forms::positive_duration),
-        // hyper's buffer is at least 8 KiB and it panics on less.
-        max_header_bytes: from.read("GATEWAY_MAX_HEADER_BYTES", forms::size_between(8 << 10, 1 << 20)),
+        // hyper panics on a buffer below 8 KiB, and ours has 64 KiB.
+        max_header_bytes: from.read("GATEWAY_MAX_HEADER_BYTES", forms::size_between(8 << 10, 64 << 10)),
         max_bytes_in_flight: from.read("GATEWAY_MAX_BYTES_IN_FLIGHT", forms::size),
         max_requests_in_flight: from.read("GATEWAY_MAX_REQUESTS_IN_FLIGHT", forms::count(MANY)),
         amqp_headers: HeaderLimits {

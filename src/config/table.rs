@@ -83,7 +83,7 @@ pub static SETTINGS: &[Setting] = &[
     plain("GATEWAY_KEEP_ALIVE_TIMEOUT", Value("75s"), DURATION, "Idle time between two requests on one connection"),
     plain("GATEWAY_WRITE_TIMEOUT", Value("30s"), DURATION, "How long a client may refuse to take bytes of an answer"),
     plain("GATEWAY_MAX_BODY_BYTES", Value("8MiB"), SIZE, "Body of one request"),
-    plain("GATEWAY_MAX_HEADER_BYTES", Value("32KiB"), "size from 8KiB to 1MiB", "Header of one request"),
+    plain("GATEWAY_MAX_HEADER_BYTES", Value("32KiB"), "size from 8KiB to 64KiB", "Header of one request"),
     plain("GATEWAY_MAX_BYTES_IN_FLIGHT", Value("128MiB"), SIZE, "Bodies in memory, all requests together"),
     plain("GATEWAY_MAX_REQUESTS_IN_FLIGHT", Value("4096"), COUNT, "Requests between their header and their answer"),
     plain("GATEWAY_MAX_AMQP_HEADERS", Value("100"), COUNT, "AMQP headers of one message, nested ones included"),

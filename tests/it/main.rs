@@ -15,6 +15,7 @@ mod pika_interop;
 mod process;
 mod publish;
 mod queues;
+mod readme;
 mod rpc;
 mod serve;
 mod support;

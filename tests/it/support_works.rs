@@ -275,7 +275,6 @@ fn book_notices_every_lie() {
 
 /// Run by the next test in a process of its own.
 #[tokio::test]
-#[expect(clippy::print_stdout, reason = "that test reads it")]
 async fn watchdog_survivor() {
     if std::env::var_os("WATCHDOG_SURVIVOR").is_some() {
         println!("node at {}", Broker::shared().await.address());

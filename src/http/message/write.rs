@@ -75,7 +75,8 @@ fn put(headers: &mut HeaderMap, name: &str, value: &[u8]) -> bool {
 fn named(properties: &Properties) -> Vec<(String, String)> {
     let Properties { content_type, content_encoding, .. } = properties;
     let content = [(CONTENT_TYPE, content_type), (CONTENT_ENCODING, content_encoding)];
-    let content = content.into_iter().filter_map(|(name, value)| Some((name.to_string(), text(value)?)));
+    let content =
+        content.into_iter().filter_map(|(name, value)| Some((name.to_string(), text(value.as_ref())?)));
     let texts = [
         ("message-id", &properties.message_id),
         ("correlation-id", &properties.correlation_id),
@@ -85,7 +86,7 @@ fn named(properties: &Properties) -> Vec<(String, String)> {
         ("user-id", &properties.user_id),
         ("cluster-id", &properties.cluster_id),
     ];
-    let texts = texts.into_iter().filter_map(|(name, value)| Some((name, text(value)?)));
+    let texts = texts.into_iter().filter_map(|(name, value)| Some((name, text(value.as_ref())?)));
     let numbers = [
         ("priority", properties.priority.map(u64::from)),
         ("expiration", properties.expiration),
@@ -97,8 +98,8 @@ fn named(properties: &Properties) -> Vec<(String, String)> {
     content.chain(amqp.map(|(name, value)| (format!("x-amqp-{name}"), value))).collect()
 }
 
-fn text(value: &Option<ShortText>) -> Option<String> {
-    value.as_ref().map(ToString::to_string)
+fn text(value: Option<&ShortText>) -> Option<String> {
+    value.map(ToString::to_string)
 }
 
 fn mode(mode: DeliveryMode) -> &'static str {
@@ -219,19 +220,19 @@ fn is_json(properties: &Properties) -> bool {
 impl PropertiesOut {
     fn new(given: &Properties) -> Self {
         Self {
-            content_type: text(&given.content_type),
-            content_encoding: text(&given.content_encoding),
+            content_type: text(given.content_type.as_ref()),
+            content_encoding: text(given.content_encoding.as_ref()),
             delivery_mode: given.delivery_mode.map(mode),
             priority: given.priority,
-            correlation_id: text(&given.correlation_id),
-            reply_to: text(&given.reply_to),
+            correlation_id: text(given.correlation_id.as_ref()),
+            reply_to: text(given.reply_to.as_ref()),
             expiration: given.expiration,
-            message_id: text(&given.message_id),
+            message_id: text(given.message_id.as_ref()),
             timestamp: given.timestamp,
-            r#type: text(&given.kind),
-            user_id: text(&given.user_id),
-            app_id: text(&given.app_id),
-            cluster_id: text(&given.cluster_id),
+            r#type: text(given.kind.as_ref()),
+            user_id: text(given.user_id.as_ref()),
+            app_id: text(given.app_id.as_ref()),
+            cluster_id: text(given.cluster_id.as_ref()),
         }
     }
 }

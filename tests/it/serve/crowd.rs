@@ -39,6 +39,7 @@ async fn crowd(toy: &Toy, request: &str, whole: bool) -> Vec<Client> {
     crowd
 }
 
+#[expect(clippy::print_stdout, reason = "people look at its figures")]
 async fn measure(before: usize, at_most: usize, what: &str, request: &str, whole: bool) {
     let mut limits = connection_limits();
     let deadline = Duration::from_secs(5);
