@@ -9,7 +9,7 @@ use axum::body::Bytes;
 use axum::extract::ConnectInfo;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
-use rabbitmq_gateway::domain::message::HeaderLimits;
+use rabbitmq_gateway::domain::field::HeaderLimits;
 use rabbitmq_gateway::http::extract::body::ReadBody;
 use rabbitmq_gateway::http::middleware::{Gate, RequestId, Rules, admit, apply};
 use rabbitmq_gateway::http::serve::{Shutdown, serve};
@@ -57,6 +57,7 @@ pub fn limits() -> Limits {
         max_requests_in_flight: 8,
         amqp_headers: HeaderLimits { count: 100, bytes: 16 * 1024, depth: 8 },
         publish: deadline,
+        rpc: deadline,
         topology: deadline,
     }
 }
