@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test lint
+.PHONY: help run test test-ui lint
 
 help: ## List the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -9,6 +9,9 @@ run: ## Run the gateway, with a private RabbitMQ unless AMQP_URL names one
 
 test: ## Run all tests, against a RabbitMQ of their own
 	@scripts/test
+
+test-ui: ## Try Swagger UI in a headless Chromium, against a RabbitMQ of its own
+	@scripts/test-ui
 
 lint: ## Check format, lints, docs, dependencies and scripts
 	@scripts/lint

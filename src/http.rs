@@ -3,6 +3,7 @@
 //! Parses at the door and answers once; what the broker's errors mean in HTTP is said in one place,
 //! `error.rs`. Each line of the table also writes the contract.
 
+mod docs;
 mod endpoints;
 mod error;
 pub mod extract;
@@ -63,8 +64,8 @@ pub fn router(
     let rules = Rules::new(listen, &settings.allowed_origins, &settings.limits);
     let api = middleware::admit(Router::from(api()).with_state(state.clone()), gate);
     let operations = Router::from(operations()).with_state(state);
-    let router = api.merge(operations).route("/openapi.json", get(openapi::serve));
-    middleware::apply(router, &rules, metrics)
+    let pages = docs::router().merge(problem::page::router()).route("/openapi.json", get(openapi::serve));
+    middleware::apply(api.merge(operations).merge(pages), &rules, metrics)
 }
 
 /// The paths of all routes, for the contract.

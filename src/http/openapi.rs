@@ -13,14 +13,17 @@ use utoipa::OpenApi;
     info(
         title = "RabbitMQ gateway",
         description = "Use RabbitMQ over HTTP. A publish is answered when the broker has confirmed it; errors are \
-            `application/problem+json` (RFC 9457), and those about a message say in `outcome` what became of it.",
+            `application/problem+json` (RFC 9457), and those about a message say in `outcome` what became of it. \
+            [Each kind of problem](/problems) has a page that says what to do.\n\n\
+            To try it, run the examples as they are: declare the queue `hello`, publish to it, inspect it, purge \
+            it, call the queue `echo` (`make run` starts a server for it), look at the health.",
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0")
     ),
     servers((url = "/", description = "The gateway that serves this document")),
     tags(
+        (name = "queues", description = "Declare, inspect, purge and delete queues"),
         (name = "publish", description = "Messages into exchanges, confirmed"),
-        (name = "rpc", description = "Requests to queues, answered with the reply"),
-        (name = "queues", description = "Inspect, declare, delete and purge queues"),
+        (name = "rpc", description = "Requests to whoever serves a queue, answered with the reply"),
         (name = "health", description = "For probes and people"),
     )
 )]

@@ -3,7 +3,9 @@
 //! Owns the closed list of problem types. Promises that a body never holds an internal text: the true cause rides
 //! beside it for the log line. Never decides which problem an error is; that is the edge's.
 
+mod explain;
 mod kind;
+pub(super) mod page;
 
 use std::error::Error;
 use std::fmt::Write;

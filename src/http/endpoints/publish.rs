@@ -82,7 +82,7 @@ pub(in crate::http) struct PublishReceipt {
         content(
             (String = "text/plain", example = "hello"),
             (serde_json::Value = "application/json", example = json!({"hello": "world"})),
-            (Envelope = "application/vnd.amqp.message+json"),
+            (Envelope = "application/vnd.amqp.message+json", example = json!({"properties": {"type": "greeting"}, "body": {"hello": "world"}})),
         )
     ),
     responses(

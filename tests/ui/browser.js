@@ -1,0 +1,61 @@
+// Headless Chromium on one page, and everything about it that must not happen: requests that leave the gateway's
+// origin, errors on the console, violations of the page's policy. Every wait has a deadline.
+
+import { chromium } from 'playwright-core'
+
+export const gateway = process.env.GATEWAY_URL ?? fail('GATEWAY_URL is not set: run scripts/test-ui')
+
+const DEADLINE_MS = 20_000
+const FLAGS = [
+  '--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
+  '--disable-background-networking', '--disable-component-update', '--disable-sync',
+]
+
+function fail (why) {
+  throw new Error(why)
+}
+
+export async function launch () {
+  const executablePath = process.env.CHROMIUM ?? '/usr/bin/chromium'
+  return chromium.launch({ executablePath, args: FLAGS, timeout: 3 * DEADLINE_MS })
+}
+
+// A fresh page, and the list of what went wrong on it so far.
+export async function open (browser, path) {
+  const page = await browser.newPage({ viewport: { width: 1280, height: 1000 } })
+  page.setDefaultTimeout(DEADLINE_MS)
+  const wrong = []
+  page.on('request', request => isOurs(request.url()) || wrong.push(`request to ${request.url()}`))
+  page.on('requestfailed', request => wrong.push(`${request.url()} failed: ${request.failure()?.errorText}`))
+  page.on('pageerror', error => wrong.push(`uncaught: ${error}`))
+  page.on('console', message => isTrouble(message) && wrong.push(`console: ${message.text()}`))
+  await page.exposeFunction('tellViolation', what => wrong.push(`violation of the policy: ${what}`))
+  await page.addInitScript(() => {
+    document.addEventListener('securitypolicyviolation', event => {
+      window.tellViolation(`${event.violatedDirective} by ${event.blockedURI}`)
+    })
+  })
+  await page.goto(gateway + path)
+  return { page, wrong }
+}
+
+function isOurs (url) {
+  return ['data:', 'blob:'].includes(new URL(url).protocol) || new URL(url).origin === gateway
+}
+
+// Chromium itself writes a line for every answer of 400 and more; those that a test provokes are no defects.
+function isTrouble (message) {
+  return message.type() === 'error' &&
+    !message.text().startsWith('Failed to load resource: the server responded with a status of')
+}
+
+// Polls until `look` gives something.
+export async function eventually (what, look) {
+  const deadline = Date.now() + DEADLINE_MS
+  for (;;) {
+    const seen = await look()
+    if (seen) return seen
+    if (Date.now() > deadline) fail(`not within ${DEADLINE_MS} ms: ${what}`)
+    await new Promise(resolve => setTimeout(resolve, 100))
+  }
+}
