@@ -109,7 +109,7 @@ impl ProblemType {
             ),
             Self::BrokerUnavailable => row(
                 "There was no connection to the broker within the deadline. The message was not sent.",
-                "Send it again after `Retry-After`. If it stays so, see `/health/rabbitmq` and the gateway's log: is the broker running, is its address right?",
+                "Send it again after `Retry-After`. If it stays so, see in `/health/rabbitmq` and in the gateway's log whether the broker runs, and whether its address is right.",
             ),
             Self::BrokerBlocked => row(
                 "The broker lacks memory or disk space and lets nobody publish. The message was not sent.",
