@@ -34,7 +34,8 @@ async fn main() -> anyhow::Result<()> {
 
 /// Answers until the connection ends.
 async fn serve(channel: &Channel) -> anyhow::Result<()> {
-    let going_with_us = QueueDeclareOptions { durable: true, auto_delete: true, ..QueueDeclareOptions::default() };
+    let going_with_us =
+        QueueDeclareOptions { durable: true, auto_delete: true, ..QueueDeclareOptions::default() };
     channel.queue_declare(QUEUE.into(), going_with_us, FieldTable::default()).await?;
     channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
     let consume = BasicConsumeOptions::default();

@@ -46,7 +46,10 @@ pub(super) fn router() -> Router {
         .route("/", get(async || Redirect::temporary(PAGE)))
         .route("/docs", get(async || Redirect::temporary(PAGE)))
         .route(PAGE, get(async |headers: HeaderMap| file("index.html", &headers)))
-        .route("/docs/{file}", get(async |Path(name): Path<String>, headers: HeaderMap| file(&name, &headers)))
+        .route(
+            "/docs/{file}",
+            get(async |Path(name): Path<String>, headers: HeaderMap| file(&name, &headers)),
+        )
 }
 
 fn file(name: &str, headers: &HeaderMap) -> Result<Response, Problem> {

@@ -1,5 +1,7 @@
 //! The contract, generated from the route table; `openapi/openapi.json` is its published copy.
 
+mod finish;
+
 use std::sync::LazyLock;
 
 use axum::http::HeaderValue;
@@ -23,7 +25,7 @@ use utoipa::OpenApi;
     tags(
         (name = "queues", description = "Declare, inspect, purge and delete queues"),
         (name = "publish", description = "Messages into exchanges, confirmed"),
-        (name = "rpc", description = "Requests to whoever serves a queue, answered with the reply"),
+        (name = "rpc", description = "Requests to queues, answered with the reply"),
         (name = "health", description = "For probes and people"),
     )
 )]
@@ -37,6 +39,7 @@ struct Gateway;
 pub fn document() -> String {
     let mut document = Gateway::openapi();
     document.merge(super::paths());
+    finish::finish(&mut document);
     let json = document.to_pretty_json().unwrap_or_default();
     json + "\n"
 }

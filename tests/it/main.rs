@@ -4,6 +4,7 @@
 
 mod alarm;
 mod connection_names;
+mod docs;
 mod envelope;
 mod health;
 mod layers;

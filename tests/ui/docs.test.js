@@ -120,6 +120,12 @@ for (const id of ['check_liveness', 'check_readiness', 'check_rabbitmq']) {
   })
 }
 
+test('the metrics are shown', async () => {
+  const { status, text } = await run('read_metrics')
+  assert.equal(status, 200, text)
+  assert.match(text, /# HELP/)
+})
+
 test('a deep link opens its operation', async () => {
   const linked = await open(browser, '/docs/#/queues/inspect_queue')
   await linked.page.locator('#operations-queues-inspect_queue button.execute').waitFor()
@@ -135,11 +141,24 @@ test('a problem has a page', async () => {
   assert.deepEqual(wrongThere, [])
 })
 
+// Otherwise a page that asks elsewhere would pass for want of a witness.
+test('a request to elsewhere is noticed, and forbidden by the policy', async () => {
+  await page.evaluate(() => fetch('http://elsewhere.invalid/').catch(() => {}))
+  await eventually('the violation is told', () => wrong.some(what => what.includes('violation of the policy')))
+  wrong.length = 0
+})
+
 test('the screenshot is taken when asked for', { skip: !process.env.SCREENSHOT_FILE }, async () => {
-  await run('declare_queue')
-  const block = page.locator('#operations-queues-declare_queue')
-  await block.locator('.opblock-summary-control').click()
-  const { text } = await run('publish_message')
-  assert.match(text, /confirmed/)
-  await page.screenshot({ path: process.env.SCREENSHOT_FILE })
+  for (const method of ['PUT', 'POST']) {
+    const path = method === 'PUT' ? '/queues/hello' : '/publish/amq.default?routing_key=hello'
+    const headers = { 'content-type': 'application/json' }
+    assert.ok((await fetch(gateway + path, { method, headers, body: '{}' })).ok)
+  }
+  const block = await operation('inspect_queue')
+  assert.match((await execute(block)).text, /"message_count": 1/)
+  await page.mouse.move(0, 0)
+  const end = await block.locator('.live-responses-table').boundingBox()
+  const height = Math.ceil(end.y + end.height + await page.evaluate(() => window.scrollY))
+  const clip = { x: 0, y: 0, width: 1280, height }
+  await page.screenshot({ path: process.env.SCREENSHOT_FILE, fullPage: true, clip })
 })

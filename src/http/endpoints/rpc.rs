@@ -20,7 +20,8 @@ const STATUS_HEADER: &str = "x-http-status";
 ///
 /// Publishes the request to the queue with an exclusive reply queue as `reply_to` and a
 /// `correlation_id` that nobody can guess, and answers with the reply: its bytes, its content type,
-/// its properties as `X-Amqp-*` headers; or, if accepted, as an envelope with everything.
+/// its properties as `X-Amqp-*` headers. With `Accept: application/vnd.amqp.message+json` it is an
+/// envelope with everything.
 ///
 /// At most once: the request waits for a connection while it is certainly not sent, and is never
 /// repeated once written. It expires in the queue when the deadline has passed, so an abandoned
@@ -34,7 +35,6 @@ const STATUS_HEADER: &str = "x-http-status";
         ("queue" = String, Path, description = "Queue that somebody serves", example = "echo"),
         ("timeout" = Option<String>, Query, description = "Deadline, such as `500ms`, `5s` or `1m`; 30 s by default, 5 min at most", example = "5s"),
         ("require_consumers" = Option<bool>, Query, description = "`true`: answer 503 at once when nobody consumes from the queue"),
-        ("Accept" = Option<String>, Header, description = "`application/vnd.amqp.message+json` gives the whole reply as an envelope"),
         ("X-Amqp-Message-Id" = Option<String>, Header, description = "Identity of the request; a UUIDv7 if not given"),
         ("X-Amqp-Type" = Option<String>, Header, description = "Application's name for the kind of request"),
         ("X-Amqp-App-Id" = Option<String>, Header, description = "Application that asks"),

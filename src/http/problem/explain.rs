@@ -109,7 +109,7 @@ impl ProblemType {
             ),
             Self::BrokerUnavailable => row(
                 "There was no connection to the broker within the deadline. The message was not sent.",
-                "Send it again after `Retry-After`. If it stays so, see in `/health/rabbitmq` and in the gateway's log whether the broker runs, and whether its address is right.",
+                "Send it again after `Retry-After`. If it stays so, `/health/rabbitmq` and the gateway's log say what is wrong with the connection.",
             ),
             Self::BrokerBlocked => row(
                 "The broker lacks memory or disk space and lets nobody publish. The message was not sent.",

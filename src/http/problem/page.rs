@@ -96,7 +96,9 @@ fn document(title: &str, body: &str) -> String {
 fn marked_up(text: &str) -> String {
     let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
     let pieces = text.split('`').enumerate();
-    pieces.map(|(n, piece)| if n % 2 == 1 { format!("<code>{piece}</code>") } else { piece.to_owned() }).collect()
+    pieces
+        .map(|(n, piece)| if n % 2 == 1 { format!("<code>{piece}</code>") } else { piece.to_owned() })
+        .collect()
 }
 
 #[cfg(test)]
@@ -109,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn every_backtick_is_closed() {
+    fn every_explanation_is_whole_sentences_and_closes_its_backticks() {
         for kind in ProblemType::ALL {
             let Explanation { meaning, advice } = kind.explanation();
             for text in [meaning, advice] {
