@@ -5,6 +5,9 @@
 
 mod process;
 
+use std::ops::Deref;
+use std::sync::Arc;
+
 use prometheus::core::Collector;
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
@@ -18,8 +21,20 @@ const SECONDS: [f64; 19] = [
 ];
 
 /// Everything that is measured. Cheap to clone; clones count together.
-#[derive(Debug, Clone)]
-pub struct Metrics {
+#[derive(Debug, Clone, Default)]
+pub struct Metrics(Arc<List>);
+
+impl Deref for Metrics {
+    type Target = List;
+
+    fn deref(&self) -> &List {
+        &self.0
+    }
+}
+
+/// The list.
+#[derive(Debug)]
+pub struct List {
     registry: Registry,
     /// By route, method and status.
     pub requests: IntCounterVec,
@@ -57,9 +72,9 @@ pub struct Metrics {
     pub dropped_log_lines: IntCounter,
 }
 
-impl Default for Metrics {
+impl Default for List {
     fn default() -> Self {
-        let list = List(Registry::new());
+        let list = Registered(Registry::new());
         list.gauges("gateway_build_info", "The gateway's version; always 1.", &["version"])
             .with_label_values(&[env!("CARGO_PKG_VERSION")])
             .set(1);
@@ -118,9 +133,9 @@ impl Metrics {
 
 /// What has been registered so far. Names and labels are constants, so nothing here fails but by a
 /// defect, which the first test that starts a gateway would show.
-struct List(Registry);
+struct Registered(Registry);
 
-impl List {
+impl Registered {
     fn add<C: Collector + 'static>(&self, collector: C) {
         if let Err(error) = self.0.register(Box::new(collector)) {
             panic!("the list of metrics is wrong: {error}");
