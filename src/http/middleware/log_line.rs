@@ -29,7 +29,8 @@ impl LogLine {
         Self { method, route, span, begun: Instant::now(), written: false, metrics }
     }
 
-    /// Writes the line: a 5xx as an error with its cause, everything else for those who debug.
+    /// Writes the line: a 5xx that is a problem as an error with its cause, everything else for those who debug.
+    /// A health check that says no is an answer, and its caller is told.
     pub fn end(mut self, status: StatusCode, problem: Option<&Problem>) {
         self.written = true;
         self.count(status);
@@ -37,9 +38,8 @@ impl LogLine {
         let (method, route, elapsed_ms) = (self.method.as_str(), self.route(), self.elapsed_ms());
         let status = status.as_u16();
         let kind = problem.map(|problem| problem.kind().name());
-        if status >= 500 {
-            let detail = problem.map(Problem::detail);
-            let cause = problem.and_then(Problem::cause);
+        if let Some(problem) = problem.filter(|_| status >= 500) {
+            let (detail, cause) = (problem.detail(), problem.cause());
             tracing::error!(
                 method,
                 route,
@@ -50,7 +50,7 @@ impl LogLine {
                 cause,
                 "request failed"
             );
-        } else if status >= 400 {
+        } else if let Some(kind) = kind {
             tracing::debug!(method, route, status, elapsed_ms, problem = kind, "request refused");
         } else {
             tracing::debug!(method, route, status, elapsed_ms, "request answered");

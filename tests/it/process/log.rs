@@ -87,8 +87,11 @@ async fn a_refusal_is_not_in_the_log_of_every_day() {
     let served = Served::start(&[NO_BROKER]).await;
     let refused = served.client.get(served.url("/nowhere")).header("x-request-id", "refused-1");
     assert_eq!(send(refused).await.status(), 404);
+    assert_eq!(served.status("/health/ready").await, 503);
     let failed = served.publish("timeout=50ms", "x").header("x-request-id", "failed-2");
     assert_eq!(send(failed).await.status(), 503);
     served.logs("failed-2").await;
-    assert!(about(&lines(&served), "refused-1").is_empty());
+    let lines = lines(&served);
+    assert!(about(&lines, "refused-1").is_empty());
+    assert!(lines.iter().all(|line| line["route"] != "/health/ready"), "{lines:?}");
 }
