@@ -66,9 +66,10 @@ impl Served {
         eventually(SOON, &what, || async { self.process.stderr().contains(text) }).await;
     }
 
-    /// Waits for its end; the exit code.
-    async fn exit_code(&mut self) -> Option<i32> {
-        self.process.wait(SOON).await.code()
+    /// Waits for its end; the exit code. A signal's end is a crash, and none of them is expected.
+    async fn exit_code(&mut self) -> i32 {
+        let status = self.process.wait(SOON).await;
+        status.code().unwrap_or_else(|| panic!("{status} after:\n{}", self.process.output()))
     }
 }
 

@@ -103,7 +103,7 @@ async fn serves_without_a_word(settings: &[(&str, &str)], ready: bool) -> Served
         served.logs("cannot connect").await;
     }
     served.process.signal("INT").await;
-    assert_eq!(served.exit_code().await, Some(0));
+    assert_eq!(served.exit_code().await, 0);
     assert_unsaid(WORD, &served.process);
     assert_unsaid(MARKER, &served.process);
     served

@@ -73,7 +73,7 @@ async fn sigterm_is_not_ready_at_once_and_still_serves_for_the_drain_delay() {
     assert_eq!(publish.status(), 200);
     assert_eq!(publish.headers()["connection"], "close");
 
-    assert_eq!(served.exit_code().await, Some(0));
+    assert_eq!(served.exit_code().await, 0);
     assert!(begun.elapsed() >= Duration::from_secs(3), "ended after {:?}", begun.elapsed());
     assert_eq!(wired.observer.drain("q").await.len(), 1);
 }
@@ -82,7 +82,7 @@ async fn sigterm_is_not_ready_at_once_and_still_serves_for_the_drain_delay() {
 async fn sigint_has_no_drain_delay() {
     let mut served = Served::start(&[NO_BROKER, ("GATEWAY_DRAIN_DELAY", "1h")]).await;
     served.process.signal("INT").await;
-    assert_eq!(served.exit_code().await, Some(0));
+    assert_eq!(served.exit_code().await, 0);
 }
 
 #[tokio::test]
@@ -96,7 +96,7 @@ async fn a_publish_in_flight_is_finished_and_confirmed() {
     let answer = within(SOON, "the answer", publish).await.unwrap().expect("the gateway answers");
     let (status, receipt) = problem(answer).await;
     assert_eq!((status, &receipt["outcome"], &receipt["attempts"]), (200, &"confirmed".into(), &1.into()));
-    assert_eq!(wired.served.exit_code().await, Some(0));
+    assert_eq!(wired.served.exit_code().await, 0);
     assert_eq!(wired.observer.drain("q").await.len(), 2);
 }
 
@@ -108,7 +108,7 @@ async fn connections_are_closed_in_the_broker_afterwards() {
     let all_up = || async { vhost.connection_count().await == 5 };
     eventually(SOON, "two connections publish, one each has topology, replies and probes", all_up).await;
     served.process.signal("INT").await;
-    assert_eq!(served.exit_code().await, Some(0));
+    assert_eq!(served.exit_code().await, 0);
     eventually(SOON, "none is left", || async { vhost.connection_count().await == 0 }).await;
     assert!(!served.process.stderr().contains("WARN"), "{}", served.process.stderr());
 }
@@ -123,7 +123,7 @@ async fn a_publish_that_waits_for_a_lost_broker_is_told_that_the_gateway_stops()
     let (status, problem) = problem(answer).await;
     assert_eq!((status, &problem["type"]), (503, &"/problems/shutting-down".into()));
     assert_eq!((&problem["outcome"], &problem["retryable"]), (&"not_sent".into(), &true.into()));
-    assert_eq!(served.exit_code().await, Some(0));
+    assert_eq!(served.exit_code().await, 0);
 }
 
 #[tokio::test]
@@ -132,7 +132,7 @@ async fn the_shutdown_timeout_bounds_it_all() {
     let publish = wired.publish_without_answer().await;
     let begun = Instant::now();
     wired.served.process.signal("INT").await;
-    assert_eq!(wired.served.exit_code().await, Some(0));
+    assert_eq!(wired.served.exit_code().await, 0);
     assert!(begun.elapsed() < Duration::from_secs(10), "took {:?}", begun.elapsed());
     assert!(within(SOON, "its end", publish).await.unwrap().is_err(), "nobody can answer it");
     drop(wired.link);
@@ -146,5 +146,5 @@ async fn further_signals_while_stopping_do_not_hang_it() {
     served.logs("stopping").await;
     served.process.terminate().await;
     served.process.signal("INT").await;
-    assert_eq!(served.exit_code().await, Some(0));
+    assert_eq!(served.exit_code().await, 0);
 }
