@@ -88,6 +88,9 @@ fn is_envelope(headers: &HeaderMap) -> Result<bool, Problem> {
     if !essence.eq_ignore_ascii_case(ENVELOPE) {
         return Ok(false);
     }
+    if let Some(property) = headers.keys().find(|name| name.as_str().starts_with(raw::PREFIX)) {
+        return Err(Problem::malformed(property.as_str(), "belongs into the envelope"));
+    }
     match single(headers, CONTENT_ENCODING.as_str())? {
         None | Some("identity") => Ok(true),
         Some(coding) => Err(Problem::new(

@@ -349,3 +349,12 @@ async fn envelope_with_a_content_coding_is_415() {
     let delivery = stage.observer.get_one("q", SOON).await;
     assert!(delivery.properties.content_encoding().is_none());
 }
+
+#[tokio::test]
+async fn a_property_header_beside_an_envelope_is_400_not_ignored() {
+    let stage = Stage::with_queue("envelope-header").await;
+    let request = stage.post("/publish/amq.default?routing_key=q").header("content-type", ENVELOPE);
+    let answer = Answer::to(request.header("x-amqp-priority", "5").body(r#"{"body": 1}"#)).await;
+    assert_eq!((answer.status, answer.text("field")), (400, "x-amqp-priority".to_owned()));
+    assert_eq!(stage.observer.count("q").await, Some(0));
+}

@@ -6,12 +6,20 @@ use rabbitmq_gateway::config::table::markdown_table;
 use serde_json::Value;
 use tokio::process::Command;
 
-use crate::support::{broker::Broker, gateway::TestGateway};
+use crate::support::{
+    broker::Broker,
+    echo::{echo, serve},
+    gateway::TestGateway,
+    observer::Observer,
+};
 
 const README: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
 const BEGIN: &str = "<!-- settings: begin -->\n";
 const END: &str = "<!-- settings: end -->";
 const TOUR: &str = "<!-- tour -->\n```sh\n";
+/// Languages of the other tours, and what runs them.
+const PROGRAMS: [(&str, &[&str]); 2] =
+    [("python", &["python3", "-c"]), ("js", &["node", "--input-type=module", "--eval"])];
 const ADDRESS: &str = "127.0.0.1:8080";
 /// Stands in the README for what is different every time.
 const ANYTHING: &str = "…";
@@ -104,6 +112,8 @@ fn assert_alike(shown: &Value, body: &str) {
 async fn the_tour_runs_as_it_is_written() {
     let vhost = Broker::shared().await.vhost("readme").await;
     let gateway = TestGateway::start(&[("AMQP_URL", &vhost.url)]).await;
+    let observer = Observer::connect(&vhost.url).await;
+    serve(&observer, "echo", echo).await;
     let steps = steps(&readme());
     assert!(steps.len() > 10, "a tour is found: {steps:?}");
     for Step { status, command, shown } in steps {
@@ -115,4 +125,23 @@ async fn the_tour_runs_as_it_is_written() {
         }
     }
     gateway.stop().await;
+}
+
+#[tokio::test]
+async fn the_tours_in_other_languages_run_as_they_are_written() {
+    let vhost = Broker::shared().await.vhost("readme-languages").await;
+    let gateway = TestGateway::start(&[("AMQP_URL", &vhost.url)]).await;
+    let observer = Observer::connect(&vhost.url).await;
+    serve(&observer, "echo", echo).await;
+    let readme = readme();
+    for (language, interpreter) in PROGRAMS {
+        let begin = format!("<!-- tour -->\n```{language}\n");
+        let (_, rest) = readme.split_once(&begin).expect("a tour in this language");
+        let (program, _) = rest.split_once("\n```\n").expect("a snippet ends");
+        let program = program.replace(ADDRESS, &gateway.address().to_string());
+        let mut command = Command::new(interpreter[0]);
+        let output = command.args(&interpreter[1..]).arg(program).output().await;
+        let output = output.unwrap_or_else(|error| panic!("{} does not run: {error}", interpreter[0]));
+        assert!(output.status.success(), "{language}: {}", String::from_utf8_lossy(&output.stderr));
+    }
 }

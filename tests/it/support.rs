@@ -8,6 +8,7 @@ pub mod book;
 pub mod broker;
 pub mod certificates;
 pub mod contract;
+pub mod echo;
 pub mod gateway;
 pub mod link;
 pub mod load;

@@ -11,7 +11,8 @@ use crate::domain::message::{Message, Properties};
 use crate::domain::names::ShortText;
 use crate::http::problem::Problem;
 
-const PREFIX: &str = "x-amqp-";
+/// Begins the name of every HTTP header that is a property of the message.
+pub(super) const PREFIX: &str = "x-amqp-";
 const HEADER_PREFIX: &str = "x-amqp-header-";
 
 pub(super) fn read(headers: &HeaderMap, body: Bytes) -> Result<Parcel, Problem> {
