@@ -18,6 +18,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::Method;
 use axum::routing::get;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -39,6 +40,11 @@ fn api() -> OpenApiRouter<AppState> {
         .routes(routes!(rpc::call_queue))
         .routes(routes!(queues::inspect_queue, queues::declare_queue, queues::delete_queue))
         .routes(routes!(queues::purge_queue))
+}
+
+/// Whether a request is finished although its caller has gone: a publish whose body is here is published.
+fn outlives_its_caller(method: &Method, path: &str) -> bool {
+    method == Method::POST && path.starts_with("/publish/")
 }
 
 /// What is served even when the gateway is full.

@@ -183,6 +183,20 @@ async fn publishes_of_callers_that_hang_up_are_finished_and_leave_no_channel_beh
 
 /// The answer is held back until the callers have left.
 #[tokio::test]
+async fn a_caller_that_closes_right_after_its_last_byte_is_published() {
+    const CALLERS: u32 = 50;
+    let (_vhost, observer, gateway) = with_queue("hang-up-at-once", &[]).await;
+    for _ in 0..CALLERS {
+        let mut raw = Raw::connect(gateway.address()).await;
+        let head = "POST /publish/amq.default?routing_key=q HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx";
+        raw.send(head).await;
+        drop(raw);
+    }
+    let all = || async { observer.count("q").await == Some(CALLERS) };
+    eventually(SOON, "every message is in the queue", all).await;
+}
+
+#[tokio::test]
 async fn publish_in_flight_is_finished_when_its_caller_hangs_up() {
     let broker = Broker::shared().await;
     let vhost = broker.vhost("in-flight").await;

@@ -11,6 +11,9 @@ use axum::Router;
 use axum::extract::ConnectInfo;
 use axum::http::header::{CONNECTION, HeaderValue};
 use axum::http::{Request, Response, StatusCode, Version};
+use axum::response::IntoResponse;
+use futures_util::FutureExt;
+use futures_util::future::Either;
 use hyper::body::{Body, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -22,7 +25,7 @@ use super::activity::Activity;
 use super::body::{AnswerBody, InFlight, RequestBody};
 use super::shutdown::Shutdown;
 use super::socket::Socket;
-use crate::http::ConnectionLimits;
+use crate::http::{ConnectionLimits, outlives_its_caller};
 
 /// hyper's read buffer, which also bounds an HTTP/1 header; beyond it hyper answers 431 by itself.
 const MAX_BUFFER: usize = 64 * 1024;
@@ -76,7 +79,15 @@ impl Server {
         let flight = InFlight::new(activity.clone(), http2, !request.body().is_end_stream());
         request.extensions_mut().insert(ConnectInfo(peer));
         let request = request.map(|body| RequestBody::new(body, activity.clone()));
-        let (answering, shutdown) = (self.router.clone().oneshot(request), self.shutdown.clone());
+        let outlives = outlives_its_caller(request.method(), request.uri().path());
+        let answering = self.router.clone().oneshot(request);
+        // Spawned here and not when polled first: hyper drops a service whose client has closed.
+        let answering = if outlives {
+            Either::Left(tokio::spawn(answering).map(|ended| ended.unwrap_or_else(|_| Ok(failed()))))
+        } else {
+            Either::Right(answering)
+        };
+        let shutdown = self.shutdown.clone();
         async move {
             let mut response = answering.await?;
             if !http2 && (shutdown.is_closing() || leaves_a_body_unread(response.status())) {
@@ -117,6 +128,11 @@ pub async fn run(server: &Server, stream: TcpStream, peer: SocketAddr) {
         () = expired => cut(peer),
         () = server.shutdown.aborted() => tracing::warn!(%peer, "dropped a connection at the end of the shutdown"),
     }
+}
+
+/// For a task that did not come to its end; panics are caught and answered further in.
+fn failed() -> axum::response::Response {
+    StatusCode::INTERNAL_SERVER_ERROR.into_response()
 }
 
 fn cut(peer: SocketAddr) {
