@@ -1,4 +1,17 @@
-//! HTTP gateway to RabbitMQ.
+//! HTTP gateway to RabbitMQ. This page is the map.
+//!
+//! Directions: `app -> {config, http, broker}`, `http -> broker -> domain`; `metrics` is a leaf, and
+//! nothing points back (`tests/it/layers.rs`). `broker` names no status, `http` no lapin, `domain` neither.
+//!
+//! One publish, as the data goes: `http/serve` takes the connection and makes the request a task of its
+//! own; `http/middleware` gives it an id and a place; `http/endpoints/publish` reads it by `http/extract`
+//! and `http/message` into a [`domain::message::Message`]; [`broker::Broker::publish`] takes a channel of
+//! the pool, writes, and waits for the verdict; `http/error` says a failure as a problem, and the
+//! middleware writes that out, counts and logs it, once.
+//!
+//! What must stay true: nobody hears `confirmed` of a message that the broker does not hold; one publish
+//! is in flight on a channel; a channel with an unanswered confirm is never handed out again; every wait
+//! has a deadline.
 
 pub mod app;
 pub mod broker;
