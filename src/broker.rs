@@ -18,6 +18,7 @@ mod publish;
 mod replies;
 mod rpc;
 mod socket;
+mod tap;
 mod topology;
 
 use std::path::PathBuf;
@@ -28,15 +29,12 @@ use std::time::Duration;
 use secrecy::SecretString;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
-use tracing::Instrument;
 
-pub use self::channels::PoolUsage;
 pub use self::error::{Error, Fate};
 pub use self::probe::Look;
 pub use self::publish::{Publish, PublishFailure, Receipt};
 pub use self::rpc::Call;
 
-use self::channels::ConfirmChannels;
 use self::connections::{Connections, Role};
 use self::probe::Probe;
 use self::publish::Publisher;
@@ -54,6 +52,7 @@ pub struct Broker {
 
 struct Inner {
     publisher: Publisher,
+    metrics: Metrics,
     topology: Topology,
     replies: Replies,
     reply_connections: Arc<Connections>,
@@ -73,8 +72,14 @@ pub struct Publishing {
     pub connected: usize,
     /// The broker's reason while it blocks publishers.
     pub blocked: Option<String>,
-    /// The pool of confirm channels.
-    pub pool: PoolUsage,
+    /// Channels that there should be for many publishes at a time.
+    pub lanes: usize,
+    /// Confirm channels that are open, those of the quarantine included.
+    pub channels: usize,
+    /// Publishes that were written and wait for the broker's verdict.
+    pub in_flight: usize,
+    /// Publishes that wait for a place on a channel.
+    pub waiting: usize,
     /// Publishes that were answered `unknown` and whose confirm may still come.
     pub late_confirms: usize,
 }
@@ -96,10 +101,13 @@ impl Broker {
     pub fn start(settings: &Settings, metrics: &Metrics) -> Result<Self, SettingsError> {
         let keepers = TaskTracker::new();
         let connect = |role, size| Connections::start(role, size, settings, metrics, &keepers);
-        let connections = Arc::new(connect(Role::Publish, settings.publish_connections)?);
+        let publishing = [
+            Arc::new(connect(Role::Publish, settings.publish.connections)?),
+            Arc::new(connect(Role::Quarantine, 1)?),
+        ];
+        let publisher = Publisher::start(publishing, &settings.publish, metrics.clone(), &keepers)?;
         let topology = Topology::new(connect(Role::Topology, 1)?);
         let probe = Probe::new(connect(Role::Probe, 1)?);
-        let channels = ConfirmChannels::new(Arc::clone(&connections), settings.pool_size)?;
         let reply_connections = Arc::new(connect(Role::Reply, 1)?);
         let (replies, task) = Replies::start(
             Arc::clone(&reply_connections),
@@ -107,8 +115,6 @@ impl Broker {
             metrics.unmatched_replies.clone(),
         );
         keepers.spawn(task);
-        let publisher =
-            Publisher { connections, channels, late: TaskTracker::new(), metrics: metrics.clone() };
         let user = match &settings.login {
             Login::Plain { user, .. } => Some(user.clone()),
             Login::External => None,
@@ -116,6 +122,7 @@ impl Broker {
         let stopping = AtomicBool::new(false);
         let inner = Inner {
             publisher,
+            metrics: metrics.clone(),
             topology,
             replies,
             reply_connections,
@@ -129,19 +136,13 @@ impl Broker {
     }
 
     /// Publishes a message and waits until its fate is known, at the longest to its deadline.
-    /// Cancel safe: the publish is finished even when the caller goes away.
+    /// When the caller goes away, what has been written is finished, and nothing is written any more.
     ///
     /// # Errors
     /// Says what is true of the message, see [`PublishFailure::fate`].
     pub async fn publish(&self, publish: Publish) -> Result<Receipt, PublishFailure> {
-        let inner = Arc::clone(&self.inner);
-        // In the span of its request, so that what is logged on the way has the request's id.
-        let work = async move { inner.publisher.publish(publish).await };
-        let task = self.inner.publishes.spawn(work.in_current_span());
-        task.await.unwrap_or_else(|panic| {
-            let error = Error::Lost { reason: panic.to_string(), repeatable: false };
-            Err(PublishFailure { error, attempts: 0, fate: Fate::Unknown })
-        })
+        let _unfinished = self.inner.publishes.token();
+        self.inner.publisher.publish(publish).await
     }
 
     /// Counts of a queue.
@@ -189,8 +190,9 @@ impl Broker {
     /// gateway is not stopping. Asks nobody.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        let connections = &self.inner.publisher.connections;
-        !self.is_stopping() && connections.up().next().is_some() && connections.blocked().is_none()
+        let publisher = &self.inner.publisher;
+        let [lanes, _] = publisher.connections();
+        !self.is_stopping() && lanes.up().next().is_some() && publisher.blocked().is_none()
     }
 
     /// Whether shutdown has begun.
@@ -201,10 +203,12 @@ impl Broker {
 
     /// Connections that are up, by the word of their role. Asks nobody.
     #[must_use]
-    pub fn connected(&self) -> [(&'static str, usize); 4] {
+    pub fn connected(&self) -> [(&'static str, usize); 5] {
         let Inner { publisher, topology, reply_connections, probe, .. } = &*self.inner;
+        let [lanes, quarantine] = publisher.connections();
         [
-            (Role::Publish.name(), publisher.connections.up().count()),
+            (Role::Publish.name(), lanes.up().count()),
+            (Role::Quarantine.name(), quarantine.up().count()),
             (Role::Topology.name(), topology.connections().up().count()),
             (Role::Reply.name(), reply_connections.up().count()),
             (Role::Probe.name(), probe.connections().up().count()),
@@ -214,14 +218,7 @@ impl Broker {
     /// The publishing connections. Asks nobody.
     #[must_use]
     pub fn publishing(&self) -> Publishing {
-        let Publisher { connections, channels, .. } = &self.inner.publisher;
-        Publishing {
-            wanted: connections.len(),
-            connected: connections.up().count(),
-            blocked: connections.blocked(),
-            pool: channels.usage(),
-            late_confirms: self.inner.publisher.late_confirms(),
-        }
+        self.inner.publisher.state()
     }
 
     /// The reply queue. Asks nobody.
@@ -249,7 +246,7 @@ impl Broker {
 
     /// Nobody waits any longer for a broker that is away; see [`Error::ShuttingDown`].
     pub fn give_up_waiting(&self) {
-        self.inner.publisher.connections.give_up_waiting();
+        self.inner.publisher.connections().into_iter().for_each(Connections::give_up_waiting);
         self.inner.topology.connections().give_up_waiting();
         self.inner.reply_connections.give_up_waiting();
     }
@@ -264,10 +261,10 @@ impl Broker {
         if unfinished {
             tracing::warn!(publishes = publishes.len(), "stopped before every publish had its answer");
         }
-        publisher.channels.close();
-        let others = [topology.connections(), &**reply_connections, probe.connections()];
-        publisher.connections.stop();
-        others.into_iter().for_each(Connections::stop);
+        publisher.close();
+        let [lanes, quarantine] = publisher.connections();
+        let all = [lanes, quarantine, topology.connections(), &**reply_connections, probe.connections()];
+        all.into_iter().for_each(Connections::stop);
         keepers.close();
         let goodbye = deadline.max(Instant::now() + GOODBYE);
         // Those that do not say goodbye in time are hung up on by the end of the process.
@@ -316,12 +313,25 @@ pub struct Settings {
     pub retry_delay: Duration,
     /// A connection that has been blocked for longer is replaced; `None` waits for ever.
     pub blocked_timeout: Option<Duration>,
-    /// Connections used for publishing; at least 1.
-    pub publish_connections: usize,
-    /// Confirm channels over all publishing connections; at least 1.
-    pub pool_size: usize,
+    /// Publishing.
+    pub publish: PublishSettings,
     /// RPC calls that may wait for their replies.
     pub max_waiting_calls: usize,
+}
+
+/// How much is published at a time. All are at least 1.
+#[derive(Debug, Clone)]
+pub struct PublishSettings {
+    /// Connections used for publishing.
+    pub connections: usize,
+    /// Confirm channels over all of these connections.
+    pub pool_size: usize,
+    /// Publishes in flight on one of these channels.
+    pub channel_window: u32,
+    /// Bytes of bodies in flight on one of these channels; one larger body goes alone.
+    pub channel_window_bytes: usize,
+    /// Channels for publishes that may end their channel, one at a time on each.
+    pub quarantine_size: usize,
 }
 
 /// One node of the broker.

@@ -50,7 +50,9 @@ pub struct List {
     pub confirm_seconds: Histogram,
     /// Messages written again after a loss.
     pub resends: IntCounter,
-    /// Publishes waiting for a channel.
+    /// Written, and waiting for the broker's verdict.
+    pub publishes_in_flight: IntGauge,
+    /// Publishes waiting for a place on a channel.
     pub publishes_waiting: IntGauge,
     /// Answered `unknown`, and the confirm may still come.
     pub late_confirms: IntGauge,
@@ -60,7 +62,7 @@ pub struct List {
     pub calls_waiting: IntGauge,
     /// Replies that nobody waited for.
     pub unmatched_replies: IntCounter,
-    /// Confirm channels by state: `max`, `open`, `in_use`.
+    /// Confirm channels by state: `wanted` for many publishes at a time, `open` altogether.
     pub channels: IntGaugeVec,
     /// Up, by role.
     pub connections: IntGaugeVec,
@@ -99,7 +101,12 @@ impl Default for List {
                 "Time from writing a message to the broker's verdict on it.",
             ),
             resends: list.counter("gateway_publish_resends_total", "Messages written again after a loss."),
-            publishes_waiting: list.gauge("gateway_publishes_waiting", "Publishes that wait for a channel."),
+            publishes_in_flight: list.gauge(
+                "gateway_publishes_in_flight",
+                "Publishes that were written and wait for the broker's verdict.",
+            ),
+            publishes_waiting: list
+                .gauge("gateway_publishes_waiting", "Publishes that wait for a place on a channel."),
             late_confirms: list.gauge(
                 "gateway_publish_late_confirms",
                 "Publishes answered unknown whose confirm may still come.",
@@ -110,7 +117,11 @@ impl Default for List {
                 "gateway_rpc_unmatched_replies_total",
                 "Replies that nobody waited for: late, repeated or foreign.",
             ),
-            channels: list.gauges("gateway_confirm_channels", "Confirm channels of the pool.", &["state"]),
+            channels: list.gauges(
+                "gateway_confirm_channels",
+                "Confirm channels: wanted for many publishes at a time, open altogether.",
+                &["state"],
+            ),
             connections: list.gauges("gateway_broker_connections", "Connections that are up.", &["role"]),
             dials: list.counters("gateway_broker_dials_total", "Dials of the broker.", &["role", "result"]),
             blocked: list.gauge("gateway_broker_blocked", "1 while the broker blocks publishers, else 0."),

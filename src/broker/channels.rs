@@ -1,104 +1,65 @@
-//! The deadpool-managed pool of confirm channels, spread over the publishing connections.
+//! The deadpool-managed pool of confirm channels of one connection slot.
 //!
-//! One publish is in flight on a channel at a time, so a confirm, a return or a channel error has one
-//! possible owner. A channel with an unanswered confirm is never handed out again.
+//! Whoever has a channel is its only publisher. A channel whose last publish is unanswered, or that
+//! the broker has closed, is never handed out again.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use deadpool::managed::{self, Metrics, Object, Pool, PoolError, QueueMode, RecycleError, RecycleResult};
 use lapin::options::ConfirmSelectOptions;
 use lapin::{Channel, Connection};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::sleep;
 
 use super::SettingsError;
 use super::connections::{Connections, REOPEN_PAUSE};
 use super::error::Error;
-use super::link::{Link, add_one, take_one};
+use super::link::Link;
 
-/// A confirm channel and its place on the connection that it lives on.
+/// A confirm channel and the connection that it lives on.
 pub(super) struct ConfirmChannel {
     channel: Channel,
-    place: Place,
-    unanswered: bool,
+    link: Arc<Link>,
 }
 
-/// Counted among the channels of a connection for as long as it lives.
-struct Place(Arc<Link>);
-
 impl ConfirmChannel {
-    /// The AMQP channel. From here until [`ConfirmChannel::answered`] the pool will not reuse it.
-    pub(super) fn begin(&mut self) -> Channel {
-        self.unanswered = true;
-        self.channel.clone()
-    }
-
-    /// The broker has answered what was published last.
-    pub(super) fn answered(&mut self) {
-        self.unanswered = false;
-    }
-
-    /// Whether a publish may start on it.
-    fn is_usable(&self) -> bool {
-        self.channel.status().connected() && self.link().is_usable()
-    }
-
-    /// Gives it back to the pool, or its place where it is of no use any more: the broker closes a
-    /// channel to answer some mistakes.
-    pub(super) fn put_back(pooled: Object<ChannelManager>) {
-        if !pooled.is_usable() {
-            drop(Object::take(pooled));
-        }
+    /// The AMQP channel.
+    pub(super) fn channel(&self) -> &Channel {
+        &self.channel
     }
 
     /// The connection.
     pub(super) fn link(&self) -> &Arc<Link> {
-        &self.place.0
+        &self.link
     }
-}
 
-impl Place {
-    fn on(link: Arc<Link>) -> Self {
-        add_one(link.channels());
-        Self(link)
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        take_one(self.0.channels());
+    /// Whether a publish may start on it.
+    pub(super) fn is_usable(&self) -> bool {
+        self.channel.status().connected() && self.link.is_usable()
     }
 }
 
 /// Opens channels for the pool and decides which may be used again.
 pub(super) struct ChannelManager {
     connections: Arc<Connections>,
-    size: usize,
+    slot: usize,
 }
 
 impl managed::Manager for ChannelManager {
-    type Type = ConfirmChannel;
+    type Type = Arc<ConfirmChannel>;
     type Error = Error;
 
-    async fn create(&self) -> Result<ConfirmChannel, Error> {
-        // Counted before it is open, so that channels opened at the same time are spread.
-        let place = Place::on(self.connections.wait_long().await?);
-        let channel = place.0.unless_gone(open(place.0.connection())).await?;
-        Ok(ConfirmChannel { channel, place, unanswered: false })
+    async fn create(&self) -> Result<Self::Type, Error> {
+        let link = self.connections.wait_slot(self.slot).await?;
+        let channel = link.unless_gone(open(link.connection())).await?;
+        Ok(Arc::new(ConfirmChannel { channel, link }))
     }
 
-    async fn recycle(&self, confirm: &mut ConfirmChannel, _: &Metrics) -> RecycleResult<Error> {
-        let refuse = |why: &'static str| Err(RecycleError::message(why));
-        if confirm.unanswered {
-            return refuse("a confirm is outstanding");
+    async fn recycle(&self, confirm: &mut Self::Type, _: &Metrics) -> RecycleResult<Error> {
+        if confirm.is_usable() {
+            Ok(())
+        } else {
+            Err(RecycleError::message("the channel or its connection is gone"))
         }
-        if !confirm.is_usable() {
-            return refuse("the channel or its connection is gone");
-        }
-        if confirm.link().channels().load(Ordering::Relaxed) > self.fair_share() {
-            return refuse("another connection has room");
-        }
-        Ok(())
     }
 }
 
@@ -108,23 +69,24 @@ async fn open(connection: &Connection) -> Result<Channel, lapin::Error> {
     Ok(channel)
 }
 
-impl ChannelManager {
-    /// Channels that one connection should carry at the most, now.
-    fn fair_share(&self) -> usize {
-        self.size.div_ceil(self.connections.up().count().max(1))
-    }
-}
+/// A channel of the pool; given back when dropped.
+pub(super) type Pooled = Object<ChannelManager>;
 
-/// The pool.
+/// The pool. Cheap to clone.
+#[derive(Clone)]
 pub(super) struct ConfirmChannels {
     pool: Pool<ChannelManager>,
 }
 
 impl ConfirmChannels {
-    /// A pool of at most `size` channels.
-    pub(super) fn new(connections: Arc<Connections>, size: usize) -> Result<Self, SettingsError> {
+    /// A pool of at most `size` channels, all on the connection in one slot.
+    pub(super) fn new(
+        connections: Arc<Connections>,
+        slot: usize,
+        size: usize,
+    ) -> Result<Self, SettingsError> {
         // The last one used comes first: the fewer channels are open, the less lapin has to look at.
-        let pool = Pool::builder(ChannelManager { connections, size })
+        let pool = Pool::builder(ChannelManager { connections, slot })
             .max_size(size)
             .queue_mode(QueueMode::Lifo)
             .build()
@@ -132,62 +94,29 @@ impl ConfirmChannels {
         Ok(Self { pool })
     }
 
-    /// A channel, waiting for one until the deadline. Nothing is published meanwhile.
+    /// A channel, waiting for one for as long as it takes. Nothing is published meanwhile.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] at the deadline, [`Error::Blocked`] at once, or what opening a channel met.
-    pub(super) async fn get(&self, deadline: Instant) -> Result<Object<ChannelManager>, Error> {
-        tokio::select! {
-            biased;
-            () = self.pool.manager().connections.until_blocked() => Err(Error::Blocked),
-            got = self.wait(deadline) => got,
-        }
-    }
-
-    async fn wait(&self, deadline: Instant) -> Result<Object<ChannelManager>, Error> {
+    /// [`Error::ShuttingDown`], or what opening a channel met.
+    pub(super) async fn get(&self) -> Result<Pooled, Error> {
         loop {
-            match timeout_at(deadline, self.pool.get()).await {
-                Ok(Ok(channel)) => return Ok(channel),
+            match self.pool.get().await {
+                Ok(channel) => return Ok(channel),
                 // The connection was lost while the channel was being opened: wait for the next one.
-                Ok(Err(PoolError::Backend(Error::Lost { .. }))) => sleep(REOPEN_PAUSE).await,
-                Ok(Err(PoolError::Backend(error))) => return Err(error),
-                Ok(Err(PoolError::Closed)) => return Err(Error::ShuttingDown),
-                Ok(Err(_)) | Err(_) => return Err(self.why_none()),
+                Err(PoolError::Backend(Error::Lost { .. })) => sleep(REOPEN_PAUSE).await,
+                Err(PoolError::Backend(error)) => return Err(error),
+                Err(_) => return Err(Error::ShuttingDown),
             }
         }
     }
 
-    fn why_none(&self) -> Error {
-        let connections = &self.pool.manager().connections;
-        if connections.up().next().is_some() { Error::Busy } else { connections.why_down() }
-    }
-
-    /// Channels in the pool, in use and idle together; those in use; callers that wait for one.
-    pub(super) fn usage(&self) -> PoolUsage {
-        let status = self.pool.status();
-        PoolUsage {
-            max: status.max_size,
-            open: status.size,
-            in_use: status.size.saturating_sub(status.available),
-            waiting: status.waiting,
-        }
+    /// Channels that there are, idle ones included.
+    pub(super) fn open(&self) -> usize {
+        self.pool.status().size
     }
 
     /// Hands out no more channels.
     pub(super) fn close(&self) {
         self.pool.close();
     }
-}
-
-/// How full the pool is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PoolUsage {
-    /// Channels that there may be.
-    pub max: usize,
-    /// Channels that there are.
-    pub open: usize,
-    /// Channels with a publish in flight.
-    pub in_use: usize,
-    /// Publishes that wait for a channel.
-    pub waiting: usize,
 }

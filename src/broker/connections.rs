@@ -5,7 +5,6 @@
 //! dials and bounds the dial; when a connection is replaced is decided here.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -23,8 +22,10 @@ use crate::metrics::Metrics;
 /// What a role's connections are used for; a role shares no fate with another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
-    /// Publishing with confirms. An alarm blocks these.
+    /// Publishing with confirms, many in flight. An alarm blocks these.
     Publish,
+    /// Publishing what may end its channel, one in flight on each.
+    Quarantine,
     /// Declare, inspect, purge, delete. Some of these make the broker hang up.
     Topology,
     /// Replies to RPC calls.
@@ -38,6 +39,7 @@ impl Role {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Publish => "publish",
+            Self::Quarantine => "quarantine",
             Self::Topology => "topology",
             Self::Reply => "reply",
             Self::Probe => "probe",
@@ -64,7 +66,6 @@ pub(super) enum SlotState {
 pub(super) struct Connections {
     slots: Vec<watch::Receiver<SlotState>>,
     changed: watch::Receiver<()>,
-    next: AtomicUsize,
     give_up: CancellationToken,
     stop: CancellationToken,
 }
@@ -92,21 +93,12 @@ impl Connections {
             tasks.spawn(keeper::keep(slot_task, dialler, settings.blocked_timeout));
             slots.push(slot);
         }
-        Ok(Self {
-            slots,
-            changed: watched,
-            next: AtomicUsize::new(0),
-            give_up: CancellationToken::new(),
-            stop,
-        })
+        Ok(Self { slots, changed: watched, give_up: CancellationToken::new(), stop })
     }
 
     /// Every connection that is up, blocked or not.
     pub(super) fn up(&self) -> impl Iterator<Item = Arc<Link>> {
-        self.slots.iter().filter_map(|slot| match &*slot.borrow() {
-            SlotState::Up(link) if link.is_usable() => Some(Arc::clone(link)),
-            _ => None,
-        })
+        self.slots.iter().filter_map(usable)
     }
 
     /// How many slots there are.
@@ -132,17 +124,6 @@ impl Connections {
         }
     }
 
-    /// The connection to use next: of those that are up, the one with the fewest channels.
-    pub(super) fn pick(&self) -> Option<Arc<Link>> {
-        let start = self.next.fetch_add(1, Ordering::Relaxed);
-        let up: Vec<_> = self.up().collect();
-        let count = up.len();
-        (0..count)
-            .map(|offset| &up[(start + offset) % count])
-            .min_by_key(|link| link.channels().load(Ordering::Relaxed))
-            .cloned()
-    }
-
     /// A connection, waiting for one until the deadline.
     ///
     /// # Errors
@@ -156,17 +137,34 @@ impl Connections {
     /// # Errors
     /// [`Error::ShuttingDown`].
     pub(super) async fn wait_long(&self) -> Result<Arc<Link>, Error> {
+        self.wait_until(|| self.up().next()).await
+    }
+
+    /// The connection of one slot, waiting for it for as long as it takes.
+    ///
+    /// # Errors
+    /// [`Error::ShuttingDown`].
+    pub(super) async fn wait_slot(&self, slot: usize) -> Result<Arc<Link>, Error> {
+        self.wait_until(|| self.slots.get(slot).and_then(usable)).await
+    }
+
+    async fn wait_until(&self, pick: impl Fn() -> Option<Arc<Link>>) -> Result<Arc<Link>, Error> {
         let mut changed = self.changed.clone();
         loop {
             changed.mark_unchanged();
-            if let Some(link) = self.pick() {
+            if let Some(link) = pick() {
                 return Ok(link);
             }
             tokio::select! {
-                () = self.give_up.cancelled() => return Err(Error::ShuttingDown),
+                () = self.given_up() => return Err(Error::ShuttingDown),
                 change = changed.changed() => if change.is_err() { return Err(Error::ShuttingDown) },
             }
         }
+    }
+
+    /// Ends when nobody is to wait for a connection any more.
+    pub(super) async fn given_up(&self) {
+        self.give_up.cancelled().await;
     }
 
     /// Why there is no connection now.
@@ -190,6 +188,13 @@ impl Connections {
     pub(super) fn stop(&self) {
         self.give_up.cancel();
         self.stop.cancel();
+    }
+}
+
+fn usable(slot: &watch::Receiver<SlotState>) -> Option<Arc<Link>> {
+    match &*slot.borrow() {
+        SlotState::Up(link) if link.is_usable() => Some(Arc::clone(link)),
+        _ => None,
     }
 }
 

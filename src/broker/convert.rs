@@ -13,8 +13,11 @@ use crate::domain::field::{FieldTable, FieldValue};
 use crate::domain::message::{DeliveryMode, Message, Properties};
 use crate::domain::names::ShortText;
 
+/// A short string that was made here, and so did not panic.
+pub(super) type Short = ShortString;
+
 /// A short string of text that is known to fit; see [`ShortText`].
-pub(super) fn short(text: &str) -> ShortString {
+pub(super) fn short(text: &str) -> Short {
     ShortString::try_new(text).unwrap_or_default()
 }
 

@@ -93,6 +93,7 @@ impl Dialler {
     /// Dials the node whose turn it is.
     pub(super) async fn dial(&mut self) -> Result<Link, DialFailure> {
         let node = &self.nodes[self.next];
+        let wire = node.kit.begin();
         match node.pool.get().await {
             Ok(connection) => {
                 self.dials.count("connected");
@@ -103,9 +104,13 @@ impl Dialler {
                     "connected"
                 );
                 // The slot, not the pool, decides when a connection is replaced.
-                Ok(Link::new(Object::take(connection), node.kit.kill_switch().take()))
+                Ok(Link::new(Object::take(connection), wire))
             }
-            Err(error) => Err(self.failed(&error)),
+            Err(error) => {
+                // An abandoned handshake would keep its thread until the peer answers.
+                wire.kill.kill();
+                Err(self.failed(&error))
+            }
         }
     }
 
@@ -123,8 +128,6 @@ impl Dialler {
     fn failed(&mut self, error: &PoolError) -> DialFailure {
         let pause = self.pause();
         let node = &self.nodes[self.next];
-        // An abandoned handshake would keep its thread until the peer answers.
-        node.kit.kill_switch().kill();
         let refused = matches!(error, PoolError::Backend(error) if is_login_refused(error));
         self.dials.count(if refused { "refused" } else { "failed" });
         let pause = if refused { REFUSED_DELAY.min(pause * 10) } else { pause };

@@ -161,6 +161,13 @@ impl Error {
     }
 }
 
+impl Error {
+    /// The connection that carried it is gone, and said nothing more.
+    pub(super) fn gone() -> Self {
+        Self::Lost { reason: "the connection is gone".to_owned(), repeatable: true }
+    }
+}
+
 /// What lapin said of something that had been written on a channel that nobody else used.
 ///
 /// A soft protocol error is then the broker's answer to us alone. Everything else means that the
@@ -174,10 +181,9 @@ impl From<lapin::Error> for Error {
         match protocol.kind() {
             AMQPErrorKind::Soft(soft) => from_soft(soft, reason),
             AMQPErrorKind::Hard(AMQPHardError::NOTIMPLEMENTED) => Self::NotSupported { reason },
-            AMQPErrorKind::Hard(hard) => Self::Lost {
-                reason: error.to_string(),
-                repeatable: matches!(hard, AMQPHardError::CONNECTIONFORCED | AMQPHardError::INTERNALERROR),
-            },
+            AMQPErrorKind::Hard(hard) => {
+                Self::Lost { reason: error.to_string(), repeatable: *hard == AMQPHardError::CONNECTIONFORCED }
+            }
         }
     }
 }

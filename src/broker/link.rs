@@ -10,35 +10,36 @@ use tokio_util::sync::CancellationToken;
 
 use super::convert::short;
 use super::error::Error;
-use super::socket::KillSwitch;
+use super::socket::Wire;
+use super::tap::Returns;
 
 /// How long the broker may take to answer `connection.close`.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long lapin may take to tell those who wait on a connection that it is gone. What was asked
 /// while the connection was being lost it never answers at all.
 const LAST_WORDS: Duration = Duration::from_millis(250);
+/// Late publishes on one connection before it is replaced.
+const MAX_LATE: usize = 500;
 /// AMQP's reply code for a normal end.
 const REPLY_SUCCESS: u16 = 200;
 
 /// A connection in a slot. Shared by all who use it; replaced as a whole when it is lost.
 pub(super) struct Link {
     connection: Connection,
-    kill: KillSwitch,
+    wire: Wire,
     blocked_reason: Mutex<Option<String>>,
-    channels: AtomicUsize,
-    draining: AtomicUsize,
+    late: AtomicUsize,
     retired: CancellationToken,
     gone: CancellationToken,
 }
 
 impl Link {
-    pub(super) fn new(connection: Connection, kill: KillSwitch) -> Self {
+    pub(super) fn new(connection: Connection, wire: Wire) -> Self {
         Self {
             connection,
-            kill,
+            wire,
             blocked_reason: Mutex::default(),
-            channels: AtomicUsize::new(0),
-            draining: AtomicUsize::new(0),
+            late: AtomicUsize::new(0),
             retired: CancellationToken::new(),
             gone: CancellationToken::new(),
         }
@@ -77,14 +78,27 @@ impl Link {
         self.blocked_reason.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Confirm channels of the pool that live here.
-    pub(super) fn channels(&self) -> &AtomicUsize {
-        &self.channels
+    /// The messages that came back on it.
+    pub(super) fn returns(&self) -> &Returns {
+        &self.wire.returns
     }
 
-    /// Channels that left the pool and wait for a late confirm.
-    pub(super) fn draining(&self) -> &AtomicUsize {
-        &self.draining
+    /// Publishes whose callers have been told `unknown` at their deadline, and whose confirms may come.
+    pub(super) fn late(&self) -> usize {
+        self.late.load(Ordering::Relaxed)
+    }
+
+    /// Counts late publishes. With too many of them the connection is replaced: what they hold is
+    /// bounded by nothing else.
+    pub(super) fn add_late(&self, count: usize) {
+        if self.late.fetch_add(count, Ordering::Relaxed) + count > MAX_LATE {
+            self.retire();
+        }
+    }
+
+    /// Takes back what [`Link::add_late`] counted.
+    pub(super) fn take_late(&self, count: usize) {
+        self.late.fetch_sub(count, Ordering::Relaxed);
     }
 
     /// Asks for a new connection in this one's place; what is in flight here may still end well.
@@ -102,17 +116,17 @@ impl Link {
         &self,
         work: impl Future<Output = Result<T, E>>,
     ) -> Result<T, Error> {
-        let unanswered = async {
-            self.gone.cancelled().await;
-            sleep(LAST_WORDS).await;
-        };
         tokio::select! {
             biased;
             answer = work => answer.map_err(Into::into),
-            () = unanswered => {
-                Err(Error::Lost { reason: "the connection is gone".to_owned(), repeatable: true })
-            }
+            () = self.silent() => Err(Error::gone()),
         }
+    }
+
+    /// Ends when the connection is gone and nothing that was asked on it will be answered any more.
+    pub(super) async fn silent(&self) {
+        self.gone.cancelled().await;
+        sleep(LAST_WORDS).await;
     }
 
     /// Says goodbye within a second where the broker listens, and hangs up where it does not.
@@ -129,23 +143,13 @@ impl Link {
     /// Hangs up at once.
     pub(super) fn kill(&self) {
         self.retire();
-        self.kill.kill();
+        self.wire.kill.kill();
         self.gone.cancel();
     }
 }
 
 impl Drop for Link {
     fn drop(&mut self) {
-        self.kill.kill();
+        self.wire.kill.kill();
     }
-}
-
-/// Counts one holder for as long as it lives.
-pub(super) fn add_one(counter: &AtomicUsize) -> usize {
-    counter.fetch_add(1, Ordering::Relaxed) + 1
-}
-
-/// Takes back what [`add_one`] counted.
-pub(super) fn take_one(counter: &AtomicUsize) {
-    counter.fetch_sub(1, Ordering::Relaxed);
 }

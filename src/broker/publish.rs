@@ -4,30 +4,34 @@
 //! not sent, or what a lost connection or channel left unknown; then with the same message id, and
 //! the answer says that a duplicate is possible. Silence on a live connection is never resent.
 
-use std::pin::Pin;
+mod count;
+mod lane;
+mod lanes;
+mod letter;
+mod proven;
+mod quarantine;
+
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use deadpool::managed::Object;
-use lapin::options::BasicPublishOptions;
-use lapin::{BasicProperties, Channel, Confirmation};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep};
 use tokio_util::task::TaskTracker;
-use tracing::error;
 
-use super::channels::{ChannelManager, ConfirmChannel, ConfirmChannels};
+use self::count::Counted;
+use self::lane::Ending;
+use self::lanes::Lanes;
+use self::letter::Letter;
+use self::proven::Proven;
+use self::quarantine::Quarantine;
 use super::connections::Connections;
-use super::convert::{properties, short};
 use super::error::{Error, Fate};
-use super::link::{Link, add_one, take_one};
+use super::{PublishSettings, Publishing, SettingsError};
 use crate::domain::message::{Destination, Message};
 use crate::metrics::Metrics;
 
-/// How long a channel that left the pool may wait for its late confirm.
-const DRAIN: Duration = Duration::from_mins(1);
-/// Channels on one connection that may wait for late confirms before the connection is replaced.
-const MAX_DRAINING: usize = 500;
+/// Pause before a message is written again: what took one connection is noticed on the others too.
+const RESEND_PAUSE: Duration = Duration::from_millis(20);
 
 /// A message, where it goes, and how long it may take.
 #[derive(Debug)]
@@ -42,18 +46,6 @@ pub struct Publish {
     pub resend: bool,
     /// Whether the message expires at the deadline, so that nobody works on it later.
     pub expires: bool,
-}
-
-impl Publish {
-    /// As they are when the message is written.
-    fn properties(&self) -> BasicProperties {
-        let given = properties(&self.message);
-        if !self.expires {
-            return given;
-        }
-        let left = self.deadline.saturating_duration_since(Instant::now()).as_millis().max(1);
-        given.with_expiration(short(&left.to_string()))
-    }
 }
 
 /// The broker holds the message.
@@ -88,39 +80,62 @@ pub struct PublishFailure {
     pub fate: Fate,
 }
 
-/// Publishes over the pool.
+/// Publishes: with others on a lane what has been proven harmless, alone what has not.
 pub(super) struct Publisher {
-    pub(super) connections: Arc<Connections>,
-    pub(super) channels: ConfirmChannels,
-    /// Those that wait for late confirms.
-    pub(super) late: TaskTracker,
-    pub(super) metrics: Metrics,
+    lanes: Lanes,
+    quarantine: Quarantine,
+    proven: Proven,
+    in_flight: AtomicUsize,
+    metrics: Metrics,
 }
 
 impl Publisher {
-    /// Publishes until there is an answer, in the caller's task; see [`super::Broker::publish`].
+    /// Publishes over these connections; the tasks keep the lanes open.
+    ///
+    /// # Errors
+    /// Settings that can never work.
+    pub(super) fn start(
+        [lanes, quarantine]: [Arc<Connections>; 2],
+        sizes: &PublishSettings,
+        metrics: Metrics,
+        tasks: &TaskTracker,
+    ) -> Result<Self, SettingsError> {
+        Ok(Self {
+            lanes: Lanes::start(lanes, sizes, tasks)?,
+            quarantine: Quarantine::new(quarantine, sizes.quarantine_size)?,
+            proven: Proven::default(),
+            in_flight: AtomicUsize::new(0),
+            metrics,
+        })
+    }
+
+    /// Publishes until there is an answer; see [`super::Broker::publish`].
     pub(super) async fn publish(&self, publish: Publish) -> Result<Receipt, PublishFailure> {
-        let answer = self.until_answered(publish).await;
+        let answer = self.until_answered(&publish).await;
         let outcome = answer.as_ref().map_or_else(|failure| failure.fate.name(), Receipt::outcome);
         self.metrics.publishes.with_label_values(&[outcome]).inc();
         answer
     }
 
-    async fn until_answered(&self, publish: Publish) -> Result<Receipt, PublishFailure> {
-        let letter = Arc::new(publish);
+    async fn until_answered(&self, publish: &Publish) -> Result<Receipt, PublishFailure> {
         let mut attempts = 0;
         let mut duplicate_possible = false;
         loop {
-            let error = match self.attempt(&letter, &mut attempts).await {
+            // What a lost channel carried may be what ended it.
+            let alone = duplicate_possible || !self.proven.vouches_for(publish);
+            let verdict = self.attempt(publish, alone).await;
+            attempts += u32::from(was_written(&verdict));
+            let error = match verdict {
                 Ok(()) => {
-                    let routed = letter.destination.mandatory;
+                    let routed = publish.destination.mandatory;
                     return Ok(Receipt { routed, attempts, duplicate_possible });
                 }
                 Err(error) => error,
             };
-            if may_resend(&error, &letter) {
+            if may_resend(&error, publish) {
                 duplicate_possible = true;
                 self.metrics.resends.inc();
+                sleep(RESEND_PAUSE).await;
                 continue;
             }
             let fate = overall_fate(&error, duplicate_possible);
@@ -128,89 +143,100 @@ impl Publisher {
         }
     }
 
-    async fn attempt(&self, letter: &Arc<Publish>, attempts: &mut u32) -> Result<(), Error> {
-        let mut pooled = self.channels.get(letter.deadline).await?;
-        if pooled.link().is_blocked() {
+    async fn attempt(&self, publish: &Publish, alone: bool) -> Result<(), Error> {
+        if self.blocked().is_some() {
             return Err(Error::Blocked);
         }
-        *attempts += 1;
-        let begun = Instant::now();
-        let mut settling = settling(pooled.begin(), Arc::clone(pooled.link()), Arc::clone(letter));
-        let Ok(mut answer) = timeout_at(letter.deadline, &mut settling).await else {
-            self.drain(pooled, settling);
-            return Err(Error::Silence);
+        let verdict = if alone { None } else { self.on_a_lane(publish).await };
+        let verdict = match verdict {
+            Some(verdict) => verdict,
+            None => self.alone(publish).await,
         };
-        if let Err(Error::Lost { repeatable, .. }) = &mut answer {
-            *repeatable &= !pooled.link().is_blocked();
-        } else {
-            self.metrics.confirm_seconds.observe(begun.elapsed().as_secs_f64());
-            pooled.answered();
+        match &verdict {
+            Ok(()) | Err(Error::Unroutable { .. } | Error::Rejected) => self.proven.learn(publish),
+            Err(Error::Silence) => {}
+            Err(_) => self.proven.doubt(publish),
         }
-        ConfirmChannel::put_back(pooled);
-        answer
+        verdict
     }
 
-    /// Keeps a channel whose confirm is late until it comes, or until its connection is gone: closing
-    /// it earlier would take the connection with it, and dropping the confirm would leak it.
-    fn drain(&self, pooled: Object<ChannelManager>, mut settling: Settling) {
-        let confirm = Object::take(pooled);
-        let link = Arc::clone(confirm.link());
-        if add_one(link.draining()) > MAX_DRAINING {
-            link.retire();
-        }
-        self.late.spawn(async move {
-            while timeout(DRAIN, &mut settling).await.is_err() {
-                // During an alarm a new connection would learn of it only by holding a message too.
-                if !link.is_blocked() {
-                    link.retire();
-                }
+    /// `None` when another message with the same id is in flight there.
+    async fn on_a_lane(&self, publish: &Publish) -> Option<Result<(), Error>> {
+        loop {
+            let place = self.lanes.place(publish.message.body.len(), publish.deadline).await;
+            let (lane, place) = match place {
+                Ok(found) => found,
+                Err(error) => return Some(Err(error)),
+            };
+            let (begun, _in_flight) = (Instant::now(), Counted::on(&self.in_flight));
+            match lane.publish(Letter::new(publish), place).await {
+                Ending::Closed => {}
+                Ending::SameId => return None,
+                Ending::Written(verdict) => return Some(self.observed(begun, verdict)),
             }
-            drop(confirm);
-            take_one(link.draining());
-        });
-    }
-
-    /// Publishes whose confirm is late.
-    pub(super) fn late_confirms(&self) -> usize {
-        self.connections.up().map(|link| link.draining().load(Ordering::Relaxed)).sum()
-    }
-}
-
-type Settling = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
-
-fn settling(channel: Channel, link: Arc<Link>, letter: Arc<Publish>) -> Settling {
-    Box::pin(async move { link.unless_gone(settle(channel, letter)).await })
-}
-
-/// Writes the message and waits for the broker's verdict, for as long as that takes.
-async fn settle(channel: Channel, letter: Arc<Publish>) -> Result<(), Error> {
-    let Publish { message, destination, .. } = &*letter;
-    let options = BasicPublishOptions { mandatory: destination.mandatory, ..BasicPublishOptions::default() };
-    let confirm = channel
-        .basic_publish(
-            short(destination.exchange.as_str()),
-            short(destination.routing_key.as_str()),
-            options,
-            &message.body,
-            letter.properties(),
-        )
-        .await?;
-    match confirm.await? {
-        Confirmation::Ack(None) => Ok(()),
-        Confirmation::Ack(Some(returned)) => {
-            Err(Error::Unroutable { reason: returned.reply_text.to_string() })
-        }
-        Confirmation::Nack(_) => Err(Error::Rejected),
-        Confirmation::NotRequested => {
-            error!("a channel of the pool is not in confirm mode: this is a defect of the gateway");
-            Err(Error::Lost { reason: "confirms are off".to_owned(), repeatable: false })
         }
     }
+
+    async fn alone(&self, publish: &Publish) -> Result<(), Error> {
+        let channel = self.quarantine.channel(publish.deadline).await?;
+        let (begun, _in_flight) = (Instant::now(), Counted::on(&self.in_flight));
+        let verdict = self.quarantine.publish(channel, Letter::new(publish)).await;
+        self.observed(begun, verdict)
+    }
+
+    fn observed(&self, begun: Instant, verdict: Result<(), Error>) -> Result<(), Error> {
+        if !matches!(verdict, Err(Error::Lost { .. } | Error::Silence)) {
+            self.metrics.confirm_seconds.observe(begun.elapsed().as_secs_f64());
+        }
+        verdict
+    }
+
+    /// Why the broker blocks publishers, while it does.
+    pub(super) fn blocked(&self) -> Option<String> {
+        self.lanes.connections().blocked().or_else(|| self.quarantine.connections().blocked())
+    }
+
+    /// Both roles' connections.
+    pub(super) fn connections(&self) -> [&Connections; 2] {
+        [self.lanes.connections(), self.quarantine.connections()]
+    }
+
+    /// Its state, without asking the broker.
+    pub(super) fn state(&self) -> Publishing {
+        let connections = self.lanes.connections();
+        let (lanes, open) = self.lanes.channels();
+        Publishing {
+            wanted: connections.len(),
+            connected: connections.up().count(),
+            blocked: self.blocked(),
+            lanes,
+            channels: open + self.quarantine.open(),
+            in_flight: self.in_flight.load(Ordering::Relaxed),
+            waiting: self.lanes.waiting(),
+            late_confirms: self
+                .connections()
+                .into_iter()
+                .flat_map(Connections::up)
+                .map(|link| link.late())
+                .sum(),
+        }
+    }
+
+    /// Opens no more channels.
+    pub(super) fn close(&self) {
+        self.lanes.close();
+        self.quarantine.close();
+    }
 }
 
-fn may_resend(error: &Error, letter: &Publish) -> bool {
+fn was_written(verdict: &Result<(), Error>) -> bool {
+    use Error::{Blocked, Busy, LoginRefused, ShuttingDown, Unavailable};
+    !matches!(verdict, Err(Blocked | Busy | LoginRefused | ShuttingDown | Unavailable))
+}
+
+fn may_resend(error: &Error, publish: &Publish) -> bool {
     let repeatable = matches!(error, Error::Lost { repeatable: true, .. });
-    repeatable && letter.resend && Instant::now() < letter.deadline
+    repeatable && publish.resend && Instant::now() < publish.deadline
 }
 
 /// A copy that an earlier attempt may have left is not unmade by how the last attempt ended.

@@ -47,7 +47,7 @@ impl Broker {
     pub async fn call(&self, call: Call) -> Result<Message, PublishFailure> {
         let answer = self.answer(call).await;
         let ending = answer.as_ref().map_or_else(|failure| ending(&failure.error), |_| "replied");
-        self.inner.publisher.metrics.calls.with_label_values(&[ending]).inc();
+        self.inner.metrics.calls.with_label_values(&[ending]).inc();
         answer
     }
 

@@ -1,14 +1,15 @@
 //! The runtime kit that lapin dials through: TCP, TLS, and what neither lapin nor deadpool gives.
 //!
 //! Promises a deadline on the dial (name look-up, TCP and TLS), keepalive and `TCP_USER_TIMEOUT` on
-//! the socket, and a [`KillSwitch`] for a connection that will not end by itself. lapin is told a
-//! loopback address and plain AMQP; the real node and its TLS are known here only.
+//! the socket, a [`KillSwitch`] for a connection that will not end by itself, and a [`Tap`] that sees
+//! which messages come back. lapin is told a loopback address and plain AMQP; the real node and its
+//! TLS are known here only.
 
 use std::future::Future;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_rs::traits::{Executor, Reactor, RuntimeKit};
@@ -24,6 +25,7 @@ use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
 use tokio_util::either::Either;
 
 use super::Address;
+use super::tap::{Returns, Tap};
 
 /// Idle time before the kernel probes a silent peer, and between its probes.
 const KEEPALIVE: Duration = Duration::from_secs(10);
@@ -41,7 +43,17 @@ struct Dial {
     address: Address,
     tls: Option<TlsConnector>,
     timeout: Duration,
-    kill: KillSwitch,
+    /// For the next connection; taken by it, so that no other is ever mistaken for it.
+    wanted: Mutex<Option<Wire>>,
+}
+
+/// What is known of one connection beside lapin.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Wire {
+    /// Ends it.
+    pub(super) kill: KillSwitch,
+    /// The messages that came back on it.
+    pub(super) returns: Returns,
 }
 
 impl std::fmt::Debug for Dial {
@@ -61,12 +73,6 @@ impl KillSwitch {
         Ok(())
     }
 
-    /// Gives the switch of the socket dialled last to the caller; this one is unarmed afterwards.
-    pub(super) fn take(&self) -> Self {
-        let socket = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        Self(Arc::new(Mutex::new(socket)))
-    }
-
     /// Ends the connection at once. Harmless when it has ended already.
     pub(super) fn kill(&self) {
         if let Some(socket) = self.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
@@ -82,29 +88,38 @@ impl SocketKit {
     /// # Panics
     /// Outside of a tokio runtime.
     pub(super) fn new(address: Address, tls: Option<TlsConnector>, timeout: Duration) -> Self {
-        let dial = Dial { address, tls, timeout, kill: KillSwitch::default() };
+        let dial = Dial { address, tls, timeout, wanted: Mutex::default() };
         Self { tokio: async_rs::Tokio::current(), dial: Arc::new(dial) }
     }
 
-    /// The switch of the socket dialled last.
-    pub(super) fn kill_switch(&self) -> &KillSwitch {
-        &self.dial.kill
+    /// Lets lapin dial once. A dial that was given up before and still goes on gets no second socket,
+    /// or its end would be taken for that of the connection made now.
+    pub(super) fn begin(&self) -> Wire {
+        let wire = Wire::default();
+        *self.dial.wanted() = Some(wire.clone());
+        wire
     }
 }
 
-type Stream0 = Either<TcpStream, TlsStream<TcpStream>>;
+type Plain = Either<TcpStream, TlsStream<TcpStream>>;
 
 impl Dial {
-    async fn connect(&self) -> io::Result<Compat<Stream0>> {
-        timeout(self.timeout, self.open()).await.unwrap_or_else(|_| {
-            Err(io::Error::new(io::ErrorKind::TimedOut, format!("no connection within {:?}", self.timeout)))
-        })
+    fn wanted(&self) -> MutexGuard<'_, Option<Wire>> {
+        self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn open(&self) -> io::Result<Compat<Stream0>> {
+    async fn connect(&self) -> io::Result<Tap<Compat<Plain>>> {
+        let wire = self.wanted().take().ok_or_else(|| io::Error::other("this dial was given up"))?;
+        let stream = timeout(self.timeout, self.open(&wire.kill)).await.unwrap_or_else(|_| {
+            Err(io::Error::new(io::ErrorKind::TimedOut, format!("no connection within {:?}", self.timeout)))
+        })?;
+        Ok(Tap::new(stream, wire.returns))
+    }
+
+    async fn open(&self, kill: &KillSwitch) -> io::Result<Compat<Plain>> {
         let stream = TcpStream::connect((self.address.host.as_str(), self.address.port)).await?;
         prepare(&stream)?;
-        self.kill.arm(&stream)?;
+        kill.arm(&stream)?;
         let Some(tls) = &self.tls else { return Ok(Either::Left(stream).compat()) };
         let name = ServerName::try_from(self.address.host.clone())
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
@@ -146,7 +161,7 @@ impl Executor for SocketKit {
 }
 
 impl Reactor for SocketKit {
-    type TcpStream = Compat<Stream0>;
+    type TcpStream = Tap<Compat<Plain>>;
     type Sleep = <async_rs::Tokio as Reactor>::Sleep;
 
     fn register<H: Read + Write + AsFd + AsRawFd + Send + 'static>(

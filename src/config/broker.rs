@@ -5,10 +5,12 @@ use secrecy::SecretString;
 use super::amqp_url::{self, Target};
 use super::forms;
 use super::reader::Reader;
-use crate::broker::{Address, ClientCertificate, Login, Settings, Tls};
+use crate::broker::{Address, ClientCertificate, Login, PublishSettings, Settings, Tls};
 
 const URL: &str = "AMQP_URL";
 const CHANNELS_A_CONNECTION: usize = 2_047;
+/// More in flight on one channel gains nothing, and all of it shares the channel's fate.
+const MAX_WINDOW: usize = 100_000;
 
 /// What `AMQP_URL` says too, so that both together contradict each other.
 pub(super) const SAID_BY_URL: [&str; 6] = [
@@ -39,16 +41,28 @@ pub(super) fn read(from: &mut Reader<'_>) -> Settings {
         connection_attempts: from.read("RABBITMQ_CONNECTION_ATTEMPTS", attempts),
         retry_delay: from.read("RABBITMQ_RETRY_DELAY", forms::positive_duration),
         blocked_timeout: from.read("RABBITMQ_BLOCKED_TIMEOUT", forms::duration_or_off),
-        publish_connections: from.read("RABBITMQ_PUBLISH_CONNECTIONS", forms::count(256)),
-        pool_size: from.read("RABBITMQ_POOL_SIZE", forms::count(1_000_000)),
+        publish: publish(from),
         max_waiting_calls: from.read("GATEWAY_MAX_WAITING_CALLS", forms::count(1_000_000)),
     };
     from.refuse_if(
-        settings.pool_size > settings.publish_connections * CHANNELS_A_CONNECTION,
+        settings.publish.pool_size > settings.publish.connections * CHANNELS_A_CONNECTION,
         ["RABBITMQ_POOL_SIZE", "RABBITMQ_PUBLISH_CONNECTIONS"],
         "a connection carries at most 2047 channels",
     );
     settings
+}
+
+fn publish(from: &mut Reader<'_>) -> PublishSettings {
+    PublishSettings {
+        connections: from.read("RABBITMQ_PUBLISH_CONNECTIONS", forms::count(256)),
+        pool_size: from.read("RABBITMQ_POOL_SIZE", forms::count(1_000_000)),
+        channel_window: from
+            .read("RABBITMQ_CHANNEL_WINDOW", forms::count(MAX_WINDOW))
+            .try_into()
+            .unwrap_or(u32::MAX),
+        channel_window_bytes: from.read("RABBITMQ_CHANNEL_WINDOW_BYTES", forms::size),
+        quarantine_size: from.read("RABBITMQ_QUARANTINE_SIZE", forms::count(CHANNELS_A_CONNECTION)),
+    }
 }
 
 fn attempts(text: &str) -> forms::Parsed<u32> {

@@ -41,11 +41,11 @@ async fn alarm_refuses_at_once_and_afterwards_everything_is_as_before() {
     let broker = Broker::own().await;
     let observer = Observer::connect(&broker.url()).await;
     observer.declare_queue("q").await;
-    let gateway = TestGateway::start(&[("AMQP_URL", &broker.url()), ("RABBITMQ_POOL_SIZE", "4")]).await;
+    let gateway = TestGateway::start(&[("AMQP_URL", &broker.url()), ("RABBITMQ_CHANNEL_WINDOW", "2")]).await;
     publish(&gateway, "amq.default?routing_key=q", "before").await.assert_confirmed();
 
     broker.alarm_on().await;
-    // Four callers are written and held, the others wait for their channels.
+    // Four callers are written and held, two on each channel, the others wait for a place.
     let held = Load::of(&gateway, "held", 12, 1, |_| "amq.default?routing_key=q&timeout=4s".to_owned());
     let blocked = || async { !gateway.is_ready().await };
     eventually(SECOND * 2, "the gateway is not ready", blocked).await;
@@ -67,7 +67,7 @@ async fn alarm_refuses_at_once_and_afterwards_everything_is_as_before() {
 
     broker.alarm_off().await;
     eventually(SECOND, "the gateway is ready", || gateway.is_ready()).await;
-    let settled = || async { gateway.observes("channels:late_confirms").await == 0 };
+    let settled = || async { gateway.observes("publishes:late_confirms").await == 0 };
     eventually(SOON, "every late confirm arrives", settled).await;
     let after = Load::of(&gateway, "after", 8, 10, patient).end().await;
     after.assert_all_confirmed();
@@ -77,7 +77,7 @@ async fn alarm_refuses_at_once_and_afterwards_everything_is_as_before() {
     answers.assert_agree_with(&there);
     let held: Vec<_> = there.iter().filter(|id| id.starts_with("held")).collect();
     assert_eq!(held.len(), unknown, "what was written is there once: {held:?}");
-    assert_eq!(gateway.observes("channels:in_use").await, 0);
+    assert_eq!(gateway.observes("publishes:in_flight").await, 0);
     assert_eq!(gateway.health().await["status"], "pass");
     gateway.stop().await;
 

@@ -79,7 +79,7 @@ async fn rabbitmq_tells_connections_blocking_pool_and_round_trip() {
     assert_eq!(check(&answer, "publishing:blocked")["observedValue"], false);
     assert!(check(&answer, "connections:up")["observedValue"].as_u64() > Some(0));
     assert!(check(&answer, "broker:round_trip")["observedValue"].as_f64() > Some(0.0));
-    assert!(check(&answer, "channels:in_use")["observedValue"].is_u64());
+    assert!(check(&answer, "publishes:in_flight")["observedValue"].is_u64());
 }
 
 #[tokio::test]

@@ -27,6 +27,7 @@ const ALLOWED: [(&str, &[&str]); 9] = [
             "http::Settings",
             "http::ConnectionLimits",
             "http::Deadline",
+            "broker::PublishSettings",
             "http::Limits",
             "telemetry::Settings",
             "telemetry::Filter",

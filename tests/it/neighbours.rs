@@ -33,11 +33,13 @@ async fn with_queue<'a>(name: &str, settings: &[(&str, &str)]) -> (Vhost<'a>, Ob
     (vhost, observer, gateway)
 }
 
-/// Every channel of the pool is idle, and the broker has no other channel of the gateway's.
+/// Nothing is in flight, and the broker has no other channel of the gateway's.
 async fn no_channel_is_lost(vhost: &Vhost<'_>, gateway: &TestGateway) {
     let same = || async {
-        let (in_use, late) =
-            (gateway.observes("channels:in_use").await, gateway.observes("channels:late_confirms").await);
+        let (in_use, late) = (
+            gateway.observes("publishes:in_flight").await,
+            gateway.observes("publishes:late_confirms").await,
+        );
         let open = gateway.observes("channels:open").await;
         (in_use, late) == (0, 0) && vhost.confirm_channel_count().await.to_string() == open.to_string()
     };
@@ -46,7 +48,7 @@ async fn no_channel_is_lost(vhost: &Vhost<'_>, gateway: &TestGateway) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn callers_of_exchanges_that_fail_beside_good_callers_disturb_nobody() {
-    let (vhost, observer, gateway) = with_queue("bad-neighbours", &[("RABBITMQ_POOL_SIZE", "16")]).await;
+    let (vhost, observer, gateway) = with_queue("bad-neighbours", &[]).await;
     let internal = ExchangeDeclareOptions { internal: true, ..ExchangeDeclareOptions::default() };
     #[expect(clippy::disallowed_types, reason = "by try_new, as it must be")]
     let name = lapin::types::ShortString::try_new("internal").unwrap();
@@ -86,7 +88,7 @@ async fn bodies_that_the_broker_finds_too_large_beside_good_callers_disturb_nobo
     broker.eval("application:set_env(rabbit, max_message_size, 1000)").await;
     let observer = Observer::connect(&broker.url()).await;
     observer.declare_queue("q").await;
-    let gateway = TestGateway::start(&[("AMQP_URL", &broker.url()), ("RABBITMQ_POOL_SIZE", "16")]).await;
+    let gateway = TestGateway::start(&[("AMQP_URL", &broker.url())]).await;
     let large = async {
         for _ in 0..30 {
             let answer = gateway.publish("amq.default", "q", vec![0; 200_000]).await;
@@ -156,7 +158,7 @@ async fn nobody_gets_the_answer_of_another_when_half_of_the_messages_are_unrouta
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn publishes_of_callers_that_hang_up_are_finished_and_leave_no_channel_behind() {
-    let (vhost, observer, gateway) = with_queue("hang-up", &[("RABBITMQ_POOL_SIZE", "8")]).await;
+    let (vhost, observer, gateway) = with_queue("hang-up", &[]).await;
     let address = gateway.address();
     let leave = |id: String| async move {
         let mut raw = Raw::connect(address).await;
@@ -203,13 +205,13 @@ async fn publish_in_flight_is_finished_when_its_caller_hangs_up() {
     let observer = Observer::connect(&vhost.url).await;
     observer.declare_queue("q").await;
     let link = Link::to(broker.address()).await;
-    let settings = [("AMQP_URL", &*vhost.url_by(link.addr())), ("RABBITMQ_POOL_SIZE", "8")];
+    let settings = [("AMQP_URL", &*vhost.url_by(link.addr()))];
     let gateway = TestGateway::start(&settings).await;
     Load::of(&gateway, "warm", 8, 5, to_q).end().await.assert_all_confirmed();
     observer.drain("q").await;
     link.set(Mode::Stall(Way::ToBroker));
     let leavers = Load::start(&gateway, "gone", 8, to_q);
-    let all_wait = || async { gateway.observes("channels:in_use").await == 8 };
+    let all_wait = || async { gateway.observes("publishes:in_flight").await == 8 };
     eventually(SOON, "eight publishes are in flight", all_wait).await;
     drop(leavers);
     link.mend();
@@ -221,20 +223,24 @@ async fn publish_in_flight_is_finished_when_its_caller_hangs_up() {
 }
 
 #[tokio::test]
-async fn full_pool_is_overloaded_at_the_deadline() {
+async fn full_window_is_overloaded_at_the_deadline() {
     let broker = Broker::shared().await;
     let vhost = broker.vhost("full").await;
     let observer = Observer::connect(&vhost.url).await;
     observer.declare_queue("q").await;
     let link = Link::to(broker.address()).await;
-    let settings = [("AMQP_URL", &*vhost.url_by(link.addr())), ("RABBITMQ_POOL_SIZE", "1")];
+    let settings = [
+        ("AMQP_URL", &*vhost.url_by(link.addr())),
+        ("RABBITMQ_POOL_SIZE", "1"),
+        ("RABBITMQ_CHANNEL_WINDOW", "1"),
+    ];
     let gateway = TestGateway::start(&settings).await;
     publish(&gateway, "amq.default?routing_key=q", "warm").await.assert_confirmed();
     link.set(Mode::Stall(Way::ToBroker));
     let long = publish(&gateway, "amq.default?routing_key=q&timeout=20s", "long");
     let short = async {
-        let taken = || async { gateway.observes("channels:in_use").await == 1 };
-        eventually(SOON, "the only channel is in use", taken).await;
+        let taken = || async { gateway.observes("publishes:in_flight").await == 1 };
+        eventually(SOON, "the only place is taken", taken).await;
         let answer = publish(&gateway, "amq.default?routing_key=q&timeout=1s", "short").await;
         answer.assert_refused("overloaded");
         assert!((1.0..2.0).contains(&answer.took().as_secs_f64()), "{answer:?}");

@@ -16,8 +16,8 @@ use crate::support::{
     poll::{eventually, within},
 };
 
-/// Two for publishing, one each for topology, replies and probes.
-const CONNECTIONS: usize = 5;
+/// Two for publishing, one each for the quarantine, topology, replies and probes.
+const CONNECTIONS: usize = 6;
 /// For what has no promise of its own.
 const SOON: Duration = Duration::from_secs(10);
 const SECOND: Duration = Duration::from_secs(1);
@@ -100,12 +100,13 @@ async fn frozen_broker_leaves_publishes_unknown_never_twice_and_no_channel_behin
     let observer = Observer::connect(&broker.url()).await;
     observer.declare_queue("q").await;
     // A heartbeat that does not end the connections meanwhile.
-    let settings = [("AMQP_URL", &*broker.url()), ("RABBITMQ_HEARTBEAT", "60"), ("RABBITMQ_POOL_SIZE", "8")];
+    let settings =
+        [("AMQP_URL", &*broker.url()), ("RABBITMQ_HEARTBEAT", "60"), ("RABBITMQ_CHANNEL_WINDOW", "4")];
     let gateway = TestGateway::start(&settings).await;
     publish(&gateway, "amq.default?routing_key=q", "before").await.assert_confirmed();
 
     broker.pause().await;
-    // More callers than channels: some are written, some wait for a channel to be opened.
+    // More callers than places on the channels: some are written, some wait.
     let load = Load::of(&gateway, "frozen", 20, 2, |_| "amq.default?routing_key=q&timeout=700ms".to_owned());
     let mut frozen = load.end().await;
     for answer in &frozen.0 {
@@ -118,7 +119,7 @@ async fn frozen_broker_leaves_publishes_unknown_never_twice_and_no_channel_behin
     assert!(frozen.0.iter().any(|answer| answer.outcome() == "unknown"));
     broker.resume().await;
 
-    let late = || async { gateway.observes("channels:late_confirms").await == 0 };
+    let late = || async { gateway.observes("publishes:late_confirms").await == 0 };
     eventually(SOON, "every late confirm arrives", late).await;
     let after = Load::of(&gateway, "thawed", 8, 10, to_q).end().await;
     after.assert_all_confirmed();
@@ -132,7 +133,7 @@ async fn frozen_broker_leaves_publishes_unknown_never_twice_and_no_channel_behin
     let leaks = || async {
         let at_broker = broker.confirm_channel_count().await;
         let open = gateway.observes("channels:open").await;
-        at_broker.to_string() == open.to_string() && gateway.observes("channels:in_use").await == 0
+        at_broker.to_string() == open.to_string() && gateway.observes("publishes:in_flight").await == 0
     };
     eventually(SOON, "the broker has the channels of the pool and no others", leaks).await;
     gateway.stop().await;
@@ -243,28 +244,32 @@ async fn silence_is_unknown_at_the_deadline_and_never_sent_again() {
 }
 
 #[tokio::test]
-async fn channel_is_not_used_again_before_its_late_confirm_and_its_place_comes_back() {
-    let one =
-        [("RABBITMQ_PUBLISH_CONNECTIONS", "1"), ("RABBITMQ_POOL_SIZE", "1"), ("RABBITMQ_HEARTBEAT", "60")];
+async fn place_of_a_late_publish_is_not_used_again_before_its_confirm_and_comes_back() {
+    let one = [("RABBITMQ_POOL_SIZE", "1"), ("RABBITMQ_CHANNEL_WINDOW", "1"), ("RABBITMQ_HEARTBEAT", "60")];
     let (_vhost, observer, link, gateway) = wired("late", &one).await;
     publish(&gateway, "amq.default?routing_key=q", "warm").await.assert_confirmed();
     for way in [Way::ToClient, Way::ToBroker, Way::Both] {
         observer.drain("q").await;
         link.set(Mode::Stall(way));
         publish(&gateway, "amq.default?routing_key=q&timeout=500ms", "late").await.assert_unknown();
-        // The only other channel cannot be opened: nothing was written.
+        // The only place is taken: nothing was written.
         publish(&gateway, "amq.default?routing_key=q&timeout=500ms", "more")
             .await
             .assert_refused("overloaded");
-        assert_eq!(gateway.observes("channels:late_confirms").await, 1);
+        let late = || async { gateway.observes("publishes:late_confirms").await == 1 };
+        eventually(SOON, "the late confirm is counted", late).await;
         link.mend();
-        let settled = || async { gateway.observes("channels:late_confirms").await == 0 };
+        let settled = || async { gateway.observes("publishes:late_confirms").await == 0 };
         eventually(SOON, "the late confirm arrives", settled).await;
         publish(&gateway, "amq.default?routing_key=nowhere", "unroutable").await;
         publish(&gateway, "amq.default?routing_key=q", "next").await.assert_confirmed();
         assert_eq!(observer.drain_ids("q").await, ["late", "next"]);
     }
-    assert_eq!((gateway.observes("channels:open").await, gateway.observes("channels:in_use").await), (1, 0));
+    // One of them the quarantine's, where the first publish to an exchange goes.
+    assert_eq!(
+        (gateway.observes("channels:open").await, gateway.observes("publishes:in_flight").await),
+        (2, 0)
+    );
     gateway.stop().await;
 }
 

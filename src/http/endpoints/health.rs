@@ -168,21 +168,22 @@ fn queues(state: &AppState, asked: &[String]) -> Result<Vec<QueueName>, Problem>
 }
 
 fn publishing(publishing: &Publishing) -> BTreeMap<String, Vec<Check>> {
-    let Publishing { wanted, connected, blocked, pool, late_confirms } = publishing;
+    let Publishing { wanted, connected, blocked, channels, in_flight, waiting, late_confirms, .. } =
+        publishing;
     let connections = match *connected {
         0 => Status::Fail,
         up if up < *wanted => Status::Warn,
         _ => Status::Pass,
     };
     let block = if blocked.is_some() { Status::Warn } else { Status::Pass };
-    let full = if pool.waiting > 0 { Status::Warn } else { Status::Pass };
+    let full = if *waiting > 0 { Status::Warn } else { Status::Pass };
     [
         ("connections:up", Check::new(connections, *connected, "connections")),
         ("publishing:blocked", Check::new(block, blocked.is_some(), "boolean").saying(blocked.clone())),
-        ("channels:in_use", Check::new(Status::Pass, pool.in_use, "channels")),
-        ("channels:open", Check::new(Status::Pass, pool.open, "channels")),
-        ("channels:waiting", Check::new(full, pool.waiting, "publishes")),
-        ("channels:late_confirms", Check::new(Status::Pass, *late_confirms, "publishes")),
+        ("channels:open", Check::new(Status::Pass, *channels, "channels")),
+        ("publishes:in_flight", Check::new(Status::Pass, *in_flight, "publishes")),
+        ("publishes:waiting", Check::new(full, *waiting, "publishes")),
+        ("publishes:late_confirms", Check::new(Status::Pass, *late_confirms, "publishes")),
     ]
     .into_iter()
     .map(|(name, check)| (name.to_owned(), vec![check]))

@@ -34,11 +34,12 @@ pub(in crate::http) async fn read_metrics(State(state): State<AppState>) -> Resp
 }
 
 fn read_broker(metrics: &Metrics, broker: &Broker) {
-    let Publishing { blocked, pool, late_confirms, .. } = broker.publishing();
+    let Publishing { blocked, lanes, channels, in_flight, waiting, late_confirms, .. } = broker.publishing();
     set(&metrics.blocked, usize::from(blocked.is_some()));
-    set(&metrics.publishes_waiting, pool.waiting);
+    set(&metrics.publishes_in_flight, in_flight);
+    set(&metrics.publishes_waiting, waiting);
     set(&metrics.late_confirms, late_confirms);
-    for (state, count) in [("max", pool.max), ("open", pool.open), ("in_use", pool.in_use)] {
+    for (state, count) in [("wanted", lanes), ("open", channels)] {
         set(&metrics.channels.with_label_values(&[state]), count);
     }
     for (role, count) in broker.connected() {

@@ -105,8 +105,13 @@ async fn connections_are_closed_in_the_broker_afterwards() {
     let broker = Broker::shared().await;
     let vhost = broker.vhost("goodbye").await;
     let mut served = Served::start_ready(&[("AMQP_URL", &vhost.url)]).await;
-    let all_up = || async { vhost.connection_count().await == 5 };
-    eventually(SOON, "two connections publish, one each has topology, replies and probes", all_up).await;
+    let all_up = || async { vhost.connection_count().await == 6 };
+    eventually(
+        SOON,
+        "two connections publish, one each has the quarantine, topology, replies and probes",
+        all_up,
+    )
+    .await;
     served.process.signal("INT").await;
     assert_eq!(served.exit_code().await, 0);
     eventually(SOON, "none is left", || async { vhost.connection_count().await == 0 }).await;

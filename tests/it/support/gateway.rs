@@ -90,7 +90,7 @@ impl TestGateway {
         answer.json().await.expect("health is JSON")
     }
 
-    /// One observed value of `/health/rabbitmq`, such as `channels:in_use`.
+    /// One observed value of `/health/rabbitmq`, such as `publishes:in_flight`.
     pub async fn observes(&self, check: &str) -> u64 {
         let health = self.health().await;
         let value = health["checks"][check][0]["observedValue"].as_u64();

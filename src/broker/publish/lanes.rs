@@ -1,0 +1,151 @@
+//! The lanes: each kept open on its connection, anew when it ends.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::{oneshot, watch};
+use tokio::time::{Instant, timeout_at};
+use tokio_util::task::TaskTracker;
+
+use super::count::Counted;
+use super::lane::{Lane, Place, Window};
+use crate::broker::channels::ConfirmChannels;
+use crate::broker::connections::Connections;
+use crate::broker::error::Error;
+use crate::broker::{PublishSettings, SettingsError};
+
+/// All lanes, over all publishing connections.
+pub(super) struct Lanes {
+    connections: Arc<Connections>,
+    pools: Vec<ConfirmChannels>,
+    slots: Vec<watch::Receiver<Option<Arc<Lane>>>>,
+    changed: watch::Receiver<()>,
+    waiting: AtomicUsize,
+}
+
+impl Lanes {
+    /// Opens the lanes, spread over the connections, and keeps them open.
+    pub(super) fn start(
+        connections: Arc<Connections>,
+        sizes: &PublishSettings,
+        tasks: &TaskTracker,
+    ) -> Result<Self, SettingsError> {
+        let count = sizes.pool_size;
+        let window = Window { publishes: sizes.channel_window, bytes: sizes.channel_window_bytes };
+        let connected = connections.len();
+        let each = count.div_ceil(connected);
+        let pool = |slot| ConfirmChannels::new(Arc::clone(&connections), slot, each);
+        let pools = (0..connected).map(pool).collect::<Result<Vec<_>, _>>()?;
+        let (news, changed) = watch::channel(());
+        let news = Arc::new(news);
+        let open = |number: usize| {
+            let (current, lane) = watch::channel(None);
+            let keeper =
+                Keeper { channels: pools[number % connected].clone(), window, current, news: news.clone() };
+            tasks.spawn(keeper.keep(tasks.clone()));
+            lane
+        };
+        let slots = (0..count).map(open).collect();
+        Ok(Self { connections, pools, slots, changed, waiting: AtomicUsize::new(0) })
+    }
+
+    /// A place on a lane, waiting for one until the deadline. Nothing is published meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], [`Error::LoginRefused`] or [`Error::Busy`] at the deadline,
+    /// [`Error::Blocked`] and [`Error::ShuttingDown`] at once.
+    pub(super) async fn place(&self, bytes: usize, deadline: Instant) -> Result<(Arc<Lane>, Place), Error> {
+        if let Some(found) = self.place_now(bytes) {
+            return Ok(found);
+        }
+        let _waiting = Counted::on(&self.waiting);
+        tokio::select! {
+            biased;
+            () = self.connections.until_blocked() => Err(Error::Blocked),
+            found = timeout_at(deadline, self.place_later(bytes)) => found.unwrap_or_else(|_| Err(self.why_none())),
+        }
+    }
+
+    fn place_now(&self, bytes: usize) -> Option<(Arc<Lane>, Place)> {
+        let lane = self.freest()?;
+        let place = lane.try_place(bytes)?;
+        Some((lane, place))
+    }
+
+    async fn place_later(&self, bytes: usize) -> Result<(Arc<Lane>, Place), Error> {
+        let mut changed = self.changed.clone();
+        loop {
+            changed.mark_unchanged();
+            if let Some(lane) = self.freest() {
+                if let Some(place) = lane.place(bytes).await {
+                    return Ok((lane, place));
+                }
+                continue;
+            }
+            tokio::select! {
+                () = self.connections.given_up() => return Err(Error::ShuttingDown),
+                change = changed.changed() => if change.is_err() { return Err(Error::ShuttingDown) },
+            }
+        }
+    }
+
+    /// The open lane with the most places.
+    fn freest(&self) -> Option<Arc<Lane>> {
+        self.open().max_by_key(|lane| lane.free())
+    }
+
+    fn open(&self) -> impl Iterator<Item = Arc<Lane>> {
+        self.slots.iter().filter_map(|lane| lane.borrow().clone()).filter(|lane| lane.is_open())
+    }
+
+    fn why_none(&self) -> Error {
+        if self.connections.up().next().is_some() { Error::Busy } else { self.connections.why_down() }
+    }
+
+    /// The publishing connections.
+    pub(super) fn connections(&self) -> &Connections {
+        &self.connections
+    }
+
+    /// Channels that there are to be, and those that there are.
+    pub(super) fn channels(&self) -> (usize, usize) {
+        (self.slots.len(), self.pools.iter().map(ConfirmChannels::open).sum())
+    }
+
+    /// Publishes that wait for a place.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// Opens no more lanes.
+    pub(super) fn close(&self) {
+        self.pools.iter().for_each(ConfirmChannels::close);
+    }
+}
+
+/// Keeps one lane open.
+struct Keeper {
+    channels: ConfirmChannels,
+    window: Window,
+    current: watch::Sender<Option<Arc<Lane>>>,
+    news: Arc<watch::Sender<()>>,
+}
+
+impl Keeper {
+    async fn keep(self, tasks: TaskTracker) {
+        while let Ok(channel) = self.channels.get().await {
+            let (lane, driver) = Lane::on(channel, self.window);
+            self.set(Some(Arc::new(lane)));
+            let (closed, closing) = oneshot::channel();
+            tasks.spawn(driver.run(closed));
+            // It is dropped, never sent: so it ends with the driver, however that ends.
+            let _closed = closing.await;
+            self.set(None);
+        }
+    }
+
+    fn set(&self, lane: Option<Arc<Lane>>) {
+        self.current.send_replace(lane);
+        self.news.send_replace(());
+    }
+}

@@ -1,0 +1,76 @@
+//! A message as it is written, and the broker's verdict on it.
+
+use bytes::Bytes;
+use lapin::options::BasicPublishOptions;
+use lapin::{BasicProperties, Confirmation};
+use tokio::time::Instant;
+use tracing::error;
+use uuid::Uuid;
+
+use super::Publish;
+use crate::broker::channels::ConfirmChannel;
+use crate::broker::convert::{Short, properties, short};
+use crate::broker::error::Error;
+
+/// Everything that is written.
+pub(in crate::broker) struct Letter {
+    /// By this a returned message is known; there are never two of it in flight on one channel.
+    pub(super) message_id: Short,
+    /// Until when the caller waits.
+    pub(super) deadline: Instant,
+    exchange: Short,
+    routing_key: Short,
+    options: BasicPublishOptions,
+    properties: BasicProperties,
+    body: Bytes,
+}
+
+impl Letter {
+    /// As it is to be written now.
+    pub(super) fn new(publish: &Publish) -> Self {
+        let Publish { message, destination, deadline, .. } = publish;
+        let mut properties = properties(message);
+        if publish.expires {
+            let left = deadline.saturating_duration_since(Instant::now()).as_millis().max(1);
+            properties = properties.with_expiration(short(&left.to_string()));
+        }
+        let given = properties.message_id().clone().filter(|id| !id.as_str().is_empty());
+        let message_id = given.unwrap_or_else(|| short(&Uuid::now_v7().to_string()));
+        Self {
+            properties: properties.with_message_id(message_id.clone()),
+            message_id,
+            deadline: *deadline,
+            exchange: short(destination.exchange.as_str()),
+            routing_key: short(destination.routing_key.as_str()),
+            options: BasicPublishOptions { mandatory: destination.mandatory, ..Default::default() },
+            body: message.body.clone(),
+        }
+    }
+
+    /// Writes the message when polled first, whole, and then waits for the broker's verdict, for as
+    /// long as that takes. Whoever polls first must be the channel's only publisher at that moment.
+    ///
+    /// # Errors
+    /// [`Error::Unroutable`], [`Error::Rejected`], or how the channel or the connection ended.
+    pub(super) async fn settle(self, confirm: &ConfirmChannel) -> Result<(), Error> {
+        let Self { message_id, exchange, routing_key, options, properties, body, .. } = self;
+        let channel = confirm.channel();
+        let written = channel.basic_publish(exchange, routing_key, options, &body, properties).await;
+        drop(body);
+        let verdict = match written {
+            Ok(confirm) => confirm.await,
+            Err(error) => Err(error),
+        };
+        // Asked whatever the verdict, so that nothing is kept. What lapin attached may be another's.
+        let returned = confirm.link().returns().take(channel.id(), message_id.as_str());
+        match (verdict?, returned) {
+            (Confirmation::Ack(_), None) => Ok(()),
+            (Confirmation::Ack(_), Some(reason)) => Err(Error::Unroutable { reason }),
+            (Confirmation::Nack(_), _) => Err(Error::Rejected),
+            (Confirmation::NotRequested, _) => {
+                error!("a channel of the pool is not in confirm mode: this is a defect of the gateway");
+                Err(Error::Lost { reason: "confirms are off".to_owned(), repeatable: false })
+            }
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! What may share a channel with others: what went well a short while ago.
+//!
+//! A broker closes the channel on a missing exchange, a missing permission or a body over its limit,
+//! and with it the publishes of everybody on it. So what has not been proven is published alone.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Publish;
+use crate::domain::names::ExchangeName;
+
+/// How long an exchange stays proven without another success.
+const MEMORY: Duration = Duration::from_mins(1);
+/// A body that no broker is set to refuse.
+const SMALL_BODY: usize = 4 * 1024;
+/// Exchanges remembered; with more, all are proven anew.
+const MAX_EXCHANGES: usize = 10_000;
+
+/// Exchanges that took a message, and the largest body that the broker took.
+#[derive(Default)]
+pub(super) struct Proven(Mutex<Memory>);
+
+#[derive(Default)]
+struct Memory {
+    exchanges: HashMap<ExchangeName, Instant>,
+    largest_body: usize,
+}
+
+impl Proven {
+    /// Whether the message will not end the channel, as far as can be known.
+    pub(super) fn vouches_for(&self, publish: &Publish) -> bool {
+        let memory = self.lock();
+        let proven = memory.exchanges.get(&publish.destination.exchange);
+        publish.message.body.len() <= memory.largest_body.max(SMALL_BODY)
+            && proven.is_some_and(|at| at.elapsed() < MEMORY)
+    }
+
+    /// The broker took the message, whatever became of it then.
+    pub(super) fn learn(&self, publish: &Publish) {
+        let mut memory = self.lock();
+        memory.largest_body = memory.largest_body.max(publish.message.body.len());
+        let exchange = &publish.destination.exchange;
+        if let Some(at) = memory.exchanges.get_mut(exchange) {
+            *at = Instant::now();
+            return;
+        }
+        if memory.exchanges.len() >= MAX_EXCHANGES {
+            memory.exchanges.clear();
+        }
+        memory.exchanges.insert(exchange.clone(), Instant::now());
+    }
+
+    /// The message ended its channel, or may have.
+    pub(super) fn doubt(&self, publish: &Publish) {
+        let mut memory = self.lock();
+        memory.exchanges.remove(&publish.destination.exchange);
+        let below = publish.message.body.len().saturating_sub(1);
+        memory.largest_body = memory.largest_body.min(below);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Memory> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,180 @@
+//! Reads along with lapin, and keeps which messages the broker returned.
+//!
+//! lapin hands a returned message to whichever confirm resolves next, which is somebody else's as
+//! soon as several publishes are in flight on a channel. The broker sends a return before the
+//! message's own ack, and its bytes pass here before lapin sees either: so whoever asks
+//! [`Returns::take`] after a confirm learns the truth about that very message.
+
+use std::collections::HashMap;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use amq_protocol::frame::{AMQPFrame, parse_frame};
+use amq_protocol::protocol::{AMQPClass, basic};
+use futures_util::{AsyncRead, AsyncWrite};
+
+/// Type, channel and size of a frame.
+const HEAD: usize = 7;
+const METHOD: u8 = 1;
+const HEADER: u8 = 2;
+/// Class and method of `basic.return`.
+const BASIC_RETURN: [u8; 4] = [0, 60, 0, 50];
+
+/// The messages that were returned on one connection, until they are asked for.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Returns(Arc<Mutex<ByChannel>>);
+
+/// By channel and message id: the broker's words.
+type ByChannel = HashMap<u16, HashMap<String, String>>;
+
+impl Returns {
+    /// Whether this message was returned on this channel, and why; forgets it.
+    pub(super) fn take(&self, channel: u16, message_id: &str) -> Option<String> {
+        self.lock().get_mut(&channel)?.remove(message_id)
+    }
+
+    fn note(&self, channel: u16, message_id: &str, reason: String) {
+        self.lock().entry(channel).or_default().insert(message_id.to_owned(), reason);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, ByChannel> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A stream whose frames are looked at while they are read.
+pub(super) struct Tap<S> {
+    stream: S,
+    watch: Watch,
+}
+
+impl<S> Tap<S> {
+    pub(super) fn new(stream: S, returns: Returns) -> Self {
+        Self { stream, watch: Watch::new(returns) }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Tap<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let count = ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
+        self.watch.read(&buffer[..count])?;
+        Poll::Ready(Ok(count))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Tap<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_close(cx)
+    }
+}
+
+/// Cuts what is read into frames, in whatever pieces it comes, and looks at the few that matter.
+struct Watch {
+    returns: Returns,
+    /// The start of a frame, as far as it is here.
+    frame: Vec<u8>,
+    /// Bytes of a frame that nobody looks at.
+    skip: usize,
+    /// By channel: a return whose content header, with the message's id, is to come.
+    returning: HashMap<u16, String>,
+}
+
+impl Watch {
+    fn new(returns: Returns) -> Self {
+        Self { returns, frame: Vec::new(), skip: 0, returning: HashMap::new() }
+    }
+
+    /// # Errors
+    /// A return that cannot be told whose it is: the connection cannot be trusted any more.
+    fn read(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let wanted = if self.skip > 0 { self.skip } else { self.length() - self.frame.len() };
+            let (taken, rest) = bytes.split_at(wanted.min(bytes.len()));
+            bytes = rest;
+            if self.skip > 0 {
+                self.skip -= taken.len();
+                continue;
+            }
+            self.frame.extend_from_slice(taken);
+            if taken.len() == wanted {
+                self.advance()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Bytes wanted before the next step: the head, then all of the frame.
+    fn length(&self) -> usize {
+        if self.frame.len() < HEAD { HEAD } else { HEAD + self.rest() }
+    }
+
+    /// Bytes after the head, the end mark included.
+    fn rest(&self) -> usize {
+        let size: [u8; 4] = self.frame[3..HEAD].try_into().unwrap_or_default();
+        u32::from_be_bytes(size) as usize + 1
+    }
+
+    fn channel(&self) -> u16 {
+        u16::from_be_bytes([self.frame[1], self.frame[2]])
+    }
+
+    /// A head is here, or a frame that matters.
+    fn advance(&mut self) -> io::Result<()> {
+        let is_whole = self.frame.len() > HEAD;
+        let matters = match self.frame[0] {
+            METHOD => true,
+            HEADER => self.returning.contains_key(&self.channel()),
+            _ => false,
+        };
+        if matters && !is_whole {
+            return Ok(());
+        }
+        if is_whole {
+            self.look()?;
+        } else {
+            self.skip = self.rest();
+        }
+        self.frame.clear();
+        Ok(())
+    }
+
+    fn look(&mut self) -> io::Result<()> {
+        if self.frame[0] == METHOD && self.frame.get(HEAD..HEAD + 4) != Some(&BASIC_RETURN) {
+            return Ok(());
+        }
+        match parse_frame(self.frame.as_slice()) {
+            Ok((_, AMQPFrame::Method(channel, AMQPClass::Basic(basic::AMQPMethod::Return(returned))))) => {
+                self.returning.insert(channel, returned.reply_text.to_string());
+                Ok(())
+            }
+            Ok((_, AMQPFrame::Header(channel, header))) => {
+                let reason = self.returning.remove(&channel).unwrap_or_default();
+                let id = header.properties.message_id().as_ref().ok_or_else(not_ours)?;
+                self.returns.note(channel, id.as_str(), reason);
+                Ok(())
+            }
+            _ => Err(not_ours()),
+        }
+    }
+}
+
+fn not_ours() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "the broker returned a message that is not known here")
+}
+
+#[cfg(test)]
+mod tests;
