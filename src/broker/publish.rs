@@ -150,7 +150,8 @@ impl Publisher {
         let verdict = if alone { None } else { self.on_a_lane(publish).await };
         let verdict = match verdict {
             Some(verdict) => verdict,
-            None => self.alone(publish).await,
+            // In a box: rare, and large.
+            None => Box::pin(self.alone(publish)).await,
         };
         match &verdict {
             Ok(()) | Err(Error::Unroutable { .. } | Error::Rejected) => self.proven.learn(publish),

@@ -66,11 +66,12 @@ impl Rules {
 /// Admission comes after all of these, on the routes that [`admit`] was given.
 pub fn apply(router: Router, rules: &Rules, metrics: Metrics) -> Router {
     let rules = Arc::new(rules.clone());
+    let cors = browser::cors_layer(&rules.allowed_origins);
     let stack = ServiceBuilder::new()
         .layer(from_fn_with_state(metrics, identify::identify))
         .layer(CatchPanicLayer::custom(on_panic))
         .layer(from_fn_with_state(Arc::new(browser::Origins::new(&rules)), browser::check))
-        .layer(from_fn_with_state(browser::cors_layer(&rules.allowed_origins), browser::cors))
+        .option_layer(cors.map(|cors| from_fn_with_state(cors, browser::cors)))
         .layer(from_fn_with_state(rules, door::check));
     router.fallback(not_found).method_not_allowed_fallback(method_not_allowed).layer(stack)
 }

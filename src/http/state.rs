@@ -1,5 +1,6 @@
 //! What handlers share: cheap handles, and the limits they apply.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use super::middleware::Gate;
@@ -9,20 +10,30 @@ use crate::domain::names::QueueName;
 use crate::metrics::Metrics;
 use crate::telemetry::DroppedLines;
 
-/// State of the router.
+/// State of the router: one handle, for it is cloned with every request.
 #[derive(Clone)]
-pub struct AppState {
+pub struct AppState(Arc<Shared>);
+
+impl Deref for AppState {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+/// What the handle holds.
+pub struct Shared {
     /// The broker.
     pub broker: Broker,
-    limits: Arc<Limits>,
-    health_queues: Arc<[QueueName]>,
+    limits: Limits,
+    health_queues: Vec<QueueName>,
     rpc_status_header: bool,
     /// What `/metrics` tells.
     pub telling: Telling,
 }
 
 /// Where `/metrics` reads what is counted, and what is now.
-#[derive(Clone)]
 pub struct Telling {
     /// The counters, and the gauges to set.
     pub metrics: Metrics,
@@ -36,11 +47,17 @@ impl AppState {
     /// State for these settings.
     #[must_use]
     pub fn new(broker: Broker, settings: &Settings, telling: Telling) -> Self {
-        let limits = Arc::new(settings.limits.clone());
-        let health_queues = Arc::from(settings.health_queues.clone());
-        Self { broker, limits, health_queues, rpc_status_header: settings.rpc_status_header, telling }
+        Self(Arc::new(Shared {
+            broker,
+            limits: settings.limits.clone(),
+            health_queues: settings.health_queues.clone(),
+            rpc_status_header: settings.rpc_status_header,
+            telling,
+        }))
     }
+}
 
+impl Shared {
     /// Whether a reply's `x-http-status` header sets the HTTP status.
     #[must_use]
     pub fn rpc_status_header(&self) -> bool {

@@ -14,6 +14,7 @@ use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::task::yield_now;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout_at};
 
 use super::letter::Letter;
@@ -66,7 +67,7 @@ pub(super) struct Lane {
 }
 
 struct Order {
-    letter: Letter,
+    letter: Box<Letter>,
     place: Place,
     ending: oneshot::Sender<Ending>,
 }
@@ -104,7 +105,7 @@ impl Lane {
 
     /// Publishes, and waits for the verdict to the letter's deadline. Cancel safe: what was handed in
     /// is finished.
-    pub(super) async fn publish(&self, letter: Letter, place: Place) -> Ending {
+    pub(super) async fn publish(&self, letter: Box<Letter>, place: Place) -> Ending {
         let deadline = letter.deadline;
         let (ending, ended) = oneshot::channel();
         if self.orders.send(Order { letter, place, ending }).is_err() {
@@ -195,10 +196,15 @@ impl<'a> Flight<'a> {
                 biased;
                 Some(id) = self.unsettled.next(), if !self.unsettled.is_empty() => self.settled(&id),
                 Some(order) = orders.recv() => {
+                    // Whoever else is about to publish goes into the same write; with nobody, at once.
+                    yield_now().await;
                     if !self.confirm.is_usable() {
                         return order.hand_back(Ending::Closed);
                     }
                     self.begin(order);
+                    while let Ok(order) = orders.try_recv() {
+                        self.begin(order);
+                    }
                 }
                 () = &mut retired => return,
                 _ = looks.tick() => {

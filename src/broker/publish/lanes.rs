@@ -58,6 +58,11 @@ impl Lanes {
         if let Some(found) = self.place_now(bytes) {
             return Ok(found);
         }
+        // In a box: rare, and large.
+        Box::pin(self.place_in_time(bytes, deadline)).await
+    }
+
+    async fn place_in_time(&self, bytes: usize, deadline: Instant) -> Result<(Arc<Lane>, Place), Error> {
         let _waiting = Counted::on(&self.waiting);
         tokio::select! {
             biased;

@@ -12,7 +12,7 @@ use crate::broker::channels::ConfirmChannel;
 use crate::broker::convert::{Short, properties, short};
 use crate::broker::error::Error;
 
-/// Everything that is written.
+/// Everything that is written. In a box, for it is large and handed on.
 pub(in crate::broker) struct Letter {
     /// By this a returned message is known; there are never two of it in flight on one channel.
     pub(super) message_id: Short,
@@ -27,7 +27,7 @@ pub(in crate::broker) struct Letter {
 
 impl Letter {
     /// As it is to be written now.
-    pub(super) fn new(publish: &Publish) -> Self {
+    pub(super) fn new(publish: &Publish) -> Box<Self> {
         let Publish { message, destination, deadline, .. } = publish;
         let mut properties = properties(message);
         if publish.expires {
@@ -36,7 +36,7 @@ impl Letter {
         }
         let given = properties.message_id().clone().filter(|id| !id.as_str().is_empty());
         let message_id = given.unwrap_or_else(|| short(&Uuid::now_v7().to_string()));
-        Self {
+        Box::new(Self {
             properties: properties.with_message_id(message_id.clone()),
             message_id,
             deadline: *deadline,
@@ -44,7 +44,7 @@ impl Letter {
             routing_key: short(destination.routing_key.as_str()),
             options: BasicPublishOptions { mandatory: destination.mandatory, ..Default::default() },
             body: message.body.clone(),
-        }
+        })
     }
 
     /// Writes the message when polled first, whole, and then waits for the broker's verdict, for as
@@ -52,8 +52,8 @@ impl Letter {
     ///
     /// # Errors
     /// [`Error::Unroutable`], [`Error::Rejected`], or how the channel or the connection ended.
-    pub(super) async fn settle(self, confirm: &ConfirmChannel) -> Result<(), Error> {
-        let Self { message_id, exchange, routing_key, options, properties, body, .. } = self;
+    pub(super) async fn settle(self: Box<Self>, confirm: &ConfirmChannel) -> Result<(), Error> {
+        let Self { message_id, exchange, routing_key, options, properties, body, .. } = *self;
         let channel = confirm.channel();
         let written = channel.basic_publish(exchange, routing_key, options, &body, properties).await;
         drop(body);

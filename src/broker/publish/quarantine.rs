@@ -57,7 +57,7 @@ impl Quarantine {
     ///
     /// # Errors
     /// The verdict, how the channel ended, or [`Error::Silence`].
-    pub(super) async fn publish(&self, channel: Pooled, letter: Letter) -> Result<(), Error> {
+    pub(super) async fn publish(&self, channel: Pooled, letter: Box<Letter>) -> Result<(), Error> {
         let deadline = letter.deadline;
         let (verdict, settled) = oneshot::channel();
         self.tasks.spawn(async move {
@@ -87,7 +87,7 @@ impl Quarantine {
     }
 }
 
-async fn settle(pooled: Pooled, letter: Letter) -> Result<(), Error> {
+async fn settle(pooled: Pooled, letter: Box<Letter>) -> Result<(), Error> {
     let confirm = Arc::clone(&pooled);
     let (link, deadline) = (confirm.link(), letter.deadline);
     let mut settling = pin!(link.unless_gone(letter.settle(&confirm)));

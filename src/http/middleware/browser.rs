@@ -74,16 +74,16 @@ pub fn cors_layer(allowed: &[String]) -> Option<CorsLayer> {
 }
 
 /// The layer that answers preflights and names the allowed origin in every answer.
-pub async fn cors(State(cors): State<Option<CorsLayer>>, request: Request, next: Next) -> Response {
+pub async fn cors(State(cors): State<CorsLayer>, request: Request, next: Next) -> Response {
     // tower-http takes every OPTIONS for a preflight; one that is not wants to know the methods.
     let plain_options =
         request.method() == Method::OPTIONS && !request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD);
-    match cors {
-        Some(cors) if !plain_options => match cors.layer(next).oneshot(request).await {
-            Ok(response) => response,
-            Err(never) => match never {},
-        },
-        _ => next.run(request).await,
+    if plain_options {
+        return next.run(request).await;
+    }
+    match cors.layer(next).oneshot(request).await {
+        Ok(response) => response,
+        Err(never) => match never {},
     }
 }
 
