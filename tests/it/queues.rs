@@ -342,6 +342,7 @@ const REFUSED: &[(&str, &str)] = &[
     (r#"{"arguments":[]}"#, "arguments"),
     (r#"{"arguments":{"a":1,"a":2}}"#, "arguments.a"),
     (r#"{"arguments":{"a":{"$amqp":"int8","value":300}}}"#, "arguments.a"),
+    (r#"{"arguments":{"x-max-length-bytes":18446744073709551616}}"#, "arguments.x-max-length-bytes"),
     (r#"{"max_length":5,"arguments":{"x-max-length":6}}"#, "max_length"),
     (r#"{"type":"quorum","arguments":{"x-queue-type":"classic"}}"#, "type"),
     (r#"{"overflow":"drop-head","arguments":{"x-overflow":"reject-publish"}}"#, "overflow"),

@@ -12,6 +12,7 @@ use self::declaration::QueueDeclarationBody;
 use crate::domain::names::QueueName;
 use crate::domain::topology::{DeleteConditions, QueueState};
 use crate::http::extract::{self, Query, ReadBody};
+use crate::http::message::check_integers;
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::state::AppState;
 
@@ -129,6 +130,7 @@ pub(in crate::http) async fn declare_queue(
         extract::json::<Option<_>>(&body.bytes)?.unwrap_or_default()
     };
     let queue = declaration.into_declaration(name, &state.limits().amqp_headers)?;
+    check_integers(&queue.arguments, &body.bytes, "arguments")?;
     let (created, found) = state.broker.declare_queue(&queue, timeout.deadline()).await?;
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(Queue::new(&queue.name, &found))))
