@@ -29,6 +29,9 @@ pub const BODY: Duration = Duration::from_millis(300);
 /// No test waits for longer.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
+/// What `/panic` panics with.
+pub const SECRET: &str = "the secret is 1234";
+
 pub struct Toy {
     pub address: SocketAddr,
     pub shutdown: Shutdown,
@@ -105,7 +108,7 @@ fn routes(keep: mpsc::UnboundedSender<Bytes>) -> Router {
 }
 
 async fn panics() {
-    panic!("the secret is 1234");
+    panic!("{SECRET}");
 }
 
 pub struct Client(pub TcpStream);
