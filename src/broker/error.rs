@@ -225,3 +225,41 @@ pub(super) fn is_login_refused(error: &lapin::Error) -> bool {
         AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED) | AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED)
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Word for word what RabbitMQ 3.10.8 and 4.0.5 say, which is the same.
+    #[test]
+    fn the_words_of_a_precondition_tell_what_it_was() {
+        let precondition = |words: &str| from_precondition(format!("PRECONDITION_FAILED - {words}"));
+        for words in ["queue 'q' in vhost '/' in use", "queue 'q' in vhost '/' not empty", "queue 'mmm..."] {
+            assert!(matches!(precondition(words), Error::InUse { .. }), "{words}");
+        }
+        for words in [
+            "inequivalent arg 'durable' for queue 'q' in vhost '/': received 'false' but current is 'true'",
+            "inequivalent arg 'x-max-length' for queue 'not empty' in vhost '/': received the value '5' of type \
+             'signedint' but current is none",
+        ] {
+            assert!(matches!(precondition(words), Error::Differs { .. }), "{words}");
+        }
+        let words = "message size 17825792 is larger than configured max size 16777216";
+        assert!(matches!(precondition(words), Error::TooLarge { .. }));
+        for words in [
+            "invalid expiration 'soon': no_integer",
+            "invalid arg 'x-max-length' for queue 'in use' in vhost '/': {value_negative,-1}",
+            "invalid property 'non-durable' for queue 'q' in vhost '/'",
+            "user_id property set to 'bob' but authenticated user was 'guest'",
+        ] {
+            assert!(matches!(precondition(words), Error::Invalid { .. }), "{words}");
+        }
+    }
+
+    #[test]
+    fn a_missing_exchange_is_told_from_a_missing_queue_by_its_words() {
+        let missing = |words: &str| from_soft(&AMQPSoftError::NOTFOUND, format!("NOT_FOUND - {words}"));
+        assert!(matches!(missing("no exchange 'e' in vhost '/'"), Error::ExchangeMissing { .. }));
+        assert!(matches!(missing("no queue 'no exchange ' in vhost '/'"), Error::QueueMissing { .. }));
+    }
+}
