@@ -161,6 +161,14 @@ impl Error {
     }
 }
 
+impl Error {
+    /// The property or argument in which the declaration differs, as far as the broker names it.
+    pub(super) fn differing_argument(&self) -> Option<&str> {
+        let Self::Differs { reason } = self else { return None };
+        words(reason).strip_prefix(INEQUIVALENT)?.split_once('\'').map(|(argument, _)| argument)
+    }
+}
+
 /// What lapin said of something that had been written on a channel that nobody else used.
 ///
 /// A soft protocol error is then the broker's answer to us alone. Everything else means that the
@@ -201,7 +209,7 @@ fn from_precondition(reason: String) -> Error {
     let words = words(&reason);
     if words.starts_with("message size ") {
         Error::TooLarge { reason }
-    } else if words.starts_with("inequivalent arg ") {
+    } else if words.starts_with(INEQUIVALENT) {
         Error::Differs { reason }
     } else if words.starts_with("queue '") && ENDS_OF_IN_USE.iter().any(|end| words.ends_with(end)) {
         Error::InUse { reason }
@@ -214,6 +222,8 @@ fn from_precondition(reason: String) -> Error {
 fn words(reason: &str) -> &str {
     reason.split_once(" - ").map_or(reason, |(_, words)| words)
 }
+
+const INEQUIVALENT: &str = "inequivalent arg '";
 
 /// The third is how a broker shortens what would not fit 255 bytes, as with a long name.
 const ENDS_OF_IN_USE: [&str; 3] = [" in use", " not empty", "..."];
@@ -242,7 +252,8 @@ mod tests {
             "inequivalent arg 'x-max-length' for queue 'not empty' in vhost '/': received the value '5' of type \
              'signedint' but current is none",
         ] {
-            assert!(matches!(precondition(words), Error::Differs { .. }), "{words}");
+            let argument = words.split('\'').nth(1);
+            assert_eq!(precondition(words).differing_argument(), argument, "{words}");
         }
         let words = "message size 17825792 is larger than configured max size 16777216";
         assert!(matches!(precondition(words), Error::TooLarge { .. }));
