@@ -2,7 +2,6 @@
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -92,8 +91,8 @@ async fn a_client_that_leaves_has_its_line_too() {
     let toy = toy().await;
     let mut client = Client::to(&toy).await;
     client.send(get_request("/stuck", "X-Request-Id: gone\r\n")).await;
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    toy.is_busy_with(1).await;
     drop(client);
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    eventually(PATIENCE, "the line is written", || async { !lines.about("gone").is_empty() }).await;
     assert!(lines.about("gone")[0].contains("client left before its answer"));
 }
