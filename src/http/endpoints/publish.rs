@@ -12,7 +12,8 @@ use crate::domain::message::{DeliveryMode, Destination, Message};
 use crate::domain::names::{ExchangeName, ShortText};
 use crate::http::extract::{Query, ReadBody};
 use crate::http::message::{self, Envelope, Parcel};
-use crate::http::problem::{Problem, ProblemBody};
+use crate::http::openapi::common::{OfAll, OfBodies};
+use crate::http::problem::Problem;
 use crate::http::state::AppState;
 
 const MESSAGE_ID: HeaderName = HeaderName::from_static("x-amqp-message-id");
@@ -93,17 +94,13 @@ pub(in crate::http) struct PublishReceipt {
             ("X-Gateway-Duplicate-Possible" = bool, description = "Whether there may be two with this id"),
             ("Preference-Applied" = String, description = "`return=minimal`"),
         )),
-        (status = 400, description = "`malformed-request`: names the field", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "`forbidden`, `reserved-name`, `cross-origin`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "`exchange-not-found`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 408, description = "`request-timeout`: the body did not come in time", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "`payload-too-large`: states the limit", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 415, description = "`unsupported-media-type`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "`unroutable`: no queue took the message", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 431, description = "`headers-too-large`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 500, description = "`internal`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`broker-unavailable`, `broker-blocked`, `broker-refused`, `rejected`, `overloaded`, `shutting-down`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 504, description = "`outcome-unknown`: the message may be in a queue or not", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "`forbidden`, `reserved-name`, `cross-origin`"),
+        (status = 404, description = "`exchange-not-found`"),
+        (status = 422, description = "`unroutable`: no queue took the message"),
+        (status = 503, description = "`broker-unavailable`, `broker-blocked`, `broker-refused`, `rejected`, `overloaded`, `shutting-down`"),
+        (status = 504, description = "`outcome-unknown`: the message may be in a queue or not"),
+        OfAll,
+        OfBodies,
     )
 )]
 pub(in crate::http) async fn publish_message(
