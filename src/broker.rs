@@ -140,7 +140,7 @@ impl Broker {
     ///
     /// # Errors
     /// Says what is true of the message, see [`PublishFailure::fate`].
-    pub async fn publish(&self, publish: Publish) -> Result<Receipt, PublishFailure> {
+    pub async fn publish(&self, publish: &Publish) -> Result<Receipt, PublishFailure> {
         let _unfinished = self.inner.publishes.token();
         self.inner.publisher.publish(publish).await
     }

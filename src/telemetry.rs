@@ -23,6 +23,9 @@ const QUEUED_LINES: usize = 8_192;
 /// How long the end of the process waits for the queue to be written.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// The field of a request's span that takes the place of its panic.
+const PANICKED_AT: &str = "panicked_at";
+
 /// What is logged, and how. Filled by [`crate::config`].
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -200,9 +203,15 @@ fn gap(lines: usize, is_json: bool) -> String {
     }
 }
 
-fn log_panic(panic: &std::panic::PanicHookInfo<'_>) {
-    let message = panic.payload_as_str().unwrap_or("no message");
+/// Logs a panic. That of a request is told by the request's own line, which says by this where it was.
+pub fn log_panic(panic: &std::panic::PanicHookInfo<'_>) {
     let place = panic.location().map(ToString::to_string);
+    let span = tracing::Span::current();
+    if span.has_field(PANICKED_AT) {
+        span.record(PANICKED_AT, place);
+        return;
+    }
+    let message = panic.payload_as_str().unwrap_or("no message");
     let thread = thread::current();
     tracing::error!(panic = ?message, place, thread = thread.name(), "a task panicked");
 }

@@ -166,6 +166,12 @@ impl Error {
     pub(super) fn gone() -> Self {
         Self::Lost { reason: "the connection is gone".to_owned(), repeatable: true }
     }
+
+    /// The property or argument in which the declaration differs, as far as the broker names it.
+    pub(super) fn differing_argument(&self) -> Option<&str> {
+        let Self::Differs { reason } = self else { return None };
+        words(reason).strip_prefix(INEQUIVALENT)?.split_once('\'').map(|(argument, _)| argument)
+    }
 }
 
 /// What lapin said of something that had been written on a channel that nobody else used.
@@ -207,7 +213,7 @@ fn from_precondition(reason: String) -> Error {
     let words = words(&reason);
     if words.starts_with("message size ") {
         Error::TooLarge { reason }
-    } else if words.starts_with("inequivalent arg ") {
+    } else if words.starts_with(INEQUIVALENT) {
         Error::Differs { reason }
     } else if words.starts_with("queue '") && ENDS_OF_IN_USE.iter().any(|end| words.ends_with(end)) {
         Error::InUse { reason }
@@ -221,6 +227,8 @@ fn words(reason: &str) -> &str {
     reason.split_once(" - ").map_or(reason, |(_, words)| words)
 }
 
+const INEQUIVALENT: &str = "inequivalent arg '";
+
 /// The third is how a broker shortens what would not fit 255 bytes, as with a long name.
 const ENDS_OF_IN_USE: [&str; 3] = [" in use", " not empty", "..."];
 
@@ -230,4 +238,43 @@ pub(super) fn is_login_refused(error: &lapin::Error) -> bool {
         protocol.kind(),
         AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED) | AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED)
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Word for word what RabbitMQ 3.10.8 and 4.0.5 say, which is the same.
+    #[test]
+    fn the_words_of_a_precondition_tell_what_it_was() {
+        let precondition = |words: &str| from_precondition(format!("PRECONDITION_FAILED - {words}"));
+        for words in ["queue 'q' in vhost '/' in use", "queue 'q' in vhost '/' not empty", "queue 'mmm..."] {
+            assert!(matches!(precondition(words), Error::InUse { .. }), "{words}");
+        }
+        for words in [
+            "inequivalent arg 'durable' for queue 'q' in vhost '/': received 'false' but current is 'true'",
+            "inequivalent arg 'x-max-length' for queue 'not empty' in vhost '/': received the value '5' of type \
+             'signedint' but current is none",
+        ] {
+            let argument = words.split('\'').nth(1);
+            assert_eq!(precondition(words).differing_argument(), argument, "{words}");
+        }
+        let words = "message size 17825792 is larger than configured max size 16777216";
+        assert!(matches!(precondition(words), Error::TooLarge { .. }));
+        for words in [
+            "invalid expiration 'soon': no_integer",
+            "invalid arg 'x-max-length' for queue 'in use' in vhost '/': {value_negative,-1}",
+            "invalid property 'non-durable' for queue 'q' in vhost '/'",
+            "user_id property set to 'bob' but authenticated user was 'guest'",
+        ] {
+            assert!(matches!(precondition(words), Error::Invalid { .. }), "{words}");
+        }
+    }
+
+    #[test]
+    fn a_missing_exchange_is_told_from_a_missing_queue_by_its_words() {
+        let missing = |words: &str| from_soft(&AMQPSoftError::NOTFOUND, format!("NOT_FOUND - {words}"));
+        assert!(matches!(missing("no exchange 'e' in vhost '/'"), Error::ExchangeMissing { .. }));
+        assert!(matches!(missing("no queue 'no exchange ' in vhost '/'"), Error::QueueMissing { .. }));
+    }
 }

@@ -110,8 +110,8 @@ impl Publisher {
     }
 
     /// Publishes until there is an answer; see [`super::Broker::publish`].
-    pub(super) async fn publish(&self, publish: Publish) -> Result<Receipt, PublishFailure> {
-        let answer = self.until_answered(&publish).await;
+    pub(super) async fn publish(&self, publish: &Publish) -> Result<Receipt, PublishFailure> {
+        let answer = self.until_answered(publish).await;
         let outcome = answer.as_ref().map_or_else(|failure| failure.fate.name(), Receipt::outcome);
         self.metrics.publishes.with_label_values(&[outcome]).inc();
         answer

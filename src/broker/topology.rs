@@ -4,6 +4,8 @@
 //! channel. What can make the broker close the whole connection runs alone on it. Operations that
 //! may be repeated without harm are, when the connection is lost under them.
 
+mod stream;
+
 use std::sync::Arc;
 
 use lapin::Channel;
@@ -15,6 +17,7 @@ use lapin::types::FieldTable as AmqpTable;
 use tokio::sync::RwLock;
 use tokio::time::{Instant, sleep, timeout_at};
 
+use self::stream::is_stream;
 use super::connections::{Connections, REOPEN_PAUSE};
 use super::convert::{short, table};
 use super::error::Error;
@@ -72,6 +75,10 @@ impl Topology {
         let delete = |channel| delete(channel, name.clone(), conditions);
         if conditions.any() {
             let _alone = self.alone(deadline).await?;
+            if self.repeat(deadline, |channel| is_stream(channel, name.clone())).await? {
+                let reason = "a stream cannot be deleted under conditions".to_owned();
+                return Err(Error::NotSupported { reason });
+            }
             self.once(deadline, delete).await
         } else {
             let _shared = self.share(deadline).await?;

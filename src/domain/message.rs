@@ -17,6 +17,14 @@ pub struct Message {
     pub body: Bytes,
 }
 
+impl Message {
+    /// The message's id, empty where it has none.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        self.properties.message_id.as_ref().map_or("", ShortText::as_str)
+    }
+}
+
 /// The basic properties of AMQP 0-9-1. A broker closes the channel on a bad one, so there is none here.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Properties {

@@ -5,6 +5,7 @@
 
 mod envelope;
 mod field;
+mod integer;
 mod property;
 mod raw;
 mod refuse;
@@ -23,6 +24,7 @@ use crate::domain::names::{ExchangeName, ShortText};
 
 pub(super) use self::envelope::Envelope;
 pub(super) use self::field::Table;
+pub(super) use self::integer::check_integers;
 pub(super) use self::refuse::{reserved_on_default_exchange, reserved_queue_name};
 pub(super) use self::write::{EnvelopeOut, accepts_envelope, envelope as answer_envelope, raw as answer_raw};
 
@@ -42,7 +44,7 @@ pub(super) struct Parcel {
 impl Parcel {
     /// The message's id; never empty once [`read`] has given one.
     pub(super) fn message_id(&self) -> String {
-        self.message.properties.message_id.as_ref().map(ToString::to_string).unwrap_or_default()
+        self.message.id().to_owned()
     }
 }
 
@@ -63,6 +65,7 @@ pub(super) fn read(
     properties.delivery_mode.get_or_insert(mode);
     carry_trace(headers, &mut parcel.message.headers)
         .and_then(|()| refuse::message(&parcel.message, &state.limits().amqp_headers, state.broker.user()))
+        .and_then(|()| check_integers(&parcel.message.headers, &body.bytes, "headers"))
         .map_err(|problem| problem.message_id(parcel.message_id()))?;
     Ok(parcel)
 }

@@ -1,5 +1,6 @@
 //! The contract, generated from the route table; `openapi/openapi.json` is its published copy.
 
+pub(super) mod common;
 mod finish;
 
 use std::sync::LazyLock;
@@ -8,6 +9,8 @@ use axum::http::HeaderValue;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use utoipa::OpenApi;
+
+use super::problem::ProblemBody;
 
 /// What the document says of the gateway as a whole.
 #[derive(OpenApi)]
@@ -21,6 +24,7 @@ use utoipa::OpenApi;
             it, call the queue `echo` (`make run` starts a server for it), look at the health.",
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0")
     ),
+    components(schemas(ProblemBody)),
     servers((url = "/", description = "The gateway that serves this document")),
     tags(
         (name = "queues", description = "Declare, inspect, purge and delete queues"),

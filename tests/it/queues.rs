@@ -85,7 +85,9 @@ async fn plain_declaration_is_durable_alike_to_anybody_s_and_idempotent() {
     for queue in ["q", "other"] {
         stage.observer.declare_queue(queue).await;
     }
-    assert_eq!(arguments(&stage, "q").await, "[]");
+    // RabbitMQ 4.x notes the type of its own choosing, for anybody's queue.
+    stage.observer.declare_queue("anybody-s").await;
+    assert_eq!(arguments(&stage, "q").await, arguments(&stage, "anybody-s").await);
 }
 
 /// The arguments of a queue as the broker prints them.
@@ -246,9 +248,13 @@ async fn what_a_type_of_queue_cannot_do_is_409_and_no_neighbour_notices() {
         assert_eq!(stage.declare(&format!("/queues/{kind}"), &json).await.status, 201);
     }
     let impossible = async {
-        let paths =
-            ["/queues/quorum?if_unused=true", "/queues/quorum?if_empty=true", "/queues/stream/messages"];
-        for path in paths {
+        for path in [
+            "/queues/quorum?if_unused=true",
+            "/queues/quorum?if_empty=true",
+            "/queues/stream/messages",
+            "/queues/stream?if_unused=true",
+            "/queues/stream?if_empty=true",
+        ] {
             let answer = stage.ask(Method::DELETE, path).await;
             assert_eq!(answer.verdict(), problem(409, "resource-in-use"), "{path}: {}", answer.json());
         }
@@ -271,6 +277,56 @@ async fn what_a_type_of_queue_cannot_do_is_409_and_no_neighbour_notices() {
         assert_eq!(stage.ask(Method::GET, &format!("/queues/{kind}")).await.status, 200);
         assert_eq!(stage.ask(Method::DELETE, &format!("/queues/{kind}")).await.status, 200);
     }
+}
+
+/// RabbitMQ itself ignores the conditions and deletes the stream with all that is in it.
+#[tokio::test]
+async fn stream_is_not_deleted_under_a_condition_whatever_its_arguments() {
+    let stage = Stage::set("streams").await;
+    for json in [
+        r#"{"type":"stream"}"#,
+        r#"{"type":"stream","max_length_bytes":1000000}"#,
+        r#"{"type":"stream","arguments":{"x-max-age":"1h"}}"#,
+        r#"{"type":"stream","arguments":{"x-stream-max-segment-size-bytes":1000000}}"#,
+        r#"{"type":"stream","arguments":{"x-initial-cluster-size":1}}"#,
+        r#"{"type":"stream","arguments":{"x-queue-leader-locator":"client-local"}}"#,
+    ] {
+        assert_eq!(stage.declare("/queues/s", json).await.status, 201, "{json}");
+        for condition in ["if_empty", "if_unused"] {
+            let answer = stage.ask(Method::DELETE, &format!("/queues/s?{condition}=true")).await;
+            assert_eq!(answer.verdict(), problem(409, "resource-in-use"), "{json}: {}", answer.json());
+        }
+        assert_eq!(stage.ask(Method::DELETE, "/queues/s").await.status, 200, "{json}");
+    }
+}
+
+#[tokio::test]
+async fn empty_queue_is_deleted_under_a_condition_whatever_its_arguments() {
+    let stage = Stage::set("no-streams").await;
+    for json in [
+        r#"{"durable":false}"#,
+        r#"{"auto_delete":true}"#,
+        r#"{"type":"classic","max_length":5,"max_length_bytes":1000000}"#,
+        r#"{"max_length_bytes":1000000,"expires_ms":600000,"max_priority":5,"single_active_consumer":true}"#,
+        r#"{"message_ttl_ms":5,"max_length_bytes":1000000,"dead_letter":{"exchange":"x","routing_key":"y"}}"#,
+    ] {
+        assert_eq!(stage.declare("/queues/q", json).await.status, 201, "{json}");
+        let answer = stage.ask(Method::DELETE, "/queues/q?if_empty=true&if_unused=true").await;
+        assert_eq!(answer.status, 200, "{json}: {}", answer.json());
+    }
+}
+
+/// What the gateway asks a broker in order to know a stream.
+#[tokio::test]
+async fn question_for_a_stream_makes_no_queue_where_there_is_none() {
+    let stage = Stage::set("no-trace").await;
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-queue-type".into(), text("stream"));
+    arguments.insert("x-max-length".into(), AMQPValue::LongInt(-1));
+    let channel = stage.observer.channel().await;
+    let asked = channel.queue_declare("q".into(), QueueDeclareOptions::durable(), arguments).await;
+    assert!(asked.is_err());
+    assert_eq!(stage.observer.count("q").await, None);
 }
 
 #[tokio::test]
@@ -342,6 +398,7 @@ const REFUSED: &[(&str, &str)] = &[
     (r#"{"arguments":[]}"#, "arguments"),
     (r#"{"arguments":{"a":1,"a":2}}"#, "arguments.a"),
     (r#"{"arguments":{"a":{"$amqp":"int8","value":300}}}"#, "arguments.a"),
+    (r#"{"arguments":{"x-max-length-bytes":18446744073709551616}}"#, "arguments.x-max-length-bytes"),
     (r#"{"max_length":5,"arguments":{"x-max-length":6}}"#, "max_length"),
     (r#"{"type":"quorum","arguments":{"x-queue-type":"classic"}}"#, "type"),
     (r#"{"overflow":"drop-head","arguments":{"x-overflow":"reject-publish"}}"#, "overflow"),

@@ -14,7 +14,7 @@ use crate::broker::{Error, Look, Publishing};
 use crate::domain::names::QueueName;
 use crate::domain::topology::QueueState;
 use crate::http::extract::Query;
-use crate::http::problem::{Problem, ProblemBody};
+use crate::http::problem::Problem;
 use crate::http::state::AppState;
 
 /// Queues that one look may name.
@@ -136,7 +136,7 @@ pub(in crate::http) async fn check_readiness(State(state): State<AppState>) -> H
     params(("queue" = Option<Vec<String>>, Query, description = "Queue to count; may be repeated, 20 at most", example = json!([]))),
     responses(
         (status = 200, description = "`pass` or `warn`", body = Health, content_type = "application/health+json"),
-        (status = 400, description = "`malformed-request`: names the field", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 400, description = "`malformed-request`: names the field"),
         (status = 503, description = "`fail`", body = Health, content_type = "application/health+json"),
     )
 )]

@@ -12,7 +12,8 @@ use crate::domain::message::{DeliveryMode, Destination, Message};
 use crate::domain::names::{ExchangeName, ShortText};
 use crate::http::extract::{Query, ReadBody};
 use crate::http::message::{self, Envelope, Parcel};
-use crate::http::problem::{Problem, ProblemBody};
+use crate::http::openapi::common::{OfAll, OfBodies};
+use crate::http::problem::Problem;
 use crate::http::state::AppState;
 
 const MESSAGE_ID: HeaderName = HeaderName::from_static("x-amqp-message-id");
@@ -93,17 +94,13 @@ pub(in crate::http) struct PublishReceipt {
             ("X-Gateway-Duplicate-Possible" = bool, description = "Whether there may be two with this id"),
             ("Preference-Applied" = String, description = "`return=minimal`"),
         )),
-        (status = 400, description = "`malformed-request`: names the field", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "`forbidden`, `reserved-name`, `cross-origin`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "`exchange-not-found`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 408, description = "`request-timeout`: the body did not come in time", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "`payload-too-large`: states the limit", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 415, description = "`unsupported-media-type`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "`unroutable`: no queue took the message", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 431, description = "`headers-too-large`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 500, description = "`internal`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`broker-unavailable`, `broker-blocked`, `broker-refused`, `rejected`, `overloaded`, `shutting-down`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 504, description = "`outcome-unknown`: the message may be in a queue or not", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "`forbidden`, `reserved-name`, `cross-origin`"),
+        (status = 404, description = "`exchange-not-found`"),
+        (status = 422, description = "`unroutable`: no queue took the message"),
+        (status = 503, description = "`broker-unavailable`, `broker-blocked`, `broker-refused`, `rejected`, `overloaded`, `shutting-down`"),
+        (status = 504, description = "`outcome-unknown`: the message may be in a queue or not"),
+        OfAll,
+        OfBodies,
     )
 )]
 pub(in crate::http) async fn publish_message(
@@ -116,11 +113,12 @@ pub(in crate::http) async fn publish_message(
     let timeout = query.timeout(state.limits().publish)?;
     let resend = query.flag("retry")?.unwrap_or(true);
     let (message, destination) = address(&state, exchange, query, &headers, &body)?;
-    let receipt_to_be = PublishReceipt::to_be(&message, &destination);
+    let minimal = prefers_minimal(&headers);
+    drop(headers);
     let publish = Publish { message, destination, deadline: timeout.deadline(), resend, expires: false };
-    match state.broker.publish(publish).await {
-        Ok(receipt) => Ok(receipt_to_be.answer(receipt, prefers_minimal(&headers))),
-        Err(failure) => Err(Problem::from(failure).message_id(receipt_to_be.message_id)),
+    match state.broker.publish(&publish).await {
+        Ok(receipt) => Ok(PublishReceipt::of(&publish, receipt).answer(minimal)),
+        Err(failure) => Err(Problem::from(failure).message_id(publish.message.id())),
     }
 }
 
@@ -178,23 +176,18 @@ fn prefers_minimal(headers: &HeaderMap) -> bool {
 }
 
 impl PublishReceipt {
-    /// The receipt as it will be when the broker has answered.
-    fn to_be(message: &Message, destination: &Destination) -> Self {
-        let message_id = message.properties.message_id.as_ref();
+    fn of(publish: &Publish, receipt: Receipt) -> Self {
         Self {
-            outcome: "unknown",
-            message_id: message_id.map(ToString::to_string).unwrap_or_default(),
-            exchange: destination.exchange.to_string(),
-            routing_key: destination.routing_key.to_string(),
-            attempts: 0,
-            duplicate_possible: false,
+            outcome: receipt.outcome(),
+            message_id: publish.message.id().to_owned(),
+            exchange: publish.destination.exchange.to_string(),
+            routing_key: publish.destination.routing_key.to_string(),
+            attempts: receipt.attempts,
+            duplicate_possible: receipt.duplicate_possible,
         }
     }
 
-    fn answer(mut self, receipt: Receipt, minimal: bool) -> Response {
-        self.outcome = receipt.outcome();
-        self.attempts = receipt.attempts;
-        self.duplicate_possible = receipt.duplicate_possible;
+    fn answer(self, minimal: bool) -> Response {
         if minimal { self.into_headers() } else { Json(self).into_response() }
     }
 

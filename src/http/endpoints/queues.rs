@@ -12,7 +12,9 @@ use self::declaration::QueueDeclarationBody;
 use crate::domain::names::QueueName;
 use crate::domain::topology::{DeleteConditions, QueueState};
 use crate::http::extract::{self, Query, ReadBody};
-use crate::http::problem::{Problem, ProblemBody};
+use crate::http::message::check_integers;
+use crate::http::openapi::common::{OfAll, OfBodies, OfTopology};
+use crate::http::problem::Problem;
 use crate::http::state::AppState;
 
 /// A queue and its counts.
@@ -58,13 +60,11 @@ impl Queue {
     ),
     responses(
         (status = 200, description = "The queue", body = Queue),
-        (status = 400, description = "`malformed-request`: names the field", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "`forbidden`, `cross-origin`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "`queue-not-found`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 409, description = "`resource-locked`: exclusive to another connection", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 500, description = "`internal`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`broker-unavailable`, `broker-refused`, `overloaded`, `shutting-down`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 504, description = "`outcome-unknown`: no answer from the broker", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "`forbidden`, `cross-origin`"),
+        (status = 404, description = "`queue-not-found`"),
+        (status = 409, description = "`resource-locked`: exclusive to another connection"),
+        OfAll,
+        OfTopology,
     )
 )]
 pub(in crate::http) async fn inspect_queue(
@@ -101,16 +101,11 @@ pub(in crate::http) async fn inspect_queue(
     responses(
         (status = 200, description = "The queue was there, alike", body = Queue),
         (status = 201, description = "The queue was made", body = Queue),
-        (status = 400, description = "`malformed-request`: names the field", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "`forbidden`, `reserved-name`, `cross-origin`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 408, description = "`request-timeout`: the body did not come in time", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 409, description = "`precondition-failed`: it is there with other arguments; `resource-locked`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "`payload-too-large`: states the limit", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 415, description = "`unsupported-media-type`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 431, description = "`headers-too-large`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 500, description = "`internal`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`broker-unavailable`, `broker-refused`, `overloaded`, `shutting-down`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 504, description = "`outcome-unknown`: no answer from the broker", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "`forbidden`, `reserved-name`, `cross-origin`"),
+        (status = 409, description = "`precondition-failed`: it is there with other arguments; `resource-locked`"),
+        OfAll,
+        OfBodies,
+        OfTopology,
     )
 )]
 pub(in crate::http) async fn declare_queue(
@@ -129,6 +124,7 @@ pub(in crate::http) async fn declare_queue(
         extract::json::<Option<_>>(&body.bytes)?.unwrap_or_default()
     };
     let queue = declaration.into_declaration(name, &state.limits().amqp_headers)?;
+    check_integers(&queue.arguments, &body.bytes, "arguments")?;
     let (created, found) = state.broker.declare_queue(&queue, timeout.deadline()).await?;
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(Queue::new(&queue.name, &found))))
@@ -150,13 +146,11 @@ pub(in crate::http) async fn declare_queue(
     ),
     responses(
         (status = 200, description = "The queue is gone", body = MessageCount),
-        (status = 400, description = "`malformed-request`: names the field", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "`forbidden`, `cross-origin`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "`queue-not-found`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 409, description = "`resource-in-use`: used, not empty, or this type of queue cannot check that; `resource-locked`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 500, description = "`internal`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`broker-unavailable`, `broker-refused`, `overloaded`, `shutting-down`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 504, description = "`outcome-unknown`: no answer from the broker", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "`forbidden`, `cross-origin`"),
+        (status = 404, description = "`queue-not-found`"),
+        (status = 409, description = "`resource-in-use`: used, not empty, or this type of queue cannot check that; `resource-locked`"),
+        OfAll,
+        OfTopology,
     )
 )]
 pub(in crate::http) async fn delete_queue(
@@ -187,13 +181,11 @@ pub(in crate::http) async fn delete_queue(
     ),
     responses(
         (status = 200, description = "The queue is empty", body = MessageCount),
-        (status = 400, description = "`malformed-request`: names the field", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "`forbidden`, `cross-origin`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "`queue-not-found`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 409, description = "`resource-in-use`: this type of queue cannot be purged; `resource-locked`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 500, description = "`internal`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`broker-unavailable`, `broker-refused`, `overloaded`, `shutting-down`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 504, description = "`outcome-unknown`: no answer from the broker", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "`forbidden`, `cross-origin`"),
+        (status = 404, description = "`queue-not-found`"),
+        (status = 409, description = "`resource-in-use`: this type of queue cannot be purged; `resource-locked`"),
+        OfAll,
+        OfTopology,
     )
 )]
 pub(in crate::http) async fn purge_queue(

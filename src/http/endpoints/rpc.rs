@@ -10,7 +10,8 @@ use crate::domain::message::{DeliveryMode, Message};
 use crate::domain::names::{ExchangeName, QueueName, ShortText};
 use crate::http::extract::{Query, ReadBody, Timeout};
 use crate::http::message::{self, Envelope, EnvelopeOut, Parcel};
-use crate::http::problem::{Problem, ProblemBody, ProblemType};
+use crate::http::openapi::common::{OfAll, OfBodies};
+use crate::http::problem::{Problem, ProblemType};
 use crate::http::state::AppState;
 
 /// Header of a reply that may set the HTTP status.
@@ -57,18 +58,14 @@ const STATUS_HEADER: &str = "x-http-status";
         ), headers(
             ("X-Amqp-Headers-Omitted" = Option<u32>, description = "Properties and headers that HTTP cannot carry; the envelope has them"),
         )),
-        (status = 400, description = "`malformed-request`: names the field", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "`forbidden`, `reserved-name`, `cross-origin`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "`queue-not-found`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 408, description = "`request-timeout`: the body did not come in time", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 409, description = "`resource-locked`: exclusive to another connection (with `require_consumers`)", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "`payload-too-large`: states the limit", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 415, description = "`unsupported-media-type`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 431, description = "`headers-too-large`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 500, description = "`internal`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 502, description = "`reply-channel-lost`: the request may still be executed", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`broker-unavailable`, `broker-blocked`, `broker-refused`, `rejected`, `no-consumers`, `overloaded`, `shutting-down`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 504, description = "`rpc-timeout`, `outcome-unknown`: the request may still be executed", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "`forbidden`, `reserved-name`, `cross-origin`"),
+        (status = 404, description = "`queue-not-found`"),
+        (status = 409, description = "`resource-locked`: exclusive to another connection (with `require_consumers`)"),
+        (status = 502, description = "`reply-channel-lost`: the request may still be executed"),
+        (status = 503, description = "`broker-unavailable`, `broker-blocked`, `broker-refused`, `rejected`, `no-consumers`, `overloaded`, `shutting-down`"),
+        (status = 504, description = "`rpc-timeout`, `outcome-unknown`: the request may still be executed"),
+        OfAll,
+        OfBodies,
     )
 )]
 pub(in crate::http) async fn call_queue(

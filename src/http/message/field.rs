@@ -20,9 +20,9 @@ use crate::domain::field::{FieldTable, FieldValue};
 use crate::domain::names::ShortText;
 
 /// The member that marks a tagged value.
-const TAG: &str = "$amqp";
+pub(super) const TAG: &str = "$amqp";
 /// The member that holds a tagged value.
-const VALUE: &str = "value";
+pub(super) const VALUE: &str = "value";
 
 /// A header or argument table read from JSON.
 #[derive(Debug, Default)]
@@ -88,7 +88,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
     }
 
     fn visit_u64<E: Error>(self, value: u64) -> Result<FieldValue, E> {
-        i64::try_from(value).map(FieldValue::I64).map_err(|_| E::custom("the number does not fit int64"))
+        i64::try_from(value).map(FieldValue::I64).map_err(|_| E::custom("an integer that does not fit int64"))
     }
 
     fn visit_f64<E>(self, value: f64) -> Result<FieldValue, E> {

@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tracing::Instrument;
+use tracing::field::Empty;
 use uuid::Uuid;
 
 use super::log_line::LogLine;
@@ -58,7 +59,9 @@ pub async fn identify(State(metrics): State<Metrics>, mut request: Request, next
     let id = RequestId::of(request.headers());
     request.extensions_mut().insert(id.clone());
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let span = tracing::info_span!("request", id = id.as_str());
+    // At the level of errors, so that a log of nothing else has the id too. The place of a panic is filled in by the
+    // log, since a handler that is caught no longer knows it.
+    let span = tracing::error_span!("request", id = id.as_str(), panicked_at = Empty);
     let line = LogLine::new(request.method().clone(), route.clone(), span.clone(), metrics);
     let message =
         route.as_ref().filter(|route| is_about_a_message(route)).map(|_| message(request.headers()));

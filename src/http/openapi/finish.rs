@@ -1,14 +1,15 @@
 //! What the annotations cannot say, put into the whole document at once.
 //!
-//! Every answer that is a problem shows the first one that its description names, and a header is absent or
-//! has a value: it is never null.
+//! An answer that says of no body what it is, and names a problem, is one: its body shows the first one that it names.
+//! And a header is absent or has a value: it is never null.
 
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 use utoipa::openapi::path::{Operation, ParameterIn};
 use utoipa::openapi::schema::{SchemaType, Type};
-use utoipa::openapi::{OpenApi, RefOr, Response, Schema};
+use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr, Response, Schema};
 
-use crate::http::problem::{Problem, ProblemType};
+use crate::http::problem::{Problem, ProblemBody, ProblemType};
 
 /// Finishes every operation.
 pub(super) fn finish(document: &mut OpenApi) {
@@ -35,10 +36,12 @@ fn finish_operation(operation: &mut Operation) {
 }
 
 fn show_problem(response: &mut Response) {
-    let example = problem_named_in(&response.description).map(example);
-    if let Some(RefOr::T(content)) = response.content.get_mut("application/problem+json") {
-        content.example = example;
-    }
+    let Some(kind) = problem_named_in(&response.description).filter(|_| response.content.is_empty()) else {
+        return;
+    };
+    let schema = Ref::from_schema_name(ProblemBody::name());
+    let content = ContentBuilder::new().schema(Some(schema)).example(Some(example(kind))).build();
+    response.content.insert("application/problem+json".to_owned(), RefOr::T(content));
 }
 
 /// The first word between backticks.

@@ -4,14 +4,6 @@ use std::time::{Duration, Instant};
 
 use super::toy::*;
 
-async fn until(what: &str, mut done: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !done() {
-        assert!(begun.elapsed() < PATIENCE, "{what}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-}
-
 #[tokio::test]
 async fn a_body_in_one_frame_or_in_many_is_read_whole() {
     let toy = toy().await;
@@ -21,7 +13,7 @@ async fn a_body_in_one_frame_or_in_many_is_read_whole() {
     }
     let chunked = "POST /echo HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\n\r\n";
     assert_eq!(ask(&toy, chunked).await.body, b"abc");
-    until("the budget is not whole again", || toy.gate.bytes_in_flight() == 0).await;
+    eventually(PATIENCE, "the budget is whole again", || async { toy.gate.bytes_in_flight() == 0 }).await;
 }
 
 #[tokio::test]
@@ -98,12 +90,12 @@ async fn one_request_too_many_is_503_at_once_and_health_is_not() {
         client.send(get_request("/stuck", "")).await;
         stuck.push(client);
     }
-    until("not all in flight", || toy.gate.requests_in_flight() == 8).await;
+    toy.is_busy_with(8).await;
     let answer = ask(&toy, get_request("/hello", "")).await;
     assert_eq!((answer.status, answer.problem().as_str()), (503, "overloaded"));
     assert_eq!(ask(&toy, get_request("/health", "")).await.status, 200);
     drop(stuck);
-    until("places are not free again", || toy.gate.requests_in_flight() == 0).await;
+    toy.is_busy_with(0).await;
     assert_eq!(ask(&toy, get_request("/hello", "")).await.status, 200);
 }
 
@@ -120,7 +112,7 @@ async fn bodies_over_the_budget_are_503_until_the_last_byte_is_dropped() {
     let slice = toy.kept.recv().await.unwrap().slice(5..6);
     assert_eq!(toy.gate.bytes_in_flight(), 2 << 20, "a slice holds the whole body");
     drop(slice);
-    until("the share is not free again", || toy.gate.bytes_in_flight() == 1 << 20).await;
+    eventually(PATIENCE, "the share is free again", || async { toy.gate.bytes_in_flight() == 1 << 20 }).await;
     assert_eq!(ask(&toy, post_request("/echo", &[0; 10])).await.status, 200);
 }
 
@@ -131,8 +123,9 @@ async fn a_caller_who_hangs_up_does_not_free_the_place_of_its_message() {
     client.send(post_request("/keep-and-wait", b"abc")).await;
     let bytes = toy.kept.recv().await.unwrap();
     drop(client);
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    let gone = within(PATIENCE, "its handler is dropped", toy.kept.recv()).await;
+    assert_eq!(gone.as_deref(), Some(&b""[..]));
     assert_eq!((toy.gate.requests_in_flight(), toy.gate.bytes_in_flight()), (1, 3));
     drop(bytes);
-    until("the place is not free again", || toy.gate.requests_in_flight() == 0).await;
+    eventually(PATIENCE, "the place is free again", || async { toy.gate.requests_in_flight() == 0 }).await;
 }

@@ -39,15 +39,17 @@ async fn dripping_bytes_do_not_extend_the_header_deadline() {
     let dripping = async {
         loop {
             tokio::io::AsyncWriteExt::write_all(&mut writer, b"G").await.ok();
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            dawdle(HEADER / 20).await;
         }
     };
     let mut rest = Vec::new();
-    tokio::select! {
-        _ = dripping => {}
-        _ = reader.read_to_end(&mut rest) => {}
-        () = tokio::time::sleep(PATIENCE) => {}
-    }
+    let reading = async {
+        tokio::select! {
+            _ = dripping => {}
+            _ = reader.read_to_end(&mut rest) => {}
+        }
+    };
+    within(PATIENCE, "it is cut", reading).await;
     assert!(about(HEADER).contains(&begun.elapsed()));
 }
 
@@ -84,7 +86,7 @@ async fn a_client_that_takes_no_bytes_of_its_answer_is_cut() {
     let mut client = Client::to(&toy).await;
     client.send(get_request("/big", "")).await;
     // Long enough for the deadline, and the socket's buffers are far smaller than the answer.
-    tokio::time::sleep(WRITE * 3).await;
+    dawdle(WRITE * 3).await;
     let mut taken = 0;
     let mut buffer = vec![0; 1 << 20];
     while let Ok(n @ 1..) = client.0.read(&mut buffer).await {
@@ -95,17 +97,22 @@ async fn a_client_that_takes_no_bytes_of_its_answer_is_cut() {
 
 #[tokio::test]
 async fn a_client_that_takes_an_answer_slowly_is_not_cut() {
-    let toy = toy().await;
+    // On a busy machine a client that wants to take bytes comes to it late, too.
+    let write_timeout = WRITE * 5;
+    let limits = ConnectionLimits { write_timeout, ..connection_limits() };
+    let toy = toy_with(limits, &super::toy::limits(), &[]).await;
     let mut client = Client::to(&toy).await;
     client.send(get_request("/big", "")).await;
+    let begun = Instant::now();
     let mut taken = 0;
     let mut buffer = vec![0; 256 << 10];
     while taken < 64 << 20 {
         let n = client.0.read(&mut buffer).await.unwrap();
         assert!(n > 0, "cut after {taken}");
         taken += n;
-        tokio::time::sleep(WRITE / 100).await;
+        dawdle(write_timeout / 150).await;
     }
+    assert!(begun.elapsed() > write_timeout, "too fast to show anything");
 }
 
 #[tokio::test]
@@ -125,12 +132,8 @@ async fn one_connection_too_many_is_answered_503_and_closed() {
     first.send(get_request("/hello", "")).await;
     assert_eq!(first.answer().await.status, 200, "the first is not disturbed");
     drop(first);
-    let again = async {
-        while ask(&toy, get_request("/hello", "")).await.status != 200 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, again).await.expect("its place is not free again");
+    let again = || async { ask(&toy, get_request("/hello", "")).await.status == 200 };
+    eventually(PATIENCE, "its place is free again", again).await;
 }
 
 #[tokio::test]

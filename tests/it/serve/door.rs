@@ -61,6 +61,8 @@ async fn a_header_that_no_buffer_holds_is_431_too() {
     let mut client = Client::to(&toy).await;
     client.send(get_request("/hello", &format!("X-Long: {}\r\n", "x".repeat(300 * 1024)))).await;
     assert_eq!(client.answer().await.status, 431);
+    let headers: Vec<_> = (0..192).map(|n| format!("X-{n}: x\r\n")).collect();
+    assert_eq!(ask(&toy, get_request("/hello", &headers.concat())).await.status, 431);
 }
 
 #[tokio::test]

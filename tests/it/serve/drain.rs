@@ -28,7 +28,7 @@ async fn draining_finishes_what_is_in_flight_and_closes_what_is_idle() {
     busy.send(get_request("/slow", "")).await;
     idle.send(get_request("/hello", "")).await;
     idle.answer().await;
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    toy.is_busy_with(1).await;
     toy.shutdown.drain();
     assert!(idle.closed().await < KEEP_ALIVE / 2);
     assert!(silent.closed().await < FIRST_BYTE / 2);
@@ -43,9 +43,10 @@ async fn aborting_drops_what_is_left() {
     let toy = toy().await;
     let mut stuck = Client::to(&toy).await;
     stuck.send(get_request("/stuck", "")).await;
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    toy.is_busy_with(1).await;
     toy.shutdown.drain();
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    let refused = || async { tokio::net::TcpStream::connect(toy.address).await.is_err() };
+    eventually(PATIENCE, "it accepts no more", refused).await;
     assert!(!toy.task.is_finished());
     toy.shutdown.abort();
     tokio::time::timeout(Duration::from_secs(1), toy.task).await.expect("serve goes on").unwrap();

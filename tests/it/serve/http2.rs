@@ -63,7 +63,7 @@ async fn an_answer_that_has_no_window_is_cut_at_the_write_deadline() {
     let begun = Instant::now();
     while client.0.write_all(&PING).await.is_ok() && client.0.read_u8().await.is_ok() {
         assert!(begun.elapsed() < WRITE + Duration::from_millis(1500));
-        tokio::time::sleep(WRITE / 20).await;
+        dawdle(WRITE / 20).await;
     }
     assert!(begun.elapsed() >= WRITE / 2);
 }
@@ -80,7 +80,7 @@ async fn half_a_preface_is_cut_at_the_header_deadline() {
 async fn draining_says_goaway_and_finishes_the_streams() {
     let toy = toy().await;
     let mut client = client(&toy, &EMPTY_SETTINGS, "/slow").await;
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    toy.is_busy_with(1).await;
     toy.shutdown.drain();
     frame(&mut client, 7).await;
     frame(&mut client, 1).await;

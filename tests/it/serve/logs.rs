@@ -2,11 +2,12 @@
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::toy::*;
+
+const DEBUG: &str = "rabbitmq_gateway=debug";
 
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<u8>>>);
@@ -38,11 +39,11 @@ impl Lines {
 }
 
 /// Logs of this thread, on which the toy runs too.
-fn lines() -> (Lines, tracing::subscriber::DefaultGuard) {
+fn lines(filter: &str) -> (Lines, tracing::subscriber::DefaultGuard) {
     let lines = Lines::default();
     let subscriber = tracing_subscriber::fmt()
         .with_ansi(false)
-        .with_env_filter("rabbitmq_gateway=debug")
+        .with_env_filter(filter)
         .with_writer(lines.clone())
         .finish();
     (lines, tracing::subscriber::set_default(subscriber))
@@ -50,7 +51,7 @@ fn lines() -> (Lines, tracing::subscriber::DefaultGuard) {
 
 #[tokio::test]
 async fn every_request_has_one_line_with_its_id_and_route_but_no_path_or_query() {
-    let (lines, _guard) = lines();
+    let (lines, _guard) = lines(DEBUG);
     let toy = toy().await;
     for (path, level, status) in [("/hello/bob?q=5", "DEBUG", "200"), ("/panic?q=5", "ERROR", "500")] {
         ask(&toy, get_request(path, &format!("X-Request-Id: id-{status}\r\n"))).await;
@@ -60,17 +61,38 @@ async fn every_request_has_one_line_with_its_id_and_route_but_no_path_or_query()
         assert!(!about[0].contains("bob") && !about[0].contains("q=5"), "{about:?}");
     }
     assert!(lines.about("id-200")[0].contains("route=\"/hello/{name}\""));
-    assert!(lines.about("id-500")[0].contains("a handler panicked: the secret is 1234"), "the log says why");
+    assert!(lines.about("id-500")[0].contains(&format!("a handler panicked: {SECRET}")), "the log says why");
+}
+
+/// The hook of the real process, for the panics of the toy only: a test that fails says so as ever.
+fn hook_panics() {
+    let failing = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| match panic.payload_as_str() {
+        Some(SECRET) => rabbitmq_gateway::telemetry::log_panic(panic),
+        _ => failing(panic),
+    }));
+}
+
+#[tokio::test]
+async fn a_panic_is_logged_once_with_its_place_and_the_id_of_its_request() {
+    let (lines, _guard) = lines("rabbitmq_gateway=error");
+    hook_panics();
+    let toy = toy().await;
+    ask(&toy, get_request("/panic", "X-Request-Id: mine\r\n")).await;
+    let about = lines.about(SECRET);
+    assert_eq!(about.len(), 1, "{about:?}");
+    assert!(about[0].contains("id=\"mine\"") && about[0].contains("toy.rs:"), "{about:?}");
+    assert_eq!(lines.about(""), about, "nothing else is logged");
 }
 
 #[tokio::test]
 async fn a_client_that_leaves_has_its_line_too() {
-    let (lines, _guard) = lines();
+    let (lines, _guard) = lines(DEBUG);
     let toy = toy().await;
     let mut client = Client::to(&toy).await;
     client.send(get_request("/stuck", "X-Request-Id: gone\r\n")).await;
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    toy.is_busy_with(1).await;
     drop(client);
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    eventually(PATIENCE, "the line is written", || async { !lines.about("gone").is_empty() }).await;
     assert!(lines.about("gone")[0].contains("client left before its answer"));
 }

@@ -21,6 +21,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+pub use crate::support::poll::{eventually, within};
+
 pub const FIRST_BYTE: Duration = Duration::from_millis(300);
 pub const HEADER: Duration = Duration::from_millis(400);
 pub const KEEP_ALIVE: Duration = Duration::from_millis(500);
@@ -29,12 +31,15 @@ pub const BODY: Duration = Duration::from_millis(300);
 /// No test waits for longer.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
+/// What `/panic` panics with.
+pub const SECRET: &str = "the secret is 1234";
+
 pub struct Toy {
     pub address: SocketAddr,
     pub shutdown: Shutdown,
     pub gate: Gate,
     pub task: JoinHandle<()>,
-    /// Bodies that `/keep` has kept.
+    /// Bodies that `/keep` and `/keep-and-wait` have kept; an empty one when the latter is dropped.
     pub kept: mpsc::UnboundedReceiver<Bytes>,
 }
 
@@ -91,7 +96,7 @@ fn routes(keep: mpsc::UnboundedSender<Bytes>) -> Router {
         .route("/teapot", get(async || (StatusCode::CONFLICT, "words of a library")))
         .route("/echo", post(async |body: ReadBody| body.bytes))
         .route("/publish/{exchange}", post(async |body: ReadBody| body.bytes))
-        .route("/slow", get(async || tokio::time::sleep(Duration::from_millis(700)).await))
+        .route("/slow", get(async || dawdle(Duration::from_millis(700)).await))
         .route("/big", get(async || vec![0_u8; 64 << 20]))
         .route("/stuck", get(async || std::future::pending::<()>().await))
         .route("/keep", post(async move |body: ReadBody| keeping.send(body.bytes).unwrap_or_default()))
@@ -99,13 +104,36 @@ fn routes(keep: mpsc::UnboundedSender<Bytes>) -> Router {
             "/keep-and-wait",
             post(async move |body: ReadBody| {
                 keep.send(body.bytes).unwrap_or_default();
+                let _dropped = Dropped(keep.clone());
                 std::future::pending::<()>().await;
             }),
         )
 }
 
+/// Tells when the future that holds it is dropped.
+struct Dropped(mpsc::UnboundedSender<Bytes>);
+
+impl Drop for Dropped {
+    fn drop(&mut self) {
+        self.0.send(Bytes::new()).unwrap_or_default();
+    }
+}
+
+impl Toy {
+    /// Waits until so many requests are in flight.
+    pub async fn is_busy_with(&self, requests: usize) {
+        let what = format!("{requests} requests are in flight");
+        eventually(PATIENCE, &what, || async { self.gate.requests_in_flight() == requests }).await;
+    }
+}
+
+/// What makes a client or a handler slow. A test that waits for something says for what, by [`eventually`].
+pub async fn dawdle(time: Duration) {
+    tokio::time::sleep(time).await;
+}
+
 async fn panics() {
-    panic!("the secret is 1234");
+    panic!("{SECRET}");
 }
 
 pub struct Client(pub TcpStream);

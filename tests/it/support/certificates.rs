@@ -16,7 +16,8 @@ pub struct Certificates {
 impl Certificates {
     /// The broker's certificate is for 127.0.0.1 and for no name.
     pub fn new() -> Self {
-        let certificates = Self { folder: tempfile::tempdir().expect("the temporary folder is writable") };
+        let folder = tempfile::Builder::new().prefix("certificates-").tempdir_in(env!("CARGO_TARGET_TMPDIR"));
+        let certificates = Self { folder: folder.expect("the target folder is writable") };
         let authority = authority("ours");
         certificates.write("ca.pem", &authority.pem());
         certificates.write("other-ca.pem", &self::authority("another").pem());
