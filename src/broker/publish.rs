@@ -155,8 +155,10 @@ impl Publisher {
         };
         match &verdict {
             Ok(()) | Err(Error::Unroutable { .. } | Error::Rejected) => self.proven.learn(publish),
+            Err(Error::TooLarge { .. }) => self.proven.forget_size(publish),
             Err(Error::Silence) => {}
-            Err(_) => self.proven.doubt(publish),
+            Err(_) if was_written(&verdict) => self.proven.forget_exchange(publish),
+            Err(_) => {}
         }
         verdict
     }

@@ -137,31 +137,32 @@ pub(super) struct Driver {
 impl Driver {
     /// Publishes what is handed in. `closed` is dropped when the lane takes no more; what is in flight
     /// then is settled all the same before this ends, or is lost with the connection.
-    pub(super) async fn run(mut self, closed: oneshot::Sender<()>) {
-        let confirm = Arc::clone(&self.channel);
-        let mut flight = Flight::new(&confirm);
-        let mut silent = pin!(confirm.link().silent());
+    pub(super) async fn run(self, closed: oneshot::Sender<()>) {
+        let Self { channel, mut orders, places } = self;
+        let confirm = Arc::clone(&channel);
+        let work = async {
+            let mut flight = Flight::new(&confirm);
+            flight.take(&mut orders).await;
+            close(&mut orders, &places);
+            drop(closed);
+            // Another channel may take this one's place in the pool.
+            drop(Object::take(channel));
+            flight.drain().await;
+        };
         tokio::select! {
-            () = flight.take(&mut self.orders) => {}
-            () = &mut silent => {}
-        }
-        self.close();
-        drop(closed);
-        // Another channel may take this one's place in the pool.
-        drop(Object::take(self.channel));
-        tokio::select! {
-            () = flight.drain() => {}
-            () = silent => {}
+            biased;
+            () = work => {}
+            () = confirm.link().silent() => close(&mut orders, &places),
         }
     }
+}
 
-    /// Takes no more, and hands back what was not written.
-    fn close(&mut self) {
-        self.orders.close();
-        self.places.close();
-        while let Ok(order) = self.orders.try_recv() {
-            order.hand_back(Ending::Closed);
-        }
+/// Takes no more, and hands back what was not written.
+fn close(orders: &mut mpsc::UnboundedReceiver<Order>, places: &Semaphore) {
+    orders.close();
+    places.close();
+    while let Ok(order) = orders.try_recv() {
+        order.hand_back(Ending::Closed);
     }
 }
 
@@ -187,7 +188,7 @@ impl<'a> Flight<'a> {
         Self { confirm, unsettled: FuturesUnordered::new(), deadlines: HashMap::new(), late: 0 }
     }
 
-    /// Publishes orders, until the channel takes no more.
+    /// Publishes orders, until the channel takes no more. They are written when polled, in [`Self::unsettled`].
     async fn take(&mut self, orders: &mut mpsc::UnboundedReceiver<Order>) {
         let mut retired = pin!(self.confirm.link().retired());
         let mut looks = looks();
@@ -196,12 +197,12 @@ impl<'a> Flight<'a> {
                 biased;
                 Some(id) = self.unsettled.next(), if !self.unsettled.is_empty() => self.settled(&id),
                 Some(order) = orders.recv() => {
-                    // Whoever else is about to publish goes into the same write; with nobody, at once.
-                    yield_now().await;
                     if !self.confirm.is_usable() {
                         return order.hand_back(Ending::Closed);
                     }
                     self.begin(order);
+                    // Whoever else is about to publish goes into the same write; with nobody, at once.
+                    yield_now().await;
                     while let Ok(order) = orders.try_recv() {
                         self.begin(order);
                     }

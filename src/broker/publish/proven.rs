@@ -53,11 +53,15 @@ impl Proven {
         memory.exchanges.insert(exchange.clone(), Instant::now());
     }
 
-    /// The message ended its channel, or may have.
-    pub(super) fn doubt(&self, publish: &Publish) {
-        let mut memory = self.lock();
-        memory.exchanges.remove(&publish.destination.exchange);
+    /// A message to this exchange ended its channel, or may have.
+    pub(super) fn forget_exchange(&self, publish: &Publish) {
+        self.lock().exchanges.remove(&publish.destination.exchange);
+    }
+
+    /// The broker takes no body as large as this.
+    pub(super) fn forget_size(&self, publish: &Publish) {
         let below = publish.message.body.len().saturating_sub(1);
+        let mut memory = self.lock();
         memory.largest_body = memory.largest_body.min(below);
     }
 
