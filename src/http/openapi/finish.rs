@@ -1,14 +1,22 @@
 //! What the annotations cannot say, put into the whole document at once.
 //!
-//! Every answer that is a problem shows the first one that its description names, and a header is absent or
-//! has a value: it is never null.
+//! Every operation that takes a body may answer what is refused of bodies before they are read. Every answer that
+//! is a problem shows the first one that its description names, and a header is absent or has a value: it is never
+//! null.
 
 use serde_json::{Value, json};
 use utoipa::openapi::path::{Operation, ParameterIn};
 use utoipa::openapi::schema::{SchemaType, Type};
-use utoipa::openapi::{OpenApi, RefOr, Response, Schema};
+use utoipa::openapi::{Content, OpenApi, Ref, RefOr, Response, Responses, Schema};
 
 use crate::http::problem::{Problem, ProblemType};
+
+const PROBLEM: &str = "application/problem+json";
+/// What the announcement of a body is refused with, on every path.
+const AT_THE_DOOR: [(&str, &str); 2] = [
+    ("417", "`expectation-failed`: of expectations only `100-continue` is known"),
+    ("501", "`transfer-coding-not-supported`: of transfer codings only `chunked` is"),
+];
 
 /// Finishes every operation.
 pub(super) fn finish(document: &mut OpenApi) {
@@ -19,6 +27,9 @@ pub(super) fn finish(document: &mut OpenApi) {
 }
 
 fn finish_operation(operation: &mut Operation) {
+    if operation.request_body.is_some() {
+        add_refusals(&mut operation.responses);
+    }
     for response in operation.responses.responses.values_mut() {
         if let RefOr::T(response) = response {
             show_problem(response);
@@ -34,9 +45,18 @@ fn finish_operation(operation: &mut Operation) {
     }
 }
 
+fn add_refusals(responses: &mut Responses) {
+    for (status, description) in AT_THE_DOOR {
+        let mut response = Response::new(description);
+        let problem = Content::new(Some(Ref::from_schema_name("Problem")));
+        response.content.insert(PROBLEM.to_owned(), RefOr::T(problem));
+        responses.responses.insert(status.to_owned(), RefOr::T(response));
+    }
+}
+
 fn show_problem(response: &mut Response) {
     let example = problem_named_in(&response.description).map(example);
-    if let Some(RefOr::T(content)) = response.content.get_mut("application/problem+json") {
+    if let Some(RefOr::T(content)) = response.content.get_mut(PROBLEM) {
         content.example = example;
     }
 }
