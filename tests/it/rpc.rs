@@ -1,5 +1,6 @@
 //! RPC: a reply belongs to its caller, and every way a call can end is told apart.
 
+mod proof;
 mod servers;
 
 use std::time::{Duration, Instant};
