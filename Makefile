@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test test-ui lint
+.PHONY: help run test test-ui lint image
 
 help: ## List the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -15,3 +15,6 @@ test-ui: ## Try Swagger UI in a headless Chromium, against a RabbitMQ of its own
 
 lint: ## Check format, lints, docs, dependencies and scripts
 	@scripts/lint
+
+image: ## Build the container image and try it, against a RabbitMQ of its own
+	@scripts/image

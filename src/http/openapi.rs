@@ -19,7 +19,9 @@ use super::problem::ProblemBody;
         title = "RabbitMQ gateway",
         description = "Use RabbitMQ over HTTP. A publish is answered when the broker has confirmed it; errors are \
             `application/problem+json` (RFC 9457), and those about a message say in `outcome` what became of it. \
-            [Each kind of problem](/problems) has a page that says what to do.\n\n\
+            [Each kind of problem](/problems) has a page that says what to do. On every path alike are refused: what \
+            is not well-formed HTTP (400, 431), pages of foreign origins (403), and methods that the path does not \
+            know (405, `Allow` names those it knows).\n\n\
             To try it, run the examples as they are: declare the queue `hello`, publish to it, inspect it, purge \
             it, call the queue `echo` (`make run` starts a server for it), look at the health.",
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0")

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use reqwest::{Method, RequestBuilder};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::support::{
     contract::{Answer, DOCUMENT},
@@ -250,6 +250,27 @@ fn what_the_gateway_takes_without_a_body_is_not_documented_to_need_one() {
     assert_ne!(put["requestBody"]["required"], true);
     let declaration = &DOCUMENT["components"]["schemas"]["QueueDeclaration"];
     assert!(list(&declaration["required"]).is_empty(), "{}", declaration["required"]);
+}
+
+#[test]
+fn reply_of_a_call_is_documented_as_bytes() {
+    let reply = &DOCUMENT["paths"]["/rpc/{queue}"]["post"]["responses"]["200"]["content"]["*/*"]["schema"];
+    let schema = reply["$ref"].as_str().map_or(reply, |at| DOCUMENT.pointer(&at[1..]).unwrap());
+    assert_eq!((&schema["type"], &schema["format"]), (&json!("string"), &json!("binary")), "{reply}");
+}
+
+#[tokio::test]
+async fn what_any_body_may_be_refused_with_is_documented_where_one_is_taken() {
+    let takes_one = |operation: &Value| operation["requestBody"].is_object();
+    for (path, method, operation) in operations().into_iter().filter(|(_, _, it)| takes_one(it)) {
+        for status in ["400", "403", "408", "413", "415", "417", "431", "500", "501", "503"] {
+            let found = operation["responses"].get(status).is_some();
+            assert!(found, "{method} {path} says nothing of {status}");
+        }
+    }
+    let stage = Stage::with_queue("contract-expect").await;
+    let answer = Answer::to(stage.publish().header("expect", "miracles").body("x")).await;
+    assert_eq!(answer.verdict(), (417, "expectation-failed".to_owned()));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! RPC: a reply belongs to its caller, and every way a call can end is told apart.
-//!
-//! The servers are other AMQP clients: lapin in the test, pika as RabbitMQ's own tutorial writes it.
+
+mod proof;
+mod servers;
 
 use std::time::{Duration, Instant};
 
@@ -9,9 +10,8 @@ use serde_json::{Value, json};
 
 use crate::support::{
     contract::Answer,
-    echo::{echo, id_of, serve},
+    echo::{echo, serve},
     observer::Observer,
-    pika,
     poll::eventually,
     stage::Stage,
 };
@@ -147,40 +147,6 @@ async fn hundreds_of_calls_at_once_each_get_their_own_reply() {
 }
 
 #[tokio::test]
-async fn repeated_and_foreign_replies_are_counted_and_dropped() {
-    let stage = Stage::set("rpc-foreign").await;
-    serve(&stage.observer, "noisy", |request| {
-        let own = id_of(request);
-        let stranger = Some("00000000-0000-4000-8000-000000000000".to_owned());
-        vec![
-            (None, b"no id".to_vec()),
-            (Some("nonsense".to_owned()), b"no uuid".to_vec()),
-            (stranger, b"stranger".to_vec()),
-            (own.clone(), b"mine".to_vec()),
-            (own, b"again".to_vec()),
-        ]
-    })
-    .await;
-    let answer = call(&stage, "/rpc/noisy", "x").await;
-    assert_eq!((answer.status, answer.body.as_slice()), (200, &b"mine"[..]));
-    let counted = || async { metric(&stage, "gateway_rpc_unmatched_replies_total").await == Some(4.0) };
-    eventually(SOON, "four replies nobody waited for", counted).await;
-    assert_eq!(metric(&stage, "gateway_rpc_calls_waiting").await, Some(0.0));
-}
-
-#[tokio::test]
-async fn large_replies_come_back_whole() {
-    let stage = Stage::set("rpc-large").await;
-    serve(&stage.observer, "echo", echo).await;
-    for size in [64 << 10, 8 << 20] {
-        let body = vec![b'x'; size];
-        let answer = call(&stage, "/rpc/echo", body.clone()).await;
-        assert_eq!(answer.status, 200);
-        assert!(answer.body == body, "{size} bytes come back");
-    }
-}
-
-#[tokio::test]
 async fn a_lost_reply_queue_ends_every_waiting_call_at_once_and_the_next_one_works() {
     let stage = Stage::set("rpc-lost").await;
     serve(&stage.observer, "echo", echo).await;
@@ -230,37 +196,6 @@ async fn callers_that_hang_up_leave_no_waiting_call_behind() {
     assert!(join_all(calls).await.into_iter().all(|left| left));
     let empty = || async { metric(&stage, "gateway_rpc_calls_waiting").await == Some(0.0) };
     eventually(SOON, "nobody waits", empty).await;
-}
-
-#[tokio::test]
-async fn the_rpc_server_of_rabbitmqs_tutorial_answers() {
-    const SERVER: &str = "
-import os, pika
-connection = pika.BlockingConnection(pika.URLParameters(os.environ['AMQP_URL']))
-channel = connection.channel()
-channel.queue_declare(queue='rpc_queue')
-def fib(n):
-    return n if n < 2 else fib(n - 1) + fib(n - 2)
-def on_request(ch, method, props, body):
-    ch.basic_publish(exchange='', routing_key=props.reply_to,
-                     properties=pika.BasicProperties(correlation_id=props.correlation_id),
-                     body=str(fib(int(body))))
-    ch.basic_ack(delivery_tag=method.delivery_tag)
-    if int(body) == 0: ch.stop_consuming()
-channel.basic_qos(prefetch_count=1)
-channel.basic_consume(queue='rpc_queue', on_message_callback=on_request)
-channel.start_consuming()
-connection.close()
-";
-    let stage = Stage::set("rpc-pika").await;
-    let calls = async {
-        let there = || async { stage.observer.count("rpc_queue").await.is_some() };
-        eventually(SOON, "the server is there", there).await;
-        let answer = call(&stage, "/rpc/rpc_queue", "10").await;
-        assert_eq!((answer.status, answer.body.as_slice()), (200, &b"55"[..]));
-        assert_eq!(call(&stage, "/rpc/rpc_queue", "0").await.body, b"0");
-    };
-    tokio::join!(pika::run(&stage.vhost.url, SERVER), calls);
 }
 
 /// A metric without labels, as `/metrics` tells it.

@@ -4,6 +4,7 @@
 
 #![allow(dead_code, reason = "each tool is whole, whether or not a test of today needs every part")]
 
+pub mod amqplib;
 pub mod book;
 pub mod broker;
 pub mod certificates;

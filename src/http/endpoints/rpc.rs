@@ -3,6 +3,7 @@
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
+use utoipa::ToSchema;
 
 use crate::broker::{Call, Error};
 use crate::domain::field::FieldValue;
@@ -16,6 +17,12 @@ use crate::http::state::AppState;
 
 /// Header of a reply that may set the HTTP status.
 const STATUS_HEADER: &str = "x-http-status";
+
+/// The reply's bytes as its server sent them, under its content type.
+#[derive(ToSchema)]
+#[schema(value_type = String, format = Binary)]
+#[expect(dead_code, reason = "says in the contract what is answered without being built")]
+struct ReplyBody(Vec<u8>);
 
 /// Call whoever serves a queue
 ///
@@ -53,10 +60,10 @@ const STATUS_HEADER: &str = "x-http-status";
     ),
     responses(
         (status = 200, description = "The reply", content(
-            (Vec<u8> = "*/*"),
+            (ReplyBody = "*/*"),
             (EnvelopeOut = "application/vnd.amqp.message+json"),
         ), headers(
-            ("X-Amqp-Headers-Omitted" = Option<u32>, description = "Properties and headers that HTTP cannot carry; the envelope has them"),
+            ("X-Amqp-Headers-Omitted" = u32, description = "Properties and headers that HTTP cannot carry; the envelope has them"),
         )),
         (status = 403, description = "`forbidden`, `reserved-name`, `cross-origin`"),
         (status = 404, description = "`queue-not-found`"),

@@ -28,7 +28,9 @@ impl IntoResponses for OfBodies {
             ("408", "`request-timeout`: the body did not come in time"),
             ("413", "`payload-too-large`: states the limit"),
             ("415", "`unsupported-media-type`"),
+            ("417", "`expectation-failed`: of expectations only `100-continue` is known"),
             ("431", "`headers-too-large`"),
+            ("501", "`transfer-coding-not-supported`: of transfer codings only `chunked` is"),
         ])
     }
 }

@@ -234,6 +234,16 @@ impl Vhost<'_> {
         self.broker.eval(&format!("[{close} || {mine}]")).await;
     }
 
+    /// Deletes every queue whose name the broker made, whoever owns it; how many there were.
+    pub async fn delete_generated_queues(&self) -> usize {
+        let (name, vhost) = ("element(4, amqqueue:get_name(Q))", binary(&self.name));
+        let mine =
+            format!("Q <- rabbit_amqqueue:list({vhost}), binary:match({name}, <<\"amq.gen-\">>) =/= nomatch");
+        let delete = format!("rabbit_amqqueue:delete(Q, false, false, {GUEST})");
+        let count = self.broker.eval(&format!("length([{delete} || {mine}])")).await;
+        count.parse().expect("a length is a number")
+    }
+
     /// How many connections this vhost has.
     pub async fn connection_count(&self) -> usize {
         let count = self.broker.eval(&format!("length([C || {}])", self.connections_of("C"))).await;

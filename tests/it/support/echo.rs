@@ -30,11 +30,16 @@ pub async fn serve(observer: &Observer, queue: &str, script: Script) {
     let channel = observer.channel().await;
     tokio::spawn(async move {
         while let Some(Ok(request)) = requests.next().await {
-            for (id, body) in script(&request) {
-                reply(&channel, &request, id, &body).await;
-            }
+            answer(&channel, &request, script).await;
         }
     });
+}
+
+/// Answers one request by the script.
+pub async fn answer(channel: &Channel, request: &Delivery, script: Script) {
+    for (id, body) in script(request) {
+        reply(channel, request, id, &body).await;
+    }
 }
 
 async fn reply(channel: &Channel, request: &Delivery, id: Option<String>, body: &[u8]) {

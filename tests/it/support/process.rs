@@ -57,9 +57,21 @@ impl Process {
         .await
     }
 
+    /// Its memory in RAM, in KiB.
+    pub fn resident_kib(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let number = line.and_then(|line| line.trim_end_matches("kB").trim().parse().ok());
+        number.expect("its status tells VmRSS in kB")
+    }
+
+    fn id(&self) -> u32 {
+        self.child.id().expect("it has not been waited for")
+    }
+
     /// Sends a signal by its name without `SIG`.
     pub async fn signal(&self, name: &str) {
-        let process = self.child.id().expect("it has not been waited for").to_string();
+        let process = self.id().to_string();
         let kill = Command::new("sh").args(["-c", "kill -s $0 $1", name, &process]).status().await;
         assert!(kill.is_ok_and(|status| status.success()), "{name} reaches process {process}");
     }
