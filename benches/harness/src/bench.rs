@@ -14,8 +14,12 @@ use crate::plan::{Plan, Workload};
 use crate::process::{Running, command};
 use crate::results::{Results, Run};
 use crate::spec::{Operation, Spec};
+use crate::stall;
 use crate::usage;
 use crate::worker::Sample;
+
+/// A machine that stands still more often is no place for a benchmark.
+const MOST_REPEATS: usize = 40;
 
 /// Runs a plan, and tells on the way how it goes.
 ///
@@ -28,18 +32,37 @@ pub async fn run(plan: Plan) -> anyhow::Result<Results> {
     let machine = Machine::look(&broker).await?;
     let echo = start_echo(&broker)?;
     let mut runs = Vec::new();
+    let mut repeated = 0;
     for round in 0..plan.rounds {
         for workload in plan.workloads.iter().filter(|workload| round == 0 || !workload.once) {
             for contestant in turns(workload, round) {
-                let sample = turn(contestant, workload, &plan, &broker).await;
+                let sample = undisturbed(round, contestant, workload, &plan, &broker, &mut repeated).await;
                 let sample = sample.with_context(|| format!("{}: {}", workload.title, contestant.title()))?;
-                tell(round, workload, contestant, &sample);
                 runs.push(Run { round, workload: workload.name.clone(), contestant, sample });
             }
         }
     }
     echo.stop().await;
-    Ok(Results { machine, plan, minutes: begun.elapsed().as_secs_f64() / 60.0, runs })
+    Ok(Results { machine, plan, repeated, minutes: begun.elapsed().as_secs_f64() / 60.0, runs })
+}
+
+/// A turn during which the machine did not stand still.
+async fn undisturbed(
+    round: usize,
+    contestant: Contestant,
+    workload: &Workload,
+    plan: &Plan,
+    broker: &Broker,
+    repeated: &mut usize,
+) -> anyhow::Result<Sample> {
+    loop {
+        let sample = turn(contestant, workload, plan, broker).await?;
+        tell(round, workload, contestant, &sample);
+        if sample.stall < stall::TOO_LONG || *repeated == MOST_REPEATS {
+            return Ok(sample);
+        }
+        *repeated += 1;
+    }
 }
 
 /// Each round begins with the next one, so that nobody always has the same neighbour before it.
@@ -130,5 +153,10 @@ fn tell(round: usize, workload: &Workload, contestant: Contestant, sample: &Samp
         Some(fault) => format!("  {} errors, {} wrong: {fault:.120}", answers.errors, answers.wrong),
         None => String::new(),
     };
-    eprintln!("round {}  {:22} {:32} {figure}{faults}", round + 1, workload.name, contestant.title());
+    let stall = if sample.stall < stall::TOO_LONG {
+        String::new()
+    } else {
+        format!("  the machine stood still for {:.1} s", sample.stall.as_secs_f64())
+    };
+    eprintln!("round {}  {:22} {:32} {figure}{faults}{stall}", round + 1, workload.name, contestant.title());
 }

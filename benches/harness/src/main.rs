@@ -20,6 +20,7 @@ mod recorder;
 mod report;
 mod results;
 mod spec;
+mod stall;
 mod usage;
 mod worker;
 

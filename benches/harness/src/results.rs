@@ -30,6 +30,8 @@ pub struct Results {
     pub machine: Machine,
     /// What was run.
     pub plan: Plan,
+    /// Runs that were done again because the machine stood still meanwhile.
+    pub repeated: usize,
     /// How long it took.
     pub minutes: f64,
     /// Every run, in the order of time.

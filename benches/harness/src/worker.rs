@@ -17,6 +17,7 @@ use crate::http::{Connection, HttpCaller};
 use crate::load;
 use crate::recorder::{Answers, Latency, Recorder};
 use crate::spec::{Operation, Pace, Spec, Style, Target, Traffic};
+use crate::stall::Watch;
 use crate::usage;
 
 /// For the last answers after the window.
@@ -47,6 +48,8 @@ pub struct Sample {
     pub beside: Option<Answers>,
     /// Memory of the contestant for each idle connection, in bytes.
     pub idle_connection: Option<f64>,
+    /// How long the machine stood still at the worst.
+    pub stall: Duration,
     /// Messages in the queue afterwards, counted by the broker as it was purged.
     pub held: Option<u64>,
 }
@@ -96,6 +99,7 @@ fn runtime(target: &Target) -> anyhow::Result<Runtime> {
 }
 
 async fn measure(spec: &Spec, itself: i32) -> anyhow::Result<Sample> {
+    let watch = Watch::start();
     let recorder = Arc::new(Recorder::new(spec.traffic.pace)?);
     let mut callers = start(&spec.target, &spec.traffic, &recorder).await?;
     let beside = match &spec.beside {
@@ -131,6 +135,7 @@ async fn measure(spec: &Spec, itself: i32) -> anyhow::Result<Sample> {
         load_cpu: after.load - before.load,
         peak_memory: usage::peak_memory(&spec.contestant)?,
         answers,
+        stall: watch.longest(),
         beside: beside.map(|recorder| recorder.results().1),
         ..Sample::default()
     })
