@@ -136,7 +136,13 @@ fn cpu(results: &Results, base: &Workload, area: &Area) -> anyhow::Result<()> {
         .x_label_area_size(30)
         .y_label_area_size(8)
         .build_cartesian_2d(0f64..most * 1.1, float(bars.len())..0f64)?;
-    chart.configure_mesh().disable_y_mesh().disable_y_axis().label_style(SMALL).draw()?;
+    chart
+        .configure_mesh()
+        .light_line_style(WHITE)
+        .disable_y_mesh()
+        .disable_y_axis()
+        .label_style(SMALL)
+        .draw()?;
     for (n, (row, own, broker)) in bars.into_iter().enumerate() {
         let (top, bottom) = (float(n) + 0.42, float(n) + 0.9);
         let bar = |from, to, shade: RGBAColor| Rectangle::new([(from, top), (to, bottom)], shade.filled());
