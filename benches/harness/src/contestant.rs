@@ -100,7 +100,8 @@ impl Contestant {
         let environment = [("AMQP_URL", url), ("GATEWAY_LISTEN", &*address), ("PORT", &*port)];
         match self {
             Self::FastApi1 | Self::FastApi2 => {
-                let mut python = command(PYTHON, &environment[..1]);
+                let no_cache = ("PYTHONDONTWRITEBYTECODE", "1");
+                let mut python = command(PYTHON, &[environment[0], no_cache]);
                 let workers = if self == Self::FastApi2 { "2" } else { "1" };
                 python
                     .args(["-m", "uvicorn", "--app-dir", "benches/peers/fastapi", "app:app"])
