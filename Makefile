@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test test-ui lint image
+.PHONY: help run test test-ui bench bench-quick lint image
 
 help: ## List the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -12,6 +12,12 @@ test: ## Run all tests, against a RabbitMQ of their own
 
 test-ui: ## Try Swagger UI in a headless Chromium, against a RabbitMQ of its own
 	@scripts/test-ui
+
+bench: ## Measure the gateway, AMQP directly and its peers; the results go into benches and the README
+	@scripts/bench --out benches
+
+bench-quick: ## Measure the core of that in two minutes
+	@scripts/bench --quick
 
 lint: ## Check format, lints, docs, dependencies and scripts
 	@scripts/lint

@@ -1,0 +1,153 @@
+//! AMQP spoken directly, by lapin: the limit of what anything in front of the broker can reach.
+//!
+//! One connection and one confirm channel for all callers, as that is what costs the broker least. Messages carry what
+//! the gateway's do: a message id, a content type, a delivery mode.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::Context;
+use async_rs::Runtime;
+use futures_util::StreamExt;
+use lapin::options::{BasicConsumeOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions};
+use lapin::types::FieldTable;
+use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Consumer};
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use crate::dialect::{body, first_stamp, routing_key, stamp};
+use crate::load::Caller;
+use crate::recorder::Answer;
+use crate::spec::{Ask, ECHO, MISSING_EXCHANGE, Traffic};
+
+/// Connects to the broker at an address as `scripts/broker` tells it.
+///
+/// # Errors
+/// When the broker does not answer.
+pub async fn connect(url: &str) -> anyhow::Result<Connection> {
+    // lapin takes a lone slash for the virtual host named "", everybody else for the default one.
+    let url = url.strip_suffix('/').unwrap_or(url);
+    let properties = ConnectionProperties::default();
+    let connect = Connection::connect_with_runtime(url, properties, Runtime::tokio_current());
+    connect.await.with_context(|| format!("connecting to {url}"))
+}
+
+/// What a message says of itself.
+fn properties(traffic: &Traffic) -> BasicProperties {
+    let mode = if traffic.persistent { 2 } else { 1 };
+    BasicProperties::default().with_delivery_mode(mode).with_content_type("application/octet-stream".into())
+}
+
+/// A caller that publishes on a channel which it shares with all others.
+pub struct Publisher {
+    channel: Channel,
+    traffic: Traffic,
+    body: Arc<[u8]>,
+    properties: BasicProperties,
+}
+
+impl Publisher {
+    /// All callers of one run.
+    ///
+    /// # Errors
+    /// When the broker refuses the channel.
+    pub async fn all(connection: &Connection, traffic: &Traffic) -> anyhow::Result<Vec<Self>> {
+        let channel = connection.create_channel().await?;
+        channel.confirm_select(ConfirmSelectOptions::default()).await?;
+        let body: Arc<[u8]> = body(traffic.size).into();
+        let one = |_| Self {
+            channel: channel.clone(),
+            traffic: traffic.clone(),
+            body: Arc::clone(&body),
+            properties: properties(traffic),
+        };
+        Ok((0..traffic.callers).map(one).collect())
+    }
+
+    async fn publish(&self, ask: Ask) -> lapin::Result<Answer> {
+        let exchange = if ask == Ask::MissingExchange { MISSING_EXCHANGE } else { "" };
+        let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+        let id = Uuid::now_v7().to_string();
+        let properties = self.properties.clone().with_message_id(id.into());
+        let key = routing_key(&self.traffic, ask).into();
+        let confirm =
+            self.channel.basic_publish(exchange.into(), key, options, &self.body, properties).await?;
+        Ok(match confirm.await? {
+            Confirmation::Ack(None) => Answer::Confirmed,
+            Confirmation::Ack(Some(_)) => Answer::Unroutable,
+            Confirmation::Nack(_) => Answer::Rejected,
+            Confirmation::NotRequested => Answer::Failed("confirms are off".to_owned()),
+        })
+    }
+}
+
+impl Caller for Publisher {
+    async fn ask(&mut self, ask: Ask) -> Answer {
+        self.publish(ask).await.unwrap_or_else(|error| Answer::Failed(error.to_string()))
+    }
+}
+
+type Waiting = Arc<Mutex<HashMap<String, oneshot::Sender<Vec<u8>>>>>;
+
+/// A caller of the echo server; its channel and its reply queue are shared with all others.
+pub struct Calling {
+    channel: Channel,
+    waiting: Waiting,
+    body: Vec<u8>,
+    properties: BasicProperties,
+    stamp: u64,
+}
+
+impl Calling {
+    /// All callers of one run, with an exclusive reply queue.
+    ///
+    /// # Errors
+    /// When the broker refuses the queue.
+    pub async fn all(connection: &Connection, traffic: &Traffic) -> anyhow::Result<Vec<Self>> {
+        let channel = connection.create_channel().await?;
+        let exclusive = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
+        let replies =
+            channel.queue_declare("".into(), exclusive, FieldTable::default()).await?.name().clone();
+        let no_ack = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
+        let consumer =
+            channel.basic_consume(replies.clone(), "".into(), no_ack, FieldTable::default()).await?;
+        let waiting = Waiting::default();
+        tokio::spawn(hand_out(consumer, Arc::clone(&waiting)));
+        let one = |number| Self {
+            channel: channel.clone(),
+            waiting: Arc::clone(&waiting),
+            body: body(traffic.size),
+            properties: properties(traffic).with_reply_to(replies.clone()),
+            stamp: first_stamp(number),
+        };
+        Ok((0..traffic.callers).map(one).collect())
+    }
+
+    async fn call(&mut self) -> anyhow::Result<Answer> {
+        self.stamp += 1;
+        stamp(&mut self.body, self.stamp);
+        let id = format!("{:x}", self.stamp);
+        let (reply, replied) = oneshot::channel();
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), reply);
+        let properties = self.properties.clone().with_correlation_id(id.into());
+        let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+        self.channel.basic_publish("".into(), ECHO.into(), options, &self.body, properties).await?;
+        let right = replied.await? == self.body;
+        Ok(if right { Answer::Confirmed } else { Answer::WrongReply })
+    }
+}
+
+impl Caller for Calling {
+    async fn ask(&mut self, _: Ask) -> Answer {
+        self.call().await.unwrap_or_else(|error| Answer::Failed(format!("{error:#}")))
+    }
+}
+
+async fn hand_out(mut replies: Consumer, waiting: Waiting) {
+    while let Some(Ok(reply)) = replies.next().await {
+        let id = reply.properties.correlation_id().as_ref().map_or("", |id| id.as_str());
+        let caller = waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+        // A caller that has given up waits no more.
+        let _ = caller.map(|caller| caller.send(reply.data));
+    }
+}

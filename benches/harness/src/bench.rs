@@ -1,0 +1,178 @@
+//! The benchmark: round after round, each contestant in turn, each run with a fresh process and an empty queue.
+
+use std::process::Stdio;
+use std::time::Instant;
+
+use anyhow::{Context, bail};
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+
+use crate::broker::Broker;
+use crate::contestant::Contestant;
+use crate::machine::Machine;
+use crate::plan::{Plan, Workload};
+use crate::process::{Running, command};
+use crate::results::{Repeated, Results, Run};
+use crate::spec::{Operation, Spec};
+use crate::stall;
+use crate::usage;
+use crate::worker::Sample;
+
+/// A machine that stands still more often is no place for a benchmark.
+const MOST_STALLS: usize = 40;
+/// More are no accident.
+const MOST_FAILURES: usize = 5;
+
+/// Runs a plan, and tells on the way how it goes.
+///
+/// # Errors
+/// When a contestant does not start, ends before its time, or the broker fails. Bad answers are results.
+pub async fn run(plan: Plan) -> anyhow::Result<Results> {
+    let begun = Instant::now();
+    let broker = Broker::start("broker", "").await?;
+    broker.declare().await?;
+    let machine = Machine::look(&broker).await?;
+    let echo = start_echo(&broker)?;
+    let mut runs = Vec::new();
+    let mut repeated = Repeated::default();
+    for round in 0..plan.rounds {
+        for workload in plan.workloads.iter().filter(|workload| round == 0 || !workload.once) {
+            for contestant in turns(workload, round) {
+                let sample = undisturbed(round, contestant, workload, &plan, &broker, &mut repeated).await;
+                let sample = sample.with_context(|| format!("{}: {}", workload.title, contestant.title()))?;
+                runs.push(Run { round, workload: workload.name.clone(), contestant, sample });
+            }
+        }
+    }
+    echo.stop().await;
+    Ok(Results { machine, plan, repeated, minutes: begun.elapsed().as_secs_f64() / 60.0, runs })
+}
+
+/// A turn that came to its end, and during which the machine did not stand still.
+async fn undisturbed(
+    round: usize,
+    contestant: Contestant,
+    workload: &Workload,
+    plan: &Plan,
+    broker: &Broker,
+    repeated: &mut Repeated,
+) -> anyhow::Result<Sample> {
+    loop {
+        match turn(contestant, workload, plan, broker).await {
+            Ok(sample) => {
+                tell(round, workload, contestant, &sample);
+                if sample.stall < stall::TOO_LONG || repeated.stalled == MOST_STALLS {
+                    return Ok(sample);
+                }
+                repeated.stalled += 1;
+            }
+            Err(error) if repeated.failed.len() == MOST_FAILURES => return Err(error),
+            Err(error) => {
+                let failure = format!("{}, {}: {error:#}", workload.title, contestant.title());
+                tell_failure(&failure);
+                repeated.failed.push(failure);
+            }
+        }
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "progress, for whoever waits")]
+fn tell_failure(failure: &str) {
+    eprintln!("failed, and done again: {failure}");
+}
+
+/// Each round begins with the next one, so that nobody always has the same neighbour before it.
+fn turns(workload: &Workload, round: usize) -> Vec<Contestant> {
+    let mut turns = workload.contestants.clone();
+    turns.rotate_left(round % workload.contestants.len());
+    turns
+}
+
+/// The management API has a node of its own: its plugin makes every other contestant's broker dearer.
+async fn turn(
+    contestant: Contestant,
+    workload: &Workload,
+    plan: &Plan,
+    broker: &Broker,
+) -> anyhow::Result<Sample> {
+    if contestant == Contestant::Management {
+        let with_plugin = Broker::start("management", "rabbitmq_management").await?;
+        with_plugin.declare().await?;
+        return run_once(contestant, workload, plan, &with_plugin).await;
+    }
+    run_once(contestant, workload, plan, broker).await
+}
+
+async fn run_once(
+    contestant: Contestant,
+    workload: &Workload,
+    plan: &Plan,
+    broker: &Broker,
+) -> anyhow::Result<Sample> {
+    let started = contestant.start(broker).await?;
+    let leaders = started.process.iter().map(Running::leader).chain([broker.leader()]);
+    usage::rest(&leaders.collect::<Vec<_>>()).await?;
+    let watched = started.process.as_ref().map(|process| usage::group(process.leader()));
+    let spec = Spec {
+        target: started.target,
+        traffic: workload.traffic.clone(),
+        beside: workload.beside.clone(),
+        contestant: watched.transpose()?.unwrap_or_default(),
+        broker: broker.processes()?,
+        warmup: plan.warmup,
+        window: plan.window,
+    };
+    let mut sample = work(&spec).await?;
+    if let Some(process) = started.process {
+        process.stop().await;
+    }
+    let held = broker.purge(workload.traffic.queue).await?;
+    sample.held = (workload.traffic.operation == Operation::Publish).then_some(held);
+    Ok(sample)
+}
+
+/// A worker process does the run.
+async fn work(spec: &Spec) -> anyhow::Result<Sample> {
+    let mut worker = Command::new(std::env::current_exe()?)
+        .arg("worker")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()?;
+    let mut input = worker.stdin.take().context("the worker has no input")?;
+    input.write_all(&serde_json::to_vec(spec)?).await?;
+    drop(input);
+    let output = worker.wait_with_output().await?;
+    if !output.status.success() {
+        bail!("the worker failed: {}", output.status);
+    }
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+fn start_echo(broker: &Broker) -> anyhow::Result<Running> {
+    Running::start("echo", command(std::env::current_exe()?, &[]).args(["echo", broker.url()]))
+}
+
+#[expect(clippy::print_stderr, reason = "progress, for whoever waits")]
+fn tell(round: usize, workload: &Workload, contestant: Contestant, sample: &Sample) {
+    let figure = match sample.idle_connection {
+        Some(bytes) => format!("{bytes:8.0} B each"),
+        None => format!(
+            "{:8.0}/s  p50 {:6} µs  p99 {:6} µs",
+            sample.rate(),
+            sample.latency.p50,
+            sample.latency.p99
+        ),
+    };
+    let answers = &sample.answers;
+    let faults = match &answers.first_fault {
+        Some(fault) => format!("  {} errors, {} wrong: {fault:.120}", answers.errors, answers.wrong),
+        None => String::new(),
+    };
+    let stall = if sample.stall < stall::TOO_LONG {
+        String::new()
+    } else {
+        format!("  the machine stood still for {:.1} s", sample.stall.as_secs_f64())
+    };
+    eprintln!("round {}  {:22} {:32} {figure}{faults}{stall}", round + 1, workload.name, contestant.title());
+}

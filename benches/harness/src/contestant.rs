@@ -1,0 +1,152 @@
+//! Who takes part, how each is started, and when it is ready.
+
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use serde::{Deserialize, Serialize};
+use tokio::net::TcpListener;
+use tokio::process::Command;
+use tokio::time::{Instant, sleep};
+
+use crate::broker::Broker;
+use crate::http::Connection;
+use crate::process::{Running, command};
+use crate::spec::{Dialect, Style, Target};
+
+const GATEWAY: &str = "target/release/rabbitmq-gateway";
+/// Where `scripts/bench` puts the Python environment.
+pub const PYTHON: &str = "target/bench/venv/bin/python";
+/// Where it puts the Node.js service and its packages.
+pub const FASTIFY: &str = "target/bench/fastify";
+const PATIENCE: Duration = Duration::from_secs(30);
+const GLANCE: Duration = Duration::from_millis(50);
+const HEALTH: &[u8] = b"GET /health/ready HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n";
+
+/// One contestant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Contestant {
+    /// AMQP directly, a task for each caller.
+    DirectTasks,
+    /// AMQP directly, all callers in one task.
+    DirectOneTask,
+    /// The gateway, with default settings.
+    Gateway,
+    /// fastify and amqplib.
+    Fastify,
+    /// `FastAPI` and aio-pika, one worker.
+    #[serde(rename = "fastapi_1")]
+    FastApi1,
+    /// `FastAPI` and aio-pika, two workers.
+    #[serde(rename = "fastapi_2")]
+    FastApi2,
+    /// RabbitMQ's management API.
+    Management,
+}
+
+impl Contestant {
+    /// As it is called in tables.
+    #[must_use]
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::DirectTasks => "AMQP directly, a task a caller",
+            Self::DirectOneTask => "AMQP directly, one task",
+            Self::Gateway => "gateway",
+            Self::Fastify => "fastify + amqplib",
+            Self::FastApi1 => "FastAPI + aio-pika, 1 worker",
+            Self::FastApi2 => "FastAPI + aio-pika, 2 workers",
+            Self::Management => "management API",
+        }
+    }
+
+    /// Whether it is AMQP without anything in front.
+    #[must_use]
+    pub fn is_direct(self) -> bool {
+        matches!(self, Self::DirectTasks | Self::DirectOneTask)
+    }
+
+    /// Starts it where it is a process of its own, and waits until it is ready.
+    ///
+    /// # Errors
+    /// When it is not ready in time.
+    pub async fn start(self, broker: &Broker) -> anyhow::Result<Started> {
+        let url = broker.url().to_owned();
+        let amqp = |style| Started { target: Target::Amqp { url: url.clone(), style }, process: None };
+        match self {
+            Self::DirectTasks => return Ok(amqp(Style::Tasks)),
+            Self::DirectOneTask => return Ok(amqp(Style::OneTask)),
+            Self::Management => {
+                let address = broker.management().context("the broker has no management API")?.to_owned();
+                return Ok(Started {
+                    target: Target::Http { address, dialect: Dialect::Management },
+                    process: None,
+                });
+            }
+            Self::Gateway | Self::Fastify | Self::FastApi1 | Self::FastApi2 => {}
+        }
+        let port = free_port().await?;
+        let address = format!("127.0.0.1:{port}");
+        let name = serde_json::to_string(&self)?;
+        let mut process = Running::start(name.trim_matches('"'), &mut self.command(&url, port))?;
+        wait_until_ready(&mut process, &address)
+            .await
+            .with_context(|| format!("waiting for {}", self.title()))?;
+        Ok(Started { target: Target::Http { address, dialect: Dialect::Gateway }, process: Some(process) })
+    }
+
+    fn command(self, url: &str, port: u16) -> Command {
+        let address = format!("127.0.0.1:{port}");
+        let port = port.to_string();
+        let environment = [("AMQP_URL", url), ("GATEWAY_LISTEN", &*address), ("PORT", &*port)];
+        match self {
+            Self::FastApi1 | Self::FastApi2 => {
+                let no_cache = ("PYTHONDONTWRITEBYTECODE", "1");
+                let mut python = command(PYTHON, &[environment[0], no_cache]);
+                let workers = if self == Self::FastApi2 { "2" } else { "1" };
+                python
+                    .args(["-m", "uvicorn", "--app-dir", "benches/peers/fastapi", "app:app"])
+                    .args(["--host", "127.0.0.1", "--port", &port, "--workers", workers])
+                    .args(["--loop", "uvloop", "--http", "httptools", "--ws", "none"])
+                    .args(["--no-access-log", "--log-level", "warning"]);
+                python
+            }
+            Self::Fastify => {
+                let mut node = command("node", &[environment[0], environment[2], ("NODE_ENV", "production")]);
+                node.arg(format!("{FASTIFY}/server.js"));
+                node
+            }
+            _ => command(GATEWAY, &environment[..2]),
+        }
+    }
+}
+
+/// A contestant that is ready.
+pub struct Started {
+    /// How it is reached.
+    pub target: Target,
+    /// Its processes, where they are not the worker or the broker.
+    pub process: Option<Running>,
+}
+
+async fn free_port() -> anyhow::Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0").await?.local_addr()?.port())
+}
+
+async fn wait_until_ready(process: &mut Running, address: &str) -> anyhow::Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_ready(address).await {
+        if process.has_ended() {
+            bail!("it has ended; its log is in target/bench/logs");
+        }
+        if Instant::now() > deadline {
+            bail!("it is not ready within {PATIENCE:?}");
+        }
+        sleep(GLANCE).await;
+    }
+    Ok(())
+}
+
+async fn is_ready(address: &str) -> bool {
+    let ask = async { Connection::open(address).await?.exchange(HEALTH).await };
+    ask.await.is_ok_and(|response| response.status == 200)
+}

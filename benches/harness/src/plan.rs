@@ -1,0 +1,161 @@
+//! What is run: one thing is varied at a time, from one base case.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::contestant::Contestant::{
+    self, DirectOneTask, DirectTasks, FastApi1, FastApi2, Fastify, Gateway, Management,
+};
+use crate::spec::{Ask, Mix, Operation, Pace, Queue, Traffic};
+
+const EVERYONE: &[Contestant] =
+    &[DirectTasks, DirectOneTask, Gateway, Fastify, FastApi1, FastApi2, Management];
+const MOST: &[Contestant] = &[DirectTasks, DirectOneTask, Gateway, Fastify, FastApi2];
+const LIMIT_AND_GATEWAY: &[Contestant] = &[DirectTasks, DirectOneTask, Gateway];
+const LIMIT_GATEWAY_AND_PEER: &[Contestant] = &[DirectTasks, DirectOneTask, Gateway, Fastify];
+const ALONE: &[Contestant] = &[Gateway];
+
+/// One line of traffic and those who take it in turn.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Workload {
+    /// As `--only` calls it.
+    pub name: String,
+    /// As tables call it.
+    pub title: String,
+    /// What is measured.
+    pub traffic: Traffic,
+    /// What goes on beside it.
+    pub beside: Option<Traffic>,
+    /// Who takes part.
+    pub contestants: Vec<Contestant>,
+    /// In the first round only.
+    pub once: bool,
+}
+
+/// All runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// How often each contestant has its turn.
+    pub rounds: usize,
+    /// Before a window.
+    pub warmup: Duration,
+    /// What is measured.
+    pub window: Duration,
+    /// In the order of a round.
+    pub workloads: Vec<Workload>,
+}
+
+impl Plan {
+    /// Everything.
+    #[must_use]
+    pub fn full() -> Self {
+        let mut workloads = vec![publish(64, EVERYONE)];
+        workloads.extend([1, 16, 256, 1024].map(|callers| publish(callers, MOST)));
+        workloads.extend([
+            vary("100-bytes", "100 B", MOST, |it| it.size = 100),
+            vary("64-kibibytes", "64 KiB", MOST, |it| it.size = 64 * 1024),
+            vary("transient", "transient", MOST, |it| it.persistent = false),
+            vary("quorum", "quorum queue", MOST, |it| it.queue = Queue::Quorum),
+            vary("unroutable", "10 % unroutable", EVERYONE, |it| it.mix = Mix(vec![(Ask::Unroutable, 10)])),
+            rate(1_000, MOST),
+            rate(5_000, LIMIT_AND_GATEWAY),
+        ]);
+        workloads.extend([1, 64, 256].map(rpc));
+        workloads.extend([good(), beside_poison(), mixed(), idle()]);
+        Self::of(5, 500, 2_000, workloads)
+    }
+
+    /// The core.
+    #[must_use]
+    pub fn quick() -> Self {
+        let workloads = vec![
+            publish(1, LIMIT_AND_GATEWAY),
+            publish(64, LIMIT_GATEWAY_AND_PEER),
+            publish(256, LIMIT_AND_GATEWAY),
+            rpc(64),
+        ];
+        Self::of(3, 400, 1_500, workloads)
+    }
+
+    fn of(rounds: usize, warmup: u64, window: u64, workloads: Vec<Workload>) -> Self {
+        let (warmup, window) = (Duration::from_millis(warmup), Duration::from_millis(window));
+        Self { rounds, warmup, window, workloads }
+    }
+}
+
+/// The base case.
+fn base() -> Traffic {
+    Traffic {
+        operation: Operation::Publish,
+        callers: 64,
+        size: 1024,
+        persistent: true,
+        queue: Queue::Classic,
+        mix: Mix::default(),
+        pace: Pace::Closed,
+    }
+}
+
+fn workload(name: &str, title: &str, contestants: &[Contestant], traffic: Traffic) -> Workload {
+    Workload {
+        name: name.to_owned(),
+        title: title.to_owned(),
+        traffic,
+        beside: None,
+        contestants: contestants.to_vec(),
+        once: false,
+    }
+}
+
+fn publish(callers: usize, contestants: &[Contestant]) -> Workload {
+    let title = format!("Publish, {callers} {}", if callers == 1 { "caller" } else { "callers" });
+    workload(&format!("publish-{callers}"), &title, contestants, Traffic { callers, ..base() })
+}
+
+fn vary(name: &str, what: &str, contestants: &[Contestant], change: impl Fn(&mut Traffic)) -> Workload {
+    let mut traffic = base();
+    change(&mut traffic);
+    workload(name, &format!("Publish, 64 callers, {what}"), contestants, traffic)
+}
+
+fn rate(rate: u32, contestants: &[Contestant]) -> Workload {
+    let title = format!("Publish at a fixed rate, {rate} a second");
+    workload(&format!("rate-{rate}"), &title, contestants, Traffic { pace: Pace::Rate(rate), ..base() })
+}
+
+fn rpc(callers: usize) -> Workload {
+    let title = format!("RPC, {callers} {}", if callers == 1 { "caller" } else { "callers" });
+    let traffic = Traffic { operation: Operation::Rpc, callers, persistent: false, ..base() };
+    workload(&format!("rpc-{callers}"), &title, LIMIT_AND_GATEWAY, traffic)
+}
+
+/// Good callers whose neighbours do no harm.
+fn good() -> Workload {
+    let traffic = Traffic { pace: Pace::Rate(2_000), ..base() };
+    workload("good-alone", "2,000 good publishes a second, alone", ALONE, traffic)
+}
+
+fn beside_poison() -> Workload {
+    let bad = Mix(vec![(Ask::MissingExchange, 50), (Ask::BadProperty, 50)]);
+    let poison = Traffic { pace: Pace::Rate(1_000), mix: bad, ..base() };
+    let title = "the same beside 1,000 bad ones a second (missing exchange, bad property)";
+    Workload {
+        name: "good-beside-poison".to_owned(),
+        title: title.to_owned(),
+        beside: Some(poison),
+        ..good()
+    }
+}
+
+fn mixed() -> Workload {
+    let mix = Mix(vec![(Ask::Unroutable, 20), (Ask::Rejected, 10)]);
+    let traffic = Traffic { callers: 256, mix, pace: Pace::Count(1_000_000), ..base() };
+    let title = "1,000,000 publishes, 256 callers, 20 % unroutable, 10 % rejected";
+    Workload { once: true, ..workload("mixed", title, ALONE, traffic) }
+}
+
+fn idle() -> Workload {
+    let traffic = Traffic { operation: Operation::Idle, callers: 10_000, ..base() };
+    Workload { once: true, ..workload("idle", "10,000 idle keep-alive connections", ALONE, traffic) }
+}

@@ -1,0 +1,159 @@
+//! All that was measured, as it is kept in `results.json`, and what is made of it over the rounds.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::contestant::Contestant;
+use crate::machine::Machine;
+use crate::plan::{Plan, Workload};
+use crate::spec::Pace;
+use crate::worker::Sample;
+
+/// One contestant's turn.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Run {
+    /// Counted from 0.
+    pub round: usize,
+    /// Name of the workload.
+    pub workload: String,
+    /// Whose turn it was.
+    pub contestant: Contestant,
+    /// What it came to.
+    pub sample: Sample,
+}
+
+/// A whole benchmark.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Results {
+    /// Where it was run.
+    pub machine: Machine,
+    /// What was run.
+    pub plan: Plan,
+    /// Runs that were done again.
+    pub repeated: Repeated,
+    /// How long it took.
+    pub minutes: f64,
+    /// Every run, in the order of time.
+    pub runs: Vec<Run>,
+}
+
+/// Runs that were done again, by reason.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Repeated {
+    /// The machine stood still meanwhile.
+    pub stalled: usize,
+    /// They came to no figures: something did not start, or ended before its time. In words.
+    pub failed: Vec<String>,
+}
+
+/// A row of a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Row {
+    /// The faster of the two ways to drive AMQP directly, chosen anew in each round.
+    Limit,
+    /// A contestant.
+    Of(Contestant),
+}
+
+impl Row {
+    /// The rows of a workload: the limit first, then those in front of the broker.
+    #[must_use]
+    pub fn all(workload: &Workload) -> Vec<Self> {
+        let limit = workload.contestants.iter().any(|it| it.is_direct()).then_some(Self::Limit);
+        let others = workload.contestants.iter().filter(|it| !it.is_direct()).map(|it| Self::Of(*it));
+        limit.into_iter().chain(others).collect()
+    }
+
+    /// As it is called in tables.
+    #[must_use]
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Limit => "AMQP directly (the limit)",
+            Self::Of(contestant) => contestant.title(),
+        }
+    }
+}
+
+impl Results {
+    /// The workload with this name.
+    #[must_use]
+    pub fn workload(&self, name: &str) -> Option<&Workload> {
+        self.plan.workloads.iter().find(|workload| workload.name == name)
+    }
+
+    /// The samples of a row by round.
+    #[must_use]
+    pub fn samples(&self, workload: &Workload, row: Row) -> BTreeMap<usize, &Sample> {
+        let mut samples = BTreeMap::new();
+        for run in self.runs.iter().filter(|run| run.workload == workload.name) {
+            let is_of_row = match row {
+                Row::Limit => run.contestant.is_direct(),
+                Row::Of(contestant) => run.contestant == contestant,
+            };
+            if is_of_row {
+                let kept = samples.entry(run.round).or_insert(&run.sample);
+                if is_better(workload, &run.sample, kept) {
+                    *kept = &run.sample;
+                }
+            }
+        }
+        samples
+    }
+
+    /// A figure of a row over the rounds.
+    pub fn figure(&self, workload: &Workload, row: Row, of: impl Fn(&Sample) -> f64) -> Spread {
+        Spread::over(self.samples(workload, row).values().map(|sample| of(sample)))
+    }
+
+    /// A figure of a row over that of the limit in the same round.
+    pub fn ratio(&self, workload: &Workload, row: Row, of: impl Fn(&Sample) -> f64) -> Spread {
+        let limit = self.samples(workload, Row::Limit);
+        let own = self.samples(workload, row);
+        Spread::over(own.iter().filter_map(|(round, sample)| Some(of(sample) / of(limit.get(round)?))))
+    }
+}
+
+/// The faster one; at a fixed rate, where all are as fast, the one that answers sooner.
+fn is_better(workload: &Workload, sample: &Sample, than: &Sample) -> bool {
+    match workload.traffic.pace {
+        Pace::Rate(_) => sample.latency.p50 < than.latency.p50,
+        Pace::Closed | Pace::Count(_) => sample.rate() > than.rate(),
+    }
+}
+
+/// Median, least and most.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Spread {
+    /// The middle one, or between the two in the middle.
+    pub median: f64,
+    /// The least.
+    pub least: f64,
+    /// The most.
+    pub most: f64,
+}
+
+impl Spread {
+    /// Of nothing all are NaN.
+    pub fn over(values: impl Iterator<Item = f64>) -> Self {
+        let mut values: Vec<_> = values.collect();
+        values.sort_by(f64::total_cmp);
+        let (Some(least), Some(most)) = (values.first(), values.last()) else {
+            return Self { median: f64::NAN, least: f64::NAN, most: f64::NAN };
+        };
+        let median = f64::midpoint(values[(values.len() - 1) / 2], values[values.len() / 2]);
+        Self { median, least: *least, most: *most }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_the_middle_one_or_between_two() {
+        let spread = |values: &[f64]| Spread::over(values.iter().copied());
+        assert_eq!(spread(&[3.0, 1.0, 8.0]), Spread { median: 3.0, least: 1.0, most: 8.0 });
+        assert_eq!(spread(&[4.0, 1.0, 2.0, 8.0]), Spread { median: 3.0, least: 1.0, most: 8.0 });
+    }
+}

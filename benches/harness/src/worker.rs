@@ -1,0 +1,212 @@
+//! One run, in a process of its own: connect, warm up, open the window, close it, and say what was seen.
+//!
+//! Being a fresh process, AMQP driven directly is measured by the same means as the services are.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+use tokio::runtime::{Builder, Runtime};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout_at};
+
+use crate::amqp::{Calling, Publisher, connect};
+use crate::dialect::Requests;
+use crate::http::{Connection, HttpCaller};
+use crate::load;
+use crate::recorder::{Answers, Latency, Recorder};
+use crate::spec::{Operation, Pace, Spec, Style, Target, Traffic};
+use crate::stall::Watch;
+use crate::usage;
+
+/// For the last answers after the window.
+const LAST_ANSWERS: Duration = Duration::from_secs(30);
+/// A count takes as long as it takes, up to this.
+const LONGEST_COUNT: Duration = Duration::from_mins(15);
+
+/// What one run came to.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Sample {
+    /// Requests answered in the window; at a fixed rate, due in it.
+    pub requests: u64,
+    /// Length of the window in seconds.
+    pub seconds: f64,
+    /// Latencies in the window.
+    pub latency: Latency,
+    /// CPU of the contestant in the window, in seconds.
+    pub contestant_cpu: f64,
+    /// CPU of the broker in the window, in seconds.
+    pub broker_cpu: f64,
+    /// CPU of the load generator in the window, in seconds; where AMQP is driven directly that is the contestant.
+    pub load_cpu: f64,
+    /// Peak memory of the contestant since the window was opened, in bytes.
+    pub peak_memory: u64,
+    /// Answers, warm-up included.
+    pub answers: Answers,
+    /// Answers to what went on beside it.
+    pub beside: Option<Answers>,
+    /// Memory of the contestant for each idle connection, in bytes.
+    pub idle_connection: Option<f64>,
+    /// How long the machine stood still at the worst.
+    pub stall: Duration,
+    /// Messages in the queue afterwards, counted by the broker as it was purged.
+    pub held: Option<u64>,
+}
+
+impl Sample {
+    /// Requests a second.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^52 requests")]
+    pub fn rate(&self) -> f64 {
+        self.requests as f64 / self.seconds
+    }
+
+    /// Microseconds of CPU a request.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^52 requests")]
+    pub fn each(&self, cpu: f64) -> f64 {
+        cpu * 1e6 / self.requests as f64
+    }
+}
+
+/// Does the run.
+///
+/// # Errors
+/// When a connection cannot be made or a process that is watched is gone. Bad answers are results.
+pub fn run(mut spec: Spec) -> anyhow::Result<Sample> {
+    let precise = std::fs::write("/proc/self/timerslack_ns", "1000");
+    precise.context("asking for precise timers")?;
+    let itself = i32::try_from(std::process::id())?;
+    if matches!(spec.target, Target::Amqp { .. }) {
+        spec.contestant = vec![itself];
+    }
+    runtime(&spec.target)?.block_on(async {
+        match spec.traffic.operation {
+            Operation::Idle => idle(&spec).await,
+            Operation::Publish | Operation::Rpc => measure(&spec, itself).await,
+        }
+    })
+}
+
+/// The load over HTTP has one thread: more of them take the cores from the contestants.
+fn runtime(target: &Target) -> anyhow::Result<Runtime> {
+    let mut builder = match target {
+        Target::Amqp { .. } => Builder::new_multi_thread(),
+        Target::Http { .. } => Builder::new_current_thread(),
+    };
+    Ok(builder.enable_all().build()?)
+}
+
+async fn measure(spec: &Spec, itself: i32) -> anyhow::Result<Sample> {
+    let watch = Watch::start();
+    let recorder = Arc::new(Recorder::new(spec.traffic.pace)?);
+    let mut callers = start(&spec.target, &spec.traffic, &recorder).await?;
+    let beside = match &spec.beside {
+        Some(traffic) => {
+            let recorder = Arc::new(Recorder::new(traffic.pace)?);
+            callers.extend(start(&spec.target, traffic, &recorder).await?);
+            Some(recorder)
+        }
+        None => None,
+    };
+    tokio::time::sleep(spec.warmup).await;
+    usage::forget_peaks(&spec.contestant)?;
+    recorder.open();
+    let before = Spent::now(spec, itself)?;
+    if let Pace::Count(_) = spec.traffic.pace {
+        join(&mut callers, LONGEST_COUNT).await?;
+    } else {
+        tokio::time::sleep(spec.window).await;
+    }
+    let after = Spent::now(spec, itself)?;
+    for recorder in beside.iter().chain([&recorder]) {
+        recorder.close();
+    }
+    join(&mut callers, LAST_ANSWERS).await?;
+    let (requests, span) = recorder.total();
+    let (latency, answers) = recorder.results();
+    Ok(Sample {
+        requests,
+        seconds: span.as_secs_f64(),
+        latency,
+        contestant_cpu: after.contestant - before.contestant,
+        broker_cpu: after.broker - before.broker,
+        load_cpu: after.load - before.load,
+        peak_memory: usage::peak_memory(&spec.contestant)?,
+        answers,
+        stall: watch.longest(),
+        beside: beside.map(|recorder| recorder.results().1),
+        ..Sample::default()
+    })
+}
+
+async fn start(
+    target: &Target,
+    traffic: &Traffic,
+    recorder: &Arc<Recorder>,
+) -> anyhow::Result<Vec<JoinHandle<()>>> {
+    match target {
+        Target::Http { address, dialect } => {
+            let mut callers = Vec::with_capacity(traffic.callers);
+            for caller in 0..traffic.callers {
+                callers.push(HttpCaller::connect(address, Requests::new(*dialect, traffic, caller)).await?);
+            }
+            Ok(load::start(callers, traffic, Style::Tasks, recorder))
+        }
+        Target::Amqp { url, style } => {
+            let connection = connect(url).await?;
+            Ok(match traffic.operation {
+                Operation::Rpc => {
+                    load::start(Calling::all(&connection, traffic).await?, traffic, *style, recorder)
+                }
+                _ => load::start(Publisher::all(&connection, traffic).await?, traffic, *style, recorder),
+            })
+        }
+    }
+}
+
+async fn join(callers: &mut Vec<JoinHandle<()>>, patience: Duration) -> anyhow::Result<()> {
+    let deadline = Instant::now() + patience;
+    for caller in callers.drain(..) {
+        timeout_at(deadline, caller).await.context("the callers did not come to an end")??;
+    }
+    Ok(())
+}
+
+/// CPU up to now, in seconds.
+struct Spent {
+    contestant: f64,
+    broker: f64,
+    load: f64,
+}
+
+impl Spent {
+    fn now(spec: &Spec, itself: i32) -> anyhow::Result<Self> {
+        let cpu = |pids: &[i32]| Ok::<_, anyhow::Error>(usage::cpu(pids)?.as_secs_f64());
+        Ok(Self { contestant: cpu(&spec.contestant)?, broker: cpu(&spec.broker)?, load: cpu(&[itself])? })
+    }
+}
+
+/// Opens the connections, asks for the health of the service once on each, and looks at its memory before and after.
+async fn idle(spec: &Spec) -> anyhow::Result<Sample> {
+    const REQUEST: &[u8] = b"GET /health/live HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n";
+    let Target::Http { address, .. } = &spec.target else {
+        anyhow::bail!("connections are idle over HTTP only")
+    };
+    let before = usage::memory(&spec.contestant)?;
+    let mut connections = Vec::with_capacity(spec.traffic.callers);
+    let mut answers = Answers::default();
+    for _ in 0..spec.traffic.callers {
+        let mut connection = Connection::open(address).await?;
+        let status = connection.exchange(REQUEST).await?.status;
+        answers.errors += u64::from(status != 200);
+        connections.push(connection);
+    }
+    tokio::time::sleep(spec.window).await;
+    let grown = usage::memory(&spec.contestant)?.saturating_sub(before);
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^52 bytes")]
+    let each = grown as f64 / connections.len() as f64;
+    let peak_memory = usage::peak_memory(&spec.contestant)?;
+    Ok(Sample { peak_memory, answers, idle_connection: Some(each), ..Sample::default() })
+}
