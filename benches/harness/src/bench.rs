@@ -12,14 +12,16 @@ use crate::contestant::Contestant;
 use crate::machine::Machine;
 use crate::plan::{Plan, Workload};
 use crate::process::{Running, command};
-use crate::results::{Results, Run};
+use crate::results::{Repeated, Results, Run};
 use crate::spec::{Operation, Spec};
 use crate::stall;
 use crate::usage;
 use crate::worker::Sample;
 
 /// A machine that stands still more often is no place for a benchmark.
-const MOST_REPEATS: usize = 40;
+const MOST_STALLS: usize = 40;
+/// More are no accident.
+const MOST_FAILURES: usize = 5;
 
 /// Runs a plan, and tells on the way how it goes.
 ///
@@ -32,7 +34,7 @@ pub async fn run(plan: Plan) -> anyhow::Result<Results> {
     let machine = Machine::look(&broker).await?;
     let echo = start_echo(&broker)?;
     let mut runs = Vec::new();
-    let mut repeated = 0;
+    let mut repeated = Repeated::default();
     for round in 0..plan.rounds {
         for workload in plan.workloads.iter().filter(|workload| round == 0 || !workload.once) {
             for contestant in turns(workload, round) {
@@ -46,23 +48,37 @@ pub async fn run(plan: Plan) -> anyhow::Result<Results> {
     Ok(Results { machine, plan, repeated, minutes: begun.elapsed().as_secs_f64() / 60.0, runs })
 }
 
-/// A turn during which the machine did not stand still.
+/// A turn that came to its end, and during which the machine did not stand still.
 async fn undisturbed(
     round: usize,
     contestant: Contestant,
     workload: &Workload,
     plan: &Plan,
     broker: &Broker,
-    repeated: &mut usize,
+    repeated: &mut Repeated,
 ) -> anyhow::Result<Sample> {
     loop {
-        let sample = turn(contestant, workload, plan, broker).await?;
-        tell(round, workload, contestant, &sample);
-        if sample.stall < stall::TOO_LONG || *repeated == MOST_REPEATS {
-            return Ok(sample);
+        match turn(contestant, workload, plan, broker).await {
+            Ok(sample) => {
+                tell(round, workload, contestant, &sample);
+                if sample.stall < stall::TOO_LONG || repeated.stalled == MOST_STALLS {
+                    return Ok(sample);
+                }
+                repeated.stalled += 1;
+            }
+            Err(error) if repeated.failed.len() == MOST_FAILURES => return Err(error),
+            Err(error) => {
+                let failure = format!("{}, {}: {error:#}", workload.title, contestant.title());
+                tell_failure(&failure);
+                repeated.failed.push(failure);
+            }
         }
-        *repeated += 1;
     }
+}
+
+#[expect(clippy::print_stderr, reason = "progress, for whoever waits")]
+fn tell_failure(failure: &str) {
+    eprintln!("failed, and done again: {failure}");
 }
 
 /// Each round begins with the next one, so that nobody always has the same neighbour before it.

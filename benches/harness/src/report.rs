@@ -52,15 +52,16 @@ fn heading(results: &Results) -> String {
     let plan = &results.plan;
     format!(
         "# Results\n\nWritten by `make bench`; [README.md](README.md) says how to read them. Medians over {} rounds, in \
-         brackets the least and the most; each run {} s after a warm-up of {} s; {:.0} minutes in all; {} runs were repeated \
-         because the machine stood still.\n\n\
+         brackets the least and the most; each run {} s after a warm-up of {} s; {:.0} minutes in all; {} runs were \
+         repeated because the machine stood still, {} because they came to no figures.\n\n\
          Machine: {cpu}, {memory} GiB, Linux {kernel}, load before the first run {load_before}. Commit {commit}. \
          Load generator, contestants and broker share the cores.\n\n{}.\n",
         plan.rounds,
         plan.window.as_secs_f64(),
         plan.warmup.as_secs_f64(),
         results.minutes,
-        results.repeated,
+        results.repeated.stalled,
+        results.repeated.failed.len(),
         versions.join("; "),
     )
 }

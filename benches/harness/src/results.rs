@@ -30,12 +30,21 @@ pub struct Results {
     pub machine: Machine,
     /// What was run.
     pub plan: Plan,
-    /// Runs that were done again because the machine stood still meanwhile.
-    pub repeated: usize,
+    /// Runs that were done again.
+    pub repeated: Repeated,
     /// How long it took.
     pub minutes: f64,
     /// Every run, in the order of time.
     pub runs: Vec<Run>,
+}
+
+/// Runs that were done again, by reason.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Repeated {
+    /// The machine stood still meanwhile.
+    pub stalled: usize,
+    /// They came to no figures: something did not start, or ended before its time. In words.
+    pub failed: Vec<String>,
 }
 
 /// A row of a table.
