@@ -4,6 +4,8 @@
 //! repeated once written. The reply answers even before the publish is confirmed. A caller that
 //! leaves gives up its place; the request is not called back.
 
+use std::pin::{Pin, pin};
+
 use tokio::time::{Instant, timeout_at};
 
 use super::Broker;
@@ -55,7 +57,7 @@ impl Broker {
         let deadline = call.deadline;
         let mut waiting = self.inner.replies.expect(deadline).await.map_err(not_sent)?;
         let publish = call.publish(&waiting);
-        let request = self.publish(&publish);
+        let request = pin!(self.publish(&publish));
         let answer = timeout_at(deadline, first_of(request, &mut waiting)).await;
         answer.unwrap_or(Err(unknown(Error::NoReply)))
     }
@@ -63,7 +65,7 @@ impl Broker {
 
 /// The reply, or the failure of the request where no reply can come any more.
 async fn first_of(
-    request: impl Future<Output = Result<super::Receipt, PublishFailure>>,
+    request: Pin<&mut impl Future<Output = Result<super::Receipt, PublishFailure>>>,
     waiting: &mut Waiting,
 ) -> Result<Message, PublishFailure> {
     let published = tokio::select! {
