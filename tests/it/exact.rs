@@ -2,6 +2,8 @@
 //!
 //! A scripted broker says what a real one says only now and then; the real one says whether it is true under load.
 
+mod alone;
+mod burst;
 mod mixed;
 mod same_id;
 mod schedule;

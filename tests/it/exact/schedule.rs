@@ -112,7 +112,7 @@ impl End {
     fn steps(self) -> Vec<Step> {
         match self {
             Self::Answered | Self::Silence => vec![],
-            Self::ChannelClosed(code) => vec![Step::CloseChannel(code)],
+            Self::ChannelClosed(code) => vec![Step::CloseChannel(code, "CLOSED - by the script")],
             Self::HungUp => vec![Step::HangUp],
             Self::BlockedAndHungUp => vec![Step::Block, Step::HangUp],
         }

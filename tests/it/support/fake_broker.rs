@@ -10,6 +10,7 @@ mod arrival;
 mod conversation;
 
 use std::{
+    collections::VecDeque,
     net::{Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard},
 };
@@ -38,8 +39,8 @@ pub enum Step {
         of: usize,
         multiple: bool,
     },
-    /// Closes the channel of the first publish with this code.
-    CloseChannel(u16),
+    /// Closes the channel of the first publish with this code, in these words.
+    CloseChannel(u16, &'static str),
     /// Blocks the connection of the first publish.
     Block,
     /// Hangs up on the connection of the first publish.
@@ -69,7 +70,7 @@ struct Shared(Mutex<State>);
 #[derive(Default)]
 struct State {
     seen: Vec<Arrival>,
-    script: Option<Script>,
+    scripts: VecDeque<Script>,
 }
 
 struct Script {
@@ -93,11 +94,12 @@ impl FakeBroker {
         format!("amqp://guest:guest@{}/%2f", self.address)
     }
 
-    /// The next `count` publishes are not answered before all of them are here; then the steps are played, written
+    /// After the scripts armed before, the next `count` publishes are not answered before all of them are here; then the steps are played, written
     /// in pieces of these sizes. What no step answers stays unanswered. Gives the publishes in order of arrival.
     pub fn arm(&self, count: usize, steps: Vec<Step>, cuts: Vec<usize>) -> oneshot::Receiver<Vec<Arrival>> {
         let (played, arrivals) = oneshot::channel();
-        self.shared.lock().script = Some(Script { count, arrived: Vec::new(), steps, cuts, played });
+        let script = Script { count, arrived: Vec::new(), steps, cuts, played };
+        self.shared.lock().scripts.push_back(script);
         arrivals
     }
 
@@ -130,13 +132,13 @@ impl Shared {
     fn arrived(&self, arrival: Arrival) {
         let mut state = self.lock();
         state.seen.push(arrival.clone());
-        let Some(script) = &mut state.script else {
+        let Some(script) = state.scripts.front_mut() else {
             arrival.say(&[arrival.ack(false)]);
             return;
         };
         script.arrived.push(arrival);
         if script.arrived.len() == script.count {
-            state.script.take().expect("it is there").play();
+            state.scripts.pop_front().expect("it is there").play();
         }
     }
 }
@@ -166,7 +168,7 @@ impl Step {
     fn concerns(self) -> usize {
         match self {
             Self::Return(of) | Self::Ack { of, .. } | Self::Nack { of, .. } => of,
-            Self::CloseChannel(_) | Self::Block | Self::HangUp => 0,
+            Self::CloseChannel(..) | Self::Block | Self::HangUp => 0,
         }
     }
 }

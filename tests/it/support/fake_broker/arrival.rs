@@ -38,8 +38,8 @@ impl Arrival {
             Step::Nack { multiple, .. } => {
                 vec![self.basic(AMQPMethod::Nack(Nack { delivery_tag: self.tag, multiple, requeue: false }))]
             }
-            Step::CloseChannel(reply_code) => {
-                let reply_text = short("CLOSED - by the script");
+            Step::CloseChannel(reply_code, words) => {
+                let reply_text = short(words);
                 let close = channel::Close { reply_code, reply_text, class_id: 60, method_id: 40 };
                 vec![AMQPFrame::Method(self.channel, AMQPClass::Channel(channel::AMQPMethod::Close(close)))]
             }
