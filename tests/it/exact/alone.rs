@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::support::{
-    fake_broker::{FakeBroker, Step},
+    fake_broker::{CHANNELS, FakeBroker, Step},
     gateway::TestGateway,
     load::{Answer, publish},
     poll::within,
@@ -72,11 +72,24 @@ async fn publish_alone_is_sent_again_when_its_connection_is_lost_but_not_after_s
     lost.assert_confirmed();
     assert!(lost.is_duplicate_possible(), "{lost:?}");
     assert_eq!(fake.brought("lost"), ["quarantine-0", "quarantine-0"]);
-    let silent = met_by(&fake, &gateway, vec![], "silent?timeout=500ms", "silent").await;
+    let silent = met_by(&fake, &gateway, vec![], "silent?timeout=1s", "silent").await;
     silent.assert_unknown();
     assert_eq!(fake.brought("silent"), ["quarantine-0"]);
     let blocked = met_by(&fake, &gateway, vec![Step::Block, Step::HangUp], "blocked", "blocked").await;
     blocked.assert_unknown();
     assert_eq!(fake.brought("blocked"), ["quarantine-0"]);
+    gateway.stop().await;
+}
+
+/// On a channel whose number another one had before, whose end lapin still remembers.
+#[tokio::test]
+async fn publish_is_not_refused_in_the_words_that_ended_an_earlier_channel_of_the_same_number() {
+    let (fake, gateway) = stage().await;
+    for number in 0..3 * usize::from(CHANNELS) {
+        let id = format!("missing-{number}");
+        let answer = met_by(&fake, &gateway, vec![Step::CloseChannel(404, MISSING)], "x", &id).await;
+        assert_eq!(answer.problem(), "exchange-not-found", "{answer:?}");
+        publish(&gateway, &format!("other-{number}"), "fine").await.assert_confirmed();
+    }
     gateway.stop().await;
 }

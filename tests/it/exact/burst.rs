@@ -42,10 +42,15 @@ async fn callers_who_get_their_places_in_the_same_moment_each_get_their_own_answ
         for played in played {
             let arrived = played.await.expect("all have arrived");
             let number = |id: &str| arrived.iter().position(|arrival| arrival.id == id);
-            wrong.extend(answers.iter().cloned().filter(|answer| {
-                let right = number(&answer.id).map(|number| ["confirmed", "rejected"][number % 2]);
-                right.is_some_and(|right| answer.outcome() != right)
-            }));
+            wrong.extend(
+                answers
+                    .iter()
+                    .filter(|answer| {
+                        let right = number(&answer.id).map(|number| ["confirmed", "rejected"][number % 2]);
+                        right.is_some_and(|right| answer.outcome() != right)
+                    })
+                    .cloned(),
+            );
         }
     }
     assert!(wrong.is_empty(), "{} are wrong, the first {:?}", wrong.len(), wrong[0]);

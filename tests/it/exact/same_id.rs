@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::support::{
-    fake_broker::{Arrival, FakeBroker, Step},
+    fake_broker::{Arrival, CHANNELS, FakeBroker, Step},
     gateway::TestGateway,
     load::{Answer, publish},
     poll::within,
@@ -65,5 +65,24 @@ async fn two_callers_with_one_message_id_on_two_channels_of_a_connection_each_ge
     let arrived = two_at_once(&fake, &gateway).await;
     let places = places(&arrived);
     assert!(matches!(places[..], [("quarantine-0", a), ("quarantine-0", b)] if a != b), "{places:?}");
+    gateway.stop().await;
+}
+
+/// Each time the first is returned, and its channel is closed before the ack; the numbers of channels come round.
+#[tokio::test]
+async fn publishes_with_the_id_of_a_lost_one_go_on_after_more_lost_channels_than_a_connection_has() {
+    let fake = FakeBroker::start().await;
+    let gateway = gateway(&fake, "1").await;
+    for round in 0..2 * usize::from(CHANNELS) {
+        publish(&gateway, "x", &format!("warm-{round}")).await.assert_confirmed();
+        let steps = vec![Step::Return(0), Step::CloseChannel(406, "CLOSED - by the script")];
+        let played = fake.arm(1, steps, vec![]);
+        publish(&gateway, "x?retry=false", "same").await.assert_unknown();
+        within(SOON, "the script is played", played).await.expect("it has arrived");
+        publish(&gateway, "x", &format!("warm-again-{round}")).await.assert_confirmed();
+        publish(&gateway, "x", "same").await.assert_confirmed();
+        assert_eq!(fake.brought("same").len(), 2 * (round + 1));
+        assert!(fake.brought("same").iter().all(|by| by == "publish-0"));
+    }
     gateway.stop().await;
 }

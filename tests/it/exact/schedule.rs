@@ -100,10 +100,10 @@ impl Schedule {
 
 fn any_end() -> impl Strategy<Value = End> {
     prop_oneof![
-        8 => Just(End::Answered),
-        4 => prop_oneof![Just(404), Just(403), Just(406)].prop_map(End::ChannelClosed),
-        3 => Just(End::HungUp),
-        1 => Just(End::BlockedAndHungUp),
+        12 => Just(End::Answered),
+        6 => prop_oneof![Just(404), Just(403), Just(406)].prop_map(End::ChannelClosed),
+        4 => Just(End::HungUp),
+        2 => Just(End::BlockedAndHungUp),
         1 => Just(End::Silence),
     ]
 }

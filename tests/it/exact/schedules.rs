@@ -67,7 +67,7 @@ impl Stage {
         let count = schedule.fates.len();
         let played = self.fake.arm(count, steps, schedule.cuts.clone());
         // Only silence lets a deadline pass.
-        let timeout = if schedule.end == End::Silence { "1s" } else { "10s" };
+        let timeout = if schedule.end == End::Silence { "2s" } else { "10s" };
         let target = format!("x?retry={}&timeout={timeout}", schedule.retry);
         let ids: Vec<_> = (0..count).map(|number| format!("{play}-{number}")).collect();
         let answers = join_all(ids.iter().map(|id| publish(&self.gateway, &target, id))).await;

@@ -25,7 +25,7 @@ use tokio::{
     task::{JoinHandle, JoinSet},
 };
 
-pub use self::arrival::Arrival;
+pub use self::{answers::CHANNELS, arrival::Arrival};
 
 /// What the broker does next. A number is that of a publish, in order of arrival.
 #[derive(Debug, Clone, Copy)]
@@ -94,8 +94,9 @@ impl FakeBroker {
         format!("amqp://guest:guest@{}/%2f", self.address)
     }
 
-    /// After the scripts armed before, the next `count` publishes are not answered before all of them are here; then the steps are played, written
-    /// in pieces of these sizes. What no step answers stays unanswered. Gives the publishes in order of arrival.
+    /// After the scripts armed before, the next `count` publishes are not answered before all of them are here; then
+    /// the steps are played, written in pieces of these sizes. What no step answers stays unanswered. Gives the
+    /// publishes in order of arrival.
     pub fn arm(&self, count: usize, steps: Vec<Step>, cuts: Vec<usize>) -> oneshot::Receiver<Vec<Arrival>> {
         let (played, arrivals) = oneshot::channel();
         let script = Script { count, arrived: Vec::new(), steps, cuts, played };

@@ -8,6 +8,9 @@ use amq_protocol::protocol::{
 
 use super::short;
 
+/// Channels of one connection: few, so that their numbers come back soon.
+pub const CHANNELS: u16 = 32;
+
 /// The first word of the conversation.
 pub(super) fn greeting() -> AMQPClass {
     AMQPClass::Connection(connection::AMQPMethod::Start(Start {
@@ -50,7 +53,7 @@ fn to_connection(asked: &connection::AMQPMethod) -> Option<connection::AMQPMetho
     use connection::{AMQPMethod, CloseOk, OpenOk};
     Some(match asked {
         AMQPMethod::StartOk(_) => {
-            AMQPMethod::Tune(Tune { channel_max: 2_047, frame_max: 128 * 1024, heartbeat: 0 })
+            AMQPMethod::Tune(Tune { channel_max: CHANNELS, frame_max: 128 * 1024, heartbeat: 0 })
         }
         AMQPMethod::Open(_) => AMQPMethod::OpenOk(OpenOk {}),
         AMQPMethod::Close(_) => AMQPMethod::CloseOk(CloseOk {}),
