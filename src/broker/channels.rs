@@ -50,7 +50,8 @@ impl managed::Manager for ChannelManager {
 
     async fn create(&self) -> Result<Self::Type, Error> {
         let link = self.connections.wait_slot(self.slot).await?;
-        let channel = link.unless_gone(open(link.connection())).await?;
+        let opened = link.unless_gone(open(link.connection())).await;
+        let channel = opened.map_err(|error| link.not_opened(error))?;
         Ok(Arc::new(ConfirmChannel { channel, link }))
     }
 

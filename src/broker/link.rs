@@ -101,6 +101,18 @@ impl Link {
         self.late.fetch_sub(count, Ordering::Relaxed);
     }
 
+    /// What the opening of a channel met, which says nothing of what was to be asked on it.
+    ///
+    /// The words with which the broker closed a channel are lapin's answer to all that is asked on a later one
+    /// of the same number: when the numbers come round, the connection has no good ones left.
+    pub(super) fn not_opened(&self, error: Error) -> Error {
+        if matches!(error, Error::Lost { .. }) {
+            return error;
+        }
+        self.retire();
+        Error::Lost { reason: error.to_string(), repeatable: true }
+    }
+
     /// Asks for a new connection in this one's place; what is in flight here may still end well.
     pub(super) fn retire(&self) {
         self.retired.cancel();

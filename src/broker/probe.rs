@@ -65,7 +65,7 @@ impl Probe {
         let link = self.connections.wait(deadline.min(Instant::now() + FRESH / 2)).await?;
         let start = Instant::now();
         let opened = timeout_at(deadline, link.connection().create_channel()).await;
-        opened.map_err(|_| Error::Silence)??;
+        opened.map_err(|_| Error::Silence)?.map_err(|error| link.not_opened(Error::from(error)))?;
         Ok(start.elapsed())
     }
 

@@ -131,7 +131,10 @@ impl Topology {
             let opened = timeout_at(deadline, link.unless_gone(link.connection().create_channel())).await;
             match opened {
                 Ok(Ok(channel)) => return Ok((link, channel)),
-                Ok(Err(_)) => sleep(REOPEN_PAUSE).await,
+                Ok(Err(error)) => {
+                    link.not_opened(error);
+                    sleep(REOPEN_PAUSE).await;
+                }
                 Err(_) => return Err(Error::Unavailable),
             }
         }

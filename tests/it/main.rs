@@ -6,6 +6,7 @@ mod alarm;
 mod connection_names;
 mod docs;
 mod envelope;
+mod exact;
 mod health;
 mod layers;
 mod metrics;

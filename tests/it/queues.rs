@@ -503,3 +503,19 @@ async fn unknown_parameters_and_timeouts_over_the_cap_are_400() {
     }
     assert_eq!(stage.ask(Method::GET, "/queues/q?timeout=60s").await.status, 200);
 }
+
+/// lapin never forgets how the broker closed a channel of some number.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn queue_is_found_after_more_look_ups_of_missing_ones_than_a_connection_has_channels() {
+    const CHANNELS: usize = 2_047;
+    const CALLERS: usize = 16;
+    let stage = Stage::with_queue("missing-often").await;
+    let look = |_| async {
+        for _ in 0..=CHANNELS / CALLERS {
+            let answer = stage.ask(Method::GET, "/queues/missing").await;
+            assert_eq!(answer.verdict(), (404, "queue-not-found".to_owned()));
+        }
+    };
+    futures_util::future::join_all((0..CALLERS).map(look)).await;
+    assert_eq!(stage.ask(Method::GET, "/queues/q").await.status, 200);
+}

@@ -10,6 +10,7 @@ pub mod broker;
 pub mod certificates;
 pub mod contract;
 pub mod echo;
+pub mod fake_broker;
 pub mod gateway;
 pub mod link;
 pub mod load;

@@ -1,0 +1,95 @@
+//! What may end its channel is published alone, until it has been proven; and alone the same rules hold.
+
+use std::time::Duration;
+
+use crate::support::{
+    fake_broker::{CHANNELS, FakeBroker, Step},
+    gateway::TestGateway,
+    load::{Answer, publish},
+    poll::within,
+};
+
+const SOON: Duration = Duration::from_secs(10);
+const MISSING: &str = "NOT_FOUND - no exchange 'x' in vhost '/'";
+const FORBIDDEN: &str = "ACCESS_REFUSED - write access to exchange 'x' in vhost '/' refused for user 'guest'";
+
+async fn stage() -> (FakeBroker, TestGateway) {
+    let fake = FakeBroker::start().await;
+    let settings =
+        [("AMQP_URL", &*fake.url()), ("RABBITMQ_HEARTBEAT", "0"), ("RABBITMQ_RETRY_DELAY", "10ms")];
+    let gateway = TestGateway::start(&settings).await;
+    (fake, gateway)
+}
+
+/// One publish, and what the broker does when it is there.
+async fn met_by(
+    fake: &FakeBroker,
+    gateway: &TestGateway,
+    steps: Vec<Step>,
+    target: &str,
+    id: &str,
+) -> Answer {
+    let played = fake.arm(1, steps, vec![]);
+    let answer = publish(gateway, target, id).await;
+    within(SOON, "the script is played", played).await.expect("it has arrived");
+    answer
+}
+
+#[tokio::test]
+async fn an_exchange_that_ended_a_channel_is_published_to_alone_until_it_is_proven_again() {
+    let (fake, gateway) = stage().await;
+    for round in 0..3 {
+        for (name, by) in [("alone", "quarantine-0"), ("beside-others", "publish-")] {
+            let id = format!("{name}-{round}");
+            publish(&gateway, "x", &id).await.assert_confirmed();
+            let brought = fake.brought(&id);
+            assert!(matches!(&brought[..], [only] if only.starts_with(by)), "{id} by {brought:?}");
+        }
+        let missing = vec![Step::CloseChannel(404, MISSING)];
+        let id = format!("missing-{round}");
+        met_by(&fake, &gateway, missing, "x?retry=false", &id).await.assert_unknown();
+    }
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn publish_alone_that_ended_its_channel_is_told_why() {
+    let (fake, gateway) = stage().await;
+    for (code, words, problem) in [(404, MISSING, "exchange-not-found"), (403, FORBIDDEN, "forbidden")] {
+        let close = vec![Step::CloseChannel(code, words)];
+        let answer = met_by(&fake, &gateway, close, "x", problem).await;
+        let told = (answer.status.as_u16(), answer.problem(), answer.outcome());
+        assert_eq!(told, (code, problem, "not_sent"), "{answer:?}");
+        assert_eq!(fake.brought(problem), ["quarantine-0"]);
+    }
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn publish_alone_is_sent_again_when_its_connection_is_lost_but_not_after_silence_or_an_alarm() {
+    let (fake, gateway) = stage().await;
+    let lost = met_by(&fake, &gateway, vec![Step::HangUp], "x", "lost").await;
+    lost.assert_confirmed();
+    assert!(lost.is_duplicate_possible(), "{lost:?}");
+    assert_eq!(fake.brought("lost"), ["quarantine-0", "quarantine-0"]);
+    let silent = met_by(&fake, &gateway, vec![], "silent?timeout=1s", "silent").await;
+    silent.assert_unknown();
+    assert_eq!(fake.brought("silent"), ["quarantine-0"]);
+    let blocked = met_by(&fake, &gateway, vec![Step::Block, Step::HangUp], "blocked", "blocked").await;
+    blocked.assert_unknown();
+    assert_eq!(fake.brought("blocked"), ["quarantine-0"]);
+    gateway.stop().await;
+}
+
+/// On a channel whose number another one had before, whose end lapin still remembers.
+#[tokio::test]
+async fn publish_is_not_refused_in_the_words_that_ended_an_earlier_channel_of_the_same_number() {
+    let (fake, gateway) = stage().await;
+    for number in 0..3 * usize::from(CHANNELS) {
+        let id = format!("missing-{number}");
+        let answer = met_by(&fake, &gateway, vec![Step::CloseChannel(404, MISSING)], "x", &id).await;
+        assert_eq!(answer.problem(), "exchange-not-found", "{answer:?}");
+        publish(&gateway, &format!("other-{number}"), "fine").await.assert_confirmed();
+    }
+    gateway.stop().await;
+}

@@ -1,0 +1,167 @@
+//! `Schedule`: in which order a broker answers publishes, what it answers, and how it ends; and what is right then.
+
+use proptest::{collection::vec, prelude::*};
+
+use crate::support::fake_broker::Step;
+
+/// What the broker makes of one publish, when it comes to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    Ack,
+    Nack,
+    /// Returned, and acked after that.
+    Returned,
+}
+
+/// What happens to the publishes that are left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// They are answered like the others.
+    Answered,
+    ChannelClosed(u16),
+    HungUp,
+    BlockedAndHungUp,
+    Silence,
+}
+
+/// What the caller is to be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    Confirmed,
+    /// Sent again, after the first attempt was lost.
+    ConfirmedAgain,
+    Rejected,
+    Unroutable,
+    Unknown,
+}
+
+/// All numbers are those of publishes, in order of arrival.
+#[derive(Debug, Clone)]
+pub struct Schedule {
+    pub fates: Vec<Fate>,
+    /// In which order they are answered.
+    pub order: Vec<usize>,
+    /// How many of the order come before the end.
+    pub answered: usize,
+    /// Before which of the order each return comes, at the latest right before its own ack.
+    pub returned_at: Vec<usize>,
+    /// Whether an answer covers all before it, where they have the same.
+    pub multiple: Vec<bool>,
+    pub end: End,
+    /// Whether the callers want a second attempt.
+    pub retry: bool,
+    pub cuts: Vec<usize>,
+}
+
+impl Schedule {
+    /// Of at most 16 publishes.
+    pub fn any() -> impl Strategy<Value = Self> {
+        (1..=16_usize).prop_flat_map(|count| {
+            let order = Just((0..count).collect::<Vec<_>>()).prop_shuffle();
+            let fates = vec(
+                prop_oneof![2 => Just(Fate::Ack), 1 => Just(Fate::Nack), 1 => Just(Fate::Returned)],
+                count,
+            );
+            let answers = (fates, order, vec(0..=count, count), vec(any::<bool>(), count));
+            let rest = (0..=count, any_end(), any::<bool>(), vec(1..80_usize, 1..6));
+            (answers, rest).prop_map(
+                |((fates, order, returned_at, multiple), (answered, end, retry, cuts))| {
+                    let answered = if end == End::Answered { fates.len() } else { answered };
+                    Self { fates, order, answered, returned_at, multiple, end, retry, cuts }
+                },
+            )
+        })
+    }
+
+    /// What the broker does, and which of the publishes are answered by it.
+    pub fn steps(&self) -> (Vec<Step>, Vec<bool>) {
+        let none = vec![false; self.fates.len()];
+        let mut play = Play { schedule: self, steps: Vec::new(), settled: none.clone(), returned: none };
+        for (turn, &of) in self.order[..self.answered].iter().enumerate() {
+            let covered = play.covered_with(of);
+            play.give_back(turn, &covered);
+            play.answer(of, &covered);
+        }
+        play.steps.extend(self.end.steps());
+        (play.steps, play.settled)
+    }
+
+    /// What the caller of this publish is to be told, where the broker answered it or did not.
+    pub fn verdict(&self, number: usize, is_answered: bool) -> Verdict {
+        match (is_answered, self.fates[number], self.end) {
+            (true, Fate::Ack, _) => Verdict::Confirmed,
+            (true, Fate::Nack, _) => Verdict::Rejected,
+            (true, Fate::Returned, _) => Verdict::Unroutable,
+            (false, _, End::ChannelClosed(_) | End::HungUp) if self.retry => Verdict::ConfirmedAgain,
+            (false, ..) => Verdict::Unknown,
+        }
+    }
+}
+
+fn any_end() -> impl Strategy<Value = End> {
+    prop_oneof![
+        12 => Just(End::Answered),
+        6 => prop_oneof![Just(404), Just(403), Just(406)].prop_map(End::ChannelClosed),
+        4 => Just(End::HungUp),
+        2 => Just(End::BlockedAndHungUp),
+        1 => Just(End::Silence),
+    ]
+}
+
+impl End {
+    fn steps(self) -> Vec<Step> {
+        match self {
+            Self::Answered | Self::Silence => vec![],
+            Self::ChannelClosed(code) => vec![Step::CloseChannel(code, "CLOSED - by the script")],
+            Self::HungUp => vec![Step::HangUp],
+            Self::BlockedAndHungUp => vec![Step::Block, Step::HangUp],
+        }
+    }
+}
+
+struct Play<'a> {
+    schedule: &'a Schedule,
+    steps: Vec<Step>,
+    settled: Vec<bool>,
+    returned: Vec<bool>,
+}
+
+impl Play<'_> {
+    /// The publishes that the answer to this one covers: none when it has been answered with another.
+    fn covered_with(&self, of: usize) -> Vec<usize> {
+        let open: Vec<_> = (0..=of).filter(|number| !self.settled[*number]).collect();
+        let is_nacked = |number: usize| self.schedule.fates[number] == Fate::Nack;
+        if self.settled[of] {
+            vec![]
+        } else if self.schedule.multiple[of] && open.iter().all(|it| is_nacked(*it) == is_nacked(of)) {
+            open
+        } else {
+            vec![of]
+        }
+    }
+
+    /// Returns whose turn it is, or whose ack comes next.
+    fn give_back(&mut self, turn: usize, covered: &[usize]) {
+        let Schedule { fates, returned_at, .. } = self.schedule;
+        let due = |number: &usize| returned_at[*number] <= turn || covered.contains(number);
+        for number in (0..fates.len()).filter(due) {
+            if fates[number] == Fate::Returned && !std::mem::replace(&mut self.returned[number], true) {
+                self.steps.push(Step::Return(number));
+            }
+        }
+    }
+
+    fn answer(&mut self, of: usize, covered: &[usize]) {
+        if covered.is_empty() {
+            return;
+        }
+        let multiple = covered.len() > 1;
+        self.steps.push(match self.schedule.fates[of] {
+            Fate::Nack => Step::Nack { of, multiple },
+            Fate::Ack | Fate::Returned => Step::Ack { of, multiple },
+        });
+        for number in covered {
+            self.settled[*number] = true;
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! `FakeBroker`: an AMQP 0-9-1 server that answers publishes in a way that no real broker does on demand.
+//!
+//! Everything but publishes is answered well and at once, and so are publishes, until a script is armed: then it
+//! waits for as many as the script is about, and plays it.
+
+#![expect(clippy::disallowed_types, reason = "independent of broker/convert.rs; names go through try_new")]
+
+mod answers;
+mod arrival;
+mod conversation;
+
+use std::{
+    collections::VecDeque,
+    net::{Ipv4Addr, SocketAddr},
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use amq_protocol::{
+    frame::{AMQPFrame, gen_frame},
+    types::ShortString,
+};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc::UnboundedSender, oneshot},
+    task::{JoinHandle, JoinSet},
+};
+
+pub use self::{answers::CHANNELS, arrival::Arrival};
+
+/// What the broker does next. A number is that of a publish, in order of arrival.
+#[derive(Debug, Clone, Copy)]
+pub enum Step {
+    Return(usize),
+    Ack {
+        of: usize,
+        multiple: bool,
+    },
+    Nack {
+        of: usize,
+        multiple: bool,
+    },
+    /// Closes the channel of the first publish with this code, in these words.
+    CloseChannel(u16, &'static str),
+    /// Blocks the connection of the first publish.
+    Block,
+    /// Hangs up on the connection of the first publish.
+    HangUp,
+}
+
+type Wire = UnboundedSender<Order>;
+
+/// For the writing side of one connection.
+#[derive(Debug)]
+enum Order {
+    /// To be written in pieces of these sizes.
+    Say(Vec<u8>, Vec<usize>),
+    HangUp,
+}
+
+/// A server on loopback; its connections end when it is dropped.
+pub struct FakeBroker {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    listening: JoinHandle<()>,
+}
+
+#[derive(Default)]
+struct Shared(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    seen: Vec<Arrival>,
+    scripts: VecDeque<Script>,
+}
+
+struct Script {
+    count: usize,
+    arrived: Vec<Arrival>,
+    steps: Vec<Step>,
+    cuts: Vec<usize>,
+    played: oneshot::Sender<Vec<Arrival>>,
+}
+
+impl FakeBroker {
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("loopback has a free port");
+        let address = listener.local_addr().expect("a bound listener has an address");
+        let shared = Arc::<Shared>::default();
+        let listening = tokio::spawn(listen(listener, Arc::clone(&shared)));
+        Self { address, shared, listening }
+    }
+
+    pub fn url(&self) -> String {
+        format!("amqp://guest:guest@{}/%2f", self.address)
+    }
+
+    /// After the scripts armed before, the next `count` publishes are not answered before all of them are here; then
+    /// the steps are played, written in pieces of these sizes. What no step answers stays unanswered. Gives the
+    /// publishes in order of arrival.
+    pub fn arm(&self, count: usize, steps: Vec<Step>, cuts: Vec<usize>) -> oneshot::Receiver<Vec<Arrival>> {
+        let (played, arrivals) = oneshot::channel();
+        let script = Script { count, arrived: Vec::new(), steps, cuts, played };
+        self.shared.lock().scripts.push_back(script);
+        arrivals
+    }
+
+    /// Which connections brought messages with this id so far, by the ends of their names.
+    pub fn brought(&self, id: &str) -> Vec<String> {
+        let state = self.shared.lock();
+        state.seen.iter().filter(|arrival| arrival.id == id).map(|it| it.connection.clone()).collect()
+    }
+}
+
+impl Drop for FakeBroker {
+    fn drop(&mut self) {
+        self.listening.abort();
+    }
+}
+
+async fn listen(listener: TcpListener, shared: Arc<Shared>) {
+    let mut connections = JoinSet::new();
+    while let Ok((stream, _)) = listener.accept().await {
+        stream.set_nodelay(true).expect("a TCP stream");
+        connections.spawn(conversation::hold(stream, Arc::clone(&shared)));
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().expect("no connection panics")
+    }
+
+    fn arrived(&self, arrival: Arrival) {
+        let mut state = self.lock();
+        state.seen.push(arrival.clone());
+        let Some(script) = state.scripts.front_mut() else {
+            arrival.say(&[arrival.ack(false)]);
+            return;
+        };
+        script.arrived.push(arrival);
+        if script.arrived.len() == script.count {
+            state.scripts.pop_front().expect("it is there").play();
+        }
+    }
+}
+
+impl Script {
+    fn play(self) {
+        let mut bytes = Vec::new();
+        for (number, step) in self.steps.iter().enumerate() {
+            let arrival = &self.arrived[step.concerns()];
+            let Some(frames) = arrival.frames(*step) else {
+                arrival.order(Order::HangUp);
+                break;
+            };
+            bytes.extend(frames.iter().flat_map(encode));
+            let next = self.steps.get(number + 1).map(|step| &self.arrived[step.concerns()]);
+            let goes_on = next.is_some_and(|next| next.wire.same_channel(&arrival.wire));
+            if !goes_on || matches!(self.steps.get(number + 1), Some(Step::HangUp)) {
+                arrival.order(Order::Say(std::mem::take(&mut bytes), self.cuts.clone()));
+            }
+        }
+        // The test may have failed meanwhile.
+        let _gone = self.played.send(self.arrived);
+    }
+}
+
+impl Step {
+    fn concerns(self) -> usize {
+        match self {
+            Self::Return(of) | Self::Ack { of, .. } | Self::Nack { of, .. } => of,
+            Self::CloseChannel(..) | Self::Block | Self::HangUp => 0,
+        }
+    }
+}
+
+fn encode(frame: &AMQPFrame) -> Vec<u8> {
+    gen_frame(frame)(Vec::new().into()).expect("a frame in memory").write
+}
+
+fn short(text: &str) -> ShortString {
+    ShortString::try_new(text).expect("at most 255 bytes")
+}
