@@ -167,6 +167,11 @@ impl Connections {
         self.give_up.cancelled().await;
     }
 
+    /// Why there was no place to publish, until the deadline.
+    pub(super) fn why_busy(&self) -> Error {
+        if self.up().next().is_some() { Error::Busy } else { self.why_down() }
+    }
+
     /// Why there is no connection now.
     pub(super) fn why_down(&self) -> Error {
         let refused =

@@ -14,8 +14,8 @@ pub enum Error {
     /// The broker refuses the gateway's user or virtual host; nothing was written.
     #[error("the broker refuses the gateway's user or virtual host")]
     LoginRefused,
-    /// Connected, but every confirm channel was in use until the deadline; nothing was written.
-    #[error("no confirm channel became free within the deadline")]
+    /// Connected, but no place on a confirm channel was free until the deadline; nothing was written.
+    #[error("no place on a confirm channel became free within the deadline")]
     Busy,
     /// As many calls wait for replies as may; nothing was written.
     #[error("too many calls wait for replies")]

@@ -81,7 +81,7 @@ fn describe(error: &Error) -> Problem {
         ),
         Error::Busy => Problem::new(
             Kind::Overloaded,
-            "every channel to the broker was in use until the deadline; nothing was sent",
+            "every place on the channels to the broker was taken until the deadline; nothing was sent",
         ),
         Error::Blocked => Problem::new(
             Kind::BrokerBlocked,

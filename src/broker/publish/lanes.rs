@@ -67,7 +67,7 @@ impl Lanes {
         tokio::select! {
             biased;
             () = self.connections.until_blocked() => Err(Error::Blocked),
-            found = timeout_at(deadline, self.place_later(bytes)) => found.unwrap_or_else(|_| Err(self.why_none())),
+            found = timeout_at(deadline, self.place_later(bytes)) => found.unwrap_or_else(|_| Err(self.connections.why_busy())),
         }
     }
 
@@ -101,10 +101,6 @@ impl Lanes {
 
     fn open(&self) -> impl Iterator<Item = Arc<Lane>> {
         self.slots.iter().filter_map(|lane| lane.borrow().clone()).filter(|lane| lane.is_open())
-    }
-
-    fn why_none(&self) -> Error {
-        if self.connections.up().next().is_some() { Error::Busy } else { self.connections.why_down() }
     }
 
     /// The publishing connections.

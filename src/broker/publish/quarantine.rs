@@ -44,12 +44,8 @@ impl Quarantine {
         tokio::select! {
             biased;
             () = self.connections.until_blocked() => Err(Error::Blocked),
-            got = timeout_at(deadline, self.channels.get()) => got.unwrap_or_else(|_| Err(self.why_none())),
+            got = timeout_at(deadline, self.channels.get()) => got.unwrap_or_else(|_| Err(self.connections.why_busy())),
         }
-    }
-
-    fn why_none(&self) -> Error {
-        if self.connections.up().next().is_some() { Error::Busy } else { self.connections.why_down() }
     }
 
     /// Publishes, and waits for the verdict to the letter's deadline. Cancel safe: what was written

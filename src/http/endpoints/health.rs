@@ -126,7 +126,7 @@ pub(in crate::http) async fn check_readiness(State(state): State<AppState>) -> H
 
 /// How the gateway and its broker are
 ///
-/// Connections, blocked state, pool, round trip, and the counts of each queue asked for. However
+/// Connections, blocked state, channels and publishes in flight, round trip, and the counts of each queue asked for. However
 /// many ask, the broker is looked at once a second at the most.
 #[utoipa::path(
     get,
