@@ -93,6 +93,12 @@ impl Lane {
         self.places.available_permits()
     }
 
+    /// Whether it is less than half full, and has a place for a body of so many bytes.
+    pub(super) fn has_plenty(&self, bytes: usize) -> bool {
+        let free = self.free();
+        2 * free > self.window.publishes as usize && free >= self.window.places(bytes) as usize
+    }
+
     /// A place for a body of so many bytes, if there is one now.
     pub(super) fn try_place(&self, bytes: usize) -> Option<Place> {
         Arc::clone(&self.places).try_acquire_many_owned(self.window.places(bytes)).ok()

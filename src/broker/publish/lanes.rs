@@ -72,7 +72,7 @@ impl Lanes {
     }
 
     fn place_now(&self, bytes: usize) -> Option<(Arc<Lane>, Place)> {
-        let lane = self.freest()?;
+        let lane = self.pick(bytes)?;
         let place = lane.try_place(bytes)?;
         Some((lane, place))
     }
@@ -81,7 +81,7 @@ impl Lanes {
         let mut changed = self.changed.clone();
         loop {
             changed.mark_unchanged();
-            if let Some(lane) = self.freest() {
+            if let Some(lane) = self.pick(bytes) {
                 if let Some(place) = lane.place(bytes).await {
                     return Ok((lane, place));
                 }
@@ -94,9 +94,10 @@ impl Lanes {
         }
     }
 
-    /// The open lane with the most places.
-    fn freest(&self) -> Option<Arc<Lane>> {
-        self.open().max_by_key(|lane| lane.free())
+    /// The first open lane with plenty of room, or the one with the most: a channel with much in flight
+    /// costs the broker less a message than two with half of it.
+    fn pick(&self, bytes: usize) -> Option<Arc<Lane>> {
+        self.open().find(|lane| lane.has_plenty(bytes)).or_else(|| self.open().max_by_key(|lane| lane.free()))
     }
 
     fn open(&self) -> impl Iterator<Item = Arc<Lane>> {
