@@ -3,6 +3,7 @@
 //! [`Config::from_lookup`] is a pure function of a look-up. [`sources`] builds that look-up from flags, environment
 //! and file, [`table`] lists what there is to look up. No layer below reads a setting by itself.
 
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 use crate::telemetry;
@@ -30,6 +31,8 @@ pub struct Config {
     pub http: crate::http::Settings,
     /// The log.
     pub telemetry: telemetry::Settings,
+    /// Threads that serve requests.
+    pub worker_threads: usize,
     /// After SIGTERM: how long the gateway still accepts although it says that it is not ready.
     pub drain_delay: Duration,
     /// How long what is in flight may take to finish; counted after `drain_delay`.
@@ -48,16 +51,25 @@ impl Config {
     /// A default of the table is malformed; a test reads them all.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Mistakes> {
         let mut reader = reader::Reader::new(&lookup);
+        let amqp_headers = http::amqp_headers(&mut reader);
         let config = Self {
-            broker: broker::read(&mut reader),
-            http: http::read(&mut reader),
+            broker: broker::read(&mut reader, amqp_headers.bytes),
+            http: http::read(&mut reader, amqp_headers),
             telemetry: telemetry::Settings {
                 filter: reader.read("GATEWAY_LOG", telemetry::Filter::parse),
                 format: reader.read("GATEWAY_LOG_FORMAT", telemetry::Format::parse),
             },
+            worker_threads: reader
+                .read_optional("GATEWAY_WORKER_THREADS", forms::count(1_024))
+                .unwrap_or_else(half_of_the_cores),
             drain_delay: reader.read("GATEWAY_DRAIN_DELAY", forms::pause),
             shutdown_timeout: reader.read("GATEWAY_SHUTDOWN_TIMEOUT", forms::pause),
         };
         reader.mistakes.or(config)
     }
+}
+
+/// lapin's own threads want the other half.
+fn half_of_the_cores() -> usize {
+    available_parallelism().map_or(1, |cores| cores.get().div_ceil(2))
 }

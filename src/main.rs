@@ -5,12 +5,12 @@ use std::process::ExitCode;
 use rabbitmq_gateway::cli::{self, Command};
 use rabbitmq_gateway::config::Config;
 use rabbitmq_gateway::{app, http, shutdown, telemetry};
+use tokio::runtime::Builder;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let invocation = match cli::parse(std::env::args_os()) {
         Ok(invocation) => invocation,
         Err(error) => return cli::refuse(&error),
@@ -24,11 +24,22 @@ async fn main() -> ExitCode {
     };
     match invocation.command {
         Command::CheckConfig => cli::print(&given.to_string()),
-        Command::Healthcheck { ready } => match cli::healthcheck(config.http.listen, ready).await {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(why) => cli::fail(&why),
-        },
-        Command::Serve | Command::OpenApi => serve(config).await,
+        Command::Healthcheck { ready } => run(1, healthcheck(config, ready)),
+        Command::Serve | Command::OpenApi => run(config.worker_threads, serve(config)),
+    }
+}
+
+fn run(worker_threads: usize, command: impl Future<Output = ExitCode>) -> ExitCode {
+    match Builder::new_multi_thread().worker_threads(worker_threads).enable_all().build() {
+        Ok(runtime) => runtime.block_on(command),
+        Err(error) => cli::fail(&format!("cannot start {worker_threads} threads: {error}")),
+    }
+}
+
+async fn healthcheck(config: Config, ready: bool) -> ExitCode {
+    match cli::healthcheck(config.http.listen, ready).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => cli::fail(&why),
     }
 }
 

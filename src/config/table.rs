@@ -81,6 +81,8 @@ pub static SETTINGS: &[Setting] = &[
     plain("RABBITMQ_SSL_CLIENT_KEY", Unset("none"), PEM, "Key of the client certificate"),
     plain("GATEWAY_CONFIG", Unset("none"), "path of a TOML file", "File of settings; flags and environment win over it"),
     plain("GATEWAY_LISTEN", Value("127.0.0.1:8080"), "IP address and port", "Address to listen on; port 0 takes a free one"),
+    plain("GATEWAY_WORKER_THREADS", Unset("half of the cores"), "whole number from 1 to 1024",
+        "Threads that serve requests; each connection to the broker has one of its own beside them"),
     plain("GATEWAY_MAX_CONNECTIONS", Value("16384"), COUNT, "Open HTTP connections; one more is answered 503 and closed"),
     plain("GATEWAY_FIRST_BYTE_TIMEOUT", Value("10s"), DURATION, "From accept to the first byte of the first request"),
     plain("GATEWAY_HEADER_TIMEOUT", Value("10s"), DURATION, "From a request's first byte to the end of its header"),
