@@ -330,6 +330,8 @@ pub struct PublishSettings {
     pub channel_window: u32,
     /// Bytes of bodies in flight on one of these channels; one larger body goes alone.
     pub channel_window_bytes: usize,
+    /// Bytes that the headers of a message may have.
+    pub max_header_bytes: usize,
     /// Channels for publishes that may end their channel, one at a time on each.
     pub quarantine_size: usize,
 }

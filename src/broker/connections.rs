@@ -16,8 +16,13 @@ use super::dialler::Dialler;
 use super::error::Error;
 use super::keeper;
 use super::link::Link;
-use super::{Settings, SettingsError};
+use super::{PublishSettings, Settings, SettingsError};
 use crate::metrics::Metrics;
+
+/// Room in a frame for the properties of a message beside its headers: nine texts of 255 bytes, and more.
+const OTHER_PROPERTIES: usize = 4 * 1024;
+/// Smallest frame for publishing, in bytes: a larger body is cut in several, which costs little.
+const PUBLISH_FRAME: usize = 32 * 1024;
 
 /// What a role's connections are used for; a role shares no fate with another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +48,19 @@ impl Role {
             Self::Topology => "topology",
             Self::Reply => "reply",
             Self::Probe => "probe",
+        }
+    }
+
+    /// Largest frame that is agreed to, in bytes; lapin's buffers are 64 times as large. The properties of a
+    /// message and the arguments of a declare must fit one.
+    pub(super) fn frame_max(self, publish: &PublishSettings) -> usize {
+        match self {
+            Self::Publish | Self::Quarantine => {
+                (publish.max_header_bytes + OTHER_PROPERTIES).next_power_of_two().max(PUBLISH_FRAME)
+            }
+            // What others send has RabbitMQ's own limit.
+            Self::Topology | Self::Reply => 128 * 1024,
+            Self::Probe => 8 * 1024,
         }
     }
 }

@@ -17,8 +17,6 @@ use crate::metrics::Metrics;
 
 /// First pause after a failed dial; doubles from there.
 const FIRST_DELAY: Duration = Duration::from_millis(100);
-/// Largest frame we agree to: RabbitMQ's own default. A message's headers must fit one.
-const FRAME_MAX: u32 = 128 * 1024;
 
 /// Makes the connections of one slot.
 pub(super) struct Dialler {
@@ -71,7 +69,7 @@ impl Dialler {
         let nodes = settings
             .addresses
             .iter()
-            .map(|address| node(&name, address, settings))
+            .map(|address| node(role, &name, address, settings))
             .collect::<Result<Vec<_>, _>>()?;
         Ok(Self {
             name,
@@ -159,13 +157,13 @@ fn backoff(cap: Duration) -> ExponentialBackoff {
         .build()
 }
 
-fn node(name: &str, address: &Address, settings: &Settings) -> Result<Node, SettingsError> {
+fn node(role: Role, name: &str, address: &Address, settings: &Settings) -> Result<Node, SettingsError> {
     let tls = settings.tls.as_ref().map(tls_connector).transpose()?;
     let kit = SocketKit::new(address.clone(), tls, settings.connection_timeout);
-    let (login, role) = (settings.login.clone(), name.to_owned());
+    let (login, name) = (settings.login.clone(), name.to_owned());
     let manager = Manager::new(
-        placeholder_uri(settings),
-        move || connection_properties(&login, &role),
+        placeholder_uri(role, settings),
+        move || connection_properties(&login, &name),
         async_rs::Runtime::new(kit.clone()),
     );
     let dial = settings.connection_timeout;
@@ -179,7 +177,8 @@ fn node(name: &str, address: &Address, settings: &Settings) -> Result<Node, Sett
 }
 
 /// lapin wants an address; the socket kit knows the real one, and the login goes another way.
-fn placeholder_uri(settings: &Settings) -> String {
+fn placeholder_uri(role: Role, settings: &Settings) -> String {
     let vhost = utf8_percent_encode(&settings.vhost, NON_ALPHANUMERIC);
-    format!("amqp://127.0.0.1/{vhost}?heartbeat={}&frame_max={FRAME_MAX}", settings.heartbeat)
+    let frame_max = role.frame_max(&settings.publish);
+    format!("amqp://127.0.0.1/{vhost}?heartbeat={}&frame_max={frame_max}", settings.heartbeat)
 }

@@ -22,7 +22,7 @@ pub(super) const SAID_BY_URL: [&str; 6] = [
     "RABBITMQ_SSL_ENABLED",
 ];
 
-pub(super) fn read(from: &mut Reader<'_>) -> Settings {
+pub(super) fn read(from: &mut Reader<'_>, max_header_bytes: usize) -> Settings {
     let (addresses, target) = place(from);
     let tls = tls(from, target.tls);
     let has_certificate = tls.as_ref().is_some_and(|tls| tls.client.is_some());
@@ -41,7 +41,7 @@ pub(super) fn read(from: &mut Reader<'_>) -> Settings {
         connection_attempts: from.read("RABBITMQ_CONNECTION_ATTEMPTS", attempts),
         retry_delay: from.read("RABBITMQ_RETRY_DELAY", forms::positive_duration),
         blocked_timeout: from.read("RABBITMQ_BLOCKED_TIMEOUT", forms::duration_or_off),
-        publish: publish(from),
+        publish: publish(from, max_header_bytes),
         max_waiting_calls: from.read("GATEWAY_MAX_WAITING_CALLS", forms::count(1_000_000)),
     };
     from.refuse_if(
@@ -52,7 +52,7 @@ pub(super) fn read(from: &mut Reader<'_>) -> Settings {
     settings
 }
 
-fn publish(from: &mut Reader<'_>) -> PublishSettings {
+fn publish(from: &mut Reader<'_>, max_header_bytes: usize) -> PublishSettings {
     PublishSettings {
         connections: from.read("RABBITMQ_PUBLISH_CONNECTIONS", forms::count(256)),
         pool_size: from.read("RABBITMQ_POOL_SIZE", forms::count(1_000_000)),
@@ -61,6 +61,7 @@ fn publish(from: &mut Reader<'_>) -> PublishSettings {
             .try_into()
             .unwrap_or(u32::MAX),
         channel_window_bytes: from.read("RABBITMQ_CHANNEL_WINDOW_BYTES", forms::size),
+        max_header_bytes,
         quarantine_size: from.read("RABBITMQ_QUARANTINE_SIZE", forms::count(CHANNELS_A_CONNECTION)),
     }
 }

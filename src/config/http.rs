@@ -9,11 +9,11 @@ use crate::http::{ConnectionLimits, Deadline, Limits, Settings};
 
 const MANY: usize = 1_000_000;
 
-pub(super) fn read(from: &mut Reader<'_>) -> Settings {
+pub(super) fn read(from: &mut Reader<'_>, amqp_headers: HeaderLimits) -> Settings {
     Settings {
         listen: from.read("GATEWAY_LISTEN", |text| text.parse::<SocketAddr>().map_err(|_| String::new())),
         connections: connections(from),
-        limits: limits(from),
+        limits: limits(from, amqp_headers),
         allowed_origins: from.read_optional("GATEWAY_ALLOWED_ORIGINS", forms::origins).unwrap_or_default(),
         health_queues: from.read_optional("GATEWAY_HEALTH_QUEUES", forms::queues).unwrap_or_default(),
         rpc_status_header: from.read("GATEWAY_RPC_STATUS_HEADER", forms::switch),
@@ -30,7 +30,7 @@ fn connections(from: &mut Reader<'_>) -> ConnectionLimits {
     }
 }
 
-fn limits(from: &mut Reader<'_>) -> Limits {
+fn limits(from: &mut Reader<'_>, amqp_headers: HeaderLimits) -> Limits {
     let limits = Limits {
         max_body_bytes: from.read("GATEWAY_MAX_BODY_BYTES", forms::size),
         body_timeout: from.read("GATEWAY_BODY_TIMEOUT", forms::positive_duration),
@@ -38,13 +38,7 @@ fn limits(from: &mut Reader<'_>) -> Limits {
         max_header_bytes: from.read("GATEWAY_MAX_HEADER_BYTES", forms::size_between(8 << 10, 64 << 10)),
         max_bytes_in_flight: from.read("GATEWAY_MAX_BYTES_IN_FLIGHT", forms::size),
         max_requests_in_flight: from.read("GATEWAY_MAX_REQUESTS_IN_FLIGHT", forms::count(MANY)),
-        amqp_headers: HeaderLimits {
-            count: from.read("GATEWAY_MAX_AMQP_HEADERS", forms::count(MANY)),
-            // A header frame beyond the broker's frame_max (128 KiB) costs the whole connection.
-            bytes: from.read("GATEWAY_MAX_AMQP_HEADER_BYTES", forms::size_between(1, 64 << 10)),
-            // lapin's parser recurses: a table nested 5,000 deep overflows its stack.
-            depth: from.read("GATEWAY_MAX_AMQP_HEADER_DEPTH", forms::count(32)),
-        },
+        amqp_headers,
         publish: deadline(from, ["GATEWAY_PUBLISH_TIMEOUT", "GATEWAY_PUBLISH_TIMEOUT_MAX"]),
         rpc: deadline(from, ["GATEWAY_RPC_TIMEOUT", "GATEWAY_RPC_TIMEOUT_MAX"]),
         topology: deadline(from, ["GATEWAY_TOPOLOGY_TIMEOUT", "GATEWAY_TOPOLOGY_TIMEOUT_MAX"]),
@@ -55,6 +49,17 @@ fn limits(from: &mut Reader<'_>) -> Limits {
         "the first must not be larger than the second, or the largest body never fits",
     );
     limits
+}
+
+/// Both layers need these: they must fit a frame.
+pub(super) fn amqp_headers(from: &mut Reader<'_>) -> HeaderLimits {
+    HeaderLimits {
+        count: from.read("GATEWAY_MAX_AMQP_HEADERS", forms::count(MANY)),
+        // A header frame beyond the broker's frame_max (128 KiB) costs the whole connection.
+        bytes: from.read("GATEWAY_MAX_AMQP_HEADER_BYTES", forms::size_between(1, 64 << 10)),
+        // lapin's parser recurses: a table nested 5,000 deep overflows its stack.
+        depth: from.read("GATEWAY_MAX_AMQP_HEADER_DEPTH", forms::count(32)),
+    }
 }
 
 fn deadline(from: &mut Reader<'_>, names: [&'static str; 2]) -> Deadline {
