@@ -20,6 +20,7 @@ use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::validate_request::ValidateRequestHeaderLayer;
 
 pub use self::admission::{Admission, Gate};
 pub(super) use self::door::too_large;
@@ -65,14 +66,17 @@ impl Rules {
 ///
 /// Admission comes after all of these, on the routes that [`admit`] was given.
 pub fn apply(router: Router, rules: &Rules, metrics: Metrics) -> Router {
-    let rules = Arc::new(rules.clone());
     let cors = browser::cors_layer(&rules.allowed_origins);
+    let origins = Arc::new(browser::Origins::new(rules));
+    let foreign_pages = move |request: &mut Request| browser::check(&origins, request);
+    let rules = Arc::new(rules.clone());
+    let door = move |request: &mut Request| door::check(&rules, request).map_err(IntoResponse::into_response);
     let stack = ServiceBuilder::new()
         .layer(from_fn_with_state(metrics, identify::identify))
         .layer(CatchPanicLayer::custom(on_panic))
-        .layer(from_fn_with_state(Arc::new(browser::Origins::new(&rules)), browser::check))
+        .layer(ValidateRequestHeaderLayer::custom(foreign_pages))
         .option_layer(cors.map(|cors| from_fn_with_state(cors, browser::cors)))
-        .layer(from_fn_with_state(rules, door::check));
+        .layer(ValidateRequestHeaderLayer::custom(door));
     router.fallback(not_found).method_not_allowed_fallback(method_not_allowed).layer(stack)
 }
 

@@ -3,7 +3,6 @@
 //! Owns the check of `Origin`, the check of `Host` against DNS rebinding, and CORS for the allowed origins.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Request, State};
@@ -53,11 +52,9 @@ impl Origins {
 }
 
 /// The layer that turns foreign pages away.
-pub async fn check(State(origins): State<Arc<Origins>>, request: Request, next: Next) -> Response {
-    match origins.check(request.uri(), request.headers()) {
-        Ok(()) => next.run(request).await,
-        Err(problem) => ([(VARY, HeaderValue::from_static("origin"))], problem).into_response(),
-    }
+pub fn check(origins: &Origins, request: &Request) -> Result<(), Response> {
+    let checked = origins.check(request.uri(), request.headers());
+    checked.map_err(|problem| ([(VARY, HeaderValue::from_static("origin"))], problem).into_response())
 }
 
 /// CORS for the allowed origins; `None` without any.

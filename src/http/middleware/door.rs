@@ -2,28 +2,17 @@
 //!
 //! hyper lets all of this through. Nothing behind the door checks it again.
 
-use std::sync::Arc;
-
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::header::{CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Uri, Version};
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
 use percent_encoding::percent_decode_str;
 
 use super::Rules;
 use crate::http::problem::{Problem, ProblemType};
 
 /// The layer.
-pub async fn check(State(rules): State<Arc<Rules>>, request: Request, next: Next) -> Response {
-    match checked(&request, &rules) {
-        Ok(()) => next.run(request).await,
-        Err(problem) => problem.into_response(),
-    }
-}
-
-fn checked(request: &Request, rules: &Rules) -> Result<(), Problem> {
+pub fn check(rules: &Rules, request: &Request) -> Result<(), Problem> {
     let headers = request.headers();
     header_size(request, rules.max_header_bytes)?;
     host(request.version(), request.uri(), headers)?;
