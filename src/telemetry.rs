@@ -12,7 +12,7 @@ use std::time::Duration;
 use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::filter::{EnvFilter, Targets};
+use tracing_subscriber::filter::{ParseError, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, fmt};
@@ -35,9 +35,9 @@ pub struct Settings {
     pub format: Format,
 }
 
-/// A filter that tracing understands: `info,rabbitmq_gateway=debug`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Filter(String);
+/// A level, and others for modules by name: `info,rabbitmq_gateway=debug`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Filter(Targets);
 
 impl Filter {
     /// Checks the text.
@@ -45,9 +45,16 @@ impl Filter {
     /// # Errors
     /// What tracing says about it.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let checked = EnvFilter::builder().parse(text).map_err(|error| error.to_string());
-        checked.map(|_| Self(text.to_owned()))
+        let filter: Targets = text.parse().map_err(|error: ParseError| error.to_string())?;
+        if filter.iter().all(|(target, _)| is_module(target)) {
+            return Ok(Self(filter));
+        }
+        Err("a level is for a module, named like rabbitmq_gateway::http".to_owned())
     }
+}
+
+fn is_module(name: &str) -> bool {
+    name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_:".contains(&byte))
 }
 
 /// How a line looks.
@@ -139,8 +146,8 @@ fn subscriber(settings: &Settings, is_json: bool, writer: NonBlocking) -> impl S
     } else {
         lines.with_ansi(io::stderr().is_terminal()).boxed()
     };
-    let filter = EnvFilter::builder().parse_lossy(&settings.filter.0);
-    Registry::default().with(filter).with(lines.with_filter(secrets_and_bodies()))
+    // Filters of the whole log, not of a layer, and no filter by spans: those look at each span at every step.
+    Registry::default().with(settings.filter.0.clone()).with(secrets_and_bodies()).with(lines)
 }
 
 /// Lets all pass but what would print a password or a message.
