@@ -11,7 +11,6 @@ mod log_line;
 
 use std::any::Any;
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::Request;
@@ -23,6 +22,8 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::validate_request::ValidateRequestHeaderLayer;
 
 pub use self::admission::{Admission, Gate};
+use self::browser::Origins;
+use self::door::Door;
 pub(super) use self::door::too_large;
 pub use self::identify::RequestId;
 use super::problem::{Problem, ProblemType};
@@ -67,14 +68,11 @@ impl Rules {
 /// Admission comes after all of these, on the routes that [`admit`] was given.
 pub fn apply(router: Router, rules: &Rules, metrics: Metrics) -> Router {
     let cors = browser::cors_layer(&rules.allowed_origins);
-    let origins = Arc::new(browser::Origins::new(rules));
-    let foreign_pages = move |request: &mut Request| browser::check(&origins, request);
-    let rules = Arc::new(rules.clone());
-    let door = move |request: &mut Request| door::check(&rules, request).map_err(IntoResponse::into_response);
+    let door = Door { max_header_bytes: rules.max_header_bytes, max_body_bytes: rules.max_body_bytes };
     let stack = ServiceBuilder::new()
         .layer(from_fn_with_state(metrics, identify::identify))
         .layer(CatchPanicLayer::custom(on_panic))
-        .layer(ValidateRequestHeaderLayer::custom(foreign_pages))
+        .layer(ValidateRequestHeaderLayer::custom(Origins::new(rules)))
         .option_layer(cors.map(|cors| from_fn_with_state(cors, browser::cors)))
         .layer(ValidateRequestHeaderLayer::custom(door));
     router.fallback(not_found).method_not_allowed_fallback(method_not_allowed).layer(stack)

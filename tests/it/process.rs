@@ -2,6 +2,7 @@
 
 mod blocked_log;
 mod commands;
+mod idle;
 mod log;
 mod secrets;
 mod stopping;

@@ -3,8 +3,10 @@
 //! Owns the check of `Origin`, the check of `Host` against DNS rebinding, and CORS for the allowed origins.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{ACCESS_CONTROL_REQUEST_METHOD, ALLOW, HOST, LOCATION, ORIGIN, RETRY_AFTER, VARY};
 use axum::http::uri::Authority;
@@ -13,6 +15,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tower::{Layer, ServiceExt};
 use tower_http::cors::{AllowHeaders, AllowMethods, AllowOrigin, CorsLayer};
+use tower_http::validate_request::ValidateRequest;
 
 use super::{Rules, identify::X_REQUEST_ID};
 use crate::http::problem::{Problem, ProblemType};
@@ -21,16 +24,16 @@ use crate::http::problem::{Problem, ProblemType};
 const PREFLIGHT_AGE: Duration = Duration::from_mins(10);
 
 /// Which origins and hosts may call.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Origins {
-    allowed: Vec<String>,
+    allowed: Arc<[String]>,
     loopback_only: bool,
 }
 
 impl Origins {
     /// Reads them off the rules.
     pub fn new(rules: &Rules) -> Self {
-        Self { allowed: rules.allowed_origins.clone(), loopback_only: rules.listen.ip().is_loopback() }
+        Self { allowed: rules.allowed_origins.clone().into(), loopback_only: rules.listen.ip().is_loopback() }
     }
 
     fn check(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
@@ -51,10 +54,13 @@ impl Origins {
     }
 }
 
-/// The layer that turns foreign pages away.
-pub fn check(origins: &Origins, request: &Request) -> Result<(), Response> {
-    let checked = origins.check(request.uri(), request.headers());
-    checked.map_err(|problem| ([(VARY, HeaderValue::from_static("origin"))], problem).into_response())
+impl ValidateRequest<Body> for Origins {
+    type ResponseBody = Body;
+
+    fn validate(&mut self, request: &mut Request) -> Result<(), Response> {
+        let checked = self.check(request.uri(), request.headers());
+        checked.map_err(|problem| ([(VARY, HeaderValue::from_static("origin"))], problem).into_response())
+    }
 }
 
 /// CORS for the allowed origins; `None` without any.

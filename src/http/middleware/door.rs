@@ -2,24 +2,42 @@
 //!
 //! hyper lets all of this through. Nothing behind the door checks it again.
 
+use axum::body::Body;
 use axum::extract::Request;
 use axum::http::header::{CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Uri, Version};
+use axum::response::{IntoResponse, Response};
 use percent_encoding::percent_decode_str;
+use tower_http::validate_request::ValidateRequest;
 
-use super::Rules;
 use crate::http::problem::{Problem, ProblemType};
 
-/// The layer.
-pub fn check(rules: &Rules, request: &Request) -> Result<(), Problem> {
+/// What it asks of a request's size.
+#[derive(Debug, Clone, Copy)]
+pub struct Door {
+    /// Bytes of the header.
+    pub max_header_bytes: usize,
+    /// Bytes of the body that the header states.
+    pub max_body_bytes: usize,
+}
+
+impl ValidateRequest<Body> for Door {
+    type ResponseBody = Body;
+
+    fn validate(&mut self, request: &mut Request) -> Result<(), Response> {
+        check(*self, request).map_err(Problem::into_response)
+    }
+}
+
+fn check(door: Door, request: &Request) -> Result<(), Problem> {
     let headers = request.headers();
-    header_size(request, rules.max_header_bytes)?;
+    header_size(request, door.max_header_bytes)?;
     host(request.version(), request.uri(), headers)?;
     path(request.uri().path())?;
     transfer_encoding(headers)?;
     expect(headers)?;
-    content_length(headers, rules.max_body_bytes)
+    content_length(headers, door.max_body_bytes)
 }
 
 fn malformed(detail: &str, field: &str) -> Problem {

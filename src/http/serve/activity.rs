@@ -18,6 +18,9 @@ use crate::http::ConnectionLimits;
 /// hands would reset the connection, and the answer with it.
 const LINGER: Duration = Duration::from_secs(1);
 
+/// How long a client is silent before nothing is kept ready for its next request.
+const REST: Duration = Duration::from_secs(1);
+
 /// The deadlines of one connection and what they depend on.
 #[derive(Debug)]
 pub struct Activity {
@@ -151,14 +154,23 @@ impl Activity {
 
     /// Ends when the client has had its time. To be polled by the task that drives the connection.
     pub async fn expired(&self) {
-        let mut timer = pin!(sleep_until(self.state().deadline(&self.limits).unwrap_or_else(Instant::now)));
+        self.reached(|state| state.deadline(&self.limits)).await;
+    }
+
+    /// Ends when the client of an HTTP/1 connection has been silent for a while. To be polled by the same task.
+    pub async fn at_rest(&self) {
+        self.reached(State::rest).await;
+    }
+
+    async fn reached(&self, deadline: impl Fn(&State) -> Option<Instant>) {
+        let mut timer = pin!(sleep_until(deadline(&self.state()).unwrap_or_else(Instant::now)));
         poll_fn(|cx| {
             loop {
                 let mut state = self.state();
                 if !state.task.as_ref().is_some_and(|task| task.will_wake(cx.waker())) {
                     state.task = Some(cx.waker().clone());
                 }
-                let Some(deadline) = state.deadline(&self.limits) else { return Poll::Pending };
+                let Some(deadline) = deadline(&state) else { return Poll::Pending };
                 drop(state);
                 // A deadline that moved back is looked at when the timer fires: a busy connection never touches it.
                 if deadline < timer.deadline() {
@@ -189,6 +201,11 @@ impl State {
         if let (true, Some(task)) = (self.http2, &self.task) {
             task.wake_by_ref();
         }
+    }
+
+    fn rest(&self) -> Option<Instant> {
+        let is_idle = self.wait == Wait::NextRequest && self.requests == 0 && !self.http2;
+        (is_idle && !self.blocked && self.offered == 0).then(|| self.since + REST)
     }
 
     fn deadline(&self, limits: &ConnectionLimits) -> Option<Instant> {

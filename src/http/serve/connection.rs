@@ -4,7 +4,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 
 use axum::Router;
@@ -15,9 +15,10 @@ use axum::response::IntoResponse;
 use futures_util::FutureExt;
 use futures_util::future::Either;
 use hyper::body::{Body, Incoming};
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::graceful::GracefulConnection;
 use tokio::net::TcpStream;
 use tower::ServiceExt;
 
@@ -38,8 +39,8 @@ const HTTP2_CONNECTION_WINDOW: u32 = 256 * 1024;
 /// What all connections share.
 #[derive(Debug)]
 pub struct Server {
-    http1: Builder<TokioExecutor>,
-    http2: Builder<TokioExecutor>,
+    http1: http1::Builder,
+    http2: http2::Builder<TokioExecutor>,
     router: Router,
     limits: ConnectionLimits,
     shutdown: Shutdown,
@@ -48,26 +49,21 @@ pub struct Server {
 impl Server {
     /// Serves `router` on the connections that are given to [`run`].
     pub fn new(router: Router, limits: ConnectionLimits, shutdown: Shutdown) -> Self {
-        let mut http = Builder::new(TokioExecutor::new());
         // The deadlines are ours: hyper's begins anew with every request but not with the connection.
-        http.http1().header_read_timeout(None).max_buf_size(MAX_BUFFER).max_headers(MAX_HEADERS);
-        http.http2()
+        let mut http1 = http1::Builder::new();
+        http1.header_read_timeout(None).max_buf_size(MAX_BUFFER).max_headers(MAX_HEADERS);
+        let mut http2 = http2::Builder::new(TokioExecutor::new());
+        http2
             .max_concurrent_streams(HTTP2_STREAMS)
             .initial_stream_window_size(HTTP2_STREAM_WINDOW)
             .initial_connection_window_size(HTTP2_CONNECTION_WINDOW)
             .max_header_list_size(u32::try_from(MAX_BUFFER).unwrap_or(u32::MAX))
             .max_send_buf_size(MAX_BUFFER);
-        Self { http1: http.clone().http1_only(), http2: http.http2_only(), router, limits, shutdown }
+        Self { http1, http2, router, limits, shutdown }
     }
 }
 
 impl Server {
-    /// hyper for the version of HTTP that the client begins to speak; `None` when it has gone.
-    async fn version_of(&self, socket: &mut Socket) -> Option<&Builder<TokioExecutor>> {
-        let http2 = socket.first_header().await.ok()??;
-        Some(if http2 { &self.http2 } else { &self.http1 })
-    }
-
     /// Counts as in flight from now on, until the answer's body is dropped.
     fn answer(
         &self,
@@ -104,17 +100,60 @@ pub async fn run(server: &Server, stream: TcpStream, peer: SocketAddr) {
     let _ = stream.set_nodelay(true);
     let activity = Arc::new(Activity::new(server.limits.clone()));
     let mut socket = Socket::new(stream, activity.clone());
-    let mut expired = pin!(activity.expired());
-    let http = tokio::select! {
-        biased;
-        http = server.version_of(&mut socket) => http,
-        () = expired.as_mut() => return cut(peer),
-        () = server.shutdown.draining() => return,
-    };
-    let Some(http) = http else { return };
+    loop {
+        let http2 = tokio::select! {
+            biased;
+            header = socket.next_header() => header,
+            () = activity.expired() => return cut(peer),
+            () = server.shutdown.draining() => return,
+        };
+        match http2 {
+            Ok(Some(false)) => {}
+            Ok(Some(true)) => return serve_http2(server, socket, peer, &activity).await,
+            Ok(None) | Err(_) => return,
+        }
+        match serve_http1(server, socket, peer, &activity).await {
+            Some(at_rest) => socket = at_rest,
+            None => return,
+        }
+    }
+}
 
-    let service = service_fn(|request| server.answer(request, peer, &activity));
-    let mut connection = pin!(http.serve_connection(TokioIo::new(socket), service));
+/// Serves until the connection ends, or gives the socket back when the client has been silent for a while: hyper
+/// holds 16 KB for the next request.
+async fn serve_http1(
+    server: &Server,
+    socket: Socket,
+    peer: SocketAddr,
+    activity: &Arc<Activity>,
+) -> Option<Socket> {
+    let service = service_fn(|request| server.answer(request, peer, activity));
+    let mut connection = server.http1.serve_connection(TokioIo::new(socket), service);
+    tokio::select! {
+        biased;
+        () = serve(server, Pin::new(&mut connection), peer, activity) => return None,
+        () = activity.at_rest() => {}
+    }
+    let parts = connection.into_parts();
+    let mut socket = parts.io.into_inner();
+    socket.give_back(&parts.read_buf);
+    Some(socket)
+}
+
+async fn serve_http2(server: &Server, socket: Socket, peer: SocketAddr, activity: &Arc<Activity>) {
+    let service = service_fn(|request| server.answer(request, peer, activity));
+    let connection = pin!(server.http2.serve_connection(TokioIo::new(socket), service));
+    serve(server, connection, peer, activity).await;
+}
+
+/// Serves until the connection ends.
+async fn serve(
+    server: &Server,
+    mut connection: Pin<&mut impl GracefulConnection>,
+    peer: SocketAddr,
+    activity: &Activity,
+) {
+    let mut expired = pin!(activity.expired());
     // The connection is polled first: the deadline is to be looked at after what has just happened.
     tokio::select! {
         biased;

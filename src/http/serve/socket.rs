@@ -33,10 +33,17 @@ impl Socket {
         Self { stream, activity, header: Header::default(), ended: false }
     }
 
-    /// Waits for the first header, and says whether it is HTTP/2's; `None` when the client has gone without one.
+    /// Takes back what was read and is not used.
+    pub fn give_back(&mut self, unused: &[u8]) {
+        if !unused.is_empty() {
+            self.header.push(unused);
+        }
+    }
+
+    /// Waits for a header, and says whether it is HTTP/2's; `None` when the client has gone without one.
     ///
     /// The header stays in the socket, to be read.
-    pub async fn first_header(&mut self) -> io::Result<Option<bool>> {
+    pub async fn next_header(&mut self) -> io::Result<Option<bool>> {
         poll_fn(|cx| self.poll_header(cx)).await?;
         Ok(self.header.is_due().then(|| self.header.is_http2()))
     }

@@ -3,7 +3,10 @@
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
 
 use super::toy::*;
 
@@ -41,11 +44,13 @@ impl Lines {
 /// Logs of this thread, on which the toy runs too.
 fn lines(filter: &str) -> (Lines, tracing::subscriber::DefaultGuard) {
     let lines = Lines::default();
+    let filter: Targets = filter.parse().expect("a filter");
     let subscriber = tracing_subscriber::fmt()
+        .with_max_level(LevelFilter::TRACE)
         .with_ansi(false)
-        .with_env_filter(filter)
         .with_writer(lines.clone())
-        .finish();
+        .finish()
+        .with(filter);
     (lines, tracing::subscriber::set_default(subscriber))
 }
 

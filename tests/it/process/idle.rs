@@ -1,0 +1,35 @@
+//! Clients that keep a connection and say nothing on it.
+
+use super::{SOON, Served};
+use crate::support::{
+    broker::Broker,
+    poll::eventually,
+    raw::{Raw, Response},
+};
+
+const CLIENTS: usize = 400;
+const REQUEST: &str = "GET /health/live HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
+
+async fn ask(client: &mut Raw) -> Response {
+    client.send(REQUEST).await;
+    client.response(SOON).await
+}
+
+#[tokio::test]
+async fn idle_clients_cost_next_to_nothing_after_a_while_and_are_served_again() {
+    let vhost = Broker::shared().await.vhost("idle").await;
+    let served = Served::start_ready(&[("AMQP_URL", &vhost.url)]).await;
+    let before = served.process.resident_kib();
+    let mut clients = Vec::new();
+    for _ in 0..CLIENTS {
+        let mut client = Raw::connect(served.address).await;
+        assert_eq!(ask(&mut client).await.status, 200);
+        clients.push(client);
+    }
+    // hyper alone would hold 16 KiB each.
+    let are_small = || async { served.process.resident_kib().saturating_sub(before) < CLIENTS * 8 };
+    eventually(SOON, "idle clients are small", are_small).await;
+    for client in &mut clients {
+        assert_eq!(ask(client).await.status, 200);
+    }
+}
