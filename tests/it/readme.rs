@@ -1,6 +1,6 @@
 //! The README tells the truth: its table is the code's, its tour runs, its links lead somewhere.
 
-use std::{fs, path::Path};
+use std::{collections::BTreeSet, fs, path::Path};
 
 use rabbitmq_gateway::config::table::markdown_table;
 use serde_json::Value;
@@ -39,6 +39,18 @@ fn the_configuration_table_is_that_of_the_code() {
         return;
     }
     assert!(table == markdown_table(), "the README's table is old: UPDATE_README=1 scripts/test readme");
+}
+
+/// The names of metrics between quotes or backticks.
+fn metrics(text: &str, mark: char) -> BTreeSet<&str> {
+    text.split(mark).filter(|name| name.starts_with("gateway_") && !name.contains(' ')).collect()
+}
+
+#[test]
+fn the_table_of_metrics_names_those_of_the_code() {
+    let code = metrics(include_str!("../../src/metrics.rs"), '"');
+    assert!(code.len() > 10, "they are found: {code:?}");
+    assert_eq!(metrics(&readme(), '`'), code);
 }
 
 #[test]
