@@ -4,6 +4,10 @@
 //! soon as several publishes are in flight on a channel. The broker sends a return before the
 //! message's own ack, and its bytes pass here before lapin sees either: so whoever asks
 //! [`Returns::take`] after a confirm learns the truth about that very message.
+//!
+//! What lapin could not read is mended on the way.
+
+mod mend;
 
 use std::collections::HashMap;
 use std::io;
@@ -48,22 +52,32 @@ impl Returns {
 pub(super) struct Tap<S> {
     stream: S,
     watch: Watch,
+    /// Looked at, and to be read from `read` on.
+    seen: Vec<u8>,
+    read: usize,
 }
 
 impl<S> Tap<S> {
     pub(super) fn new(stream: S, returns: Returns) -> Self {
-        Self { stream, watch: Watch::new(returns) }
+        Self { stream, watch: Watch::new(returns), seen: Vec::new(), read: 0 }
     }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Tap<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut [u8],
-    ) -> Poll<io::Result<usize>> {
-        let count = ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
-        self.watch.read(&buffer[..count])?;
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        let Self { stream, watch, seen, read } = self.get_mut();
+        while *read == seen.len() {
+            seen.clear();
+            *read = 0;
+            let count = ready!(Pin::new(&mut *stream).poll_read(cx, buffer))?;
+            if count == 0 {
+                return Poll::Ready(Ok(0));
+            }
+            watch.read(&buffer[..count], seen)?;
+        }
+        let count = buffer.len().min(seen.len() - *read);
+        buffer[..count].copy_from_slice(&seen[*read..*read + count]);
+        *read += count;
         Poll::Ready(Ok(count))
     }
 }
@@ -87,7 +101,7 @@ struct Watch {
     returns: Returns,
     /// The start of a frame, as far as it is here.
     frame: Vec<u8>,
-    /// Bytes of a frame that nobody looks at.
+    /// Bytes to come of a frame that nobody looks at.
     skip: usize,
     /// By channel: a return whose content header, with the message's id, is to come.
     returning: HashMap<u16, String>,
@@ -98,20 +112,24 @@ impl Watch {
         Self { returns, frame: Vec::new(), skip: 0, returning: HashMap::new() }
     }
 
+    /// Hands on to `seen` what has been looked at.
+    ///
     /// # Errors
-    /// A return that cannot be told whose it is: the connection cannot be trusted any more.
-    fn read(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+    /// A return that cannot be told whose it is, or a frame that is malformed: the connection cannot be
+    /// trusted any more.
+    fn read(&mut self, mut bytes: &[u8], seen: &mut Vec<u8>) -> io::Result<()> {
         while !bytes.is_empty() {
             let wanted = if self.skip > 0 { self.skip } else { self.length() - self.frame.len() };
             let (taken, rest) = bytes.split_at(wanted.min(bytes.len()));
             bytes = rest;
             if self.skip > 0 {
                 self.skip -= taken.len();
+                seen.extend_from_slice(taken);
                 continue;
             }
             self.frame.extend_from_slice(taken);
-            if taken.len() == wanted {
-                self.advance()?;
+            if taken.len() == wanted && self.advance()? {
+                seen.append(&mut self.frame);
             }
         }
         Ok(())
@@ -132,28 +150,35 @@ impl Watch {
         u16::from_be_bytes([self.frame[1], self.frame[2]])
     }
 
-    /// A head is here, or a frame that matters.
-    fn advance(&mut self) -> io::Result<()> {
+    /// A head is here, or a frame that matters; true when it may be handed on.
+    fn advance(&mut self) -> io::Result<bool> {
         let is_whole = self.frame.len() > HEAD;
-        let matters = match self.frame[0] {
-            METHOD => true,
-            HEADER => self.returning.contains_key(&self.channel()),
-            _ => false,
-        };
+        let matters = matches!(self.frame[0], METHOD | HEADER);
         if matters && !is_whole {
-            return Ok(());
+            return Ok(false);
         }
         if is_whole {
+            self.mend().ok_or_else(malformed)?;
             self.look()?;
         } else {
             self.skip = self.rest();
         }
-        self.frame.clear();
-        Ok(())
+        Ok(true)
+    }
+
+    fn mend(&mut self) -> Option<()> {
+        let is_header = self.frame[0] == HEADER;
+        let end = self.frame.len() - 1;
+        let payload = &mut self.frame[HEAD..end];
+        if is_header { mend::header(payload) } else { mend::method(payload) }
     }
 
     fn look(&mut self) -> io::Result<()> {
-        if self.frame[0] == METHOD && self.frame.get(HEAD..HEAD + 4) != Some(&BASIC_RETURN) {
+        let matters = match self.frame[0] {
+            METHOD => self.frame.get(HEAD..HEAD + 4) == Some(&BASIC_RETURN),
+            _ => self.returning.contains_key(&self.channel()),
+        };
+        if !matters {
             return Ok(());
         }
         match parse_frame(self.frame.as_slice()) {
@@ -170,6 +195,10 @@ impl Watch {
             _ => Err(not_ours()),
         }
     }
+}
+
+fn malformed() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "the broker sent a malformed frame")
 }
 
 fn not_ours() -> io::Error {

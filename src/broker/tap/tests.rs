@@ -54,15 +54,16 @@ proptest! {
     ) {
         let (returns, conversation) = (Returns::default(), conversation());
         let mut watch = Watch::new(returns.clone());
-        let mut rest = conversation.as_slice();
+        let (mut rest, mut seen) = (conversation.as_slice(), Vec::new());
         for cut in cuts.iter().cycle() {
             let (piece, left) = rest.split_at((*cut).min(rest.len()));
-            watch.read(piece).unwrap();
+            watch.read(piece, &mut seen).unwrap();
             rest = left;
             if rest.is_empty() {
                 break;
             }
         }
+        prop_assert_eq!(seen, conversation);
         for (channel, id) in [(1, "first"), (2, "first"), (1, "second")] {
             prop_assert_eq!(returns.take(channel, id), Some("NO_ROUTE".to_owned()));
             prop_assert_eq!(returns.take(channel, id), None);
@@ -74,5 +75,5 @@ proptest! {
 #[test]
 fn a_return_without_an_id_ends_the_connection() {
     let mut watch = Watch::new(Returns::default());
-    assert!(watch.read(&bytes(&[returned(1), header(1, None, 0)])).is_err());
+    assert!(watch.read(&bytes(&[returned(1), header(1, None, 0)]), &mut Vec::new()).is_err());
 }

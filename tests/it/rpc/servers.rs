@@ -151,3 +151,43 @@ async fn large_replies_come_back_whole() {
         assert!(answer.body == body, "{size} bytes come back");
     }
 }
+
+/// Answers each request by what its body says.
+const ODD: &str = "
+import os, pika
+connection = pika.BlockingConnection(pika.URLParameters(os.environ['AMQP_URL']))
+channel = connection.channel()
+channel.queue_declare(queue='odd')
+def nested(levels):
+    return [nested(levels - 1)] if levels else []
+ODD = {
+    b'deep': {'headers': {'h': nested(500)}},
+    b'type': {'type': b'caf\\xe9'},
+    b'name': {'headers': {b'caf\\xe9': 'x'}},
+}
+def on_request(ch, method, props, body):
+    odd = pika.BasicProperties(correlation_id=props.correlation_id, **ODD.get(body, {}))
+    ch.basic_publish('', props.reply_to, body, odd)
+    if body == b'end': ch.stop_consuming()
+channel.basic_consume('odd', on_request, auto_ack=True)
+channel.start_consuming()
+connection.close()
+";
+
+#[tokio::test]
+async fn an_odd_reply_neither_ends_the_gateway_nor_loses_the_replies_of_others() {
+    let stage = Stage::set("rpc-odd").await;
+    stage.observer.declare_queue("idle").await;
+    let neighbour = call(&stage, "/rpc/idle", "neighbour");
+    let calls = async {
+        let request = stage.observer.get_one("idle", SOON).await;
+        served(&stage, "odd").await;
+        for body in ["deep", "type", "name", "end"] {
+            let answer = call(&stage, "/rpc/odd?timeout=5s", body).await;
+            assert_eq!((answer.status, answer.body.as_slice()), (200, body.as_bytes()));
+        }
+        answer(&stage.observer.channel().await, &request, echo).await;
+    };
+    let (neighbour, (), _) = tokio::join!(neighbour, calls, pika::run(&stage.vhost.url, ODD));
+    assert_eq!((neighbour.status, neighbour.body.as_slice()), (200, &b"neighbour"[..]));
+}
