@@ -89,9 +89,11 @@ impl Link {
     }
 
     /// Counts late publishes. With too many of them the connection is replaced: what they hold is
-    /// bounded by nothing else.
+    /// bounded by nothing else. Not during an alarm, which is refused at the door for as long as a connection
+    /// knows of it.
     pub(super) fn add_late(&self, count: usize) {
-        if self.late.fetch_add(count, Ordering::Relaxed) + count > MAX_LATE {
+        let late = self.late.fetch_add(count, Ordering::Relaxed) + count;
+        if late > MAX_LATE && !self.is_blocked() {
             self.retire();
         }
     }

@@ -82,6 +82,27 @@ async fn alarm_refuses_at_once_and_afterwards_everything_is_as_before() {
     gateway.stop().await;
 
     a_connection_blocked_for_too_long_is_replaced(&broker, &observer).await;
+    however_many_are_held_the_next_is_refused_at_once(&broker).await;
+}
+
+/// The broker is looking elsewhere while they are written, so it blocks the connection after all of them.
+async fn however_many_are_held_the_next_is_refused_at_once(broker: &OwnBroker) {
+    let settings = [("AMQP_URL", &*broker.url()), ("RABBITMQ_PUBLISH_CONNECTIONS", "1")];
+    let gateway = TestGateway::start(&settings).await;
+    publish(&gateway, "amq.default?routing_key=q", "before").await.assert_confirmed();
+    broker.alarm_on().await;
+    broker.pause().await;
+    let held = Load::of(&gateway, "many", 600, 1, |_| "amq.default?routing_key=q&timeout=5s".to_owned());
+    let written = || async { gateway.observes("publishes:in_flight").await == 600 };
+    eventually(SOON, "all are written", written).await;
+    broker.resume().await;
+    let answers = held.end().await;
+    answers.0.iter().for_each(Answer::assert_unknown);
+    eventually(SOON, "it is blocked", || async { !gateway.is_ready().await }).await;
+    refuses_at_once(&gateway).await;
+    broker.alarm_off().await;
+    publish(&gateway, "amq.default?routing_key=q&timeout=15s", "after").await.assert_confirmed();
+    gateway.stop().await;
 }
 
 async fn refuses_at_once(gateway: &TestGateway) {
