@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::warn;
 use uuid::Uuid;
 
-use super::connections::Connections;
+use super::connections::{Connections, REFUSED_DELAY};
 use super::convert::{self, short};
 use super::error::Error;
 use crate::domain::message::Message;
@@ -173,13 +173,27 @@ async fn keep(
                 }
                 warn!(callers = lost, "the reply queue is lost, declaring another");
             }
-            Ok(Err(error)) => warn!("cannot declare the reply queue: {error}"),
+            Ok(Err(error @ Error::Lost { .. })) => warn!("cannot declare the reply queue: {error}"),
+            Ok(Err(error)) => {
+                warn!("the broker refuses the reply queue: {error}");
+                // It would run out of channels that have not been refused, see `Link::not_opened`.
+                link.kill();
+                refused(&connections).await;
+            }
             Err(_) => {
                 warn!("cannot declare the reply queue: no answer in time");
                 link.kill();
             }
         }
         sleep(REDECLARE_PAUSE).await;
+    }
+}
+
+/// A missing permission is not mended by hurry.
+async fn refused(connections: &Connections) {
+    tokio::select! {
+        () = connections.given_up() => {}
+        () = sleep(REFUSED_DELAY) => {}
     }
 }
 

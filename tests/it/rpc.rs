@@ -204,3 +204,20 @@ async fn metric(stage: &Stage, name: &str) -> Option<f64> {
     let value: Value = text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())?;
     value.as_f64()
 }
+
+/// Asking on one connection again and again would use up its channels, and with them any later permission.
+#[tokio::test]
+async fn calls_are_answered_once_the_gateway_is_allowed_its_reply_queue() {
+    const DIALS: &str = "gateway_broker_dials_total{result=\"connected\",role=\"reply\"}";
+    let stage = Stage::with_queue("rpc-forbidden").await;
+    let gateway = stage.gateway_as("callee", "^$", ".*", ".*").await;
+    let dialled_anew = || async {
+        let metrics = gateway.get("/metrics").send().await.unwrap().text().await.unwrap();
+        metrics.lines().filter_map(|line| line.strip_prefix(DIALS)).any(|dials| dials.trim() == "2")
+    };
+    eventually(SOON, "it asks on another connection", dialled_anew).await;
+    stage.vhost.permit("callee", ".*", ".*", ".*").await;
+    let answer = Answer::to(gateway.post("/rpc/missing?timeout=15s").body("x")).await;
+    assert_eq!(answer.verdict(), problem(404, "queue-not-found"));
+    gateway.stop().await;
+}
