@@ -61,6 +61,8 @@ pub(super) fn read(
     let mut parcel =
         if is_envelope(headers)? { envelope::read(body)? } else { raw::read(headers, body.bytes.clone())? };
     let properties = &mut parcel.message.properties;
+    // An empty id is none: by its id a message is known.
+    properties.message_id.take_if(|id| id.as_str().is_empty());
     properties.message_id.get_or_insert_with(new_message_id);
     properties.delivery_mode.get_or_insert(mode);
     carry_trace(headers, &mut parcel.message.headers)

@@ -516,3 +516,12 @@ async fn a_long_name_in_another_alphabet_is_told_missing_like_any_other() {
         assert_eq!(answer.verdict(), (404, "queue-not-found".to_owned()), "{name}");
     }
 }
+
+#[tokio::test]
+async fn a_message_with_an_empty_id_is_given_one_and_the_caller_is_told() {
+    let stage = Stage::with_queue("no-id").await;
+    let request = stage.post("/publish/amq.default?routing_key=q").header("x-amqp-message-id", "");
+    let told = Answer::to(request.body("x")).await.text("message_id");
+    assert_eq!(told.len(), 36, "{told:?}");
+    assert_eq!(stage.observer.drain_ids("q").await, [told]);
+}
