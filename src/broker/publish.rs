@@ -156,6 +156,7 @@ impl Publisher {
         match &verdict {
             Ok(()) | Err(Error::Unroutable { .. } | Error::Rejected) => self.proven.learn(publish),
             Err(Error::TooLarge { .. }) => self.proven.forget_size(publish),
+            Err(Error::AccessRefused { .. }) => self.proven.distrust(publish),
             Err(Error::Silence) => {}
             Err(_) if was_written(&verdict) => self.proven.forget_exchange(publish),
             Err(_) => {}

@@ -17,6 +17,7 @@ use crate::support::{
     observer::Observer,
     poll::eventually,
     raw::Raw,
+    stage::Stage,
 };
 
 const SOON: Duration = Duration::from_secs(10);
@@ -251,5 +252,29 @@ async fn full_window_is_overloaded_at_the_deadline() {
     let (long, ()) = tokio::join!(long, short);
     long.assert_confirmed();
     assert_eq!(observer.drain_ids("q").await, ["warm", "long"]);
+    gateway.stop().await;
+}
+
+/// Topic permissions: what one message proves of an exchange says nothing of another routing key.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn callers_whose_routing_key_is_forbidden_beside_good_callers_of_one_exchange_disturb_nobody() {
+    let stage = Stage::with_queue("topic").await;
+    stage.observer.declare_exchange("events", ExchangeKind::Topic).await;
+    stage.observer.bind("q", "events", "#").await;
+    let gateway = stage.gateway_as("topical", ".*", ".*", ".*").await;
+    stage.vhost.permit_topic("topical", "events", "^open$").await;
+    let open = |_: usize| "events?routing_key=open".to_owned();
+    let secret = |_: usize| "events?routing_key=secret".to_owned();
+    publish(&gateway, &open(0), "first").await.assert_confirmed();
+    // The broker's first refusal is met on a channel that others may share.
+    publish(&gateway, &secret(0), "probe").await;
+
+    let forbidden = Load::start(&gateway, "forbidden", 2, secret);
+    let good = Load::of(&gateway, "good", 8, 50, open).end().await;
+    let forbidden = forbidden.stop().await;
+    good.assert_all_confirmed();
+    assert!(good.0.iter().all(|answer| !answer.is_duplicate_possible()));
+    assert!(forbidden.0.iter().all(|answer| answer.problem() == "forbidden"));
+    assert_eq!(stage.observer.drain_ids("q").await.len(), 1 + 400);
     gateway.stop().await;
 }

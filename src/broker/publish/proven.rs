@@ -26,6 +26,9 @@ pub(super) struct Proven(Mutex<Memory>);
 #[derive(Default)]
 struct Memory {
     exchanges: HashMap<ExchangeName, Instant>,
+    /// Exchanges that the broker refused by the routing key, as topic permissions have it: what one message
+    /// proves says nothing of the next.
+    choosy: HashMap<ExchangeName, Instant>,
     largest_body: usize,
 }
 
@@ -34,8 +37,10 @@ impl Proven {
     pub(super) fn vouches_for(&self, publish: &Publish) -> bool {
         let memory = self.lock();
         let proven = memory.exchanges.get(&publish.destination.exchange);
+        let fresh = |at: &Instant| at.elapsed() < MEMORY;
         publish.message.body.len() <= memory.largest_body.max(SMALL_BODY)
-            && proven.is_some_and(|at| at.elapsed() < MEMORY)
+            && proven.is_some_and(fresh)
+            && !memory.choosy.get(&publish.destination.exchange).is_some_and(fresh)
     }
 
     /// The broker took the message, whatever became of it then.
@@ -51,6 +56,15 @@ impl Proven {
             memory.exchanges.clear();
         }
         memory.exchanges.insert(exchange.clone(), Instant::now());
+    }
+
+    /// The broker refused access to this exchange, perhaps for this routing key only.
+    pub(super) fn distrust(&self, publish: &Publish) {
+        let mut memory = self.lock();
+        if memory.choosy.len() >= MAX_EXCHANGES {
+            memory.choosy.clear();
+        }
+        memory.choosy.insert(publish.destination.exchange.clone(), Instant::now());
     }
 
     /// A message to this exchange ended its channel, or may have.

@@ -227,6 +227,15 @@ impl Vhost<'_> {
         self.broker.eval(&format!("ok = rabbit_auth_backend_internal:set_permissions({arguments})")).await;
     }
 
+    /// Lets a user publish to an exchange with some routing keys only, as a regular expression.
+    pub async fn permit_topic(&self, user: &str, exchange: &str, write: &str) {
+        let [user, vhost, exchange, write, read] = [user, &self.name, exchange, write, ".*"].map(binary);
+        let arguments = format!("{user}, {vhost}, {exchange}, {write}, {read}, {GUEST}");
+        self.broker
+            .eval(&format!("ok = rabbit_auth_backend_internal:set_topic_permissions({arguments})"))
+            .await;
+    }
+
     /// Closes every connection to this vhost with 320 `CONNECTION_FORCED`.
     pub async fn close_connections(&self) {
         let mine = self.connections_of("C");
