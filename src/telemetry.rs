@@ -49,7 +49,7 @@ impl Filter {
         if filter.iter().all(|(target, _)| is_module(target)) {
             return Ok(Self(filter));
         }
-        Err("a level is for a module, named like rabbitmq_gateway::http".to_owned())
+        Err("a level is for a module, named with its crate".to_owned())
     }
 }
 

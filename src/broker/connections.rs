@@ -55,11 +55,11 @@ impl Role {
     /// message and the arguments of a declare must fit one.
     pub(super) fn frame_max(self, publish: &PublishSettings) -> usize {
         match self {
-            Self::Publish | Self::Quarantine => {
+            Self::Publish | Self::Quarantine | Self::Topology => {
                 (publish.max_header_bytes + OTHER_PROPERTIES).next_power_of_two().max(PUBLISH_FRAME)
             }
             // What others send has RabbitMQ's own limit.
-            Self::Topology | Self::Reply => 128 * 1024,
+            Self::Reply => 128 * 1024,
             Self::Probe => 8 * 1024,
         }
     }

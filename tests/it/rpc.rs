@@ -6,13 +6,15 @@ mod servers;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use lapin::message::Delivery;
 use serde_json::{Value, json};
 
 use crate::support::{
     contract::Answer,
-    echo::{echo, serve},
+    echo::{echo, id_of, serve},
     observer::Observer,
     poll::eventually,
+    raw::Raw,
     stage::Stage,
 };
 
@@ -183,6 +185,31 @@ async fn as_many_calls_as_may_wait_and_no_more() {
     assert_eq!(third.verdict(), problem(503, "overloaded"));
     assert_eq!(third.text("outcome"), "not_sent");
     assert!(two.iter().all(|answer| answer.status == 504));
+}
+
+/// The server answers anything with 8 MiB.
+fn large(request: &Delivery) -> Vec<(Option<String>, Vec<u8>)> {
+    vec![(id_of(request), vec![b'x'; 8 << 20])]
+}
+
+#[tokio::test]
+async fn replies_that_nobody_takes_fill_no_more_than_the_memory_for_bodies() {
+    const HELD: &str = "gateway_http_body_bytes_in_flight";
+    let limits = [("GATEWAY_MAX_BYTES_IN_FLIGHT", "12MiB"), ("GATEWAY_MAX_BODY_BYTES", "1MiB")];
+    let stage = Stage::set_with("rpc-slow-reader", &limits).await;
+    serve(&stage.observer, "large", large).await;
+    let mut slow = Raw::connect(stage.gateway.address()).await;
+    slow.send("POST /rpc/large HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx").await;
+    let held = || async { metric(&stage, HELD).await.is_some_and(|bytes| bytes > 8e6) };
+    eventually(SOON, "the reply is held", held).await;
+
+    let next = call(&stage, "/rpc/large", "x").await;
+    assert_eq!(next.verdict(), problem(503, "overloaded"));
+    assert_eq!(next.text("outcome"), "unknown", "it was executed");
+    drop(slow);
+    let freed = || async { metric(&stage, HELD).await == Some(0.0) };
+    eventually(SOON, "the reply is given up", freed).await;
+    assert_eq!(call(&stage, "/rpc/large", "x").await.status, 200);
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! `POST /rpc/{queue}`: a request to whoever serves a queue, answered with the reply.
 
+use axum::body::HttpBody;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
@@ -88,8 +89,8 @@ pub(in crate::http) async fn call_queue(
     let message = request(&state, &queue, &headers, &body)?;
     let id = message.properties.message_id.clone();
     let reply = call(&state, queue, message, timeout, require_consumers).await;
-    let reply = reply.map_err(|problem| problem.message_id(id.unwrap_or_default().to_string()))?;
-    Ok(answer(&state, &headers, reply))
+    let answer = reply.and_then(|reply| answer(&state, &headers, &body, reply));
+    answer.map_err(|problem| problem.message_id(id.unwrap_or_default().to_string()))
 }
 
 /// The request's message; what the gateway sets itself must not be given.
@@ -144,7 +145,12 @@ async fn call(
     })
 }
 
-fn answer(state: &AppState, headers: &HeaderMap, reply: Message) -> Response {
+fn answer(
+    state: &AppState,
+    headers: &HeaderMap,
+    body: &ReadBody,
+    reply: Message,
+) -> Result<Response, Problem> {
     let status = state.rpc_status_header().then(|| status(&reply)).flatten();
     let mut response = if message::accepts_envelope(headers) {
         message::answer_envelope(reply)
@@ -152,7 +158,11 @@ fn answer(state: &AppState, headers: &HeaderMap, reply: Message) -> Response {
         message::answer_raw(reply)
     };
     *response.status_mut() = status.unwrap_or(StatusCode::OK);
-    response
+    let bytes = response.body().size_hint().exact().unwrap_or_default();
+    // The request has been executed, and its reply does not fit.
+    let share = body.share(bytes.try_into().unwrap_or(usize::MAX));
+    response.extensions_mut().insert(share.map_err(|problem| problem.outcome("unknown", true))?);
+    Ok(response)
 }
 
 /// The final status that the reply asks for.

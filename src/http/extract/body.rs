@@ -3,6 +3,8 @@
 //! Promises that the bytes it gives keep the request's place and their share of the budget for as long as they
 //! live, so that memory is bounded even when callers hang up and their messages do not.
 
+use std::sync::Arc;
+
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{FromRequest, Request};
 use http_body_util::BodyExt;
@@ -19,9 +21,41 @@ const TRUSTED_LENGTH: usize = 64 * 1024;
 pub struct ReadBody {
     /// The bytes; the last clone or slice frees what they hold.
     pub bytes: Bytes,
+    admission: Admission,
+}
+
+/// A share of the budget of all bodies, for an answer. It travels in the answer's extensions.
+#[derive(Debug, Clone)]
+pub struct Share(Arc<OwnedSemaphorePermit>);
+
+impl Share {
+    /// `data` as bytes that hold the share.
+    #[must_use]
+    pub fn hold(&self, data: Bytes) -> Bytes {
+        Bytes::from_owner(Shared { data, _share: Arc::clone(&self.0) })
+    }
+}
+
+struct Shared {
+    data: Bytes,
+    _share: Arc<OwnedSemaphorePermit>,
+}
+
+impl AsRef<[u8]> for Shared {
+    fn as_ref(&self) -> &[u8] {
+        &self.data
+    }
 }
 
 impl ReadBody {
+    /// A share of the budget for an answer of so many bytes.
+    ///
+    /// # Errors
+    /// `overloaded`, at once, when there is none.
+    pub fn share(&self, bytes: usize) -> Result<Share, Problem> {
+        self.admission.reserve(bytes).map(|share| Share(Arc::new(share)))
+    }
+
     /// `made` out of the body (a decoded payload) as bytes that hold what the body holds.
     #[must_use]
     pub fn derive(&self, made: impl AsRef<[u8]> + Send + 'static) -> Bytes {
@@ -37,12 +71,12 @@ impl<S: Send + Sync> FromRequest<S> for ReadBody {
         let admission =
             admission.ok_or_else(|| Problem::internal("a route that reads bodies has no admission"))?;
         let deadline = admission.body_timeout();
-        let reading = Reading::new(admission).read(request.into_body());
+        let reading = Reading::new(admission.clone()).read(request.into_body());
         let held = tokio::time::timeout(deadline, reading).await.map_err(|_| {
             let detail = format!("the body was not complete within {} ms", deadline.as_millis());
             Problem::new(ProblemType::RequestTimeout, detail)
         })?;
-        Ok(Self { bytes: Bytes::from_owner(held?) })
+        Ok(Self { bytes: Bytes::from_owner(held?), admission })
     }
 }
 

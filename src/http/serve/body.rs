@@ -10,6 +10,7 @@ use axum::body::{Body, Bytes, HttpBody};
 use hyper::body::{Frame, Incoming, SizeHint};
 
 use super::activity::Activity;
+use crate::http::extract::body::Share;
 
 /// One request between its header and the last byte of its answer.
 #[derive(Debug)]
@@ -83,13 +84,14 @@ impl HttpBody for RequestBody {
 pub struct AnswerBody {
     inner: Body,
     flight: InFlight,
+    share: Option<Share>,
 }
 
 impl AnswerBody {
-    /// Offers `inner` to the client.
-    pub fn new(inner: Body, mut flight: InFlight) -> Self {
+    /// Offers `inner` to the client; its bytes hold their share of the budget until they are taken.
+    pub fn new(inner: Body, mut flight: InFlight, share: Option<Share>) -> Self {
         flight.offer(true);
-        Self { inner, flight }
+        Self { inner, flight, share }
     }
 }
 
@@ -103,7 +105,8 @@ impl HttpBody for AnswerBody {
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let frame = Pin::new(&mut self.inner).poll_frame(cx);
         self.flight.offer(frame.is_ready());
-        frame
+        let Some(share) = &self.share else { return frame };
+        frame.map_ok(|frame| frame.map_data(|data| share.hold(data)))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -89,7 +89,8 @@ impl Server {
             if !http2 && (shutdown.is_closing() || leaves_a_body_unread(response.status())) {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
-            Ok(response.map(|body| AnswerBody::new(body, flight)))
+            let share = response.extensions_mut().remove();
+            Ok(response.map(|body| AnswerBody::new(body, flight, share)))
         }
     }
 }

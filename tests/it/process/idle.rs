@@ -11,7 +11,7 @@ use crate::support::{
 
 const CLIENTS: usize = 400;
 /// The allocator keeps what is free for ten seconds.
-const GIVEN_BACK: Duration = Duration::from_secs(60);
+const GIVEN_BACK: Duration = Duration::from_mins(1);
 const REQUEST: &str = "GET /health/live HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
 
 async fn ask(client: &mut Raw) -> Response {
