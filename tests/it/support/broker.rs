@@ -167,8 +167,12 @@ impl OwnBroker {
 
     /// `rabbitmqctl start_app`; returns when it speaks AMQP.
     pub async fn start_app(&self) {
-        self.eval("rabbit:start()").await;
-        eventually(EFFECT_DEADLINE, "the broker speaks AMQP", || self.node.speaks_amqp()).await;
+        // It does nothing while the node takes itself for starting still.
+        let started = || async {
+            self.eval("rabbit:start()").await;
+            self.node.speaks_amqp().await
+        };
+        eventually(EFFECT_DEADLINE, "the broker speaks AMQP", started).await;
     }
 
     /// The memory alarm: connections that publish are blocked.
