@@ -6,7 +6,11 @@ mod servers;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use lapin::message::Delivery;
+use lapin::{
+    BasicProperties,
+    message::Delivery,
+    types::{AMQPValue, FieldTable},
+};
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -185,6 +189,29 @@ async fn as_many_calls_as_may_wait_and_no_more() {
     assert_eq!(third.verdict(), problem(503, "overloaded"));
     assert_eq!(third.text("outcome"), "not_sent");
     assert!(two.iter().all(|answer| answer.status == 504));
+}
+
+#[tokio::test]
+async fn a_reply_with_more_headers_than_clients_read_comes_back_without_the_last_of_them() {
+    let stage = Stage::set("rpc-headers").await;
+    stage.observer.declare_queue("many").await;
+    let answering = async {
+        let request = stage.observer.get_one("many", SOON).await;
+        let mut headers = FieldTable::default();
+        headers.insert("a".into(), AMQPValue::LongString("x".repeat(20 << 10).into()));
+        for n in 0..199 {
+            headers.insert(format!("h{n}").into(), AMQPValue::LongInt(n));
+        }
+        let id = request.properties.correlation_id().clone().expect("an id");
+        let reply_to = request.properties.reply_to().clone().expect("a queue");
+        let properties = BasicProperties::default().with_correlation_id(id).with_headers(headers);
+        stage.observer.publish("", reply_to.as_str(), b"x", properties).await;
+    };
+    let (answer, ()) = tokio::join!(call(&stage, "/rpc/many", "x"), answering);
+    assert_eq!((answer.status, answer.body.as_slice()), (200, &b"x"[..]));
+    assert_eq!(answer.header("x-amqp-header-h0"), "0");
+    let omitted: usize = answer.header("x-amqp-headers-omitted").parse().expect("a number");
+    assert!((120..150).contains(&omitted), "{omitted} of 200");
 }
 
 /// The server answers anything with 8 MiB.

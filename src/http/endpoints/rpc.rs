@@ -64,7 +64,7 @@ struct ReplyBody(Vec<u8>);
             (ReplyBody = "*/*"),
             (EnvelopeOut = "application/vnd.amqp.message+json"),
         ), headers(
-            ("X-Amqp-Headers-Omitted" = u32, description = "Properties and headers that HTTP cannot carry; the envelope has them"),
+            ("X-Amqp-Headers-Omitted" = u32, description = "Properties and headers that HTTP cannot carry, and those beyond 80 or 12 KiB; the envelope has them"),
         )),
         (status = 403, description = "`forbidden`, `reserved-name`, `cross-origin`"),
         (status = 404, description = "`queue-not-found`"),
