@@ -136,13 +136,15 @@ async fn burst_of_probes_costs_the_broker_one_look_a_second() {
     let vhost = Broker::shared().await.vhost("burst").await;
     let (address, opened) = counting_wire(Broker::shared().await.address()).await;
     let gateway = TestGateway::start(&[("AMQP_URL", &vhost.url_by(address))]).await;
-    let before = opened.load(Ordering::SeqCst);
+    // A gateway is ready before the second channel to publish on is open, and that of the reply queue.
+    let all_are_open = || async { opened.load(Ordering::SeqCst) == 3 };
+    eventually(SOON, "two channels to publish on and one for replies", all_are_open).await;
     let start = Instant::now();
     let probes = (0..200).map(|_| Answer::to(gateway.get("/health/rabbitmq?queue=none")));
     let answers = join_all(probes).await;
     let looks = usize::try_from(start.elapsed().as_secs()).unwrap() + 1;
     assert!(answers.iter().all(|answer| answer.status == 503));
-    let opened = opened.load(Ordering::SeqCst) - before;
+    let opened = opened.load(Ordering::SeqCst) - 3;
     // One channel for the round trip and one for the queue.
     assert!((1..=2 * looks).contains(&opened), "{opened} channels for {looks} looks");
 }
