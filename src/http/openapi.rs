@@ -1,7 +1,7 @@
 //! The contract, generated from the route table; `openapi/openapi.json` is its published copy.
 
-pub(super) mod common;
 mod finish;
+pub(super) mod shared_problems;
 
 use std::sync::LazyLock;
 

@@ -25,51 +25,59 @@ pub(super) struct Proven(Mutex<Memory>);
 
 #[derive(Default)]
 struct Memory {
-    exchanges: HashMap<ExchangeName, Instant>,
+    exchanges: Recent,
     /// Exchanges that the broker refused by the routing key, as topic permissions have it: what one message
     /// proves says nothing of the next.
-    choosy: HashMap<ExchangeName, Instant>,
+    choosy: Recent,
     largest_body: usize,
+}
+
+/// Exchanges of which something was seen within [`MEMORY`].
+#[derive(Default)]
+struct Recent(HashMap<ExchangeName, Instant>);
+
+impl Recent {
+    fn holds(&self, exchange: &ExchangeName) -> bool {
+        self.0.get(exchange).is_some_and(|at| at.elapsed() < MEMORY)
+    }
+
+    fn note(&mut self, exchange: &ExchangeName) {
+        if let Some(at) = self.0.get_mut(exchange) {
+            *at = Instant::now();
+            return;
+        }
+        if self.0.len() >= MAX_EXCHANGES {
+            self.0.clear();
+        }
+        self.0.insert(exchange.clone(), Instant::now());
+    }
 }
 
 impl Proven {
     /// Whether the message will not end the channel, as far as can be known.
     pub(super) fn vouches_for(&self, publish: &Publish) -> bool {
         let memory = self.lock();
-        let proven = memory.exchanges.get(&publish.destination.exchange);
-        let fresh = |at: &Instant| at.elapsed() < MEMORY;
+        let exchange = &publish.destination.exchange;
         publish.message.body.len() <= memory.largest_body.max(SMALL_BODY)
-            && proven.is_some_and(fresh)
-            && !memory.choosy.get(&publish.destination.exchange).is_some_and(fresh)
+            && memory.exchanges.holds(exchange)
+            && !memory.choosy.holds(exchange)
     }
 
     /// The broker took the message, whatever became of it then.
     pub(super) fn learn(&self, publish: &Publish) {
         let mut memory = self.lock();
         memory.largest_body = memory.largest_body.max(publish.message.body.len());
-        let exchange = &publish.destination.exchange;
-        if let Some(at) = memory.exchanges.get_mut(exchange) {
-            *at = Instant::now();
-            return;
-        }
-        if memory.exchanges.len() >= MAX_EXCHANGES {
-            memory.exchanges.clear();
-        }
-        memory.exchanges.insert(exchange.clone(), Instant::now());
+        memory.exchanges.note(&publish.destination.exchange);
     }
 
     /// The broker refused access to this exchange, perhaps for this routing key only.
     pub(super) fn distrust(&self, publish: &Publish) {
-        let mut memory = self.lock();
-        if memory.choosy.len() >= MAX_EXCHANGES {
-            memory.choosy.clear();
-        }
-        memory.choosy.insert(publish.destination.exchange.clone(), Instant::now());
+        self.lock().choosy.note(&publish.destination.exchange);
     }
 
     /// A message to this exchange ended its channel, or may have.
     pub(super) fn forget_exchange(&self, publish: &Publish) {
-        self.lock().exchanges.remove(&publish.destination.exchange);
+        self.lock().exchanges.0.remove(&publish.destination.exchange);
     }
 
     /// The broker takes no body as large as this.

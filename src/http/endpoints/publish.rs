@@ -12,7 +12,7 @@ use crate::domain::message::{DeliveryMode, Destination, Message};
 use crate::domain::names::{ExchangeName, ShortText};
 use crate::http::extract::{Query, ReadBody};
 use crate::http::message::{self, Envelope, Parcel};
-use crate::http::openapi::common::{OfAll, OfBodies};
+use crate::http::openapi::shared_problems::{OfAll, OfBodies};
 use crate::http::problem::Problem;
 use crate::http::state::AppState;
 

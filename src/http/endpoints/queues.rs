@@ -13,7 +13,7 @@ use crate::domain::names::QueueName;
 use crate::domain::topology::{DeleteConditions, QueueState};
 use crate::http::extract::{self, Query, ReadBody};
 use crate::http::message::check_integers;
-use crate::http::openapi::common::{OfAll, OfBodies, OfTopology};
+use crate::http::openapi::shared_problems::{OfAll, OfBodies, OfTopology};
 use crate::http::problem::Problem;
 use crate::http::state::AppState;
 

@@ -12,7 +12,7 @@ use crate::domain::message::{DeliveryMode, Message};
 use crate::domain::names::{ExchangeName, QueueName, ShortText};
 use crate::http::extract::{Query, ReadBody, Timeout};
 use crate::http::message::{self, Envelope, EnvelopeOut, Parcel};
-use crate::http::openapi::common::{OfAll, OfBodies};
+use crate::http::openapi::shared_problems::{OfAll, OfBodies};
 use crate::http::problem::{Problem, ProblemType};
 use crate::http::state::AppState;
 

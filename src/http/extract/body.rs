@@ -32,18 +32,7 @@ impl Share {
     /// `data` as bytes that hold the share.
     #[must_use]
     pub fn hold(&self, data: Bytes) -> Bytes {
-        Bytes::from_owner(Shared { data, _share: Arc::clone(&self.0) })
-    }
-}
-
-struct Shared {
-    data: Bytes,
-    _share: Arc<OwnedSemaphorePermit>,
-}
-
-impl AsRef<[u8]> for Shared {
-    fn as_ref(&self) -> &[u8] {
-        &self.data
+        Bytes::from_owner(Owning { bytes: data, _owner: Arc::clone(&self.0) })
     }
 }
 
@@ -59,7 +48,7 @@ impl ReadBody {
     /// `made` out of the body (a decoded payload) as bytes that hold what the body holds.
     #[must_use]
     pub fn derive(&self, made: impl AsRef<[u8]> + Send + 'static) -> Bytes {
-        Bytes::from_owner(Derived { made, _body: self.bytes.clone() })
+        Bytes::from_owner(Owning { bytes: made, _owner: self.bytes.clone() })
     }
 }
 
@@ -108,14 +97,15 @@ impl AsRef<[u8]> for Buffer {
     }
 }
 
-struct Derived<T> {
-    made: T,
-    _body: Bytes,
+/// Bytes, and what lives as long as they do.
+struct Owning<T, O> {
+    bytes: T,
+    _owner: O,
 }
 
-impl<T: AsRef<[u8]>> AsRef<[u8]> for Derived<T> {
+impl<T: AsRef<[u8]>, O> AsRef<[u8]> for Owning<T, O> {
     fn as_ref(&self) -> &[u8] {
-        self.made.as_ref()
+        self.bytes.as_ref()
     }
 }
 
