@@ -13,6 +13,7 @@ mod error;
 mod keeper;
 mod link;
 mod login;
+mod pace;
 mod probe;
 mod publish;
 mod replies;

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::convert::short;
 use super::error::Error;
+use super::pace::Crowd;
 use super::socket::Wire;
 use super::tap::Returns;
 
@@ -81,6 +82,11 @@ impl Link {
     /// The messages that came back on it.
     pub(super) fn returns(&self) -> &Returns {
         &self.wire.returns
+    }
+
+    /// How many wait for what it reads.
+    pub(super) fn crowd(&self) -> &Crowd {
+        &self.wire.crowd
     }
 
     /// Publishes whose callers have been told `unknown` at their deadline, and whose confirms may come.

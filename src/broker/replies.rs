@@ -23,6 +23,7 @@ use uuid::Uuid;
 use super::connections::{Connections, REFUSED_DELAY};
 use super::convert::{self, short};
 use super::error::Error;
+use super::pace::Crowd;
 use crate::domain::message::Message;
 
 /// How long the broker may take to declare the queue and start the consumer.
@@ -86,6 +87,7 @@ type Waiters = HashMap<Uuid, oneshot::Sender<Message>>;
 struct ReplyQueue {
     name: String,
     waiters: Mutex<Option<Waiters>>,
+    crowd: Crowd,
 }
 
 enum Refused {
@@ -104,17 +106,27 @@ impl ReplyQueue {
         match &mut *self.lock() {
             None => return Err(Refused::Lost),
             Some(waiters) if waiters.len() >= max_waiting => return Err(Refused::TooMany),
-            Some(waiters) => waiters.insert(id, sender),
-        };
+            Some(waiters) => {
+                waiters.insert(id, sender);
+                self.crowd.set(waiters.len());
+            }
+        }
         Ok(Waiting { queue: self, id, reply })
+    }
+
+    fn remove(&self, id: Uuid) -> Option<oneshot::Sender<Message>> {
+        let mut waiters = self.lock();
+        let waiters = waiters.as_mut()?;
+        let waiter = waiters.remove(&id);
+        self.crowd.set(waiters.len());
+        waiter
     }
 
     /// Gives a reply to its caller; false when nobody waits for it.
     fn deliver(&self, delivery: Delivery) -> bool {
         let id = delivery.properties.correlation_id().as_ref();
         let Some(id) = id.and_then(|id| Uuid::try_parse(id.as_str()).ok()) else { return false };
-        let waiter = self.lock().as_mut().and_then(|waiters| waiters.remove(&id));
-        waiter.is_some_and(|waiter| waiter.send(convert::message(delivery)).is_ok())
+        self.remove(id).is_some_and(|waiter| waiter.send(convert::message(delivery)).is_ok())
     }
 }
 
@@ -147,9 +159,7 @@ impl Waiting {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        if let Some(waiters) = &mut *self.queue.lock() {
-            waiters.remove(&self.id);
-        }
+        self.queue.remove(self.id);
     }
 }
 
@@ -161,7 +171,11 @@ async fn keep(
     while let Ok(link) = connections.wait_long().await {
         match timeout(DECLARE_TIMEOUT, link.unless_gone(open(link.connection()))).await {
             Ok(Ok((_channel, name, consumer))) => {
-                let queue = Arc::new(ReplyQueue { name, waiters: Mutex::new(Some(HashMap::new())) });
+                let queue = Arc::new(ReplyQueue {
+                    name,
+                    waiters: Mutex::new(Some(HashMap::new())),
+                    crowd: link.crowd().clone(),
+                });
                 current.send_replace(Some(Arc::clone(&queue)));
                 // Either way the queue is lost.
                 let _end = link.unless_gone(take_replies(&queue, consumer, &unmatched)).await;

@@ -25,6 +25,7 @@ use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
 use tokio_util::either::Either;
 
 use super::Address;
+use super::pace::{Crowd, Paced};
 use super::tap::{Returns, Tap};
 
 /// Idle time before the kernel probes a silent peer, and between its probes.
@@ -54,6 +55,8 @@ pub(super) struct Wire {
     pub(super) kill: KillSwitch,
     /// The messages that came back on it.
     pub(super) returns: Returns,
+    /// How many wait for what it reads.
+    pub(super) crowd: Crowd,
 }
 
 impl std::fmt::Debug for Dial {
@@ -108,12 +111,12 @@ impl Dial {
         self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn connect(&self) -> io::Result<Tap<Compat<Plain>>> {
+    async fn connect(&self) -> io::Result<Tap<Paced<Compat<Plain>>>> {
         let wire = self.wanted().take().ok_or_else(|| io::Error::other("this dial was given up"))?;
         let stream = timeout(self.timeout, self.open(&wire.kill)).await.unwrap_or_else(|_| {
             Err(io::Error::new(io::ErrorKind::TimedOut, format!("no connection within {:?}", self.timeout)))
         })?;
-        Ok(Tap::new(stream, wire.returns))
+        Ok(Tap::new(Paced::new(stream, wire.crowd), wire.returns))
     }
 
     async fn open(&self, kill: &KillSwitch) -> io::Result<Compat<Plain>> {
@@ -161,7 +164,7 @@ impl Executor for SocketKit {
 }
 
 impl Reactor for SocketKit {
-    type TcpStream = Tap<Compat<Plain>>;
+    type TcpStream = Tap<Paced<Compat<Plain>>>;
     type Sleep = <async_rs::Tokio as Reactor>::Sleep;
 
     fn register<H: Read + Write + AsFd + AsRawFd + Send + 'static>(
