@@ -142,6 +142,14 @@ impl Broker {
     /// # Errors
     /// Says what is true of the message, see [`PublishFailure::fate`].
     pub async fn publish(&self, publish: &Publish) -> Result<Receipt, PublishFailure> {
+        let answer = self.send(publish).await;
+        let outcome = answer.as_ref().map_or_else(|failure| failure.fate.name(), Receipt::outcome);
+        self.inner.metrics.publishes.with_label_values(&[outcome]).inc();
+        answer
+    }
+
+    /// A message, or the request of a call.
+    async fn send(&self, publish: &Publish) -> Result<Receipt, PublishFailure> {
         let _unfinished = self.inner.publishes.token();
         self.inner.publisher.publish(publish).await
     }

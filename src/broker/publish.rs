@@ -111,13 +111,6 @@ impl Publisher {
 
     /// Publishes until there is an answer; see [`super::Broker::publish`].
     pub(super) async fn publish(&self, publish: &Publish) -> Result<Receipt, PublishFailure> {
-        let answer = self.until_answered(publish).await;
-        let outcome = answer.as_ref().map_or_else(|failure| failure.fate.name(), Receipt::outcome);
-        self.metrics.publishes.with_label_values(&[outcome]).inc();
-        answer
-    }
-
-    async fn until_answered(&self, publish: &Publish) -> Result<Receipt, PublishFailure> {
         let mut attempts = 0;
         let mut duplicate_possible = false;
         loop {

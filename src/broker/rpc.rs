@@ -57,7 +57,7 @@ impl Broker {
         let deadline = call.deadline;
         let mut waiting = self.inner.replies.expect(deadline).await.map_err(not_sent)?;
         let publish = call.publish(&waiting);
-        let request = pin!(self.publish(&publish));
+        let request = pin!(self.send(&publish));
         let answer = timeout_at(deadline, first_of(request, &mut waiting)).await;
         answer.unwrap_or(Err(unknown(Error::NoReply)))
     }
