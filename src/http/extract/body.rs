@@ -16,6 +16,10 @@ use crate::http::problem::{Problem, ProblemType};
 /// Memory that a body gets on its word alone, before its bytes have come.
 const TRUSTED_LENGTH: usize = 64 * 1024;
 
+/// Up to so many bytes are copied out of the connection's buffer, which is larger and nobody's share: it is
+/// used for the next request.
+const SMALL: usize = 4 * 1024;
+
 /// The whole body. Needs the route to be behind [`crate::http::middleware::admit`].
 #[derive(Debug, Clone)]
 pub struct ReadBody {
@@ -133,8 +137,10 @@ impl Reading {
                 self.take(data, announced)?;
             }
         }
-        if let Buffer::Copied(bytes) = &mut self.buffer {
-            bytes.shrink_to_fit();
+        match &mut self.buffer {
+            Buffer::Copied(bytes) => bytes.shrink_to_fit(),
+            Buffer::Frame(bytes) if bytes.len() <= SMALL => self.buffer = Buffer::Copied(bytes.to_vec()),
+            Buffer::Frame(_) => {}
         }
         Ok(Held { buffer: self.buffer, _admission: self.admission, _share: self.share })
     }
