@@ -4,6 +4,7 @@
 
 mod alone;
 mod burst;
+mod full;
 mod mixed;
 mod same_id;
 mod schedule;

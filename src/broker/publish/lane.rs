@@ -99,6 +99,11 @@ impl Lane {
         2 * free > self.window.publishes as usize && free >= self.window.places(bytes) as usize
     }
 
+    /// Whether a body of so many bytes takes more than one place.
+    pub(super) fn is_large(&self, bytes: usize) -> bool {
+        self.window.places(bytes) > 1
+    }
+
     /// A place for a body of so many bytes, if there is one now.
     pub(super) fn try_place(&self, bytes: usize) -> Option<Place> {
         Arc::clone(&self.places).try_acquire_many_owned(self.window.places(bytes)).ok()

@@ -1,8 +1,11 @@
 //! The lanes: each kept open on its connection, anew when it ends.
 
+use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
@@ -81,17 +84,32 @@ impl Lanes {
         let mut changed = self.changed.clone();
         loop {
             changed.mark_unchanged();
-            if let Some(lane) = self.pick(bytes) {
-                if let Some(place) = lane.place(bytes).await {
-                    return Ok((lane, place));
-                }
-                continue;
-            }
+            let is_away = self.open().next().is_none();
             tokio::select! {
-                () = self.connections.given_up() => return Err(Error::ShuttingDown),
+                biased;
+                found = self.first_place(bytes) => return Ok(found),
                 change = changed.changed() => if change.is_err() { return Err(Error::ShuttingDown) },
+                () = self.connections.given_up(), if is_away => return Err(Error::ShuttingDown),
             }
         }
+    }
+
+    /// The first place on any lane that is open now; never, when they all close. A large body waits on one lane:
+    /// it gathers its places while it waits, and nobody else gets these.
+    async fn first_place(&self, bytes: usize) -> (Arc<Lane>, Place) {
+        let lanes = self.open().filter(|lane| !lane.is_large(bytes));
+        let lanes = lanes.chain(self.pick(bytes).filter(|lane| lane.is_large(bytes)));
+        let place = |lane: Arc<Lane>| async move {
+            let place = lane.place(bytes).await;
+            place.map(|place| (lane, place))
+        };
+        let mut places: FuturesUnordered<_> = lanes.map(place).collect();
+        while let Some(place) = places.next().await {
+            if let Some(found) = place {
+                return found;
+            }
+        }
+        pending().await
     }
 
     /// The first open lane with plenty of room, or the one with the most: a channel with much in flight

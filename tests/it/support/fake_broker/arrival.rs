@@ -30,6 +30,11 @@ impl Arrival {
         self.publish.routing_key.as_str()
     }
 
+    /// Confirms it.
+    pub fn confirm(&self) {
+        self.say(&[self.ack(false)]);
+    }
+
     /// What the step says; `None` for hanging up.
     pub(super) fn frames(&self, step: Step) -> Option<Vec<AMQPFrame>> {
         Some(match step {

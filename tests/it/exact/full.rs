@@ -1,0 +1,78 @@
+//! When all channels are full, a publish waits for the first place on any of them.
+
+use std::time::Duration;
+
+use crate::support::{
+    fake_broker::{Arrival, FakeBroker},
+    gateway::TestGateway,
+    load::publish,
+    poll::{eventually, within},
+};
+
+const SOON: Duration = Duration::from_secs(10);
+
+/// Two channels with so many places each, for bodies of 1,000 bytes.
+async fn stage(places: usize) -> (FakeBroker, TestGateway) {
+    let fake = FakeBroker::start().await;
+    let settings = [
+        ("AMQP_URL", &*fake.url()),
+        ("RABBITMQ_PUBLISH_CONNECTIONS", "1"),
+        ("RABBITMQ_POOL_SIZE", "2"),
+        ("RABBITMQ_CHANNEL_WINDOW", &places.to_string()),
+        ("RABBITMQ_CHANNEL_WINDOW_BYTES", &(places * 1000).to_string()),
+        ("RABBITMQ_HEARTBEAT", "0"),
+    ];
+    let gateway = TestGateway::start(&settings).await;
+    publish(&gateway, "x", "warm").await.assert_confirmed();
+    (fake, gateway)
+}
+
+async fn somebody_waits(gateway: &TestGateway) {
+    let is_waiting = || async {
+        let metrics = gateway.get("/metrics").send().await.expect("the gateway answers");
+        let text = metrics.text().await.expect("the answer has a body");
+        text.lines().any(|line| line == "gateway_publishes_waiting 1")
+    };
+    eventually(SOON, "a publish waits for a place", is_waiting).await;
+}
+
+/// So many publishes that are not confirmed, on both channels.
+async fn held(fake: &FakeBroker, gateway: &TestGateway, count: usize) -> Vec<Arrival> {
+    let held = fake.arm(count, vec![], vec![]);
+    for id in 0..count {
+        let request = gateway.post("/publish/x").header("x-amqp-message-id", format!("held-{id}")).body("x");
+        tokio::spawn(request.send());
+    }
+    let held = within(SOON, "the publishes are written", held).await.expect("all have arrived");
+    assert!(held.iter().any(|it| it.channel != held[0].channel));
+    held
+}
+
+#[tokio::test]
+async fn publish_does_not_wait_for_a_stuck_channel_while_another_one_has_a_place() {
+    for freed in [0, 1] {
+        let (fake, gateway) = stage(1).await;
+        let held = held(&fake, &gateway, 2).await;
+        let free_one = async {
+            somebody_waits(&gateway).await;
+            held[freed].confirm();
+        };
+        let third = async { tokio::join!(publish(&gateway, "x", "third"), free_one) };
+        within(SOON, "the third is answered", third).await.0.assert_confirmed();
+        held[1 - freed].confirm();
+        gateway.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn small_publish_does_not_wait_behind_a_large_one_while_a_channel_has_a_place() {
+    let (fake, gateway) = stage(4).await;
+    let held = held(&fake, &gateway, 3).await;
+    let large = tokio::spawn(gateway.post("/publish/x").body(vec![b'x'; 4000]).send());
+    somebody_waits(&gateway).await;
+    within(SOON, "the small one is answered", publish(&gateway, "x", "small")).await.assert_confirmed();
+    held.iter().for_each(Arrival::confirm);
+    let large = within(SOON, "the large one is answered", large).await;
+    assert_eq!(large.expect("it is not cancelled").expect("it is answered").status(), 200);
+    gateway.stop().await;
+}
