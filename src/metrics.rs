@@ -95,10 +95,14 @@ impl Default for List {
             requests_in_flight: list
                 .gauge("gateway_http_requests_in_flight", "Admitted requests without an answer yet."),
             bytes_in_flight: list.gauge("gateway_http_body_bytes_in_flight", "Bytes of bodies in memory."),
-            publishes: list.counters("gateway_publishes_total", "Publishes that ended.", &["outcome"]),
+            publishes: list.counters(
+                "gateway_publishes_total",
+                "Publishes that ended, without calls.",
+                &["outcome"],
+            ),
             confirm_seconds: list.histogram(
                 "gateway_publish_confirm_seconds",
-                "Time from writing a message to the broker's verdict on it.",
+                "Time from writing a message, or a call's request, to the broker's verdict on it.",
             ),
             resends: list.counter("gateway_publish_resends_total", "Messages written again after a loss."),
             publishes_in_flight: list.gauge(

@@ -114,6 +114,13 @@ impl ReplyQueue {
         Ok(Waiting { queue: self, id, reply })
     }
 
+    /// From now on nobody can wait; how many did.
+    fn lose(&self) -> usize {
+        let mut waiters = self.lock();
+        self.crowd.set(0);
+        waiters.take().map_or(0, |waiters| waiters.len())
+    }
+
     fn remove(&self, id: Uuid) -> Option<oneshot::Sender<Message>> {
         let mut waiters = self.lock();
         let waiters = waiters.as_mut()?;
@@ -126,7 +133,9 @@ impl ReplyQueue {
     fn deliver(&self, delivery: Delivery) -> bool {
         let id = delivery.properties.correlation_id().as_ref();
         let Some(id) = id.and_then(|id| Uuid::try_parse(id.as_str()).ok()) else { return false };
-        self.remove(id).is_some_and(|waiter| waiter.send(convert::message(delivery)).is_ok())
+        let Some(waiter) = self.remove(id) else { return false };
+        self.crowd.serve();
+        waiter.send(convert::message(delivery)).is_ok()
     }
 }
 
@@ -181,7 +190,7 @@ async fn keep(
                 let _end = link.unless_gone(take_replies(&queue, consumer, &unmatched)).await;
                 current.send_replace(None);
                 // Dropping the senders tells every caller.
-                let lost = queue.lock().take().map_or(0, |waiters| waiters.len());
+                let lost = queue.lose();
                 if connections.is_stopped() {
                     return;
                 }
@@ -234,4 +243,32 @@ async fn take_replies(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn crowded() -> (Arc<ReplyQueue>, Vec<Waiting>) {
+        let (name, waiters) = ("replies".to_owned(), Mutex::new(Some(HashMap::new())));
+        let queue = Arc::new(ReplyQueue { name, waiters, crowd: Crowd::default() });
+        let expect = |_| queue.clone().expect(100).ok().expect("there is room");
+        let waiting = (0..100).map(expect).collect();
+        assert!(queue.crowd.is_large());
+        (queue, waiting)
+    }
+
+    #[test]
+    fn callers_that_have_left_are_no_crowd() {
+        let (queue, waiting) = crowded();
+        drop(waiting);
+        assert!(!queue.crowd.is_large());
+    }
+
+    #[test]
+    fn callers_of_a_lost_queue_are_no_crowd() {
+        let (queue, waiting) = crowded();
+        assert_eq!(queue.lose(), waiting.len());
+        assert!(!queue.crowd.is_large());
+    }
 }
