@@ -5,15 +5,11 @@
 //! many callers are busy, a rest of lapin's thread before it reads costs each of them less than that:
 //! measured with 64, a call took a third less of the gateway's CPU and an eighth less time.
 
-use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::thread;
 use std::time::{Duration, Instant};
-
-use futures_util::{AsyncRead, AsyncWrite};
 
 /// How long a rest is at the least; a busy machine makes it longer.
 const REST: Duration = Duration::from_micros(200);
@@ -54,10 +50,9 @@ impl Crowd {
     }
 }
 
-/// A stream that rests between reads while there is a busy crowd. To be read by a thread of its own only,
-/// as lapin does.
-pub(super) struct Paced<S> {
-    stream: S,
+/// When to rest between the reads of one connection. For a thread of its own only, as lapin's is.
+#[derive(Debug)]
+pub(super) struct Pace {
     crowd: Crowd,
     /// All that had come was read.
     is_drained: bool,
@@ -66,9 +61,17 @@ pub(super) struct Paced<S> {
     served: u32,
 }
 
-impl<S> Paced<S> {
-    pub(super) fn new(stream: S, crowd: Crowd) -> Self {
-        Self { stream, crowd, is_drained: false, is_busy: false, looked: Instant::now(), served: 0 }
+impl Pace {
+    pub(super) fn new(crowd: Crowd) -> Self {
+        Self { crowd, is_drained: false, is_busy: false, looked: Instant::now(), served: 0 }
+    }
+
+    /// Rests, if it is time, and reads.
+    pub(super) fn read<T>(&mut self, read: impl FnOnce() -> Poll<T>) -> Poll<T> {
+        self.rest();
+        let read = read();
+        self.is_drained = read.is_pending();
+        read
     }
 
     #[expect(clippy::disallowed_methods, reason = "the thread is lapin's, for this connection alone")]
@@ -97,38 +100,8 @@ impl<S> Paced<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut [u8],
-    ) -> Poll<io::Result<usize>> {
-        self.rest();
-        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        self.is_drained = read.is_pending();
-        read
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Paced<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_close(cx)
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use futures_util::io::Empty;
-    use futures_util::{AsyncReadExt, io};
-
     use super::*;
 
     /// After so many waited and so many have been served.
@@ -136,14 +109,14 @@ mod tests {
         clippy::disallowed_methods,
         reason = "the thread is a test's: a look is due when as long has passed"
     )]
-    fn drained(waiting: usize, served: usize) -> Paced<Empty> {
+    fn drained(waiting: usize, served: usize) -> Pace {
         let crowd = Crowd::default();
         crowd.set(waiting);
         (0..served).for_each(|_| crowd.serve());
-        let mut paced = Paced::new(io::empty(), crowd);
-        paced.is_drained = true;
+        let mut pace = Pace::new(crowd);
+        assert!(pace.read(|| Poll::<()>::Pending).is_pending());
         thread::sleep(LOOK);
-        paced
+        pace
     }
 
     #[test]
@@ -161,11 +134,13 @@ mod tests {
         assert!(!drained(MANY, 1).is_time());
     }
 
-    #[tokio::test]
-    async fn what_has_been_read_is_not_held_up() {
-        let mut paced = drained(MANY, 0);
-        assert_eq!(paced.read(&mut [0]).await.expect("it is the end"), 0);
-        (0..100_000).for_each(|_| paced.crowd.serve());
-        assert!(!paced.is_time());
+    #[test]
+    fn what_has_been_read_is_not_held_up() {
+        let mut pace = drained(MANY - 1, 100_000);
+        assert!(pace.read(|| Poll::Ready(())).is_ready());
+        pace.crowd.set(MANY);
+        assert!(!pace.is_time());
+        assert!(pace.read(|| Poll::<()>::Pending).is_pending());
+        assert!(pace.is_time());
     }
 }

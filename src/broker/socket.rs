@@ -25,7 +25,7 @@ use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
 use tokio_util::either::Either;
 
 use super::Address;
-use super::pace::{Crowd, Paced};
+use super::pace::Crowd;
 use super::tap::{Returns, Tap};
 
 /// Idle time before the kernel probes a silent peer, and between its probes.
@@ -111,12 +111,12 @@ impl Dial {
         self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn connect(&self) -> io::Result<Tap<Paced<Compat<Plain>>>> {
+    async fn connect(&self) -> io::Result<Tap<Compat<Plain>>> {
         let wire = self.wanted().take().ok_or_else(|| io::Error::other("this dial was given up"))?;
         let stream = timeout(self.timeout, self.open(&wire.kill)).await.unwrap_or_else(|_| {
             Err(io::Error::new(io::ErrorKind::TimedOut, format!("no connection within {:?}", self.timeout)))
         })?;
-        Ok(Tap::new(Paced::new(stream, wire.crowd), wire.returns))
+        Ok(Tap::new(stream, wire.returns, wire.crowd))
     }
 
     async fn open(&self, kill: &KillSwitch) -> io::Result<Compat<Plain>> {
@@ -164,7 +164,7 @@ impl Executor for SocketKit {
 }
 
 impl Reactor for SocketKit {
-    type TcpStream = Tap<Paced<Compat<Plain>>>;
+    type TcpStream = Tap<Compat<Plain>>;
     type Sleep = <async_rs::Tokio as Reactor>::Sleep;
 
     fn register<H: Read + Write + AsFd + AsRawFd + Send + 'static>(

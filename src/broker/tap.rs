@@ -19,6 +19,8 @@ use amq_protocol::frame::{AMQPFrame, parse_frame};
 use amq_protocol::protocol::{AMQPClass, basic};
 use futures_util::{AsyncRead, AsyncWrite};
 
+use super::pace::{Crowd, Pace};
+
 /// Type, channel and size of a frame.
 const HEAD: usize = 7;
 const METHOD: u8 = 1;
@@ -51,6 +53,7 @@ impl Returns {
 /// A stream whose frames are looked at while they are read.
 pub(super) struct Tap<S> {
     stream: S,
+    pace: Pace,
     watch: Watch,
     /// Looked at, and to be read from `read` on.
     seen: Vec<u8>,
@@ -58,18 +61,18 @@ pub(super) struct Tap<S> {
 }
 
 impl<S> Tap<S> {
-    pub(super) fn new(stream: S, returns: Returns) -> Self {
-        Self { stream, watch: Watch::new(returns), seen: Vec::new(), read: 0 }
+    pub(super) fn new(stream: S, returns: Returns, crowd: Crowd) -> Self {
+        Self { stream, pace: Pace::new(crowd), watch: Watch::new(returns), seen: Vec::new(), read: 0 }
     }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Tap<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        let Self { stream, watch, seen, read } = self.get_mut();
+        let Self { stream, pace, watch, seen, read } = self.get_mut();
         while *read == seen.len() {
             seen.clear();
             *read = 0;
-            let count = ready!(Pin::new(&mut *stream).poll_read(cx, buffer))?;
+            let count = ready!(pace.read(|| Pin::new(&mut *stream).poll_read(cx, buffer)))?;
             if count == 0 {
                 return Poll::Ready(Ok(0));
             }
