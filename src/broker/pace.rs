@@ -56,14 +56,14 @@ pub(super) struct Pace {
     crowd: Crowd,
     /// All that had come was read.
     is_drained: bool,
-    is_busy: bool,
+    was_busy: bool,
     looked: Instant,
     served: u32,
 }
 
 impl Pace {
     pub(super) fn new(crowd: Crowd) -> Self {
-        Self { crowd, is_drained: false, is_busy: false, looked: Instant::now(), served: 0 }
+        Self { crowd, is_drained: false, was_busy: false, looked: Instant::now(), served: 0 }
     }
 
     /// Rests, if it is time, and reads.
@@ -83,20 +83,19 @@ impl Pace {
 
     /// Not while something that has been read would be held up.
     fn is_time(&mut self) -> bool {
-        self.is_drained && self.crowd.is_large() && {
-            self.look();
-            self.is_busy
-        }
+        self.is_drained && self.crowd.is_large() && self.is_busy()
     }
 
-    fn look(&mut self) {
-        let (passed, served) = (self.looked.elapsed(), self.crowd.served());
-        if passed < LOOK {
-            return;
+    /// Whether replies came fast up to the last look.
+    fn is_busy(&mut self) -> bool {
+        let passed = self.looked.elapsed();
+        if passed >= LOOK {
+            let served = self.crowd.served();
+            let came = served.wrapping_sub(self.served);
+            self.was_busy = REST.saturating_mul(came) >= passed.saturating_mul(WORTH);
+            (self.looked, self.served) = (Instant::now(), served);
         }
-        let came = served.wrapping_sub(self.served);
-        self.is_busy = REST.saturating_mul(came) >= passed.saturating_mul(WORTH);
-        (self.looked, self.served) = (Instant::now(), served);
+        self.was_busy
     }
 }
 
@@ -104,18 +103,14 @@ impl Pace {
 mod tests {
     use super::*;
 
-    /// After so many waited and so many have been served.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the thread is a test's: a look is due when as long has passed"
-    )]
+    /// With so many waiting and so many served since the last look, when the next is due.
     fn drained(waiting: usize, served: usize) -> Pace {
         let crowd = Crowd::default();
         crowd.set(waiting);
         (0..served).for_each(|_| crowd.serve());
         let mut pace = Pace::new(crowd);
         assert!(pace.read(|| Poll::<()>::Pending).is_pending());
-        thread::sleep(LOOK);
+        pace.looked -= LOOK;
         pace
     }
 

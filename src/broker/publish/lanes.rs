@@ -97,13 +97,15 @@ impl Lanes {
     /// The first place on any lane that is open now; never, when they all close. A large body waits on one lane:
     /// it gathers its places while it waits, and nobody else gets these.
     async fn first_place(&self, bytes: usize) -> (Arc<Lane>, Place) {
-        let lanes = self.open().filter(|lane| !lane.is_large(bytes));
-        let lanes = lanes.chain(self.pick(bytes).filter(|lane| lane.is_large(bytes)));
+        let lanes = match self.pick(bytes) {
+            Some(lane) if lane.is_large(bytes) => vec![lane],
+            _ => self.open().collect(),
+        };
         let place = |lane: Arc<Lane>| async move {
             let place = lane.place(bytes).await;
             place.map(|place| (lane, place))
         };
-        let mut places: FuturesUnordered<_> = lanes.map(place).collect();
+        let mut places: FuturesUnordered<_> = lanes.into_iter().map(place).collect();
         while let Some(place) = places.next().await {
             if let Some(found) = place {
                 return found;

@@ -51,6 +51,10 @@ impl Recent {
         }
         self.0.insert(exchange.clone(), Instant::now());
     }
+
+    fn forget(&mut self, exchange: &ExchangeName) {
+        self.0.remove(exchange);
+    }
 }
 
 impl Proven {
@@ -77,7 +81,7 @@ impl Proven {
 
     /// A message to this exchange ended its channel, or may have.
     pub(super) fn forget_exchange(&self, publish: &Publish) {
-        self.lock().exchanges.0.remove(&publish.destination.exchange);
+        self.lock().exchanges.forget(&publish.destination.exchange);
     }
 
     /// The broker takes no body as large as this.

@@ -28,11 +28,7 @@ async fn stage(places: usize) -> (FakeBroker, TestGateway) {
 }
 
 async fn somebody_waits(gateway: &TestGateway) {
-    let is_waiting = || async {
-        let metrics = gateway.get("/metrics").send().await.expect("the gateway answers");
-        let text = metrics.text().await.expect("the answer has a body");
-        text.lines().any(|line| line == "gateway_publishes_waiting 1")
-    };
+    let is_waiting = || async { gateway.observes("publishes:waiting").await == 1 };
     eventually(SOON, "a publish waits for a place", is_waiting).await;
 }
 
