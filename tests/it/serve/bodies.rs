@@ -2,6 +2,15 @@
 
 use std::time::{Duration, Instant};
 
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::Request;
+use axum::routing::post;
+use http_body_util::BodyExt;
+use rabbitmq_gateway::http::extract::body::ReadBody;
+use rabbitmq_gateway::http::middleware::{Gate, admit};
+use tower::ServiceExt;
+
 use super::toy::*;
 
 #[tokio::test]
@@ -14,6 +23,20 @@ async fn a_body_in_one_frame_or_in_many_is_read_whole() {
     let chunked = "POST /echo HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\n\r\n";
     assert_eq!(ask(&toy, chunked).await.body, b"abc");
     eventually(PATIENCE, "the budget is whole again", || async { toy.gate.bytes_in_flight() == 0 }).await;
+}
+
+/// The buffer is larger, and nobody's share.
+#[tokio::test]
+async fn a_small_body_that_is_kept_keeps_no_buffer_of_its_connection() {
+    for (size, is_copied) in [(1, true), (4096, true), (4097, false)] {
+        let buffer = Bytes::from(vec![b'x'; size]);
+        let start = buffer.as_ptr() as usize;
+        let compare = async move |body: ReadBody| (body.bytes.as_ptr() as usize != start).to_string();
+        let router = admit(Router::new().route("/", post(compare)), Gate::new(&limits()));
+        let request = Request::post("/").body(Body::from(buffer.clone())).unwrap();
+        let answer = router.oneshot(request).await.unwrap().into_body().collect().await.unwrap();
+        assert_eq!(answer.to_bytes(), is_copied.to_string(), "{size}");
+    }
 }
 
 #[tokio::test]
