@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::support::{
     broker::{Broker, OwnBroker},
     gateway::TestGateway,
-    load::{Answer, Load, publish},
+    load::{Answer, Load, prove, publish},
     observer::Observer,
     poll::eventually,
 };
@@ -89,6 +89,7 @@ async fn alarm_refuses_at_once_and_afterwards_everything_is_as_before() {
 async fn however_many_are_held_the_next_is_refused_at_once(broker: &OwnBroker) {
     let settings = [("AMQP_URL", &*broker.url()), ("RABBITMQ_PUBLISH_CONNECTIONS", "1")];
     let gateway = TestGateway::start(&settings).await;
+    prove(&gateway, "amq.default?routing_key=q").await;
     publish(&gateway, "amq.default?routing_key=q", "before").await.assert_confirmed();
     broker.alarm_on().await;
     broker.pause().await;

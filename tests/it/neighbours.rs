@@ -13,7 +13,7 @@ use crate::support::{
     broker::{Broker, Vhost},
     gateway::TestGateway,
     link::{Link, Mode, Way},
-    load::{Answer, Load, publish},
+    load::{Answer, Load, prove, publish},
     observer::Observer,
     poll::eventually,
     raw::Raw,
@@ -238,6 +238,8 @@ async fn full_window_is_overloaded_at_the_deadline() {
         ("RABBITMQ_CHANNEL_WINDOW", "1"),
     ];
     let gateway = TestGateway::start(&settings).await;
+    prove(&gateway, "amq.default?routing_key=q").await;
+    observer.drain("q").await;
     publish(&gateway, "amq.default?routing_key=q", "warm").await.assert_confirmed();
     link.set(Mode::Stall(Way::ToBroker));
     let long = publish(&gateway, "amq.default?routing_key=q&timeout=20s", "long");

@@ -11,7 +11,7 @@ use crate::support::{
     broker::{Broker, Vhost},
     gateway::TestGateway,
     link::{Link, Mode, Way},
-    load::{Load, publish},
+    load::{Load, prove, publish},
     observer::Observer,
     poll::{eventually, within},
 };
@@ -103,6 +103,8 @@ async fn frozen_broker_leaves_publishes_unknown_never_twice_and_no_channel_behin
     let settings =
         [("AMQP_URL", &*broker.url()), ("RABBITMQ_HEARTBEAT", "60"), ("RABBITMQ_CHANNEL_WINDOW", "4")];
     let gateway = TestGateway::start(&settings).await;
+    prove(&gateway, "amq.default?routing_key=q").await;
+    observer.drain("q").await;
     publish(&gateway, "amq.default?routing_key=q", "before").await.assert_confirmed();
 
     broker.pause().await;
@@ -200,6 +202,7 @@ async fn cut_wires_and_forced_closes_under_load_cost_no_error() {
 async fn lost_confirm_is_sent_again_and_marked_or_unknown_at_once_with_retry_false() {
     let (_vhost, observer, link, gateway) = wired("lost-confirm", &[]).await;
     for (retry, copies) in [("false", 1), ("true", 2)] {
+        prove(&gateway, "amq.default?routing_key=q").await;
         publish(&gateway, "amq.default?routing_key=q", "warm").await.assert_confirmed();
         observer.drain("q").await;
         link.set(Mode::BlackHole(Way::ToClient));
@@ -227,6 +230,7 @@ async fn lost_confirm_is_sent_again_and_marked_or_unknown_at_once_with_retry_fal
 async fn silence_is_unknown_at_the_deadline_and_never_sent_again() {
     let (_vhost, observer, link, gateway) = wired("silence", &[("RABBITMQ_HEARTBEAT", "60")]).await;
     for (way, copies) in [(Way::ToBroker, 0), (Way::ToClient, 1)] {
+        prove(&gateway, "amq.default?routing_key=q").await;
         publish(&gateway, "amq.default?routing_key=q", "warm").await.assert_confirmed();
         observer.drain("q").await;
         link.set(Mode::BlackHole(way));
@@ -247,6 +251,7 @@ async fn silence_is_unknown_at_the_deadline_and_never_sent_again() {
 async fn place_of_a_late_publish_is_not_used_again_before_its_confirm_and_comes_back() {
     let one = [("RABBITMQ_POOL_SIZE", "1"), ("RABBITMQ_CHANNEL_WINDOW", "1"), ("RABBITMQ_HEARTBEAT", "60")];
     let (_vhost, observer, link, gateway) = wired("late", &one).await;
+    prove(&gateway, "amq.default?routing_key=q").await;
     publish(&gateway, "amq.default?routing_key=q", "warm").await.assert_confirmed();
     for way in [Way::ToClient, Way::ToBroker, Way::Both] {
         observer.drain("q").await;

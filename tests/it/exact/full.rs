@@ -24,6 +24,8 @@ async fn stage(places: usize) -> (FakeBroker, TestGateway) {
     ];
     let gateway = TestGateway::start(&settings).await;
     publish(&gateway, "x", "warm").await.assert_confirmed();
+    let all_are_open = || async { gateway.observes("channels:open").await == 3 };
+    eventually(SOON, "both channels are open, and the one of the first publish", all_are_open).await;
     (fake, gateway)
 }
 

@@ -36,6 +36,9 @@ impl Wired {
 
     /// A publish that the broker has, whose confirm does not come.
     async fn publish_without_answer(&self) -> JoinHandle<reqwest::Result<Response>> {
+        // The first one goes alone, the next over a channel for many, which is open then.
+        assert_eq!(send(self.served.publish("routing_key=q", "proof")).await.status(), 200);
+        self.observer.drain("q").await;
         let first = send(self.served.publish("routing_key=q", "first")).await;
         assert_eq!(first.status(), 200);
         self.link.set(Mode::Stall(Way::ToClient));

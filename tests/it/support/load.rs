@@ -90,6 +90,12 @@ impl Answer {
     }
 }
 
+/// Publishes once, alone, as a gateway does to an exchange that it does not know. So the next publish goes over a
+/// channel for many, and tells that it is open.
+pub async fn prove(gateway: &TestGateway, target: &str) {
+    publish(gateway, target, "proof").await.assert_confirmed();
+}
+
 /// Publishes one message with this id; `target` is the path below `/publish/`, with its query.
 pub async fn publish(gateway: &TestGateway, target: &str, id: &str) -> Answer {
     ask(message(gateway.client(), &gateway.url(&format!("/publish/{target}")), id), id).await
