@@ -130,8 +130,24 @@ impl Connections {
         self.up().find(|link| link.is_blocked()).map(|link| link.blocked_reason().unwrap_or_default())
     }
 
+    /// Waits for what comes before a message is written.
+    ///
+    /// # Errors
+    /// [`Error::Blocked`] at once; at the deadline why it took so long.
+    pub(super) async fn unwritten<T>(
+        &self,
+        deadline: Instant,
+        wait: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        tokio::select! {
+            biased;
+            () = self.until_blocked() => Err(Error::Blocked),
+            done = timeout_at(deadline, wait) => done.unwrap_or_else(|_| Err(self.why_busy())),
+        }
+    }
+
     /// Ends when the broker blocks publishers; at once when it does already.
-    pub(super) async fn until_blocked(&self) {
+    async fn until_blocked(&self) {
         let mut changed = self.changed.clone();
         changed.mark_unchanged();
         while self.blocked().is_none() {
@@ -186,7 +202,7 @@ impl Connections {
     }
 
     /// Why there was no place to publish, until the deadline.
-    pub(super) fn why_busy(&self) -> Error {
+    fn why_busy(&self) -> Error {
         if self.up().next().is_some() { Error::Busy } else { self.why_down() }
     }
 

@@ -8,6 +8,7 @@ mod count;
 mod lane;
 mod lanes;
 mod letter;
+mod missing;
 mod proven;
 mod quarantine;
 
@@ -22,6 +23,7 @@ use self::count::Counted;
 use self::lane::Ending;
 use self::lanes::Lanes;
 use self::letter::Letter;
+use self::missing::Missing;
 use self::proven::Proven;
 use self::quarantine::Quarantine;
 use super::connections::Connections;
@@ -74,7 +76,7 @@ pub struct PublishFailure {
     /// What happened last.
     #[source]
     pub error: Error,
-    /// How often the message was written.
+    /// How often the message was written, or another one to the same missing exchange in its place.
     pub attempts: u32,
     /// What is true of the message, over all attempts.
     pub fate: Fate,
@@ -85,6 +87,7 @@ pub(super) struct Publisher {
     lanes: Lanes,
     quarantine: Quarantine,
     proven: Proven,
+    missing: Missing,
     in_flight: AtomicUsize,
     metrics: Metrics,
 }
@@ -104,6 +107,7 @@ impl Publisher {
             lanes: Lanes::start(lanes, sizes, tasks)?,
             quarantine: Quarantine::new(quarantine, sizes.quarantine_size)?,
             proven: Proven::default(),
+            missing: Missing::default(),
             in_flight: AtomicUsize::new(0),
             metrics,
         })
@@ -175,6 +179,15 @@ impl Publisher {
     }
 
     async fn alone(&self, publish: &Publish) -> Result<(), Error> {
+        let exchange = &publish.destination.exchange;
+        let mut turn = self.missing.turn(exchange);
+        self.quarantine.connections().unwritten(publish.deadline, turn.come()).await?;
+        let verdict = self.in_quarantine(publish).await;
+        self.missing.learn(exchange, turn, &verdict);
+        verdict
+    }
+
+    async fn in_quarantine(&self, publish: &Publish) -> Result<(), Error> {
         let channel = self.quarantine.channel(publish.deadline).await?;
         let (begun, _in_flight) = (Instant::now(), Counted::on(&self.in_flight));
         let verdict = self.quarantine.publish(channel, Letter::new(publish)).await;

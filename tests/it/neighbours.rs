@@ -82,6 +82,27 @@ async fn callers_of_exchanges_that_fail_beside_good_callers_disturb_nobody() {
     gateway.stop().await;
 }
 
+/// Those who wait together are told together, and nobody what was true before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn callers_of_a_missing_exchange_are_confirmed_from_the_moment_it_is_there() {
+    let (_vhost, observer, gateway) = with_queue("comes-late", &[]).await;
+    for round in 0..10 {
+        let exchange = format!("late-{round}");
+        let target = exchange.clone();
+        let load = Load::start(&gateway, &exchange, 8, move |_| target.clone());
+        eventually(SOON, "it is found missing", || async { load.answered() >= 16 }).await;
+        observer.declare_exchange(&exchange, ExchangeKind::Fanout).await;
+        observer.bind("q", &exchange, "").await;
+        let there = Instant::now();
+        load.flows(16, SOON).await;
+        let answers = load.stop().await;
+        let late = answers.0.iter().filter(|answer| answer.sent >= there);
+        late.for_each(Answer::assert_confirmed);
+        answers.assert_agree_with(&observer.drain_ids("q").await);
+    }
+    gateway.stop().await;
+}
+
 /// Only the broker knows its limit, and ends the channel over it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bodies_that_the_broker_finds_too_large_beside_good_callers_disturb_nobody() {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::{oneshot, watch};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::count::Counted;
@@ -67,11 +67,7 @@ impl Lanes {
 
     async fn place_in_time(&self, bytes: usize, deadline: Instant) -> Result<(Arc<Lane>, Place), Error> {
         let _waiting = Counted::on(&self.waiting);
-        tokio::select! {
-            biased;
-            () = self.connections.until_blocked() => Err(Error::Blocked),
-            found = timeout_at(deadline, self.place_later(bytes)) => found.unwrap_or_else(|_| Err(self.connections.why_busy())),
-        }
+        self.connections.unwritten(deadline, self.place_later(bytes)).await
     }
 
     fn place_now(&self, bytes: usize) -> Option<(Arc<Lane>, Place)> {

@@ -41,11 +41,7 @@ impl Quarantine {
     /// # Errors
     /// As those of a lane's place.
     pub(super) async fn channel(&self, deadline: Instant) -> Result<Pooled, Error> {
-        tokio::select! {
-            biased;
-            () = self.connections.until_blocked() => Err(Error::Blocked),
-            got = timeout_at(deadline, self.channels.get()) => got.unwrap_or_else(|_| Err(self.connections.why_busy())),
-        }
+        self.connections.unwritten(deadline, self.channels.get()).await
     }
 
     /// Publishes, and waits for the verdict to the letter's deadline. Cancel safe: what was written

@@ -1,11 +1,11 @@
 //! What may end its channel is published alone, until it has been proven; and alone the same rules hold.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::support::{
     fake_broker::{CHANNELS, FakeBroker, Step},
     gateway::TestGateway,
-    load::{Answer, publish},
+    load::{Answer, Load, publish},
     poll::within,
 };
 
@@ -62,6 +62,29 @@ async fn publish_alone_that_ended_its_channel_is_told_why() {
         assert_eq!(told, (code, problem, "not_sent"), "{answer:?}");
         assert_eq!(fake.brought(problem), ["quarantine-0"]);
     }
+    gateway.stop().await;
+}
+
+/// The broker is asked once in 10 ms, and all who wait then are told the same.
+#[tokio::test]
+async fn many_callers_of_a_missing_exchange_cost_the_broker_no_more_than_one() {
+    const CALLS: usize = 600;
+    let (fake, gateway) = stage().await;
+    for _ in 0..=CALLS {
+        drop(fake.arm(1, vec![Step::CloseChannel(404, MISSING)], vec![]));
+    }
+    let begun = Instant::now();
+    assert_eq!(publish(&gateway, "x", "first").await.problem(), "exchange-not-found");
+    let answers = Load::of(&gateway, "missing", 30, CALLS / 30, |_| "x".to_owned()).end().await;
+    let most = begun.elapsed().as_millis() / 10 + 1;
+    for answer in &answers.0 {
+        let told = (answer.status.as_u16(), answer.problem(), answer.outcome());
+        assert_eq!(told, (404, "exchange-not-found", "not_sent"), "{answer:?}");
+        assert_eq!(answer.body["message_id"], *answer.id);
+        assert!(answer.text.contains(MISSING), "{answer:?}");
+    }
+    let asked: usize = answers.0.iter().map(|answer| fake.brought(&answer.id).len()).sum();
+    assert!((1..=most).contains(&(asked as u128)), "asked {asked} times, for {CALLS} calls");
     gateway.stop().await;
 }
 

@@ -153,6 +153,11 @@ impl Load {
         load
     }
 
+    /// Answers so far.
+    pub fn answered(&self) -> usize {
+        self.answers.lock().expect("no caller panics").len()
+    }
+
     /// Confirmed answers so far.
     pub fn confirmed(&self) -> usize {
         let answers = self.answers.lock().expect("no caller panics");
