@@ -56,7 +56,6 @@ struct Inner {
     metrics: Metrics,
     topology: Topology,
     replies: Replies,
-    reply_connections: Arc<Connections>,
     probe: Probe,
     user: Option<String>,
     stopping: AtomicBool,
@@ -109,9 +108,8 @@ impl Broker {
         let publisher = Publisher::start(publishing, &settings.publish, metrics.clone(), &keepers)?;
         let topology = Topology::new(connect(Role::Topology, 1)?);
         let probe = Probe::new(connect(Role::Probe, 1)?);
-        let reply_connections = Arc::new(connect(Role::Reply, 1)?);
         let (replies, task) = Replies::start(
-            Arc::clone(&reply_connections),
+            Arc::new(connect(Role::Reply, 1)?),
             settings.max_waiting_calls,
             metrics.unmatched_replies.clone(),
         );
@@ -126,7 +124,6 @@ impl Broker {
             metrics: metrics.clone(),
             topology,
             replies,
-            reply_connections,
             probe,
             user,
             stopping,
@@ -213,14 +210,18 @@ impl Broker {
     /// Connections that are up, by the word of their role. Asks nobody.
     #[must_use]
     pub fn connected(&self) -> [(&'static str, usize); 5] {
-        let Inner { publisher, topology, reply_connections, probe, .. } = &*self.inner;
+        self.connections().map(|(role, connections)| (role.name(), connections.up().count()))
+    }
+
+    fn connections(&self) -> [(Role, &Connections); 5] {
+        let Inner { publisher, topology, replies, probe, .. } = &*self.inner;
         let [lanes, quarantine] = publisher.connections();
         [
-            (Role::Publish.name(), lanes.up().count()),
-            (Role::Quarantine.name(), quarantine.up().count()),
-            (Role::Topology.name(), topology.connections().up().count()),
-            (Role::Reply.name(), reply_connections.up().count()),
-            (Role::Probe.name(), probe.connections().up().count()),
+            (Role::Publish, lanes),
+            (Role::Quarantine, quarantine),
+            (Role::Topology, topology.connections()),
+            (Role::Reply, replies.connections()),
+            (Role::Probe, probe.connections()),
         ]
     }
 
@@ -255,25 +256,21 @@ impl Broker {
 
     /// Nobody waits any longer for a broker that is away; see [`Error::ShuttingDown`].
     pub fn give_up_waiting(&self) {
-        self.inner.publisher.connections().into_iter().for_each(Connections::give_up_waiting);
-        self.inner.topology.connections().give_up_waiting();
-        self.inner.reply_connections.give_up_waiting();
+        self.connections().into_iter().for_each(|(_, connections)| connections.give_up_waiting());
     }
 
     /// Finishes what is being published, then closes channels and connections; ends at the deadline.
     pub async fn close(&self, deadline: Instant) {
         self.begin_stopping();
         self.give_up_waiting();
-        let Inner { publisher, topology, reply_connections, probe, publishes, keepers, .. } = &*self.inner;
+        let Inner { publisher, publishes, keepers, .. } = &*self.inner;
         publishes.close();
         let unfinished = timeout_at(deadline, publishes.wait()).await.is_err();
         if unfinished {
             tracing::warn!(publishes = publishes.len(), "stopped before every publish had its answer");
         }
         publisher.close();
-        let [lanes, quarantine] = publisher.connections();
-        let all = [lanes, quarantine, topology.connections(), &**reply_connections, probe.connections()];
-        all.into_iter().for_each(Connections::stop);
+        self.connections().into_iter().for_each(|(_, connections)| connections.stop());
         keepers.close();
         let goodbye = deadline.max(Instant::now() + GOODBYE);
         // Those that do not say goodbye in time are hung up on by the end of the process.

@@ -33,6 +33,7 @@ const REDECLARE_PAUSE: Duration = Duration::from_millis(50);
 
 /// The reply queue of now, and the one after it.
 pub(super) struct Replies {
+    connections: Arc<Connections>,
     current: watch::Receiver<Option<Arc<ReplyQueue>>>,
     max_waiting: usize,
 }
@@ -45,13 +46,15 @@ impl Replies {
         unmatched: IntCounter,
     ) -> (Self, impl Future<Output = ()>) {
         let (sender, current) = watch::channel(None);
-        (Self { current, max_waiting }, keep(connections, sender, unmatched))
+        let task = keep(Arc::clone(&connections), sender, unmatched);
+        (Self { connections, current, max_waiting }, task)
     }
 
     /// A place to wait for one reply.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] without a reply queue until the deadline, [`Error::TooManyCalls`].
+    /// [`Error::Unavailable`] or [`Error::LoginRefused`] without a reply queue until the deadline,
+    /// [`Error::TooManyCalls`].
     pub(super) async fn expect(&self, deadline: Instant) -> Result<Waiting, Error> {
         let mut current = self.current.clone();
         loop {
@@ -59,7 +62,7 @@ impl Replies {
             let queue = match timeout_at(deadline, found).await {
                 Ok(Ok(queue)) => queue,
                 Ok(Err(_)) => return Err(Error::ShuttingDown),
-                Err(_) => return Err(Error::Unavailable),
+                Err(_) => return Err(self.connections.why_down()),
             };
             // A queue that was lost just now has been replaced in the channel, or will be.
             match queue.map(|queue| queue.expect(self.max_waiting)) {
@@ -68,6 +71,11 @@ impl Replies {
                 Some(Err(Refused::Lost)) | None => sleep(REDECLARE_PAUSE).await,
             }
         }
+    }
+
+    /// The connection.
+    pub(super) fn connections(&self) -> &Connections {
+        &self.connections
     }
 
     /// Whether there is a reply queue.

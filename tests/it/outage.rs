@@ -11,7 +11,7 @@ use crate::support::{
     broker::{Broker, Vhost},
     gateway::TestGateway,
     link::{Link, Mode, Way},
-    load::{Load, prove, publish},
+    load::{Answer, Load, prove, publish},
     observer::Observer,
     poll::{eventually, within},
 };
@@ -321,12 +321,17 @@ async fn broker_that_accepts_and_is_silent_is_dialled_slowly_and_left_when_it_sp
     gateway.stop().await;
 }
 
-/// Publishes until the answer is a refusal; the broker was reached, so nothing is said of its absence.
+/// Publishes and calls get a refusal; the broker was reached, so nothing is said of its absence.
 async fn is_refused(gateway: &TestGateway, secret: &str) {
-    let answer = publish(gateway, "amq.default?routing_key=q&timeout=1s", "refused").await;
-    answer.assert_refused("broker-refused");
-    assert!(answer.took() < SECOND * 2, "{answer:?}");
-    assert!(!answer.text.contains(secret), "{answer:?}");
+    let sent = Instant::now();
+    let call = gateway.post("/rpc/q?timeout=1s").body("refused").send().await.unwrap();
+    let called = Answer::of("refused", sent, call).await;
+    let published = publish(gateway, "amq.default?routing_key=q&timeout=1s", "refused").await;
+    for answer in [called, published] {
+        answer.assert_refused("broker-refused");
+        assert!(answer.took() < SECOND * 2, "{answer:?}");
+        assert!(!answer.text.contains(secret), "{answer:?}");
+    }
     assert!(!gateway.is_ready().await);
 }
 
