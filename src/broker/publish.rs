@@ -180,10 +180,10 @@ impl Publisher {
 
     async fn alone(&self, publish: &Publish) -> Result<(), Error> {
         let exchange = &publish.destination.exchange;
-        let mut turn = self.missing.turn(exchange);
-        self.quarantine.connections().unwritten(publish.deadline, turn.come()).await?;
+        let turn = self.missing.turn(exchange, publish.deadline);
+        let waiting = self.quarantine.connections().unwritten(publish.deadline, turn).await?;
         let verdict = self.in_quarantine(publish).await;
-        self.missing.learn(exchange, turn, &verdict);
+        self.missing.learn(exchange, waiting, &verdict);
         verdict
     }
 

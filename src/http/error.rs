@@ -81,7 +81,7 @@ fn describe(error: &Error) -> Problem {
         ),
         Error::Busy => Problem::new(
             Kind::Overloaded,
-            "every place on the channels to the broker was taken until the deadline; nothing was sent",
+            "no turn on the channels to the broker came until the deadline; nothing was sent",
         ),
         Error::Blocked => Problem::new(
             Kind::BrokerBlocked,

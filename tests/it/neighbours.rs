@@ -103,6 +103,23 @@ async fn callers_of_a_missing_exchange_are_confirmed_from_the_moment_it_is_there
     gateway.stop().await;
 }
 
+/// They are told what they were told before, and those with time do not wait for them.
+#[tokio::test]
+async fn callers_of_a_missing_exchange_with_no_time_delay_nobody() {
+    let (_vhost, _observer, gateway) = with_queue("no-time", &[]).await;
+    let mut told = 0;
+    for number in 0..200 {
+        let answer = publish(&gateway, "no.such?timeout=5ms", &number.to_string()).await;
+        told += usize::from(answer.problem() == "exchange-not-found");
+    }
+    // A busy machine may take longer than that to open a channel.
+    assert!(told > 20, "{told} of 200 were told");
+    let patient = publish(&gateway, "no.such", "patient").await;
+    assert_eq!(patient.problem(), "exchange-not-found", "{patient:?}");
+    assert!(patient.took() < Duration::from_secs(1), "{patient:?}");
+    gateway.stop().await;
+}
+
 /// Only the broker knows its limit, and ends the channel over it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bodies_that_the_broker_finds_too_large_beside_good_callers_disturb_nobody() {

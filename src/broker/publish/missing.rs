@@ -5,7 +5,7 @@
 //! told had come before the broker was asked.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -19,8 +19,11 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// Exchanges remembered; with more, all are forgotten.
 const MAX_EXCHANGES: usize = 10_000;
 
-/// The broker's words, once they are known.
-type Words = Option<String>;
+/// What all who wait for a question are told, once it is known.
+type Answer = Option<Error>;
+
+/// Those who wait for what a publish is told; none, when nothing was known against its exchange.
+pub(super) type Waiting = Option<watch::Sender<Answer>>;
 
 /// When the broker is asked for each exchange that was missing, or was asked last.
 #[derive(Default)]
@@ -28,139 +31,206 @@ pub(super) struct Missing(Mutex<HashMap<ExchangeName, Question>>);
 
 struct Question {
     at: Instant,
-    answer: watch::Receiver<Words>,
+    answer: watch::Receiver<Answer>,
 }
 
-impl Question {
-    /// Whether who comes now may wait for its answer. A question that was given up has none.
-    fn is_to_come(&self) -> bool {
-        self.at > Instant::now() && self.answer.has_changed().is_ok()
-    }
-}
-
-/// What a publish does about its exchange.
 #[derive(Debug)]
-pub(super) enum Turn {
-    /// Nothing is known against it.
+enum Turn {
+    /// Publish at once: nothing is known against the exchange, or the deadline leaves no time for a pause.
     Free,
-    /// It asks for all who come until then.
-    Asks {
-        /// When.
-        at: Instant,
-        /// Those who wait.
-        waiting: watch::Sender<Words>,
-    },
-    /// Another asks for it.
-    Waits(watch::Receiver<Words>),
+    /// Ask for all who come until then.
+    Ask { at: Instant, waiting: watch::Sender<Answer> },
+    /// Another asks.
+    Wait(watch::Receiver<Answer>),
 }
 
 impl Missing {
-    /// The turn of a publish to this exchange.
-    pub(super) fn turn(&self, exchange: &ExchangeName) -> Turn {
-        let mut questions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(last) = questions.get_mut(exchange) else { return Turn::Free };
-        if last.is_to_come() {
-            return Turn::Waits(last.answer.clone());
+    /// Waits until a publish to this exchange may be written. What it is told is to be learnt then.
+    ///
+    /// # Errors
+    /// What another was told in the meantime, who had asked for this one too.
+    pub(super) async fn turn(&self, exchange: &ExchangeName, deadline: Instant) -> Result<Waiting, Error> {
+        loop {
+            match self.next(exchange, deadline) {
+                Turn::Free => return Ok(None),
+                Turn::Ask { at, waiting } => {
+                    sleep_until(at).await;
+                    return Ok(Some(waiting));
+                }
+                Turn::Wait(mut answer) => {
+                    if let Ok(told) = answer.wait_for(Option::is_some).await
+                        && let Some(error) = &*told
+                    {
+                        return Err(error.clone());
+                    }
+                }
+            }
         }
-        let at = (last.at + PAUSE).max(Instant::now());
-        let (waiting, answer) = watch::channel(None);
-        *last = Question { at, answer };
-        Turn::Asks { at, waiting }
     }
 
-    /// What the broker said to a publish.
-    pub(super) fn learn(&self, exchange: &ExchangeName, turn: Turn, verdict: &Result<(), Error>) {
-        let mut questions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match verdict {
-            Err(Error::ExchangeMissing { reason }) => match turn {
-                Turn::Asks { waiting, .. } => drop(waiting.send(Some(reason.clone()))),
-                Turn::Free | Turn::Waits(_) => {
-                    if questions.len() >= MAX_EXCHANGES {
-                        questions.clear();
-                    }
-                    let answer = watch::channel(None).1;
-                    questions.insert(exchange.clone(), Question { at: Instant::now(), answer });
-                }
-            },
-            Ok(()) | Err(Error::Unroutable { .. } | Error::Rejected) => drop(questions.remove(exchange)),
-            Err(_) => {}
+    fn next(&self, exchange: &ExchangeName, deadline: Instant) -> Turn {
+        let now = Instant::now();
+        let mut questions = self.lock();
+        let Some(last) = questions.get_mut(exchange) else { return Turn::Free };
+        let is_to_come = last.at > now;
+        let at = if is_to_come { last.at } else { now.max(last.at + PAUSE) };
+        if deadline <= at + PAUSE {
+            return Turn::Free;
         }
+        // Without a sender it was given up, and the next one asks in its place.
+        if is_to_come && last.answer.has_changed().is_ok() {
+            return Turn::Wait(last.answer.clone());
+        }
+        let (waiting, answer) = watch::channel(None);
+        *last = Question { at, answer };
+        Turn::Ask { at, waiting }
+    }
+
+    /// What a publish was told.
+    pub(super) fn learn(&self, exchange: &ExchangeName, waiting: Waiting, verdict: &Result<(), Error>) {
+        match verdict {
+            Err(error @ Error::ExchangeMissing { .. }) => match waiting {
+                Some(waiting) => tell(&waiting, error),
+                None => self.note(exchange),
+            },
+            Err(error @ Error::ShuttingDown) => waiting.iter().for_each(|waiting| tell(waiting, error)),
+            Err(
+                Error::Lost { .. }
+                | Error::Silence
+                | Error::Blocked
+                | Error::Busy
+                | Error::LoginRefused
+                | Error::Unavailable,
+            ) => {}
+            // It is there, whatever the broker finds wrong with the message.
+            Ok(()) | Err(_) => drop(self.lock().remove(exchange)),
+        }
+    }
+
+    fn note(&self, exchange: &ExchangeName) {
+        let now = Instant::now();
+        let mut questions = self.lock();
+        if let Some(question) = questions.get_mut(exchange) {
+            // One that is to come stays as it is.
+            question.at = question.at.max(now);
+            return;
+        }
+        if questions.len() >= MAX_EXCHANGES {
+            questions.clear();
+        }
+        let answer = watch::channel(None).1;
+        questions.insert(exchange.clone(), Question { at: now, answer });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<ExchangeName, Question>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Turn {
-    /// Until the publish may be written.
-    ///
-    /// # Errors
-    /// [`Error::ExchangeMissing`], when another has asked in the meantime.
-    pub(super) async fn come(&mut self) -> Result<(), Error> {
-        match self {
-            Self::Free => Ok(()),
-            Self::Asks { at, .. } => {
-                sleep_until(*at).await;
-                Ok(())
-            }
-            Self::Waits(answer) => match answer.wait_for(Option::is_some).await.as_deref() {
-                Ok(Some(reason)) => Err(Error::ExchangeMissing { reason: reason.clone() }),
-                // It is there now, or nobody knows.
-                Ok(None) | Err(_) => Ok(()),
-            },
-        }
-    }
+fn tell(waiting: &watch::Sender<Answer>, error: &Error) {
+    waiting.send_replace(Some(error.clone()));
 }
 
 #[cfg(test)]
 mod tests {
+    use std::pin::Pin;
+    use std::sync::LazyLock;
+
+    use futures_util::future::join_all;
+    use futures_util::poll;
+
     use super::*;
 
-    fn exchange() -> ExchangeName {
-        ExchangeName::from_path("x").expect("a name")
+    static EXCHANGE: LazyLock<ExchangeName> = LazyLock::new(|| ExchangeName::from_path("x").expect("a name"));
+
+    fn later() -> Instant {
+        Instant::now() + Duration::from_mins(1)
     }
 
     fn missing() -> Result<(), Error> {
         Err(Error::ExchangeMissing { reason: "NOT_FOUND".to_owned() })
     }
 
-    fn found_missing() -> Missing {
+    async fn found_missing() -> Missing {
         let all = Missing::default();
-        assert!(matches!(all.turn(&exchange()), Turn::Free));
-        all.learn(&exchange(), Turn::Free, &missing());
+        let nobody = all.turn(&EXCHANGE, later()).await.expect("it is free");
+        all.learn(&EXCHANGE, nobody, &missing());
         all
     }
 
     #[tokio::test]
     async fn those_who_come_in_the_pause_are_told_what_one_of_them_was_told() {
-        let all = found_missing();
-        let (mut first, mut second) = (all.turn(&exchange()), all.turn(&exchange()));
-        assert_eq!(first.come().await, Ok(()));
-        all.learn(&exchange(), first, &missing());
-        assert_eq!(second.come().await, missing());
+        let all = found_missing().await;
+        for told in [missing(), Err(Error::ShuttingDown)] {
+            let turn = || all.turn(&EXCHANGE, later());
+            let ask = async { all.learn(&EXCHANGE, turn().await.expect("it asks"), &told) };
+            let ((), second, third) = tokio::join!(ask, turn(), turn());
+            assert_eq!([second.map(drop), third.map(drop)], [told.clone(), told.clone()]);
+        }
     }
 
     #[tokio::test]
     async fn who_comes_when_the_broker_has_been_asked_asks_anew() {
-        let all = found_missing();
-        let mut first = all.turn(&exchange());
-        first.come().await.expect("it asks");
-        assert!(matches!(all.turn(&exchange()), Turn::Asks { .. }));
+        let all = found_missing().await;
+        let asked = all.turn(&EXCHANGE, later()).await.expect("it asks");
+        assert!(matches!(all.next(&EXCHANGE, later()), Turn::Ask { .. }));
+        drop(asked);
     }
 
     #[tokio::test]
-    async fn those_who_wait_publish_themselves_when_the_one_who_asks_has_another_answer_or_none() {
-        let other = [Some(Ok(())), Some(Err(Error::Silence)), None];
-        for verdict in other {
-            let all = found_missing();
-            let (first, mut second) = (all.turn(&exchange()), all.turn(&exchange()));
-            match &verdict {
-                Some(verdict) => all.learn(&exchange(), first, verdict),
-                None => drop(first),
+    async fn one_of_those_who_wait_asks_where_nobody_answered() {
+        for ended in [Some(Err(Error::Silence)), Some(Err(Error::Blocked)), None] {
+            let all = found_missing().await;
+            let Turn::Ask { waiting, .. } = all.next(&EXCHANGE, later()) else { panic!("it asks") };
+            let mut turns: Vec<_> = (0..10).map(|_| Box::pin(all.turn(&EXCHANGE, later()))).collect();
+            let still_waits = join_all(turns.iter_mut().map(|turn| async { poll!(turn).is_pending() })).await;
+            assert!(still_waits.iter().all(|it| *it));
+            match ended {
+                Some(verdict) => all.learn(&EXCHANGE, Some(waiting), &verdict),
+                None => drop(waiting),
             }
-            assert_eq!(second.come().await, Ok(()));
-            match all.turn(&exchange()) {
-                Turn::Free => assert_eq!(verdict, Some(Ok(()))),
-                Turn::Asks { .. } => assert_ne!(verdict, Some(Ok(()))),
-                Turn::Waits(_) => panic!("nobody asks"),
+            let asks = async |turn: Pin<Box<_>>| match turn.await {
+                Ok(waiting) => {
+                    all.learn(&EXCHANGE, waiting, &missing());
+                    true
+                }
+                Err(error) => {
+                    assert_eq!(Err(error), missing());
+                    false
+                }
+            };
+            let asked = join_all(turns.into_iter().map(asks)).await;
+            assert_eq!(asked.into_iter().filter(|it| *it).count(), 1);
+        }
+    }
+
+    #[tokio::test]
+    async fn all_who_wait_publish_where_it_is_there() {
+        let forbidden = Err(Error::AccessRefused { reason: "internal".to_owned() });
+        for verdict in [Ok(()), forbidden, Err(Error::Rejected)] {
+            let all = found_missing().await;
+            let Turn::Ask { waiting, .. } = all.next(&EXCHANGE, later()) else { panic!("it asks") };
+            let Turn::Wait(mut answer) = all.next(&EXCHANGE, later()) else { panic!("it waits") };
+            all.learn(&EXCHANGE, Some(waiting), &verdict);
+            assert!(answer.changed().await.is_err());
+            assert!(matches!(all.next(&EXCHANGE, later()), Turn::Free));
+        }
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_longer_because_others_gave_up() {
+        let all = found_missing().await;
+        for _ in 0..1_000 {
+            match all.next(&EXCHANGE, later()) {
+                Turn::Ask { at, .. } => assert!(at <= Instant::now() + PAUSE),
+                turn => panic!("{turn:?}"),
             }
         }
+    }
+
+    #[tokio::test]
+    async fn who_has_no_time_for_a_pause_has_none() {
+        let all = found_missing().await;
+        assert!(matches!(all.next(&EXCHANGE, Instant::now() + PAUSE), Turn::Free));
     }
 }
