@@ -29,11 +29,13 @@ pub(super) type Waiting = Option<watch::Sender<Answer>>;
 #[derive(Default)]
 pub(super) struct Missing(Mutex<HashMap<ExchangeName, Question>>);
 
+/// Asked for all who come before `at`; a question of the past tells when the broker was asked last.
 struct Question {
     at: Instant,
     answer: watch::Receiver<Answer>,
 }
 
+/// What a publish is to do.
 #[derive(Debug)]
 enum Turn {
     /// Publish at once: nothing is known against the exchange, or the deadline leaves no time for a pause.
@@ -101,7 +103,7 @@ impl Missing {
                 | Error::Busy
                 | Error::LoginRefused
                 | Error::Unavailable,
-            ) => {}
+            ) => {} // Nobody answered: the pause goes on.
             // It is there, whatever the broker finds wrong with the message.
             Ok(()) | Err(_) => drop(self.lock().remove(exchange)),
         }
