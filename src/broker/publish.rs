@@ -145,20 +145,11 @@ impl Publisher {
             return Err(Error::Blocked);
         }
         let verdict = if alone { None } else { self.on_a_lane(publish).await };
-        let verdict = match verdict {
+        match verdict {
             Some(verdict) => verdict,
             // In a box: rare, and large.
             None => Box::pin(self.alone(publish)).await,
-        };
-        match &verdict {
-            Ok(()) | Err(Error::Unroutable { .. } | Error::Rejected) => self.proven.learn(publish),
-            Err(Error::TooLarge { .. }) => self.proven.forget_size(publish),
-            Err(Error::AccessRefused { .. }) => self.proven.distrust(publish),
-            Err(Error::Silence) => {}
-            Err(_) if was_written(&verdict) => self.proven.forget_exchange(publish),
-            Err(_) => {}
         }
-        verdict
     }
 
     /// `None` when another message with the same id is in flight there.
@@ -173,7 +164,7 @@ impl Publisher {
             match lane.publish(Letter::new(publish), place).await {
                 Ending::Closed => {}
                 Ending::SameId => return None,
-                Ending::Written(verdict) => return Some(self.observed(begun, verdict)),
+                Ending::Written(verdict) => return Some(self.observed(publish, begun, verdict)),
             }
         }
     }
@@ -191,12 +182,21 @@ impl Publisher {
         let channel = self.quarantine.channel(publish.deadline).await?;
         let (begun, _in_flight) = (Instant::now(), Counted::on(&self.in_flight));
         let verdict = self.quarantine.publish(channel, Letter::new(publish)).await;
-        self.observed(begun, verdict)
+        self.observed(publish, begun, verdict)
     }
 
-    fn observed(&self, begun: Instant, verdict: Result<(), Error>) -> Result<(), Error> {
+    /// Learns from the verdict on a message that was written.
+    fn observed(&self, publish: &Publish, begun: Instant, verdict: Result<(), Error>) -> Result<(), Error> {
         if !matches!(verdict, Err(Error::Lost { .. } | Error::Silence)) {
             self.metrics.confirm_seconds.observe(begun.elapsed().as_secs_f64());
+        }
+        match &verdict {
+            Ok(()) | Err(Error::Unroutable { .. } | Error::Rejected) => self.proven.learn(publish),
+            Err(Error::TooLarge { .. }) => self.proven.forget_size(publish),
+            Err(Error::AccessRefused { .. }) => self.proven.distrust(publish),
+            Err(Error::Silence) => {}
+            Err(_) if was_written(&verdict) => self.proven.forget_exchange(publish),
+            Err(_) => {}
         }
         verdict
     }
