@@ -33,7 +33,7 @@ use tokio_util::task::TaskTracker;
 
 pub use self::error::{Error, Fate};
 pub use self::probe::Look;
-pub use self::publish::{Publish, PublishFailure, Receipt};
+pub use self::publish::{Attempts, Publish, PublishFailure, Receipt};
 pub use self::rpc::Call;
 
 use self::connections::{Connections, Role};

@@ -4,6 +4,7 @@
 //! not sent, or what a lost connection or channel left unknown; then with the same message id, and
 //! the answer says that a duplicate is possible. Silence on a live connection is never resent.
 
+mod attempts;
 mod count;
 mod lane;
 mod lanes;
@@ -19,6 +20,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use tokio_util::task::TaskTracker;
 
+pub use self::attempts::Attempts;
 use self::count::Counted;
 use self::lane::Ending;
 use self::lanes::Lanes;
@@ -48,6 +50,8 @@ pub struct Publish {
     pub resend: bool,
     /// Whether the message expires at the deadline, so that nobody works on it later.
     pub expires: bool,
+    /// How often it has been written so far; starts at none.
+    pub attempts: Attempts,
 }
 
 /// The broker holds the message.
@@ -76,7 +80,7 @@ pub struct PublishFailure {
     /// What happened last.
     #[source]
     pub error: Error,
-    /// How often the message was written, or another one to the same missing exchange in its place.
+    /// How often the message was written; not at all where the answer to another one was its answer too.
     pub attempts: u32,
     /// What is true of the message, over all attempts.
     pub fate: Fate,
@@ -115,13 +119,12 @@ impl Publisher {
 
     /// Publishes until there is an answer; see [`super::Broker::publish`].
     pub(super) async fn publish(&self, publish: &Publish) -> Result<Receipt, PublishFailure> {
-        let mut attempts = 0;
         let mut duplicate_possible = false;
         loop {
             // What a lost channel carried may be what ended it.
             let alone = duplicate_possible || !self.proven.vouches_for(publish);
             let verdict = self.attempt(publish, alone).await;
-            attempts += u32::from(was_written(&verdict));
+            let attempts = publish.attempts.count();
             let error = match verdict {
                 Ok(()) => {
                     let routed = publish.destination.mandatory;
@@ -161,9 +164,13 @@ impl Publisher {
                 Err(error) => return Some(Err(error)),
             };
             let (begun, _in_flight) = (Instant::now(), Counted::on(&self.in_flight));
+            publish.attempts.begin();
             match lane.publish(Letter::new(publish), place).await {
-                Ending::Closed => {}
-                Ending::SameId => return None,
+                Ending::Closed => publish.attempts.take_back(),
+                Ending::SameId => {
+                    publish.attempts.take_back();
+                    return None;
+                }
                 Ending::Written(verdict) => return Some(self.observed(publish, begun, verdict)),
             }
         }
@@ -181,6 +188,7 @@ impl Publisher {
     async fn in_quarantine(&self, publish: &Publish) -> Result<(), Error> {
         let channel = self.quarantine.channel(publish.deadline).await?;
         let (begun, _in_flight) = (Instant::now(), Counted::on(&self.in_flight));
+        publish.attempts.begin();
         let verdict = self.quarantine.publish(channel, Letter::new(publish)).await;
         self.observed(publish, begun, verdict)
     }
@@ -195,8 +203,7 @@ impl Publisher {
             Err(Error::TooLarge { .. }) => self.proven.forget_size(publish),
             Err(Error::AccessRefused { .. }) => self.proven.distrust(publish),
             Err(Error::Silence) => {}
-            Err(_) if was_written(&verdict) => self.proven.forget_exchange(publish),
-            Err(_) => {}
+            Err(_) => self.proven.forget_exchange(publish),
         }
         verdict
     }
@@ -237,11 +244,6 @@ impl Publisher {
         self.lanes.close();
         self.quarantine.close();
     }
-}
-
-fn was_written(verdict: &Result<(), Error>) -> bool {
-    use Error::{Blocked, Busy, LoginRefused, ShuttingDown, Unavailable};
-    !matches!(verdict, Err(Blocked | Busy | LoginRefused | ShuttingDown | Unavailable))
 }
 
 fn may_resend(error: &Error, publish: &Publish) -> bool {

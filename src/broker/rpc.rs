@@ -1,7 +1,7 @@
 //! Request and reply: publish once, and wait for the reply with our correlation id.
 //!
-//! At most once: a request waits for a connection while it is certainly not sent, and is never
-//! repeated once written. The reply answers even before the publish is confirmed. A caller that
+//! At most once: a request waits for a connection while it is certainly not sent, whatever becomes of the
+//! reply queue meanwhile, and is never repeated once written. The reply answers even before the publish is confirmed. A caller that
 //! leaves gives up its place; the request is not called back.
 
 use std::pin::{Pin, pin};
@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::Broker;
 use super::error::{Error, Fate};
-use super::publish::{Publish, PublishFailure};
+use super::publish::{Attempts, Publish, PublishFailure};
 use super::replies::Waiting;
 use crate::domain::message::{Destination, Message};
 use crate::domain::names::{ExchangeName, QueueName, ShortText};
@@ -27,18 +27,29 @@ pub struct Call {
 }
 
 impl Call {
-    fn publish(self, waiting: &Waiting) -> Publish {
-        let mut message = self.message;
-        let text = |text: &str| ShortText::parse(text).ok();
-        message.properties.reply_to = text(waiting.reply_to());
-        message.properties.correlation_id = text(&waiting.correlation_id());
+    /// Addressed to nobody's reply queue yet.
+    fn publish(self) -> Publish {
         let destination = Destination {
             exchange: ExchangeName::default(),
             routing_key: ShortText::parse(self.queue.as_str()).unwrap_or_default(),
             mandatory: true,
         };
-        Publish { message, destination, deadline: self.deadline, resend: false, expires: true }
+        Publish {
+            message: self.message,
+            destination,
+            deadline: self.deadline,
+            resend: false,
+            expires: true,
+            attempts: Attempts::default(),
+        }
     }
+}
+
+fn address(publish: &mut Publish, waiting: &Waiting) {
+    let text = |text: &str| ShortText::parse(text).ok();
+    let properties = &mut publish.message.properties;
+    properties.reply_to = text(waiting.reply_to());
+    properties.correlation_id = text(&waiting.correlation_id());
 }
 
 impl Broker {
@@ -54,12 +65,18 @@ impl Broker {
     }
 
     async fn answer(&self, call: Call) -> Result<Message, PublishFailure> {
-        let deadline = call.deadline;
-        let mut waiting = self.inner.replies.expect(deadline).await.map_err(not_sent)?;
-        let publish = call.publish(&waiting);
-        let request = pin!(self.send(&publish));
-        let answer = timeout_at(deadline, first_of(request, &mut waiting)).await;
-        answer.unwrap_or(Err(unknown(Error::NoReply)))
+        let mut publish = call.publish();
+        loop {
+            let mut waiting = self.inner.replies.expect(publish.deadline).await.map_err(not_sent)?;
+            address(&mut publish, &waiting);
+            let answer = first_of(pin!(self.send(&publish)), &mut waiting, publish.deadline).await;
+            let is_unknown = answer.as_ref().is_err_and(|failure| failure.fate == Fate::Unknown);
+            if is_unknown && publish.attempts.count() == 0 {
+                // The reply queue is lost, and nothing was written: it waits on, for the next one.
+                continue;
+            }
+            return answer;
+        }
     }
 }
 
@@ -67,6 +84,7 @@ impl Broker {
 async fn first_of(
     request: Pin<&mut impl Future<Output = Result<super::Receipt, PublishFailure>>>,
     waiting: &mut Waiting,
+    deadline: Instant,
 ) -> Result<Message, PublishFailure> {
     let published = tokio::select! {
         biased;
@@ -76,7 +94,10 @@ async fn first_of(
     match published {
         Err(failure) if failure.fate != Fate::Unknown => Err(failure),
         // Confirmed, or perhaps delivered: the reply may come until the deadline.
-        Ok(_) | Err(_) => waiting.reply().await.map_err(unknown),
+        Ok(_) | Err(_) => match timeout_at(deadline, waiting.reply()).await {
+            Ok(reply) => reply.map_err(unknown),
+            Err(_) => Err(unknown(Error::NoReply)),
+        },
     }
 }
 

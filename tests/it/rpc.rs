@@ -1,5 +1,6 @@
 //! RPC: a reply belongs to its caller, and every way a call can end is told apart.
 
+mod losses;
 mod proof;
 mod servers;
 
@@ -16,7 +17,7 @@ use serde_json::{Value, json};
 use crate::support::{
     contract::Answer,
     echo::{echo, id_of, serve},
-    observer::Observer,
+    gateway::TestGateway,
     poll::eventually,
     raw::Raw,
     stage::Stage,
@@ -153,35 +154,12 @@ async fn hundreds_of_calls_at_once_each_get_their_own_reply() {
 }
 
 #[tokio::test]
-async fn a_lost_reply_queue_ends_every_waiting_call_at_once_and_the_next_one_works() {
-    let stage = Stage::set("rpc-lost").await;
-    serve(&stage.observer, "echo", echo).await;
-    stage.observer.declare_queue("idle").await;
-    let waiting = async { join_all((0..5).map(|_| call(&stage, "/rpc/idle?timeout=30s", "x"))).await };
-    let cut = async {
-        let arrived = || async { stage.observer.count("idle").await == Some(5) };
-        eventually(SOON, "five requests wait", arrived).await;
-        stage.vhost.close_connections().await;
-    };
-    let begun = Instant::now();
-    let (answers, ()) = tokio::join!(waiting, cut);
-    for answer in answers {
-        assert_eq!(answer.verdict(), problem(502, "reply-channel-lost"));
-        assert_eq!(answer.text("outcome"), "unknown");
-    }
-    assert!(begun.elapsed() < SOON, "at once, not at the deadline");
-    let observer = Observer::connect(&stage.vhost.url).await;
-    serve(&observer, "echo", echo).await;
-    assert_eq!(call(&stage, "/rpc/echo", "back").await.body, b"back");
-}
-
-#[tokio::test]
 async fn as_many_calls_as_may_wait_and_no_more() {
     let stage = Stage::set_with("rpc-bound", &[("GATEWAY_MAX_WAITING_CALLS", "2")]).await;
     stage.observer.declare_queue("idle").await;
     let two = async { join_all((0..2).map(|_| call(&stage, "/rpc/idle?timeout=2s", "x"))).await };
     let third = async {
-        let full = || async { metric(&stage, "gateway_rpc_calls_waiting").await == Some(2.0) };
+        let full = || async { metric(&stage.gateway, "gateway_rpc_calls_waiting").await == Some(2.0) };
         eventually(SOON, "two calls wait", full).await;
         call(&stage, "/rpc/idle?timeout=2s", "x").await
     };
@@ -227,14 +205,14 @@ async fn replies_that_nobody_takes_fill_no_more_than_the_memory_for_bodies() {
     serve(&stage.observer, "large", large).await;
     let mut slow = Raw::connect(stage.gateway.address()).await;
     slow.send("POST /rpc/large HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx").await;
-    let held = || async { metric(&stage, HELD).await.is_some_and(|bytes| bytes > 8e6) };
+    let held = || async { metric(&stage.gateway, HELD).await.is_some_and(|bytes| bytes > 8e6) };
     eventually(SOON, "the reply is held", held).await;
 
     let next = call(&stage, "/rpc/large", "x").await;
     assert_eq!(next.verdict(), problem(503, "overloaded"));
     assert_eq!(next.text("outcome"), "unknown", "it was executed");
     drop(slow);
-    let freed = || async { metric(&stage, HELD).await == Some(0.0) };
+    let freed = || async { metric(&stage.gateway, HELD).await == Some(0.0) };
     eventually(SOON, "the reply is given up", freed).await;
     assert_eq!(call(&stage, "/rpc/large", "x").await.status, 200);
 }
@@ -248,13 +226,13 @@ async fn callers_that_hang_up_leave_no_waiting_call_behind() {
         async { request.timeout(Duration::from_millis(200)).send().await.is_err() }
     });
     assert!(join_all(calls).await.into_iter().all(|left| left));
-    let empty = || async { metric(&stage, "gateway_rpc_calls_waiting").await == Some(0.0) };
+    let empty = || async { metric(&stage.gateway, "gateway_rpc_calls_waiting").await == Some(0.0) };
     eventually(SOON, "nobody waits", empty).await;
 }
 
 /// A metric without labels, as `/metrics` tells it.
-async fn metric(stage: &Stage, name: &str) -> Option<f64> {
-    let text = stage.gateway.get("/metrics").send().await.unwrap().text().await.unwrap();
+async fn metric(gateway: &TestGateway, name: &str) -> Option<f64> {
+    let text = gateway.get("/metrics").send().await.unwrap().text().await.unwrap();
     let value: Value = text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())?;
     value.as_f64()
 }

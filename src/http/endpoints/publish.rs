@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::broker::{Publish, Receipt};
+use crate::broker::{Attempts, Publish, Receipt};
 use crate::domain::message::{DeliveryMode, Destination, Message};
 use crate::domain::names::{ExchangeName, ShortText};
 use crate::http::extract::{Query, ReadBody};
@@ -115,7 +115,14 @@ pub(in crate::http) async fn publish_message(
     let (message, destination) = address(&state, exchange, query, &headers, &body)?;
     let minimal = prefers_minimal(&headers);
     drop(headers);
-    let publish = Publish { message, destination, deadline: timeout.deadline(), resend, expires: false };
+    let publish = Publish {
+        message,
+        destination,
+        deadline: timeout.deadline(),
+        resend,
+        expires: false,
+        attempts: Attempts::default(),
+    };
     match state.broker.publish(&publish).await {
         Ok(receipt) => Ok(PublishReceipt::of(&publish, receipt).answer(minimal)),
         Err(failure) => Err(Problem::from(failure).message_id(publish.message.id())),
