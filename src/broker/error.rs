@@ -167,6 +167,13 @@ impl Error {
         Self::Lost { reason: "the connection is gone".to_owned(), repeatable: true }
     }
 
+    /// The exchange over which the broker refused a publish, where its words name one and cannot be misread.
+    pub(super) fn exchange(&self) -> Option<&str> {
+        let (Self::ExchangeMissing { reason } | Self::AccessRefused { reason }) = self else { return None };
+        let (_, named) = split_at_only(words(reason), "exchange '")?;
+        split_at_only(named, "' in vhost '").map(|(exchange, _)| exchange)
+    }
+
     /// The property or argument in which the declaration differs, as far as the broker names it.
     pub(super) fn differing_argument(&self) -> Option<&str> {
         let Self::Differs { reason } = self else { return None };
@@ -227,6 +234,11 @@ fn words(reason: &str) -> &str {
     reason.split_once(" - ").map_or(reason, |(_, words)| words)
 }
 
+/// Around the separator, where there is just one.
+fn split_at_only<'a>(text: &'a str, separator: &str) -> Option<(&'a str, &'a str)> {
+    text.split_once(separator).filter(|(_, rest)| !rest.contains(separator))
+}
+
 const INEQUIVALENT: &str = "inequivalent arg '";
 
 /// The third is how a broker shortens what would not fit 255 bytes, as with a long name.
@@ -268,6 +280,31 @@ mod tests {
             "user_id property set to 'bob' but authenticated user was 'guest'",
         ] {
             assert!(matches!(precondition(words), Error::Invalid { .. }), "{words}");
+        }
+    }
+
+    /// A name may hold whatever comes after it in the broker's words.
+    #[test]
+    fn the_exchange_of_a_refusal_is_named_only_where_it_cannot_be_another() {
+        let missing = |words: &str| from_soft(&AMQPSoftError::NOTFOUND, format!("NOT_FOUND - {words}"));
+        let refused =
+            |words: &str| from_soft(&AMQPSoftError::ACCESSREFUSED, format!("ACCESS_REFUSED - {words}"));
+        for error in [
+            missing("no exchange 'e' in vhost '/'"),
+            refused("access to exchange 'e' in vhost '/' refused for user 'guest'"),
+            refused("cannot publish to internal exchange 'e' in vhost '/'"),
+            refused("access to topic 'key' in exchange 'e' in vhost '/' refused for user 'guest'"),
+        ] {
+            assert_eq!(error.exchange(), Some("e"), "{error}");
+        }
+        for error in [
+            missing("no exchange 'e' in vhost 'x' in vhost '/'"),
+            missing("no queue 'e' in vhost '/'"),
+            refused("access to topic 'exchange 'f' in exchange 'e' in vhost '/' refused for user 'guest'"),
+            refused("operation not permitted on the default exchange"),
+            from_precondition("PRECONDITION_FAILED - no exchange 'e' in vhost '/'".to_owned()),
+        ] {
+            assert_eq!(error.exchange(), None, "{error}");
         }
     }
 

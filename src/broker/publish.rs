@@ -6,6 +6,7 @@
 
 mod attempts;
 mod count;
+mod flight;
 mod lane;
 mod lanes;
 mod letter;
@@ -22,7 +23,7 @@ use tokio_util::task::TaskTracker;
 
 pub use self::attempts::Attempts;
 use self::count::Counted;
-use self::lane::Ending;
+use self::flight::Ending;
 use self::lanes::Lanes;
 use self::letter::Letter;
 use self::missing::Missing;

@@ -103,6 +103,30 @@ async fn callers_of_a_missing_exchange_are_confirmed_from_the_moment_it_is_there
     gateway.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn first_publish_to_an_exchange_that_was_deleted_is_404_and_its_neighbours_are_confirmed() {
+    let (_vhost, observer, gateway) = with_queue("deleted", &[]).await;
+    observer.declare_queue("theirs").await;
+    let load = Load::start(&gateway, "good", 8, to_q);
+    for round in 0..10 {
+        let exchange = format!("deleted-{round}");
+        observer.declare_exchange(&exchange, ExchangeKind::Fanout).await;
+        observer.bind("theirs", &exchange, "").await;
+        prove(&gateway, &exchange).await;
+        publish(&gateway, &exchange, "shares-a-channel").await.assert_confirmed();
+        observer.delete_exchange(&exchange).await;
+        let answer = publish(&gateway, &exchange, "too-late").await;
+        let told = (answer.status.as_u16(), answer.problem(), answer.outcome());
+        assert_eq!(told, (404, "exchange-not-found", "not_sent"), "{answer:?}");
+        load.flows(8, SOON).await;
+    }
+    let good = load.stop().await;
+    good.assert_all_confirmed();
+    good.assert_agree_with(&observer.drain_ids("q").await);
+    assert!(!observer.drain_ids("theirs").await.contains(&"too-late".to_owned()));
+    gateway.stop().await;
+}
+
 /// They are told what they were told before, and those with time do not wait for them.
 #[tokio::test]
 async fn callers_of_a_missing_exchange_with_no_time_delay_nobody() {
@@ -307,7 +331,8 @@ async fn callers_whose_routing_key_is_forbidden_beside_good_callers_of_one_excha
     let secret = |_: usize| "events?routing_key=secret".to_owned();
     publish(&gateway, &open(0), "first").await.assert_confirmed();
     // The broker's first refusal is met on a channel that others may share.
-    publish(&gateway, &secret(0), "probe").await;
+    let first = publish(&gateway, &secret(0), "refused").await;
+    assert_eq!((first.problem(), first.outcome()), ("forbidden", "not_sent"), "{first:?}");
 
     let forbidden = Load::start(&gateway, "forbidden", 2, secret);
     let good = Load::of(&gateway, "good", 8, 50, open).end().await;

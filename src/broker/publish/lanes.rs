@@ -11,7 +11,8 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::count::Counted;
-use super::lane::{Lane, Place, Window};
+use super::flight::Place;
+use super::lane::{Lane, Window};
 use crate::broker::channels::ConfirmChannels;
 use crate::broker::connections::Connections;
 use crate::broker::error::Error;

@@ -18,7 +18,7 @@ pub(in crate::broker) struct Letter {
     pub(super) message_id: Short,
     /// Until when the caller waits.
     pub(super) deadline: Instant,
-    exchange: Short,
+    pub(super) exchange: Short,
     routing_key: Short,
     options: BasicPublishOptions,
     properties: BasicProperties,

@@ -19,6 +19,8 @@ pub enum End {
     /// They are answered like the others.
     Answered,
     ChannelClosed(u16),
+    /// In words that name the exchange that all are for.
+    ExchangeMissing,
     HungUp,
     BlockedAndHungUp,
     Silence,
@@ -32,6 +34,8 @@ pub enum Verdict {
     ConfirmedAgain,
     Rejected,
     Unroutable,
+    /// The exchange is missing, and nobody else's message can have been the one that told.
+    NotSent,
     Unknown,
 }
 
@@ -86,13 +90,17 @@ impl Schedule {
         (play.steps, play.settled)
     }
 
-    /// What the caller of this publish is to be told, where the broker answered it or did not.
-    pub fn verdict(&self, number: usize, is_answered: bool) -> Verdict {
-        match (is_answered, self.fates[number], self.end) {
+    /// What the caller of this publish is to be told, where the broker answered these and no others.
+    pub fn verdict(&self, number: usize, answered: &[bool]) -> Verdict {
+        let is_single = answered.iter().filter(|is_answered| !**is_answered).count() == 1;
+        match (answered[number], self.fates[number], self.end) {
             (true, Fate::Ack, _) => Verdict::Confirmed,
             (true, Fate::Nack, _) => Verdict::Rejected,
             (true, Fate::Returned, _) => Verdict::Unroutable,
-            (false, _, End::ChannelClosed(_) | End::HungUp) if self.retry => Verdict::ConfirmedAgain,
+            (false, _, End::ExchangeMissing) if is_single => Verdict::NotSent,
+            (false, _, End::ChannelClosed(_) | End::ExchangeMissing | End::HungUp) if self.retry => {
+                Verdict::ConfirmedAgain
+            }
             (false, ..) => Verdict::Unknown,
         }
     }
@@ -102,6 +110,7 @@ fn any_end() -> impl Strategy<Value = End> {
     prop_oneof![
         12 => Just(End::Answered),
         6 => prop_oneof![Just(404), Just(403), Just(406)].prop_map(End::ChannelClosed),
+        4 => Just(End::ExchangeMissing),
         4 => Just(End::HungUp),
         2 => Just(End::BlockedAndHungUp),
         1 => Just(End::Silence),
@@ -113,6 +122,9 @@ impl End {
         match self {
             Self::Answered | Self::Silence => vec![],
             Self::ChannelClosed(code) => vec![Step::CloseChannel(code, "CLOSED - by the script")],
+            Self::ExchangeMissing => {
+                vec![Step::CloseChannel(404, "NOT_FOUND - no exchange 'x' in vhost '/'")]
+            }
             Self::HungUp => vec![Step::HangUp],
             Self::BlockedAndHungUp => vec![Step::Block, Step::HangUp],
         }

@@ -15,7 +15,7 @@ use tokio::runtime;
 
 use super::schedule::{End, Schedule, Verdict};
 use crate::support::{
-    fake_broker::FakeBroker,
+    fake_broker::{FakeBroker, Step},
     gateway::TestGateway,
     load::{Answer, publish},
     poll::within,
@@ -74,9 +74,19 @@ impl Stage {
         let arrived = within(SOON, "the script is played", played).await.expect("all have arrived");
         for answer in &answers {
             let number = arrived.iter().position(|arrival| arrival.id == answer.id).expect("it has arrived");
-            self.check(schedule.verdict(number, answered[number]), number, answer)?;
+            self.check(schedule.verdict(number, &answered), number, answer)?;
+        }
+        if schedule.end == End::Silence {
+            self.end_silence(play).await;
         }
         Ok(())
+    }
+
+    /// What is unanswered is in flight still, and would have a part in how the next channel ends.
+    async fn end_silence(&self, play: usize) {
+        let played = self.fake.arm(1, vec![Step::CloseChannel(404, "CLOSED - by the script")], vec![80]);
+        publish(&self.gateway, "x?retry=true", &format!("end-{play}")).await.assert_confirmed();
+        within(SOON, "the script is played", played).await.expect("it has arrived");
     }
 
     fn check(&self, verdict: Verdict, number: usize, answer: &Answer) -> Result<(), TestCaseError> {
@@ -85,6 +95,7 @@ impl Stage {
             Verdict::ConfirmedAgain => (200, "confirmed", 2),
             Verdict::Rejected => (503, "rejected", 1),
             Verdict::Unroutable => (422, "unroutable", 1),
+            Verdict::NotSent => (404, "not_sent", 1),
             Verdict::Unknown => (504, "unknown", 1),
         };
         let told = (answer.status.as_u16(), answer.outcome(), answer.body["attempts"].as_u64());

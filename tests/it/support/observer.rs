@@ -12,7 +12,8 @@ use lapin::{
     message::Delivery,
     options::{
         BasicConsumeOptions, BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions,
-        ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
+        ExchangeDeclareOptions, ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions,
+        QueueDeleteOptions,
     },
     types::{AMQPValue, FieldTable, ShortString},
 };
@@ -62,6 +63,12 @@ impl Observer {
         let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
         let declare = channel.exchange_declare(short(exchange), kind, options, FieldTable::default());
         done(&format!("declare exchange {exchange}"), declare).await;
+    }
+
+    pub async fn delete_exchange(&self, exchange: &str) {
+        let channel = self.channel().await;
+        let delete = channel.exchange_delete(short(exchange), ExchangeDeleteOptions::default());
+        done(&format!("delete exchange {exchange}"), delete).await;
     }
 
     pub async fn bind(&self, queue: &str, exchange: &str, routing_key: &str) {
