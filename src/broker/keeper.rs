@@ -80,7 +80,7 @@ pub(super) async fn keep(slot: Slot, mut dialler: Dialler, blocked_timeout: Opti
 #[derive(Debug, PartialEq, Eq)]
 enum End {
     Lost(String),
-    Retired,
+    Retired(&'static str),
     BlockedTooLong,
     Stopped,
 }
@@ -95,8 +95,8 @@ fn after(end: End, link: &Arc<Link>, name: &str) {
             warn!(connection = name, "connection blocked for too long, replaced");
             link.kill();
         }
-        End::Retired => {
-            warn!(connection = name, "channels do not drain, connection replaced");
+        End::Retired(why) => {
+            warn!(connection = name, "connection replaced: {why}");
             let link = Arc::clone(link);
             tokio::spawn(async move {
                 let end = Instant::now() + RETIREMENT;
@@ -120,7 +120,7 @@ async fn watch_link(link: &Link, blocked_timeout: Option<Duration>, slot: &Slot)
         }
         tokio::select! {
             () = slot.stop.cancelled() => return End::Stopped,
-            () = link.retired() => return End::Retired,
+            why = link.retired() => return End::Retired(why),
             () = sleep_until(blocked_until.unwrap_or_else(Instant::now)), if blocked_until.is_some() => {
                 return End::BlockedTooLong;
             }

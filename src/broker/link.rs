@@ -1,7 +1,7 @@
 //! One live connection: what its users may ask of it, and how it ends.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use lapin::Connection;
@@ -31,6 +31,7 @@ pub(super) struct Link {
     blocked_reason: Mutex<Option<String>>,
     late: AtomicUsize,
     retired: CancellationToken,
+    retired_for: OnceLock<&'static str>,
     gone: CancellationToken,
 }
 
@@ -42,6 +43,7 @@ impl Link {
             blocked_reason: Mutex::default(),
             late: AtomicUsize::new(0),
             retired: CancellationToken::new(),
+            retired_for: OnceLock::new(),
             gone: CancellationToken::new(),
         }
     }
@@ -100,7 +102,7 @@ impl Link {
     pub(super) fn add_late(&self, count: usize) {
         let late = self.late.fetch_add(count, Ordering::Relaxed) + count;
         if late > MAX_LATE && !self.is_blocked() {
-            self.retire();
+            self.retire("too many confirms are late");
         }
     }
 
@@ -117,18 +119,21 @@ impl Link {
         if matches!(error, Error::Lost { .. }) {
             return error;
         }
-        self.retire();
+        self.retire("its channel numbers are used up");
         Error::Lost { reason: error.to_string(), repeatable: true }
     }
 
-    /// Asks for a new connection in this one's place; what is in flight here may still end well.
-    pub(super) fn retire(&self) {
+    /// Asks for a new connection in this one's place, and says why to whoever reads the log; what is in
+    /// flight here may still end well.
+    pub(super) fn retire(&self, why: &'static str) {
+        self.retired_for.get_or_init(|| why);
         self.retired.cancel();
     }
 
-    /// Ends when somebody has called [`Link::retire`].
-    pub(super) async fn retired(&self) {
+    /// Ends when somebody has called [`Link::retire`], and says why.
+    pub(super) async fn retired(&self) -> &'static str {
         self.retired.cancelled().await;
+        self.retired_for.get().copied().unwrap_or_default()
     }
 
     /// Does `work` on this connection, and ends with [`Error::Lost`] when the connection is gone.
@@ -151,7 +156,7 @@ impl Link {
 
     /// Says goodbye within a second where the broker listens, and hangs up where it does not.
     pub(super) async fn close(&self) {
-        self.retire();
+        self.retire("it is being closed");
         if self.is_connected() && !self.is_blocked() {
             let goodbye = self.connection.close(REPLY_SUCCESS, short("stopping"));
             // Whatever it answers, the switch below ends what is left.
@@ -162,7 +167,7 @@ impl Link {
 
     /// Hangs up at once.
     pub(super) fn kill(&self) {
-        self.retire();
+        self.retire("it is gone");
         self.wire.kill.kill();
         self.gone.cancel();
     }

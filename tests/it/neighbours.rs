@@ -13,7 +13,7 @@ use crate::support::{
     broker::{Broker, Vhost},
     gateway::TestGateway,
     link::{Link, Mode, Way},
-    load::{Answer, Load, prove, publish},
+    load::{Answer, Answers, Load, prove, publish},
     observer::Observer,
     poll::eventually,
     raw::Raw,
@@ -124,6 +124,34 @@ async fn first_publish_to_an_exchange_that_was_deleted_is_404_and_its_neighbours
     good.assert_all_confirmed();
     good.assert_agree_with(&observer.drain_ids("q").await);
     assert!(!observer.drain_ids("theirs").await.contains(&"too-late".to_owned()));
+    gateway.stop().await;
+}
+
+/// The broker cuts its words at 255 bytes, and what is left of the name can look like another one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_is_told_404_for_a_deleted_exchange_whose_name_begins_like_the_end_of_another() {
+    let (_vhost, observer, gateway) = with_queue("cut-name", &[]).await;
+    observer.declare_exchange("theirs", ExchangeKind::Fanout).await;
+    observer.bind("q", "theirs", "").await;
+    observer.declare_queue("lost").await;
+    let name = format!("theirs' in vhost '{:x<1$}", "", 237);
+    let encoded = name.replace('\'', "%27").replace(' ', "%20");
+    let mut answers = Vec::new();
+    for round in 0..10 {
+        observer.declare_exchange(&name, ExchangeKind::Fanout).await;
+        observer.bind("lost", &name, "").await;
+        publish(&gateway, &encoded, &format!("proof-{round}")).await.assert_confirmed();
+        answers.push(publish(&gateway, "theirs", &format!("before-{round}")).await);
+        observer.delete_exchange(&name).await;
+        let (theirs, lost) = (format!("theirs-{round}"), format!("lost-{round}"));
+        let (theirs, lost) =
+            tokio::join!(publish(&gateway, "theirs", &theirs), publish(&gateway, &encoded, &lost));
+        assert!(["not_sent", "unknown"].contains(&lost.outcome()), "{lost:?}");
+        answers.push(theirs);
+    }
+    let answers = Answers(answers);
+    answers.assert_all_confirmed();
+    answers.assert_agree_with(&observer.drain_ids("q").await);
     gateway.stop().await;
 }
 

@@ -97,7 +97,7 @@ impl<'a> Flight<'a> {
                         self.begin(order);
                     }
                 }
-                () = &mut retired => return,
+                _why = &mut retired => return,
                 _ = looks.tick() => {
                     self.look();
                     if !self.confirm.is_usable() {
@@ -137,7 +137,7 @@ impl<'a> Flight<'a> {
 
     fn settle(&mut self, settled: Settled) {
         self.deadlines.remove(&settled.message_id);
-        if matches!(&settled.verdict, Err(error) if error.exchange().is_some()) {
+        if matches!(&settled.verdict, Err(error) if error.names_an_exchange()) {
             self.refused.push(settled);
         } else {
             settled.tell(self.confirm.link());
@@ -146,7 +146,8 @@ impl<'a> Flight<'a> {
 
     /// The exchange in the broker's words is that of the message that closed the channel.
     fn tell_refused(&mut self) {
-        let is_named = |it: &Settled| matches!(&it.verdict, Err(error) if error.exchange() == Some(it.exchange.as_str()));
+        let is_named =
+            |it: &Settled| matches!(&it.verdict, Err(error) if error.is_over(it.exchange.as_str()));
         let is_known = self.refused.iter().filter(|it| is_named(it)).count() == 1;
         for refused in self.refused.drain(..) {
             if is_known && is_named(&refused) {
@@ -165,7 +166,7 @@ impl<'a> Flight<'a> {
         let late = self.count(late.count());
         let very_late = |deadline: &Instant| *deadline + LATEST < now;
         if late > 0 && !link.is_blocked() && self.deadlines.values().any(very_late) {
-            link.retire();
+            link.retire("a confirm is very late");
         }
     }
 

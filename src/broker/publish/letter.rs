@@ -63,14 +63,25 @@ impl Letter {
         };
         // Asked whatever the verdict, so that nothing is kept. What lapin attached may be another's.
         let returned = confirm.link().returns().take(channel.id(), message_id.as_str());
-        match (verdict?, returned) {
-            (Confirmation::Ack(_), None) => Ok(()),
-            (Confirmation::Ack(_), Some(reason)) => Err(Error::Unroutable { reason }),
-            (Confirmation::Nack(_), _) => Err(Error::Rejected),
-            (Confirmation::NotRequested, _) => {
+        match (verdict, returned) {
+            (Ok(Confirmation::Ack(_)), None) => Ok(()),
+            // It came back, whether or not the channel lived on until its ack.
+            (Ok(Confirmation::Ack(_)) | Err(_), Some(reason)) => Err(Error::Unroutable { reason }),
+            (Ok(Confirmation::Nack(_)), _) => Err(Error::Rejected),
+            (Err(error), None) => Err(ended(error)),
+            (Ok(Confirmation::NotRequested), _) => {
                 error!("a channel of the pool is not in confirm mode: this is a defect of the gateway");
                 Err(Error::Lost { reason: "confirms are off".to_owned(), repeatable: false })
             }
         }
+    }
+}
+
+/// How the channel or the connection ended.
+fn ended(error: lapin::Error) -> Error {
+    match error.into() {
+        // Over this the broker ends a connection, which others publish on too.
+        Error::NotSupported { reason } => Error::Lost { reason, repeatable: false },
+        other => other,
     }
 }

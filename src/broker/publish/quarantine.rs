@@ -106,7 +106,7 @@ async fn wait_for_late(link: &Link, mut settling: Pin<&mut impl Future<Output = 
     while timeout(LATEST, &mut settling).await.is_err() {
         // During an alarm a new connection would learn of it only by holding a message too.
         if !link.is_blocked() {
-            link.retire();
+            link.retire("a confirm is very late");
         }
     }
     link.take_late(1);

@@ -77,8 +77,8 @@ impl Schedule {
         })
     }
 
-    /// What the broker does, and which of the publishes are answered by it.
-    pub fn steps(&self) -> (Vec<Step>, Vec<bool>) {
+    /// What the broker does, and to which of the publishes.
+    pub fn play(&self) -> Play<'_> {
         let none = vec![false; self.fates.len()];
         let mut play = Play { schedule: self, steps: Vec::new(), settled: none.clone(), returned: none };
         for (turn, &of) in self.order[..self.answered].iter().enumerate() {
@@ -87,22 +87,7 @@ impl Schedule {
             play.answer(of, &covered);
         }
         play.steps.extend(self.end.steps());
-        (play.steps, play.settled)
-    }
-
-    /// What the caller of this publish is to be told, where the broker answered these and no others.
-    pub fn verdict(&self, number: usize, answered: &[bool]) -> Verdict {
-        let is_single = answered.iter().filter(|is_answered| !**is_answered).count() == 1;
-        match (answered[number], self.fates[number], self.end) {
-            (true, Fate::Ack, _) => Verdict::Confirmed,
-            (true, Fate::Nack, _) => Verdict::Rejected,
-            (true, Fate::Returned, _) => Verdict::Unroutable,
-            (false, _, End::ExchangeMissing) if is_single => Verdict::NotSent,
-            (false, _, End::ChannelClosed(_) | End::ExchangeMissing | End::HungUp) if self.retry => {
-                Verdict::ConfirmedAgain
-            }
-            (false, ..) => Verdict::Unknown,
-        }
+        play
     }
 }
 
@@ -131,14 +116,37 @@ impl End {
     }
 }
 
-struct Play<'a> {
+/// A schedule as it is played.
+pub struct Play<'a> {
     schedule: &'a Schedule,
-    steps: Vec<Step>,
+    pub steps: Vec<Step>,
     settled: Vec<bool>,
     returned: Vec<bool>,
 }
 
 impl Play<'_> {
+    /// What the caller of this publish is to be told.
+    pub fn verdict(&self, number: usize) -> Verdict {
+        let Schedule { fates, end, retry, .. } = self.schedule;
+        match (self.settled[number], fates[number], end) {
+            (true, Fate::Ack, _) => Verdict::Confirmed,
+            (true, Fate::Nack, _) => Verdict::Rejected,
+            (true, Fate::Returned, _) => Verdict::Unroutable,
+            (false, _, End::Silence) => Verdict::Unknown,
+            (false, ..) if self.returned[number] => Verdict::Unroutable,
+            (false, _, End::ExchangeMissing) if self.unheard_of() == 1 => Verdict::NotSent,
+            (false, _, End::ChannelClosed(_) | End::ExchangeMissing | End::HungUp) if *retry => {
+                Verdict::ConfirmedAgain
+            }
+            (false, ..) => Verdict::Unknown,
+        }
+    }
+
+    /// Those of which the broker says nothing.
+    fn unheard_of(&self) -> usize {
+        self.settled.iter().zip(&self.returned).filter(|heard| *heard == (&false, &false)).count()
+    }
+
     /// The publishes that the answer to this one covers: none when it has been answered with another.
     fn covered_with(&self, of: usize) -> Vec<usize> {
         let open: Vec<_> = (0..=of).filter(|number| !self.settled[*number]).collect();

@@ -63,9 +63,9 @@ impl Stage {
         let play = self.plays.fetch_add(1, Ordering::Relaxed);
         // Proves the exchange again, after a lost channel has cast doubt on it.
         publish(&self.gateway, "x", &format!("warm-{play}")).await.assert_confirmed();
-        let (steps, answered) = schedule.steps();
+        let script = schedule.play();
         let count = schedule.fates.len();
-        let played = self.fake.arm(count, steps, schedule.cuts.clone());
+        let played = self.fake.arm(count, script.steps.clone(), schedule.cuts.clone());
         // Only silence lets a deadline pass.
         let timeout = if schedule.end == End::Silence { "2s" } else { "10s" };
         let target = format!("x?retry={}&timeout={timeout}", schedule.retry);
@@ -74,7 +74,7 @@ impl Stage {
         let arrived = within(SOON, "the script is played", played).await.expect("all have arrived");
         for answer in &answers {
             let number = arrived.iter().position(|arrival| arrival.id == answer.id).expect("it has arrived");
-            self.check(schedule.verdict(number, &answered), number, answer)?;
+            self.check(script.verdict(number), number, answer)?;
         }
         if schedule.end == End::Silence {
             self.end_silence(play).await;
