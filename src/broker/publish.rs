@@ -10,9 +10,9 @@ mod flight;
 mod lane;
 mod lanes;
 mod letter;
-mod missing;
 mod proven;
 mod quarantine;
+mod refused;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -26,9 +26,9 @@ use self::count::Counted;
 use self::flight::Ending;
 use self::lanes::Lanes;
 use self::letter::Letter;
-use self::missing::Missing;
 use self::proven::Proven;
 use self::quarantine::Quarantine;
+use self::refused::Refused;
 use super::connections::Connections;
 use super::error::{Error, Fate};
 use super::{PublishSettings, Publishing, SettingsError};
@@ -92,7 +92,7 @@ pub(super) struct Publisher {
     lanes: Lanes,
     quarantine: Quarantine,
     proven: Proven,
-    missing: Missing,
+    refused: Refused,
     in_flight: AtomicUsize,
     metrics: Metrics,
 }
@@ -112,7 +112,7 @@ impl Publisher {
             lanes: Lanes::start(lanes, sizes, tasks)?,
             quarantine: Quarantine::new(quarantine, sizes.quarantine_size)?,
             proven: Proven::default(),
-            missing: Missing::default(),
+            refused: Refused::default(),
             in_flight: AtomicUsize::new(0),
             metrics,
         })
@@ -179,10 +179,10 @@ impl Publisher {
 
     async fn alone(&self, publish: &Publish) -> Result<(), Error> {
         let exchange = &publish.destination.exchange;
-        let turn = self.missing.turn(exchange, publish.deadline);
+        let turn = self.refused.turn(exchange, publish.deadline);
         let waiting = self.quarantine.connections().unwritten(publish.deadline, turn).await?;
         let verdict = self.in_quarantine(publish).await;
-        self.missing.learn(exchange, waiting, &verdict);
+        self.refused.learn(exchange, waiting, &verdict);
         verdict
     }
 

@@ -17,6 +17,19 @@ impl Error {
         self.exchange() == Some(name)
     }
 
+    /// Whether the broker refuses whatever is published to the exchange: there is none, or it is internal, or
+    /// forbidden whatever the routing key.
+    pub(in crate::broker) fn refuses_the_exchange(&self) -> bool {
+        match self {
+            Self::ExchangeMissing { .. } => true,
+            Self::AccessRefused { reason } => {
+                let words = words(reason);
+                REFUSALS_OF_AN_EXCHANGE.iter().any(|start| words.starts_with(start))
+            }
+            _ => false,
+        }
+    }
+
     fn exchange(&self) -> Option<&str> {
         let (Self::ExchangeMissing { reason } | Self::AccessRefused { reason }) = self else { return None };
         if reason.len() >= CUT {
@@ -94,6 +107,10 @@ fn split_at_only<'a>(text: &'a str, separator: &str) -> Option<(&'a str, &'a str
 
 const INEQUIVALENT: &str = "inequivalent arg '";
 
+/// As RabbitMQ 3 has them, and 4 where it differs.
+const REFUSALS_OF_AN_EXCHANGE: [&str; 3] =
+    ["access to exchange '", "write access to exchange '", "cannot publish to internal exchange '"];
+
 /// How the broker calls the exchange with the empty name.
 const DEFAULT_EXCHANGE: &str = "amq.default";
 
@@ -151,10 +168,12 @@ mod tests {
         for error in [
             missing("no exchange 'e' in vhost '/'"),
             refused("access to exchange 'e' in vhost '/' refused for user 'guest'"),
+            refused("write access to exchange 'e' in vhost '/' refused for user 'guest'"),
             refused("cannot publish to internal exchange 'e' in vhost '/'"),
             refused("access to topic 'key' in exchange 'e' in vhost '/' refused for user 'guest'"),
         ] {
             assert!(error.is_over("e") && !error.is_over("f"), "{error}");
+            assert_eq!(error.refuses_the_exchange(), !error.to_string().contains("topic"), "{error}");
         }
         let error = refused("access to exchange 'amq.default' in vhost '/' refused for user 'guest'");
         assert!(error.is_over("") && !error.is_over("e"), "{error}");

@@ -79,7 +79,7 @@ impl Letter {
 
 /// How the channel or the connection ended.
 fn ended(error: lapin::Error) -> Error {
-    match error.into() {
+    match Error::from(error) {
         // Over this the broker ends a connection, which others publish on too.
         Error::NotSupported { reason } => Error::Lost { reason, repeatable: false },
         other => other,

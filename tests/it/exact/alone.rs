@@ -69,23 +69,32 @@ async fn publish_alone_that_ended_its_channel_is_told_why() {
     gateway.stop().await;
 }
 
-/// The broker is asked once in 10 ms, and all who wait then are told the same.
 #[tokio::test]
 async fn many_callers_of_a_missing_exchange_cost_the_broker_no_more_than_one() {
+    cost_no_more_than_one(404, MISSING, "exchange-not-found").await;
+}
+
+#[tokio::test]
+async fn many_callers_of_a_forbidden_exchange_cost_the_broker_no_more_than_one() {
+    cost_no_more_than_one(403, FORBIDDEN, "forbidden").await;
+}
+
+/// The broker is asked once in 10 ms, and all who wait then are told the same.
+async fn cost_no_more_than_one(code: u16, words: &'static str, problem: &str) {
     const CALLS: usize = 600;
     let (fake, gateway) = stage().await;
     for _ in 0..=CALLS {
-        drop(fake.arm(1, vec![Step::CloseChannel(404, MISSING)], vec![]));
+        drop(fake.arm(1, vec![Step::CloseChannel(code, words)], vec![]));
     }
     let begun = Instant::now();
-    assert_eq!(publish(&gateway, "x", "first").await.problem(), "exchange-not-found");
-    let answers = Load::of(&gateway, "missing", 30, CALLS / 30, |_| "x".to_owned()).end().await;
+    assert_eq!(publish(&gateway, "x", "first").await.problem(), problem);
+    let answers = Load::of(&gateway, "refused", 30, CALLS / 30, |_| "x".to_owned()).end().await;
     let most = begun.elapsed().as_millis() / 10 + 1;
     for answer in &answers.0 {
         let told = (answer.status.as_u16(), answer.problem(), answer.outcome());
-        assert_eq!(told, (404, "exchange-not-found", "not_sent"), "{answer:?}");
+        assert_eq!(told, (code, problem, "not_sent"), "{answer:?}");
         assert_eq!(answer.body["message_id"], *answer.id);
-        assert!(answer.text.contains(MISSING), "{answer:?}");
+        assert!(answer.text.contains(words), "{answer:?}");
     }
     let asked: usize = answers.0.iter().map(|answer| fake.brought(&answer.id).len()).sum();
     assert!((1..=most).contains(&(asked as u128)), "asked {asked} times, for {CALLS} calls");

@@ -77,7 +77,8 @@ async fn publishes_with_the_id_of_a_lost_one_go_on_after_more_lost_channels_than
         publish(&gateway, "x", &format!("warm-{round}")).await.assert_confirmed();
         let steps = vec![Step::Return(0), Step::CloseChannel(406, "CLOSED - by the script")];
         let played = fake.arm(1, steps, vec![]);
-        publish(&gateway, "x?retry=false", "same").await.assert_unknown();
+        let returned = publish(&gateway, "x?retry=false", "same").await;
+        assert_eq!((returned.status.as_u16(), returned.outcome()), (422, "unroutable"), "{returned:?}");
         within(SOON, "the script is played", played).await.expect("it has arrived");
         publish(&gateway, "x", &format!("warm-again-{round}")).await.assert_confirmed();
         publish(&gateway, "x", "same").await.assert_confirmed();

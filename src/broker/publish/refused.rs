@@ -1,7 +1,8 @@
-//! Exchanges that were found missing: the broker is asked for one again after a pause, once for all who wait.
+//! Exchanges that the broker refused, for they are missing, internal or forbidden: it is asked for one again after
+//! a pause, once for all who wait.
 //!
-//! A missing exchange closes the channel, which costs the broker as much as ten messages. So a caller that
-//! publishes to one again and again would slow everybody down. What is told is never from memory: whoever is
+//! A refusal closes the channel, which costs the broker as much as ten messages. So a caller that
+//! publishes to such an exchange again and again would slow everybody down. What is told is never from memory: whoever is
 //! told had come before the broker was asked.
 
 use std::collections::HashMap;
@@ -25,9 +26,9 @@ type Answer = Option<Error>;
 /// Those who wait for what a publish is told; none, when nothing was known against its exchange.
 pub(super) type Waiting = Option<watch::Sender<Answer>>;
 
-/// When the broker is asked for each exchange that was missing, or was asked last.
+/// When the broker is asked for each exchange that it refused, or was asked last.
 #[derive(Default)]
-pub(super) struct Missing(Mutex<HashMap<ExchangeName, Question>>);
+pub(super) struct Refused(Mutex<HashMap<ExchangeName, Question>>);
 
 /// Asked for all who come before `at`; a question of the past tells when the broker was asked last.
 struct Question {
@@ -46,7 +47,7 @@ enum Turn {
     Wait(watch::Receiver<Answer>),
 }
 
-impl Missing {
+impl Refused {
     /// Waits until a publish to this exchange may be written. What it is told is to be learnt then.
     ///
     /// # Errors
@@ -91,7 +92,7 @@ impl Missing {
     /// What a publish was told.
     pub(super) fn learn(&self, exchange: &ExchangeName, waiting: Waiting, verdict: &Result<(), Error>) {
         match verdict {
-            Err(error @ Error::ExchangeMissing { .. }) => match waiting {
+            Err(error) if error.refuses_the_exchange() => match waiting {
                 Some(waiting) => tell(&waiting, error),
                 None => self.note(exchange),
             },
@@ -153,8 +154,8 @@ mod tests {
         Err(Error::ExchangeMissing { reason: "NOT_FOUND".to_owned() })
     }
 
-    async fn found_missing() -> Missing {
-        let all = Missing::default();
+    async fn refused() -> Refused {
+        let all = Refused::default();
         let nobody = all.turn(&EXCHANGE, later()).await.expect("it is free");
         all.learn(&EXCHANGE, nobody, &missing());
         all
@@ -162,8 +163,10 @@ mod tests {
 
     #[tokio::test]
     async fn those_who_come_in_the_pause_are_told_what_one_of_them_was_told() {
-        let all = found_missing().await;
-        for told in [missing(), Err(Error::ShuttingDown)] {
+        let all = refused().await;
+        let internal = "ACCESS_REFUSED - cannot publish to internal exchange 'x' in vhost '/'";
+        let internal = Err(Error::AccessRefused { reason: internal.to_owned() });
+        for told in [missing(), internal, Err(Error::ShuttingDown)] {
             let turn = || all.turn(&EXCHANGE, later());
             let ask = async { all.learn(&EXCHANGE, turn().await.expect("it asks"), &told) };
             let ((), second, third) = tokio::join!(ask, turn(), turn());
@@ -173,7 +176,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_comes_when_the_broker_has_been_asked_asks_anew() {
-        let all = found_missing().await;
+        let all = refused().await;
         let asked = all.turn(&EXCHANGE, later()).await.expect("it asks");
         assert!(matches!(all.next(&EXCHANGE, later()), Turn::Ask { .. }));
         drop(asked);
@@ -182,7 +185,7 @@ mod tests {
     #[tokio::test]
     async fn one_of_those_who_wait_asks_where_nobody_answered() {
         for ended in [Some(Err(Error::Silence)), Some(Err(Error::Blocked)), None] {
-            let all = found_missing().await;
+            let all = refused().await;
             let Turn::Ask { waiting, .. } = all.next(&EXCHANGE, later()) else { panic!("it asks") };
             let mut turns: Vec<_> = (0..10).map(|_| Box::pin(all.turn(&EXCHANGE, later()))).collect();
             let still_waits = join_all(turns.iter_mut().map(|turn| async { poll!(turn).is_pending() })).await;
@@ -208,9 +211,11 @@ mod tests {
 
     #[tokio::test]
     async fn all_who_wait_publish_where_it_is_there() {
-        let forbidden = Err(Error::AccessRefused { reason: "internal".to_owned() });
+        let topic =
+            "ACCESS_REFUSED - access to topic 'k' in exchange 'x' in vhost '/' refused for user 'guest'";
+        let forbidden = Err(Error::AccessRefused { reason: topic.to_owned() });
         for verdict in [Ok(()), forbidden, Err(Error::Rejected)] {
-            let all = found_missing().await;
+            let all = refused().await;
             let Turn::Ask { waiting, .. } = all.next(&EXCHANGE, later()) else { panic!("it asks") };
             let Turn::Wait(mut answer) = all.next(&EXCHANGE, later()) else { panic!("it waits") };
             all.learn(&EXCHANGE, Some(waiting), &verdict);
@@ -221,7 +226,7 @@ mod tests {
 
     #[tokio::test]
     async fn nobody_waits_longer_because_others_gave_up() {
-        let all = found_missing().await;
+        let all = refused().await;
         for _ in 0..1_000 {
             match all.next(&EXCHANGE, later()) {
                 Turn::Ask { at, .. } => assert!(at <= Instant::now() + PAUSE),
@@ -232,7 +237,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_has_no_time_for_a_pause_has_none() {
-        let all = found_missing().await;
+        let all = refused().await;
         assert!(matches!(all.next(&EXCHANGE, Instant::now() + PAUSE), Turn::Free));
     }
 }
