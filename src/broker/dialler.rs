@@ -1,10 +1,12 @@
 //! Dials the nodes of a broker in turn, one dial at a time.
 
+use std::io;
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
-use deadpool_lapin::{Manager, Object, Pool, PoolError, Runtime, TimeoutType, Timeouts};
+use deadpool_lapin::{Manager, Object, Pool, PoolError, TimeoutType};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use tokio::time::{Instant, timeout_at};
 use tracing::{info, warn};
 
 use super::connections::{REFUSED_DELAY, Role};
@@ -24,6 +26,7 @@ pub(super) struct Dialler {
     nodes: Vec<Node>,
     next: usize,
     attempts_per_node: u32,
+    timeout: Duration,
     retry_delay: Duration,
     backoff: ExponentialBackoff,
     failures: u32,
@@ -46,6 +49,31 @@ struct Node {
     address: Address,
     kit: SocketKit,
     pool: Pool,
+}
+
+impl Node {
+    /// Opens a socket and has lapin speak AMQP on it, all within the timeout.
+    async fn dial(&self, within: Duration) -> Result<Link, PoolError> {
+        let deadline = Instant::now() + within;
+        let open = timeout_at(deadline, self.kit.open()).await;
+        let wire = open
+            .unwrap_or_else(|_| Err(no_socket(within)))
+            .map_err(|error| PoolError::Backend(error.into()))?;
+        let connected = timeout_at(deadline, self.pool.get()).await;
+        match connected.unwrap_or(Err(PoolError::Timeout(TimeoutType::Create))) {
+            // The slot, not the pool, decides when a connection is replaced.
+            Ok(connection) => Ok(Link::new(Object::take(connection), wire)),
+            Err(error) => {
+                // An abandoned handshake would keep its thread until the peer answers.
+                wire.kill.kill();
+                Err(error)
+            }
+        }
+    }
+}
+
+fn no_socket(within: Duration) -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, format!("no connection within {within:?}"))
 }
 
 /// What a failed dial means.
@@ -76,6 +104,7 @@ impl Dialler {
             next: slot % nodes.len().max(1),
             nodes,
             attempts_per_node: settings.connection_attempts,
+            timeout: settings.connection_timeout,
             retry_delay: settings.retry_delay,
             backoff: backoff(settings.retry_delay),
             failures: 0,
@@ -91,9 +120,8 @@ impl Dialler {
     /// Dials the node whose turn it is.
     pub(super) async fn dial(&mut self) -> Result<Link, DialFailure> {
         let node = &self.nodes[self.next];
-        let wire = node.kit.begin();
-        match node.pool.get().await {
-            Ok(connection) => {
+        match node.dial(self.timeout).await {
+            Ok(link) => {
                 self.dials.count("connected");
                 info!(
                     connection = self.name,
@@ -101,14 +129,9 @@ impl Dialler {
                     port = node.address.port,
                     "connected"
                 );
-                // The slot, not the pool, decides when a connection is replaced.
-                Ok(Link::new(Object::take(connection), wire))
+                Ok(link)
             }
-            Err(error) => {
-                // An abandoned handshake would keep its thread until the peer answers.
-                wire.kill.kill();
-                Err(self.failed(&error))
-            }
+            Err(error) => Err(self.failed(&error)),
         }
     }
 
@@ -141,7 +164,7 @@ impl Dialler {
 
 fn reason(error: &PoolError) -> String {
     match error {
-        PoolError::Timeout(TimeoutType::Create) => "no AMQP handshake in time".to_owned(),
+        PoolError::Timeout(_) => "no AMQP handshake in time".to_owned(),
         PoolError::Backend(error) => error.to_string(),
         other => other.to_string(),
     }
@@ -159,18 +182,15 @@ fn backoff(cap: Duration) -> ExponentialBackoff {
 
 fn node(role: Role, name: &str, address: &Address, settings: &Settings) -> Result<Node, SettingsError> {
     let tls = settings.tls.as_ref().map(tls_connector).transpose()?;
-    let kit = SocketKit::new(address.clone(), tls, settings.connection_timeout);
+    let kit = SocketKit::new(address.clone(), tls);
     let (login, name) = (settings.login.clone(), name.to_owned());
     let manager = Manager::new(
         placeholder_uri(role, settings),
         move || connection_properties(&login, &name),
         async_rs::Runtime::new(kit.clone()),
     );
-    let dial = settings.connection_timeout;
     let pool = Pool::builder(manager)
         .max_size(1)
-        .runtime(Runtime::Tokio1)
-        .timeouts(Timeouts { wait: Some(dial), create: Some(dial), recycle: Some(dial) })
         .build()
         .map_err(|error| SettingsError::Pool { reason: error.to_string() })?;
     Ok(Node { address: address.clone(), kit, pool })

@@ -1,11 +1,12 @@
-//! The runtime kit that lapin dials through: TCP, TLS, and what neither lapin nor deadpool gives.
+//! Opens the sockets, and is the runtime kit by which lapin is handed one: TCP, TLS, and what neither
+//! lapin nor deadpool gives.
 //!
-//! Promises a deadline on the dial (name look-up, TCP and TLS), keepalive and `TCP_USER_TIMEOUT` on
-//! the socket, a [`KillSwitch`] for a connection that will not end by itself, and a [`Tap`] that sees
-//! which messages come back. lapin is told a loopback address and plain AMQP; the real node and its
-//! TLS are known here only.
+//! Promises keepalive and `TCP_USER_TIMEOUT` on the socket, a [`KillSwitch`] for a connection that will
+//! not end by itself, and a [`Tap`] that sees which messages come back. lapin is told a loopback address
+//! and plain AMQP, and given a socket that is open: of each one that it could not open itself it keeps
+//! two tasks for ever. The real node and its TLS are known here only.
 
-use std::future::Future;
+use std::future::{Future, ready};
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd};
@@ -14,11 +15,10 @@ use std::time::{Duration, Instant};
 
 use async_rs::traits::{Executor, Reactor, RuntimeKit};
 use async_rs::util::Task;
-use futures_util::{AsyncRead, AsyncWrite, Stream};
+use futures_util::{AsyncRead, AsyncWrite};
 use rustls::pki_types::ServerName;
 use socket2::{SockRef, Socket, TcpKeepalive};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
@@ -33,19 +33,18 @@ const KEEPALIVE: Duration = Duration::from_secs(10);
 /// How long written bytes may stay unacknowledged before the kernel gives the connection up.
 const USER_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Dials one node.
+/// Opens sockets to one node.
 #[derive(Clone, Debug)]
 pub(super) struct SocketKit {
     tokio: async_rs::Tokio,
-    dial: Arc<Dial>,
+    node: Arc<Node>,
 }
 
-struct Dial {
+struct Node {
     address: Address,
     tls: Option<TlsConnector>,
-    timeout: Duration,
     /// For the next connection; taken by it, so that no other is ever mistaken for it.
-    wanted: Mutex<Option<Wire>>,
+    open: Mutex<Option<Stream>>,
 }
 
 /// What is known of one connection beside lapin.
@@ -59,9 +58,9 @@ pub(super) struct Wire {
     pub(super) crowd: Crowd,
 }
 
-impl std::fmt::Debug for Dial {
+impl std::fmt::Debug for Node {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Dial").field("address", &self.address).finish_non_exhaustive()
+        f.debug_struct("Node").field("address", &self.address).finish_non_exhaustive()
     }
 }
 
@@ -86,40 +85,37 @@ impl KillSwitch {
 }
 
 impl SocketKit {
-    /// A kit for one node; `timeout` bounds each dial.
+    /// A kit for one node.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
-    pub(super) fn new(address: Address, tls: Option<TlsConnector>, timeout: Duration) -> Self {
-        let dial = Dial { address, tls, timeout, wanted: Mutex::default() };
-        Self { tokio: async_rs::Tokio::current(), dial: Arc::new(dial) }
+    pub(super) fn new(address: Address, tls: Option<TlsConnector>) -> Self {
+        let node = Node { address, tls, open: Mutex::default() };
+        Self { tokio: async_rs::Tokio::current(), node: Arc::new(node) }
     }
 
-    /// Lets lapin dial once. A dial that was given up before and still goes on gets no second socket,
-    /// or its end would be taken for that of the connection made now.
-    pub(super) fn begin(&self) -> Wire {
+    /// Opens a socket, which the next connection takes.
+    ///
+    /// # Errors
+    /// Name look-up, TCP or TLS.
+    pub(super) async fn open(&self) -> io::Result<Wire> {
         let wire = Wire::default();
-        *self.dial.wanted() = Some(wire.clone());
-        wire
+        let stream = self.node.connect(&wire.kill).await?;
+        let stream = Tap::new(stream, wire.returns.clone(), wire.crowd.clone());
+        *self.node.open() = Some(stream);
+        Ok(wire)
     }
 }
 
 type Plain = Either<TcpStream, TlsStream<TcpStream>>;
+type Stream = Tap<Compat<Plain>>;
 
-impl Dial {
-    fn wanted(&self) -> MutexGuard<'_, Option<Wire>> {
-        self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
+impl Node {
+    fn open(&self) -> MutexGuard<'_, Option<Stream>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn connect(&self) -> io::Result<Tap<Compat<Plain>>> {
-        let wire = self.wanted().take().ok_or_else(|| io::Error::other("this dial was given up"))?;
-        let stream = timeout(self.timeout, self.open(&wire.kill)).await.unwrap_or_else(|_| {
-            Err(io::Error::new(io::ErrorKind::TimedOut, format!("no connection within {:?}", self.timeout)))
-        })?;
-        Ok(Tap::new(stream, wire.returns, wire.crowd))
-    }
-
-    async fn open(&self, kill: &KillSwitch) -> io::Result<Compat<Plain>> {
+    async fn connect(&self, kill: &KillSwitch) -> io::Result<Compat<Plain>> {
         let stream = TcpStream::connect((self.address.host.as_str(), self.address.port)).await?;
         prepare(&stream)?;
         kill.arm(&stream)?;
@@ -164,7 +160,7 @@ impl Executor for SocketKit {
 }
 
 impl Reactor for SocketKit {
-    type TcpStream = Tap<Compat<Plain>>;
+    type TcpStream = Stream;
     type Sleep = <async_rs::Tokio as Reactor>::Sleep;
 
     fn register<H: Read + Write + AsFd + AsRawFd + Send + 'static>(
@@ -178,16 +174,16 @@ impl Reactor for SocketKit {
         self.tokio.sleep(duration)
     }
 
-    fn interval(&self, duration: Duration) -> impl Stream<Item = Instant> + Send + 'static {
+    fn interval(&self, duration: Duration) -> impl futures_util::Stream<Item = Instant> + Send + 'static {
         self.tokio.interval(duration)
     }
 
-    /// Dials the kit's own node, whatever address lapin was given.
+    /// Hands over the open socket, whatever address lapin was given.
     fn tcp_connect_addr(
         &self,
         _placeholder: SocketAddr,
     ) -> impl Future<Output = io::Result<Self::TcpStream>> + Send + 'static {
-        let dial = Arc::clone(&self.dial);
-        async move { dial.connect().await }
+        let open = self.node.open().take();
+        ready(open.ok_or_else(|| io::Error::other("this dial was given up")))
     }
 }

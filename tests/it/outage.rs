@@ -2,6 +2,8 @@
 
 #![expect(clippy::print_stdout, reason = "the figures of the long forms")]
 
+mod vain;
+
 use std::{
     env,
     time::{Duration, Instant},
