@@ -58,7 +58,7 @@ impl Node {
         let open = timeout_at(deadline, self.kit.open()).await;
         let wire = open
             .unwrap_or_else(|_| Err(no_socket(within)))
-            .map_err(|error| PoolError::Backend(error.into()))?;
+            .map_err(|error| PoolError::Backend(lapin::Error::from(error)))?;
         let connected = timeout_at(deadline, self.pool.get()).await;
         match connected.unwrap_or(Err(PoolError::Timeout(TimeoutType::Create))) {
             // The slot, not the pool, decides when a connection is replaced.
