@@ -1,8 +1,8 @@
 //! The connections of one role, each in a slot that is refilled by one task behind a breaker.
 //!
 //! The breaker limits dials, never callers: whoever needs a connection waits for a slot until its own
-//! deadline. Does not use lapin's auto-recovery (confirms hung for whole outages). deadpool-lapin
-//! dials and bounds the dial; when a connection is replaced is decided here.
+//! deadline. Does not use lapin's auto-recovery (confirms hung for whole outages). The dialler bounds
+//! each dial; when a connection is replaced is decided here.
 
 use std::sync::Arc;
 use std::time::Duration;

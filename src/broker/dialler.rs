@@ -4,7 +4,8 @@ use std::io;
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
-use deadpool_lapin::{Manager, Object, Pool, PoolError, TimeoutType};
+use deadpool::managed::Manager as _;
+use deadpool_lapin::Manager;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::time::{Instant, timeout_at};
 use tracing::{info, warn};
@@ -13,8 +14,8 @@ use super::connections::{REFUSED_DELAY, Role};
 use super::error::is_login_refused;
 use super::link::Link;
 use super::login::{connection_properties, tls_connector};
-use super::socket::SocketKit;
-use super::{Address, Settings, SettingsError};
+use super::socket::{Node, SocketKit};
+use super::{Login, Settings, SettingsError};
 use crate::metrics::Metrics;
 
 /// First pause after a failed dial; doubles from there.
@@ -23,6 +24,8 @@ const FIRST_DELAY: Duration = Duration::from_millis(100);
 /// Makes the connections of one slot.
 pub(super) struct Dialler {
     name: String,
+    login: Login,
+    placeholder: String,
     nodes: Vec<Node>,
     next: usize,
     attempts_per_node: u32,
@@ -45,37 +48,6 @@ impl Dials {
     }
 }
 
-struct Node {
-    address: Address,
-    kit: SocketKit,
-    pool: Pool,
-}
-
-impl Node {
-    /// Opens a socket and has lapin speak AMQP on it, all within the timeout.
-    async fn dial(&self, within: Duration) -> Result<Link, PoolError> {
-        let deadline = Instant::now() + within;
-        let open = timeout_at(deadline, self.kit.open()).await;
-        let wire = open
-            .unwrap_or_else(|_| Err(no_socket(within)))
-            .map_err(|error| PoolError::Backend(lapin::Error::from(error)))?;
-        let connected = timeout_at(deadline, self.pool.get()).await;
-        match connected.unwrap_or(Err(PoolError::Timeout(TimeoutType::Create))) {
-            // The slot, not the pool, decides when a connection is replaced.
-            Ok(connection) => Ok(Link::new(Object::take(connection), wire)),
-            Err(error) => {
-                // An abandoned handshake would keep its thread until the peer answers.
-                wire.kill.kill();
-                Err(error)
-            }
-        }
-    }
-}
-
-fn no_socket(within: Duration) -> io::Error {
-    io::Error::new(io::ErrorKind::TimedOut, format!("no connection within {within:?}"))
-}
-
 /// What a failed dial means.
 pub(super) struct DialFailure {
     /// The broker refused the gateway's user or virtual host.
@@ -93,14 +65,13 @@ impl Dialler {
         settings: &Settings,
         metrics: Metrics,
     ) -> Result<Self, SettingsError> {
-        let name = format!("{}-{slot}", role.name());
-        let nodes = settings
-            .addresses
-            .iter()
-            .map(|address| node(role, &name, address, settings))
-            .collect::<Result<Vec<_>, _>>()?;
+        let tls = settings.tls.as_ref().map(tls_connector).transpose()?;
+        let nodes: Vec<_> =
+            settings.addresses.iter().map(|it| Node { address: it.clone(), tls: tls.clone() }).collect();
         Ok(Self {
-            name,
+            name: format!("{}-{slot}", role.name()),
+            login: settings.login.clone(),
+            placeholder: placeholder_uri(role, settings),
             next: slot % nodes.len().max(1),
             nodes,
             attempts_per_node: settings.connection_attempts,
@@ -120,7 +91,7 @@ impl Dialler {
     /// Dials the node whose turn it is.
     pub(super) async fn dial(&mut self) -> Result<Link, DialFailure> {
         let node = &self.nodes[self.next];
-        match node.dial(self.timeout).await {
+        match self.connect(node).await {
             Ok(link) => {
                 self.dials.count("connected");
                 info!(
@@ -135,6 +106,25 @@ impl Dialler {
         }
     }
 
+    /// Opens a socket, and has lapin speak AMQP on it.
+    async fn connect(&self, node: &Node) -> Result<Link, lapin::Error> {
+        let deadline = Instant::now() + self.timeout;
+        let open = timeout_at(deadline, node.open()).await;
+        let (socket, wire) = open.unwrap_or_else(|_| Err(self.late("connection")))?;
+        let (login, name) = (self.login.clone(), self.name.clone());
+        let properties = move || connection_properties(&login, &name);
+        let runtime = async_rs::Runtime::new(SocketKit::new(socket));
+        let manager = Manager::new(&*self.placeholder, properties, runtime);
+        let connected = timeout_at(deadline, manager.create()).await;
+        let connection =
+            connected.unwrap_or_else(|_| Err(lapin::Error::from(self.late("AMQP handshake"))))?;
+        Ok(Link::new(connection, wire))
+    }
+
+    fn late(&self, what: &str) -> io::Error {
+        io::Error::new(io::ErrorKind::TimedOut, format!("no {what} within {:?}", self.timeout))
+    }
+
     /// The last connection lasted, so the next failure is a new one.
     pub(super) fn lasted(&mut self) {
         self.backoff = backoff(self.retry_delay);
@@ -146,27 +136,19 @@ impl Dialler {
         self.backoff.next().unwrap_or(self.retry_delay)
     }
 
-    fn failed(&mut self, error: &PoolError) -> DialFailure {
+    fn failed(&mut self, error: &lapin::Error) -> DialFailure {
         let pause = self.pause();
         let node = &self.nodes[self.next];
-        let refused = matches!(error, PoolError::Backend(error) if is_login_refused(error));
+        let refused = is_login_refused(error);
         self.dials.count(if refused { "refused" } else { "failed" });
         let pause = if refused { REFUSED_DELAY.min(pause * 10) } else { pause };
         let (host, port) = (&node.address.host, node.address.port);
-        warn!(connection = self.name, host, port, retry_in = ?pause, "cannot connect: {}", reason(error));
+        warn!(connection = self.name, host, port, retry_in = ?pause, "cannot connect: {error}");
         self.failures += 1;
         if self.failures.is_multiple_of(self.attempts_per_node) {
             self.next = (self.next + 1) % self.nodes.len();
         }
         DialFailure { refused, pause }
-    }
-}
-
-fn reason(error: &PoolError) -> String {
-    match error {
-        PoolError::Timeout(_) => "no AMQP handshake in time".to_owned(),
-        PoolError::Backend(error) => error.to_string(),
-        other => other.to_string(),
     }
 }
 
@@ -180,23 +162,7 @@ fn backoff(cap: Duration) -> ExponentialBackoff {
         .build()
 }
 
-fn node(role: Role, name: &str, address: &Address, settings: &Settings) -> Result<Node, SettingsError> {
-    let tls = settings.tls.as_ref().map(tls_connector).transpose()?;
-    let kit = SocketKit::new(address.clone(), tls);
-    let (login, name) = (settings.login.clone(), name.to_owned());
-    let manager = Manager::new(
-        placeholder_uri(role, settings),
-        move || connection_properties(&login, &name),
-        async_rs::Runtime::new(kit.clone()),
-    );
-    let pool = Pool::builder(manager)
-        .max_size(1)
-        .build()
-        .map_err(|error| SettingsError::Pool { reason: error.to_string() })?;
-    Ok(Node { address: address.clone(), kit, pool })
-}
-
-/// lapin wants an address; the socket kit knows the real one, and the login goes another way.
+/// lapin wants an address; it is handed a socket, and the login goes another way.
 fn placeholder_uri(role: Role, settings: &Settings) -> String {
     let vhost = utf8_percent_encode(&settings.vhost, NON_ALPHANUMERIC);
     let frame_max = role.frame_max(&settings.publish);

@@ -89,11 +89,11 @@ fn after(end: End, link: &Arc<Link>, name: &str) {
     match end {
         End::Lost(reason) => {
             warn!(connection = name, "connection lost: {reason}");
-            link.kill();
+            link.kill("it is lost");
         }
         End::BlockedTooLong => {
             warn!(connection = name, "connection blocked for too long, replaced");
-            link.kill();
+            link.kill("it is blocked");
         }
         End::Retired(why) => {
             warn!(connection = name, "connection replaced: {why}");

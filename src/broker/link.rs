@@ -126,7 +126,8 @@ impl Link {
     /// Asks for a new connection in this one's place, and says why to whoever reads the log; what is in
     /// flight here may still end well.
     pub(super) fn retire(&self, why: &'static str) {
-        self.retired_for.get_or_init(|| why);
+        // The first reason is the one that counts.
+        let _later = self.retired_for.set(why);
         self.retired.cancel();
     }
 
@@ -162,19 +163,13 @@ impl Link {
             // Whatever it answers, the switch below ends what is left.
             let _ended = timeout(CLOSE_TIMEOUT, goodbye).await;
         }
-        self.kill();
+        self.kill("it is closed");
     }
 
     /// Hangs up at once.
-    pub(super) fn kill(&self) {
-        self.retire("it is gone");
+    pub(super) fn kill(&self, why: &'static str) {
+        self.retire(why);
         self.wire.kill.kill();
         self.gone.cancel();
-    }
-}
-
-impl Drop for Link {
-    fn drop(&mut self) {
-        self.wire.kill.kill();
     }
 }

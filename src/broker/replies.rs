@@ -208,12 +208,12 @@ async fn keep(
             Ok(Err(error)) => {
                 warn!("the broker refuses the reply queue: {error}");
                 // It would run out of channels that have not been refused, see `Link::not_opened`.
-                link.kill();
+                link.kill("its reply queue is refused");
                 refused(&connections).await;
             }
             Err(_) => {
                 warn!("cannot declare the reply queue: no answer in time");
-                link.kill();
+                link.kill("its reply queue is not declared in time");
             }
         }
         sleep(REDECLARE_PAUSE).await;

@@ -1,9 +1,8 @@
-//! Opens the sockets, and is the runtime kit by which lapin is handed one: TCP, TLS, and what neither
-//! lapin nor deadpool gives.
+//! Opens the sockets, and hands each to lapin: TCP, TLS, and what neither lapin nor deadpool gives.
 //!
 //! Promises keepalive and `TCP_USER_TIMEOUT` on the socket, a [`KillSwitch`] for a connection that will
 //! not end by itself, and a [`Tap`] that sees which messages come back. lapin is told a loopback address
-//! and plain AMQP, and given a socket that is open: of each one that it could not open itself it keeps
+//! and plain AMQP, and given a socket that is open already: where it fails to connect by itself, it keeps
 //! two tasks for ever. The real node and its TLS are known here only.
 
 use std::future::{Future, ready};
@@ -15,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use async_rs::traits::{Executor, Reactor, RuntimeKit};
 use async_rs::util::Task;
-use futures_util::{AsyncRead, AsyncWrite};
+use futures_util::{AsyncRead, AsyncWrite, Stream};
 use rustls::pki_types::ServerName;
 use socket2::{SockRef, Socket, TcpKeepalive};
 use tokio::net::TcpStream;
@@ -33,22 +32,16 @@ const KEEPALIVE: Duration = Duration::from_secs(10);
 /// How long written bytes may stay unacknowledged before the kernel gives the connection up.
 const USER_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Opens sockets to one node.
-#[derive(Clone, Debug)]
-pub(super) struct SocketKit {
-    tokio: async_rs::Tokio,
-    node: Arc<Node>,
-}
-
-struct Node {
-    address: Address,
-    tls: Option<TlsConnector>,
-    /// For the next connection; taken by it, so that no other is ever mistaken for it.
-    open: Mutex<Option<Stream>>,
+/// Where a broker listens.
+pub(super) struct Node {
+    /// Its address.
+    pub(super) address: Address,
+    /// Set where it speaks TLS.
+    pub(super) tls: Option<TlsConnector>,
 }
 
 /// What is known of one connection beside lapin.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Wire {
     /// Ends it.
     pub(super) kill: KillSwitch,
@@ -58,61 +51,50 @@ pub(super) struct Wire {
     pub(super) crowd: Crowd,
 }
 
-impl std::fmt::Debug for Node {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Node").field("address", &self.address).finish_non_exhaustive()
-    }
-}
-
-/// Shuts a socket down under the feet of whoever reads or writes it; they see the end of the stream.
-#[derive(Clone, Debug, Default)]
-pub(super) struct KillSwitch(Arc<Mutex<Option<Socket>>>);
+/// Shuts a socket down under the feet of whoever reads or writes it; they see the end of the stream. Does
+/// so when it is dropped: lapin would keep an abandoned handshake, and its thread, until the peer answers.
+#[derive(Debug, Default)]
+pub(super) struct KillSwitch(Mutex<Option<Socket>>);
 
 impl KillSwitch {
     fn arm(&self, stream: &TcpStream) -> io::Result<()> {
         let socket = SockRef::from(stream).try_clone()?;
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(socket);
+        *lock(&self.0) = Some(socket);
         Ok(())
     }
 
     /// Ends the connection at once. Harmless when it has ended already.
     pub(super) fn kill(&self) {
-        if let Some(socket) = self.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        if let Some(socket) = lock(&self.0).take() {
             // An error means that the socket is gone already, which is what was wanted.
             let _gone = socket.shutdown(Shutdown::Both);
         }
     }
 }
 
-impl SocketKit {
-    /// A kit for one node.
-    ///
-    /// # Panics
-    /// Outside of a tokio runtime.
-    pub(super) fn new(address: Address, tls: Option<TlsConnector>) -> Self {
-        let node = Node { address, tls, open: Mutex::default() };
-        Self { tokio: async_rs::Tokio::current(), node: Arc::new(node) }
-    }
-
-    /// Opens a socket, which the next connection takes.
-    ///
-    /// # Errors
-    /// Name look-up, TCP or TLS.
-    pub(super) async fn open(&self) -> io::Result<Wire> {
-        let wire = Wire::default();
-        let stream = self.node.connect(&wire.kill).await?;
-        let stream = Tap::new(stream, wire.returns.clone(), wire.crowd.clone());
-        *self.node.open() = Some(stream);
-        Ok(wire)
+impl Drop for KillSwitch {
+    fn drop(&mut self) {
+        self.kill();
     }
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 type Plain = Either<TcpStream, TlsStream<TcpStream>>;
-type Stream = Tap<Compat<Plain>>;
+/// A socket as lapin sees it.
+pub(super) type Tapped = Tap<Compat<Plain>>;
 
 impl Node {
-    fn open(&self) -> MutexGuard<'_, Option<Stream>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Opens a socket.
+    ///
+    /// # Errors
+    /// Name look-up, TCP or TLS.
+    pub(super) async fn open(&self) -> io::Result<(Tapped, Wire)> {
+        let wire = Wire::default();
+        let stream = self.connect(&wire.kill).await?;
+        Ok((Tap::new(stream, wire.returns.clone(), wire.crowd.clone()), wire))
     }
 
     async fn connect(&self, kill: &KillSwitch) -> io::Result<Compat<Plain>> {
@@ -133,6 +115,29 @@ fn prepare(stream: &TcpStream) -> io::Result<()> {
     #[cfg(target_os = "linux")]
     socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
     Ok(())
+}
+
+/// The runtime kit of one connection: tokio, and the socket that is open for it.
+#[derive(Clone)]
+pub(super) struct SocketKit {
+    tokio: async_rs::Tokio,
+    open: Arc<Mutex<Option<Tapped>>>,
+}
+
+impl SocketKit {
+    /// For the connection on this socket.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub(super) fn new(socket: Tapped) -> Self {
+        Self { tokio: async_rs::Tokio::current(), open: Arc::new(Mutex::new(Some(socket))) }
+    }
+}
+
+impl std::fmt::Debug for SocketKit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SocketKit").finish_non_exhaustive()
+    }
 }
 
 impl RuntimeKit for SocketKit {}
@@ -160,7 +165,7 @@ impl Executor for SocketKit {
 }
 
 impl Reactor for SocketKit {
-    type TcpStream = Stream;
+    type TcpStream = Tapped;
     type Sleep = <async_rs::Tokio as Reactor>::Sleep;
 
     fn register<H: Read + Write + AsFd + AsRawFd + Send + 'static>(
@@ -174,7 +179,7 @@ impl Reactor for SocketKit {
         self.tokio.sleep(duration)
     }
 
-    fn interval(&self, duration: Duration) -> impl futures_util::Stream<Item = Instant> + Send + 'static {
+    fn interval(&self, duration: Duration) -> impl Stream<Item = Instant> + Send + 'static {
         self.tokio.interval(duration)
     }
 
@@ -183,7 +188,6 @@ impl Reactor for SocketKit {
         &self,
         _placeholder: SocketAddr,
     ) -> impl Future<Output = io::Result<Self::TcpStream>> + Send + 'static {
-        let open = self.node.open().take();
-        ready(open.ok_or_else(|| io::Error::other("this dial was given up")))
+        ready(lock(&self.open).take().ok_or_else(|| io::Error::other("its only socket has been used")))
     }
 }

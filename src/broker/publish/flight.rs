@@ -1,8 +1,8 @@
 //! What is in flight on one channel, from the first byte to the verdict that each caller is told.
 //!
 //! When the channel or its connection ends, what was written is lost and what was not is handed back.
-//! Only where the broker closes the channel over an exchange that one message alone was for is it
-//! known whose fault that was.
+//! Whose fault it was is known only where the broker names an exchange that a single message in flight
+//! was for.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;

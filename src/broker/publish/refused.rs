@@ -103,8 +103,9 @@ impl Refused {
                 | Error::Blocked
                 | Error::Busy
                 | Error::LoginRefused
-                | Error::Unavailable,
-            ) => {} // Nobody answered: the pause goes on.
+                | Error::Unavailable
+                | Error::TooLarge { .. },
+            ) => {} // Nothing was said of the exchange (the size is looked at first): the pause goes on.
             // It is there, whatever the broker finds wrong with the message.
             Ok(()) | Err(_) => drop(self.lock().remove(exchange)),
         }
@@ -184,7 +185,8 @@ mod tests {
 
     #[tokio::test]
     async fn one_of_those_who_wait_asks_where_nobody_answered() {
-        for ended in [Some(Err(Error::Silence)), Some(Err(Error::Blocked)), None] {
+        let large = Error::TooLarge { reason: "message size 9 is larger than 8".to_owned() };
+        for ended in [Some(Err(Error::Silence)), Some(Err(Error::Blocked)), Some(Err(large)), None] {
             let all = refused().await;
             let Turn::Ask { waiting, .. } = all.next(&EXCHANGE, later()) else { panic!("it asks") };
             let mut turns: Vec<_> = (0..10).map(|_| Box::pin(all.turn(&EXCHANGE, later()))).collect();

@@ -1,8 +1,12 @@
 //! A broker that cannot be reached for a day costs no more than one that cannot be for a minute.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 
-use tokio::runtime::Handle;
+use tokio::{
+    io::AsyncReadExt,
+    net::{TcpListener, TcpSocket},
+    runtime::Handle,
+};
 
 use super::{CONNECTIONS, SOON};
 use crate::support::{
@@ -40,20 +44,41 @@ async fn leaves_nothing_behind(url: &str, timeout: &str) {
     gateway.stop().await;
 }
 
-fn nobody_listens() -> SocketAddr {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr()).unwrap()
+/// A port that nobody else gets while the socket is there.
+fn nobody_listens() -> (TcpSocket, SocketAddr) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    let address = socket.local_addr().unwrap();
+    (socket, address)
 }
 
 #[tokio::test]
 async fn dials_of_a_broker_that_is_away_leave_nothing_behind() {
-    leaves_nothing_behind(&format!("amqp://{}", nobody_listens()), "5s").await;
+    let (_reserved, address) = nobody_listens();
+    leaves_nothing_behind(&format!("amqp://{address}"), "5s").await;
+}
+
+#[tokio::test]
+async fn dials_of_a_proxy_whose_broker_is_away_leave_nothing_behind() {
+    let (_reserved, address) = nobody_listens();
+    let link = Link::to(address).await;
+    leaves_nothing_behind(&format!("amqp://{}", link.addr()), "5s").await;
+    assert!(link.accepted() > DIALS, "they were accepted, and reset");
 }
 
 #[tokio::test]
 async fn dials_of_a_broker_that_hangs_up_leave_nothing_behind() {
-    let link = Link::to(Broker::shared().await.address()).await;
-    link.set(Mode::Refuse);
-    leaves_nothing_behind(&format!("amqp://{}", link.addr()), "5s").await;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let hangs_up = tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let mut header = [0; 8];
+            // In order, having read what lapin says first.
+            let _gone = client.read_exact(&mut header).await;
+        }
+    });
+    leaves_nothing_behind(&format!("amqp://{address}"), "5s").await;
+    hangs_up.abort();
 }
 
 #[tokio::test]
@@ -86,6 +111,7 @@ async fn connections_that_are_lost_leave_nothing_behind() {
     ])
     .await;
     let tasks = || Handle::current().metrics().num_alive_tasks();
+    eventually(SOON, "all are connected", || async { dials(&gateway).await >= CONNECTIONS }).await;
     let before = tasks();
     for _ in 0..25 {
         let wanted = dials(&gateway).await + CONNECTIONS;
