@@ -204,6 +204,7 @@ async fn keep(
                 }
                 warn!(callers = lost, "the reply queue is lost, declaring another");
             }
+            Ok(Err(_)) if connections.is_stopped() => return,
             Ok(Err(error @ Error::Lost { .. })) => warn!("cannot declare the reply queue: {error}"),
             Ok(Err(error)) => {
                 warn!("the broker refuses the reply queue: {error}");
