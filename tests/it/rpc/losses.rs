@@ -53,6 +53,8 @@ async fn a_call_that_was_not_sent_yet_is_answered_although_the_reply_queue_was_l
     let gateway = TestGateway::start(&one).await;
     prove(&gateway, "amq.default?routing_key=q").await;
     publish(&gateway, "amq.default?routing_key=q", "warm").await.assert_confirmed();
+    // There is a reply queue, then.
+    assert_eq!(Answer::to(gateway.post("/rpc/nobody").body("x")).await.status, 404);
 
     link.set(Mode::Stall(Way::ToClient));
     let holds = publish(&gateway, "amq.default?routing_key=q&timeout=25s", "holds");
