@@ -89,11 +89,11 @@ fn after(end: End, link: &Arc<Link>, name: &str) {
     match end {
         End::Lost(reason) => {
             warn!(connection = name, "connection lost: {reason}");
-            link.kill("it is lost");
+            link.kill();
         }
         End::BlockedTooLong => {
             warn!(connection = name, "connection blocked for too long, replaced");
-            link.kill("it is blocked");
+            link.kill();
         }
         End::Retired(why) => {
             warn!(connection = name, "connection replaced: {why}");

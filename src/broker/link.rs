@@ -157,18 +157,18 @@ impl Link {
 
     /// Says goodbye within a second where the broker listens, and hangs up where it does not.
     pub(super) async fn close(&self) {
-        self.retire("it is being closed");
+        self.retired.cancel();
         if self.is_connected() && !self.is_blocked() {
             let goodbye = self.connection.close(REPLY_SUCCESS, short("stopping"));
             // Whatever it answers, the switch below ends what is left.
             let _ended = timeout(CLOSE_TIMEOUT, goodbye).await;
         }
-        self.kill("it is closed");
+        self.kill();
     }
 
     /// Hangs up at once.
-    pub(super) fn kill(&self, why: &'static str) {
-        self.retire(why);
+    pub(super) fn kill(&self) {
+        self.retired.cancel();
         self.wire.kill.kill();
         self.gone.cancel();
     }

@@ -209,12 +209,14 @@ async fn keep(
             Ok(Err(error)) => {
                 warn!("the broker refuses the reply queue: {error}");
                 // It would run out of channels that have not been refused, see `Link::not_opened`.
-                link.kill("its reply queue is refused");
+                link.retire("its reply queue is refused");
+                link.kill();
                 refused(&connections).await;
             }
             Err(_) => {
                 warn!("cannot declare the reply queue: no answer in time");
-                link.kill("its reply queue is not declared in time");
+                link.retire("its reply queue is not declared in time");
+                link.kill();
             }
         }
         sleep(REDECLARE_PAUSE).await;

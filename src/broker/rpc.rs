@@ -1,8 +1,8 @@
 //! Request and reply: publish once, and wait for the reply with our correlation id.
 //!
 //! At most once: a request waits for a connection while it is certainly not sent, whatever becomes of the
-//! reply queue meanwhile, and is never repeated once written. The reply answers even before the publish is confirmed. A caller that
-//! leaves gives up its place; the request is not called back.
+//! reply queue meanwhile, and is never repeated once written. The reply answers even before the publish is
+//! confirmed. A caller that leaves gives up its place; the request is not called back.
 
 use std::pin::{Pin, pin};
 

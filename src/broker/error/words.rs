@@ -48,8 +48,8 @@ impl Error {
 
 /// What lapin said of something that had been written on a channel.
 ///
-/// A soft protocol error is the broker's answer: to us alone, where nobody else used the channel. Everything else means that the
-/// answer is lost (never "not sent": lapin reports errors after it has written).
+/// A soft protocol error is the broker's answer: to us alone, where nobody else used the channel. Everything
+/// else means that the answer is lost (never "not sent": lapin reports errors after it has written).
 impl From<lapin::Error> for Error {
     fn from(error: lapin::Error) -> Self {
         let ErrorKind::ProtocolError(protocol) = error.kind() else {
