@@ -31,7 +31,7 @@ use secrecy::SecretString;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 
-pub use self::error::{Error, Fate};
+pub use self::error::Error;
 pub use self::probe::Look;
 pub use self::publish::{Attempts, Publish, PublishFailure, Receipt};
 pub use self::rpc::Call;
@@ -133,15 +133,15 @@ impl Broker {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Publishes a message and waits until its fate is known, at the longest to its deadline.
+    /// Publishes a message and waits until its outcome is known, at the longest to its deadline.
     /// When the caller goes away, what has been written is finished, and nothing is written any more.
     ///
     /// # Errors
-    /// Says what is true of the message, see [`PublishFailure::fate`].
+    /// Says what is true of the message, see [`PublishFailure::outcome`].
     pub async fn publish(&self, publish: &Publish) -> Result<Receipt, PublishFailure> {
         let answer = self.send(publish).await;
-        let outcome = answer.as_ref().map_or_else(|failure| failure.fate.name(), Receipt::outcome);
-        self.inner.metrics.publishes.with_label_values(&[outcome]).inc();
+        let outcome = answer.as_ref().map_or_else(|failure| failure.outcome, |receipt| receipt.outcome);
+        self.inner.metrics.publishes.with_label_values(&[outcome.as_str()]).inc();
         answer
     }
 

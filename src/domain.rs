@@ -4,4 +4,5 @@ pub mod duration;
 pub mod field;
 pub mod message;
 pub mod names;
+pub mod outcome;
 pub mod topology;

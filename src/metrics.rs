@@ -44,7 +44,7 @@ pub struct List {
     pub requests_in_flight: IntGauge,
     /// Bodies in memory.
     pub bytes_in_flight: IntGauge,
-    /// By outcome: `confirmed`, `accepted`, `unroutable`, `rejected`, `not_sent`, `unknown`.
+    /// By outcome, as `domain::outcome::Outcome` spells it.
     pub publishes: IntCounterVec,
     /// From writing to the broker's verdict.
     pub confirm_seconds: Histogram,

@@ -1,10 +1,11 @@
 //! What can go wrong with the broker, classified once, by meaning and without HTTP words.
 //!
-//! Every error answers one more question: what is true of the message now, its [`Fate`].
+//! Every error has an [`Outcome`]: what is true of the message that was to be published.
 
 mod words;
 
 pub(super) use self::words::is_login_refused;
+use crate::domain::outcome::Outcome;
 
 /// Why the broker did not do what was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -109,36 +110,10 @@ pub enum Error {
     },
 }
 
-/// What is true of a message after an error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
-    /// Certainly in no queue.
-    NotSent,
-    /// Returned; in no queue.
-    Unroutable,
-    /// Refused by at least one queue.
-    Rejected,
-    /// May be in a queue or not.
-    Unknown,
-}
-
-impl Fate {
-    /// The fate in a word.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::NotSent => "not_sent",
-            Self::Unroutable => "unroutable",
-            Self::Rejected => "rejected",
-            Self::Unknown => "unknown",
-        }
-    }
-}
-
 impl Error {
     /// What is true of the message that was to be published.
     #[must_use]
-    pub fn fate(&self) -> Fate {
+    pub fn outcome(&self) -> Outcome {
         match self {
             Self::Unavailable
             | Self::LoginRefused
@@ -154,10 +129,10 @@ impl Error {
             | Self::InUse { .. }
             | Self::TooLarge { .. }
             | Self::Locked { .. }
-            | Self::NotSupported { .. } => Fate::NotSent,
-            Self::Unroutable { .. } => Fate::Unroutable,
-            Self::Rejected => Fate::Rejected,
-            Self::Silence | Self::NoReply | Self::ReplyChannelLost | Self::Lost { .. } => Fate::Unknown,
+            | Self::NotSupported { .. } => Outcome::NotSent,
+            Self::Unroutable { .. } => Outcome::Unroutable,
+            Self::Rejected => Outcome::Rejected,
+            Self::Silence | Self::NoReply | Self::ReplyChannelLost | Self::Lost { .. } => Outcome::Unknown,
         }
     }
 }

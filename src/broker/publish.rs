@@ -30,9 +30,10 @@ use self::proven::Proven;
 use self::quarantine::Quarantine;
 use self::refused::Refused;
 use super::connections::Connections;
-use super::error::{Error, Fate};
+use super::error::Error;
 use super::{PublishSettings, Publishing, SettingsError};
 use crate::domain::message::{Destination, Message};
+use crate::domain::outcome::Outcome;
 use crate::metrics::Metrics;
 
 /// Pause before a message is written again: what took one connection is noticed on the others too.
@@ -58,20 +59,12 @@ pub struct Publish {
 /// The broker holds the message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Receipt {
-    /// Whether a queue took it for certain; false when nobody looked (`mandatory` was off).
-    pub routed: bool,
+    /// [`Outcome::Confirmed`], or [`Outcome::Accepted`] where `mandatory` was off.
+    pub outcome: Outcome,
     /// How often the message was written.
     pub attempts: u32,
     /// Whether an earlier attempt may have left a copy.
     pub duplicate_possible: bool,
-}
-
-impl Receipt {
-    /// The outcome in a word.
-    #[must_use]
-    pub fn outcome(&self) -> &'static str {
-        if self.routed { "confirmed" } else { "accepted" }
-    }
 }
 
 /// The broker does not hold the message, or nobody knows.
@@ -84,7 +77,7 @@ pub struct PublishFailure {
     /// How often the message was written; not at all where the answer to another one was its answer too.
     pub attempts: u32,
     /// What is true of the message, over all attempts.
-    pub fate: Fate,
+    pub outcome: Outcome,
 }
 
 /// Publishes: with others on a lane what has been proven harmless, alone what has not.
@@ -128,8 +121,9 @@ impl Publisher {
             let attempts = publish.attempts.count();
             let error = match verdict {
                 Ok(()) => {
-                    let routed = publish.destination.mandatory;
-                    return Ok(Receipt { routed, attempts, duplicate_possible });
+                    let mandatory = publish.destination.mandatory;
+                    let outcome = if mandatory { Outcome::Confirmed } else { Outcome::Accepted };
+                    return Ok(Receipt { outcome, attempts, duplicate_possible });
                 }
                 Err(error) => error,
             };
@@ -139,8 +133,8 @@ impl Publisher {
                 sleep(RESEND_PAUSE).await;
                 continue;
             }
-            let fate = overall_fate(&error, duplicate_possible);
-            return Err(PublishFailure { error, attempts, fate });
+            let outcome = overall_outcome(&error, duplicate_possible);
+            return Err(PublishFailure { error, attempts, outcome });
         }
     }
 
@@ -253,10 +247,10 @@ fn may_resend(error: &Error, publish: &Publish) -> bool {
 }
 
 /// A copy that an earlier attempt may have left is not unmade by how the last attempt ended.
-fn overall_fate(last: &Error, earlier_copy_possible: bool) -> Fate {
-    match last.fate() {
-        Fate::NotSent | Fate::Unroutable if earlier_copy_possible => Fate::Unknown,
-        fate => fate,
+fn overall_outcome(last: &Error, earlier_copy_possible: bool) -> Outcome {
+    match last.outcome() {
+        Outcome::NotSent | Outcome::Unroutable if earlier_copy_possible => Outcome::Unknown,
+        outcome => outcome,
     }
 }
 
@@ -267,9 +261,9 @@ mod tests {
     #[test]
     fn an_unknown_first_attempt_is_not_made_certain_by_a_later_failure() {
         let unroutable = Error::Unroutable { reason: "NO_ROUTE".to_owned() };
-        assert_eq!(overall_fate(&unroutable, true), Fate::Unknown);
-        assert_eq!(overall_fate(&unroutable, false), Fate::Unroutable);
-        assert_eq!(overall_fate(&Error::Unavailable, true), Fate::Unknown);
-        assert_eq!(overall_fate(&Error::Rejected, true), Fate::Rejected);
+        assert_eq!(overall_outcome(&unroutable, true), Outcome::Unknown);
+        assert_eq!(overall_outcome(&unroutable, false), Outcome::Unroutable);
+        assert_eq!(overall_outcome(&Error::Unavailable, true), Outcome::Unknown);
+        assert_eq!(overall_outcome(&Error::Rejected, true), Outcome::Rejected);
     }
 }

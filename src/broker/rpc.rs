@@ -9,11 +9,12 @@ use std::pin::{Pin, pin};
 use tokio::time::{Instant, timeout_at};
 
 use super::Broker;
-use super::error::{Error, Fate};
+use super::error::Error;
 use super::publish::{Attempts, Publish, PublishFailure};
 use super::replies::Waiting;
 use crate::domain::message::{Destination, Message};
 use crate::domain::names::{ExchangeName, QueueName, ShortText};
+use crate::domain::outcome::Outcome;
 
 /// A request.
 #[derive(Debug)]
@@ -56,7 +57,7 @@ impl Broker {
     /// Sends a request and waits for its reply, at the longest to its deadline.
     ///
     /// # Errors
-    /// Says whether the request may still be executed, see [`PublishFailure::fate`].
+    /// Says whether the request may still be executed, see [`PublishFailure::outcome`].
     pub async fn call(&self, call: Call) -> Result<Message, PublishFailure> {
         let answer = self.answer(call).await;
         let ending = answer.as_ref().map_or_else(|failure| ending(&failure.error), |_| "replied");
@@ -70,7 +71,7 @@ impl Broker {
             let mut waiting = self.inner.replies.expect(publish.deadline).await.map_err(not_sent)?;
             address(&mut publish, &waiting);
             let answer = first_of(pin!(self.send(&publish)), &mut waiting, publish.deadline).await;
-            let is_unknown = answer.as_ref().is_err_and(|failure| failure.fate == Fate::Unknown);
+            let is_unknown = answer.as_ref().is_err_and(|failure| failure.outcome == Outcome::Unknown);
             if is_unknown && publish.attempts.count() == 0 {
                 // The reply queue is lost, and nothing was written: it waits on, for the next one.
                 continue;
@@ -92,7 +93,7 @@ async fn first_of(
         published = request => published,
     };
     match published {
-        Err(failure) if failure.fate != Fate::Unknown => Err(failure),
+        Err(failure) if failure.outcome != Outcome::Unknown => Err(failure),
         // Confirmed, or perhaps delivered: the reply may come until the deadline.
         Ok(_) | Err(_) => match timeout_at(deadline, waiting.reply()).await {
             Ok(reply) => reply.map_err(unknown),
@@ -108,14 +109,14 @@ fn ending(error: &Error) -> &'static str {
         Error::ReplyChannelLost => "reply_channel_lost",
         Error::Unroutable { .. } => "queue_not_found",
         Error::TooManyCalls | Error::Busy => "overloaded",
-        other => other.fate().name(),
+        other => other.outcome().as_str(),
     }
 }
 
 fn not_sent(error: Error) -> PublishFailure {
-    PublishFailure { error, attempts: 0, fate: Fate::NotSent }
+    PublishFailure { error, attempts: 0, outcome: Outcome::NotSent }
 }
 
 fn unknown(error: Error) -> PublishFailure {
-    PublishFailure { error, attempts: 1, fate: Fate::Unknown }
+    PublishFailure { error, attempts: 1, outcome: Outcome::Unknown }
 }

@@ -3,7 +3,8 @@
 use std::fmt::Display;
 
 use super::problem::{Problem, ProblemType};
-use crate::broker::{Error, Fate, PublishFailure};
+use crate::broker::{Error, PublishFailure};
+use crate::domain::outcome::Outcome;
 
 impl Problem {
     /// 400: `field` is wrong; `why` completes the sentence.
@@ -13,11 +14,11 @@ impl Problem {
 }
 
 /// Whether the caller may send the same message again.
-fn is_retryable(fate: Fate, error: &Error) -> bool {
-    match fate {
-        Fate::NotSent => is_passing(error),
-        Fate::Unroutable => false,
-        Fate::Rejected | Fate::Unknown => true,
+fn is_retryable(outcome: Outcome, error: &Error) -> bool {
+    match outcome {
+        Outcome::NotSent => is_passing(error),
+        Outcome::Confirmed | Outcome::Accepted | Outcome::Unroutable => false,
+        Outcome::Rejected | Outcome::Unknown => true,
     }
 }
 
@@ -58,12 +59,16 @@ impl From<Error> for Problem {
 /// A publish that failed.
 impl From<PublishFailure> for Problem {
     fn from(failure: PublishFailure) -> Self {
-        let PublishFailure { error, attempts, fate } = &failure;
-        let problem = match fate {
-            Fate::Unknown => doubt(error),
-            Fate::NotSent | Fate::Unroutable | Fate::Rejected => describe(error),
+        let PublishFailure { error, attempts, outcome } = &failure;
+        let problem = match outcome {
+            Outcome::Unknown => doubt(error),
+            Outcome::Confirmed
+            | Outcome::Accepted
+            | Outcome::Unroutable
+            | Outcome::Rejected
+            | Outcome::NotSent => describe(error),
         };
-        problem.outcome(fate.name(), is_retryable(*fate, error)).with("attempts", *attempts).because(error)
+        problem.outcome(*outcome, is_retryable(*outcome, error)).with("attempts", *attempts).because(error)
     }
 }
 

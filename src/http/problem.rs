@@ -19,6 +19,7 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 pub use self::kind::ProblemType;
+use crate::domain::outcome::Outcome;
 
 /// Media type of a problem.
 pub const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
@@ -77,7 +78,8 @@ pub struct ProblemBody {
     instance: String,
     /// What became of the message: `unroutable`, `not_sent`, `rejected` or `unknown`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    outcome: Option<&'static str>,
+    #[schema(value_type = Outcome, required = false)]
+    outcome: Option<Outcome>,
     /// Whether the same request may be sent again.
     #[serde(skip_serializing_if = "Option::is_none")]
     retryable: Option<bool>,
@@ -131,7 +133,7 @@ impl Problem {
 
     /// What became of the message, and whether it may be sent again.
     #[must_use]
-    pub fn outcome(mut self, outcome: &'static str, retryable: bool) -> Self {
+    pub fn outcome(mut self, outcome: Outcome, retryable: bool) -> Self {
         self.0.body.outcome = Some(outcome);
         self.0.body.retryable = Some(retryable);
         self
@@ -237,7 +239,7 @@ mod tests {
     fn further_members_stand_beside_the_standard_ones() {
         let problem = Problem::new(ProblemType::PayloadTooLarge, "too large")
             .with("limit", 8)
-            .outcome("not_sent", false);
+            .outcome(Outcome::NotSent, false);
         let body: Value = serde_json::from_slice(&problem.render("x")).unwrap();
         assert_eq!(
             (&body["limit"], &body["outcome"], &body["retryable"]),

@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use crate::broker::{Attempts, Publish, Receipt};
 use crate::domain::message::{DeliveryMode, Destination, Message};
 use crate::domain::names::{ExchangeName, ShortText};
+use crate::domain::outcome::Outcome;
 use crate::http::extract::{Query, ReadBody};
 use crate::http::message::{self, Envelope, Parcel};
 use crate::http::openapi::shared_problems::{OfAll, OfBodies};
@@ -27,8 +28,7 @@ const RETURN_MINIMAL: HeaderValue = HeaderValue::from_static("return=minimal");
 pub(in crate::http) struct PublishReceipt {
     /// `confirmed`: acknowledged by the broker and taken by at least one queue. `accepted`:
     /// acknowledged, and with `mandatory=false` nobody looked whether a queue took it.
-    #[schema(example = "confirmed")]
-    outcome: &'static str,
+    outcome: Outcome,
     /// The message's id: the caller's, or the one that the gateway gave it.
     #[schema(example = "019c2b6e-8c1a-7c3e-9a51-5f0c3f3c8b11")]
     message_id: String,
@@ -185,7 +185,7 @@ fn prefers_minimal(headers: &HeaderMap) -> bool {
 impl PublishReceipt {
     fn of(publish: &Publish, receipt: Receipt) -> Self {
         Self {
-            outcome: receipt.outcome(),
+            outcome: receipt.outcome,
             message_id: publish.message.id().to_owned(),
             exchange: publish.destination.exchange.to_string(),
             routing_key: publish.destination.routing_key.to_string(),

@@ -10,6 +10,7 @@ use crate::broker::{Call, Error};
 use crate::domain::field::FieldValue;
 use crate::domain::message::{DeliveryMode, Message};
 use crate::domain::names::{ExchangeName, QueueName, ShortText};
+use crate::domain::outcome::Outcome;
 use crate::http::extract::{Query, ReadBody, Timeout};
 use crate::http::message::{self, Envelope, EnvelopeOut, Parcel};
 use crate::http::openapi::shared_problems::{OfAll, OfBodies};
@@ -139,7 +140,7 @@ async fn call(
     // The default exchange returns a message for exactly one reason: there is no such queue.
     reply.map_err(|failure| match failure.error {
         Error::Unroutable { .. } => {
-            Problem::new(ProblemType::QueueNotFound, missing).outcome("not_sent", false)
+            Problem::new(ProblemType::QueueNotFound, missing).outcome(Outcome::NotSent, false)
         }
         _ => failure.into(),
     })
@@ -161,7 +162,7 @@ fn answer(
     let bytes = response.body().size_hint().exact().unwrap_or_default();
     // The request has been executed, and its reply does not fit.
     let share = body.share(bytes.try_into().unwrap_or(usize::MAX));
-    response.extensions_mut().insert(share.map_err(|problem| problem.outcome("unknown", true))?);
+    response.extensions_mut().insert(share.map_err(|problem| problem.outcome(Outcome::Unknown, true))?);
     Ok(response)
 }
 

@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use super::log_line::LogLine;
 use crate::domain::names::ShortText;
+use crate::domain::outcome::Outcome;
 use crate::http::problem::Problem;
 use crate::metrics::Metrics;
 
@@ -127,9 +128,13 @@ fn about(message: Option<&Option<String>>, problem: Problem) -> Problem {
 /// What became of a message that no one else said more about: nothing was sent unless the gateway failed itself.
 fn with_outcome(problem: Problem) -> Problem {
     match problem.kind().status() {
-        StatusCode::INTERNAL_SERVER_ERROR | StatusCode::GATEWAY_TIMEOUT => problem.outcome("unknown", true),
-        StatusCode::REQUEST_TIMEOUT | StatusCode::SERVICE_UNAVAILABLE => problem.outcome("not_sent", true),
-        _ => problem.outcome("not_sent", false),
+        StatusCode::INTERNAL_SERVER_ERROR | StatusCode::GATEWAY_TIMEOUT => {
+            problem.outcome(Outcome::Unknown, true)
+        }
+        StatusCode::REQUEST_TIMEOUT | StatusCode::SERVICE_UNAVAILABLE => {
+            problem.outcome(Outcome::NotSent, true)
+        }
+        _ => problem.outcome(Outcome::NotSent, false),
     }
 }
 

@@ -97,7 +97,7 @@ impl Mix {
             let (one, other) = tokio::join!(one.publish(&stage), other.publish(&stage));
             for (message, answer) in [one, other] {
                 if message.is_right(&answer) {
-                    book.note(message.name, Outcome::named(answer.outcome()));
+                    book.note(message.name, answer.known_outcome());
                 } else {
                     wrong.push(answer);
                 }

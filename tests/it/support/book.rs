@@ -8,31 +8,7 @@ use std::{
     sync::Mutex,
 };
 
-/// What the gateway said of one message, the field `outcome` of its answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Outcome {
-    Confirmed,
-    Accepted,
-    Unroutable,
-    NotSent,
-    Rejected,
-    Unknown,
-}
-
-impl Outcome {
-    /// By its spelling in the contract.
-    pub fn named(name: &str) -> Self {
-        match name {
-            "confirmed" => Self::Confirmed,
-            "accepted" => Self::Accepted,
-            "unroutable" => Self::Unroutable,
-            "not_sent" => Self::NotSent,
-            "rejected" => Self::Rejected,
-            "unknown" => Self::Unknown,
-            other => panic!("no outcome is called {other:?}"),
-        }
-    }
-}
+pub use rabbitmq_gateway::domain::outcome::Outcome;
 
 /// Written by many callers at once.
 #[derive(Default)]

@@ -5,14 +5,15 @@
 
 use std::{sync::LazyLock, time::Duration};
 
-use rabbitmq_gateway::http::openapi;
+use rabbitmq_gateway::{domain::outcome::Outcome, http::openapi};
 use reqwest::{Method, Request, RequestBuilder, header::HeaderMap};
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::poll::within;
 
 const DEADLINE: Duration = Duration::from_secs(30);
-const OUTCOMES: [&str; 4] = ["unroutable", "not_sent", "rejected", "unknown"];
+const OUTCOMES: [Outcome; 4] = [Outcome::Unroutable, Outcome::NotSent, Outcome::Rejected, Outcome::Unknown];
 
 /// The document that the code writes.
 pub static DOCUMENT: LazyLock<Value> =
@@ -101,7 +102,8 @@ impl Answer {
         assert!(!self.text("title").is_empty() && !self.text("detail").is_empty(), "{body}");
         assert_eq!(body["instance"], format!("urn:request:{}", self.header("x-request-id")));
         if path.starts_with("/publish/") {
-            assert!(OUTCOMES.contains(&self.text("outcome").as_str()), "{body}");
+            let outcome = Outcome::deserialize(&body["outcome"]);
+            assert!(outcome.is_ok_and(|outcome| OUTCOMES.contains(&outcome)), "{body}");
             assert!(body["retryable"].is_boolean(), "{body}");
         }
     }
