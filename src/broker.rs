@@ -31,7 +31,7 @@ use secrecy::SecretString;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 
-pub use self::error::Error;
+pub use self::error::{Cause, Error, Refusal, Unavailable};
 pub use self::probe::Look;
 pub use self::publish::{Attempts, Publish, PublishFailure, Receipt};
 pub use self::rpc::Call;
@@ -154,7 +154,7 @@ impl Broker {
     /// Counts of a queue.
     ///
     /// # Errors
-    /// [`Error::QueueMissing`] and others.
+    /// [`Refusal::QueueMissing`] and others.
     pub async fn inspect_queue(&self, name: &QueueName, deadline: Instant) -> Result<QueueState, Error> {
         self.inner.topology.inspect(name, deadline).await
     }
@@ -162,7 +162,7 @@ impl Broker {
     /// Declares a queue, and first its dead-letter pair. True when the queue was not there before.
     ///
     /// # Errors
-    /// [`Error::Differs`] when it is there with other arguments, and others.
+    /// [`Refusal::Differs`] when it is there with other arguments, and others.
     pub async fn declare_queue(
         &self,
         queue: &QueueDeclaration,
@@ -174,7 +174,7 @@ impl Broker {
     /// Deletes a queue; how many ready messages went with it.
     ///
     /// # Errors
-    /// [`Error::QueueMissing`], [`Error::InUse`] when a condition does not hold, and others.
+    /// [`Refusal::QueueMissing`], [`Refusal::InUse`] when a condition does not hold, and others.
     pub async fn delete_queue(
         &self,
         name: &QueueName,
@@ -187,7 +187,7 @@ impl Broker {
     /// Empties a queue; how many ready messages it held.
     ///
     /// # Errors
-    /// [`Error::QueueMissing`], [`Error::NotSupported`] and others.
+    /// [`Refusal::QueueMissing`], [`Refusal::NotSupported`] and others.
     pub async fn purge_queue(&self, name: &QueueName, deadline: Instant) -> Result<u32, Error> {
         self.inner.topology.purge(name, deadline).await
     }
@@ -254,7 +254,7 @@ impl Broker {
         self.inner.stopping.store(true, Ordering::Relaxed);
     }
 
-    /// Nobody waits any longer for a broker that is away; see [`Error::ShuttingDown`].
+    /// Nobody waits any longer for a broker that is away; see [`Unavailable::ShuttingDown`].
     pub fn give_up_waiting(&self) {
         self.connections().into_iter().for_each(|(_, connections)| connections.give_up_waiting());
     }

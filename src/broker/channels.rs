@@ -12,7 +12,7 @@ use tokio::time::sleep;
 
 use super::SettingsError;
 use super::connections::{Connections, REOPEN_PAUSE};
-use super::error::Error;
+use super::error::{Cause, Error, Unavailable};
 use super::link::Link;
 
 /// A confirm channel and the connection that it lives on.
@@ -98,15 +98,15 @@ impl ConfirmChannels {
     /// A channel, waiting for one for as long as it takes. Nothing is published meanwhile.
     ///
     /// # Errors
-    /// [`Error::ShuttingDown`], or what opening a channel met.
+    /// [`Unavailable::ShuttingDown`], or what opening a channel met.
     pub(super) async fn get(&self) -> Result<Pooled, Error> {
         loop {
             match self.pool.get().await {
                 Ok(channel) => return Ok(channel),
                 // The connection was lost while the channel was being opened: wait for the next one.
-                Err(PoolError::Backend(Error::Lost { .. })) => sleep(REOPEN_PAUSE).await,
+                Err(PoolError::Backend(Error::Unknown(Cause::Lost { .. }))) => sleep(REOPEN_PAUSE).await,
                 Err(PoolError::Backend(error)) => return Err(error),
-                Err(_) => return Err(Error::ShuttingDown),
+                Err(_) => return Err(Error::NotSent(Unavailable::ShuttingDown)),
             }
         }
     }

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::dialler::Dialler;
-use super::error::Error;
+use super::error::{Error, Unavailable};
 use super::keeper;
 use super::link::Link;
 use super::{PublishSettings, Settings, SettingsError};
@@ -133,7 +133,7 @@ impl Connections {
     /// Waits for what comes before a message is written.
     ///
     /// # Errors
-    /// [`Error::Blocked`] at once; at the deadline why it took so long.
+    /// [`Unavailable::Blocked`] at once; at the deadline why it took so long.
     pub(super) async fn unwritten<T>(
         &self,
         deadline: Instant,
@@ -141,7 +141,7 @@ impl Connections {
     ) -> Result<T, Error> {
         tokio::select! {
             biased;
-            () = self.until_blocked() => Err(Error::Blocked),
+            () = self.until_blocked() => Err(Error::NotSent(Unavailable::Blocked)),
             done = timeout_at(deadline, wait) => done.unwrap_or_else(|_| Err(self.why_busy())),
         }
     }
@@ -161,7 +161,7 @@ impl Connections {
     /// A connection, waiting for one until the deadline.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] or [`Error::LoginRefused`] at the deadline, [`Error::ShuttingDown`].
+    /// [`Unavailable::NoConnection`] or [`Unavailable::LoginRefused`] at the deadline, [`Unavailable::ShuttingDown`].
     pub(super) async fn wait(&self, deadline: Instant) -> Result<Arc<Link>, Error> {
         timeout_at(deadline, self.wait_long()).await.unwrap_or_else(|_| Err(self.why_down()))
     }
@@ -169,7 +169,7 @@ impl Connections {
     /// A connection, waiting for one for as long as it takes; for callers with a deadline of their own.
     ///
     /// # Errors
-    /// [`Error::ShuttingDown`].
+    /// [`Unavailable::ShuttingDown`].
     pub(super) async fn wait_long(&self) -> Result<Arc<Link>, Error> {
         self.wait_until(|| self.up().next()).await
     }
@@ -177,7 +177,7 @@ impl Connections {
     /// The connection of one slot, waiting for it for as long as it takes.
     ///
     /// # Errors
-    /// [`Error::ShuttingDown`].
+    /// [`Unavailable::ShuttingDown`].
     pub(super) async fn wait_slot(&self, slot: usize) -> Result<Arc<Link>, Error> {
         self.wait_until(|| self.slots.get(slot).and_then(usable)).await
     }
@@ -190,8 +190,8 @@ impl Connections {
                 return Ok(link);
             }
             tokio::select! {
-                () = self.given_up() => return Err(Error::ShuttingDown),
-                change = changed.changed() => if change.is_err() { return Err(Error::ShuttingDown) },
+                () = self.given_up() => return Err(Error::NotSent(Unavailable::ShuttingDown)),
+                change = changed.changed() => if change.is_err() { return Err(Error::NotSent(Unavailable::ShuttingDown)) },
             }
         }
     }
@@ -203,14 +203,18 @@ impl Connections {
 
     /// Why there was no place to publish, until the deadline.
     fn why_busy(&self) -> Error {
-        if self.up().next().is_some() { Error::Busy } else { self.why_down() }
+        if self.up().next().is_some() { Error::NotSent(Unavailable::Busy) } else { self.why_down() }
     }
 
     /// Why there is no connection now.
     pub(super) fn why_down(&self) -> Error {
         let refused =
             |slot: &watch::Receiver<SlotState>| matches!(&*slot.borrow(), SlotState::Down { refused: true });
-        if self.slots.iter().any(refused) { Error::LoginRefused } else { Error::Unavailable }
+        if self.slots.iter().any(refused) {
+            Error::NotSent(Unavailable::LoginRefused)
+        } else {
+            Error::NotSent(Unavailable::NoConnection)
+        }
     }
 
     /// From now on nobody waits for a connection that is not there.

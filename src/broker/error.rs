@@ -1,111 +1,115 @@
-//! What can go wrong with the broker, classified once, by meaning and without HTTP words.
+//! Why RabbitMQ did not do what was asked, classified once. Knows no HTTP.
 //!
-//! Every error has an [`Outcome`]: what is true of the message that was to be published.
+//! The shape of an error is the [`Outcome`] of the message that was to be published.
 
 mod words;
 
 pub(super) use self::words::is_login_refused;
 use crate::domain::outcome::Outcome;
 
-/// Why the broker did not do what was asked.
+/// Why RabbitMQ did not do what was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// No connection within the deadline; nothing was written.
-    #[error("no connection to the broker within the deadline")]
-    Unavailable,
-    /// The broker refuses the gateway's user or virtual host; nothing was written.
-    #[error("the broker refuses the gateway's user or virtual host")]
-    LoginRefused,
-    /// Connected, but no place on a confirm channel was free until the deadline; nothing was written.
-    #[error("no place on a confirm channel became free within the deadline")]
-    Busy,
-    /// As many calls wait for replies as may; nothing was written.
-    #[error("too many calls wait for replies")]
-    TooManyCalls,
-    /// A resource alarm blocks publishers; nothing was written.
-    #[error("the broker blocks publishers")]
-    Blocked,
-    /// The gateway is stopping and the broker is away; nothing was written.
-    #[error("the gateway is stopping")]
-    ShuttingDown,
-    /// No such exchange.
-    #[error("no such exchange: {reason}")]
-    ExchangeMissing {
-        /// The broker's own words.
-        reason: String,
-    },
-    /// No such queue.
-    #[error("no such queue: {reason}")]
-    QueueMissing {
-        /// The broker's own words.
-        reason: String,
-    },
-    /// The gateway's user lacks a permission, or the exchange is internal.
-    #[error("access refused: {reason}")]
-    AccessRefused {
-        /// The broker's own words.
-        reason: String,
-    },
-    /// The broker finds the request itself wrong.
-    #[error("invalid: {reason}")]
-    Invalid {
-        /// The broker's own words.
-        reason: String,
-    },
-    /// It is there already, with other arguments.
-    #[error("declared otherwise: {reason}")]
-    Differs {
-        /// The broker's own words.
-        reason: String,
-    },
-    /// It has consumers or messages, and must not be deleted while it has.
-    #[error("in use: {reason}")]
-    InUse {
-        /// The broker's own words.
-        reason: String,
-    },
-    /// The body is larger than the broker takes.
-    #[error("message too large: {reason}")]
-    TooLarge {
-        /// The broker's own words.
-        reason: String,
-    },
-    /// The queue is exclusive to another connection.
-    #[error("resource locked: {reason}")]
-    Locked {
-        /// The broker's own words.
-        reason: String,
-    },
-    /// This type of queue cannot do that.
-    #[error("not supported by this queue: {reason}")]
-    NotSupported {
-        /// The broker's own words.
-        reason: String,
-    },
+    /// The gateway wrote nothing.
+    #[error(transparent)]
+    NotSent(#[from] Unavailable),
+    /// RabbitMQ refused the request.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
     /// Returned: no queue took the message.
     #[error("no queue took the message: {reason}")]
     Unroutable {
-        /// The broker's own words, such as `NO_ROUTE`.
+        /// RabbitMQ's text, such as `NO_ROUTE`.
         reason: String,
     },
     /// Nacked: at least one queue refused the message, others may hold it.
     #[error("at least one queue refused the message")]
     Rejected,
-    /// Written, and no answer within the deadline.
+    /// The request was written, or may have been, and its result is not known.
+    #[error(transparent)]
+    Unknown(#[from] Cause),
+}
+
+/// Why the gateway could not send a request. Nothing was written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unavailable {
+    /// There was no connection within the deadline.
+    #[error("no connection to the broker within the deadline")]
+    NoConnection,
+    /// RabbitMQ refuses the gateway's user or virtual host.
+    #[error("the broker refuses the gateway's user or virtual host")]
+    LoginRefused,
+    /// There was a connection, but no channel had room until the deadline.
+    #[error("no place on a confirm channel became free within the deadline")]
+    Busy,
+    /// The largest number of calls already waits for replies.
+    #[error("too many calls wait for replies")]
+    TooManyCalls,
+    /// The largest number of destinations that do not answer already has a connection each.
+    #[error("{limit} destinations that do not answer have a connection of their own already")]
+    TooManySlow {
+        /// How many such connections there may be.
+        limit: usize,
+    },
+    /// A resource alarm blocks publishers.
+    #[error("the broker blocks publishers")]
+    Blocked,
+    /// The gateway is stopping and there is no connection.
+    #[error("the gateway is stopping")]
+    ShuttingDown,
+}
+
+/// Why RabbitMQ refused a request. `reason` is its own text.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "each field is RabbitMQ's text")]
+pub enum Refusal {
+    /// There is no such exchange.
+    #[error("no such exchange: {reason}")]
+    ExchangeMissing { reason: String },
+    /// There is no such queue.
+    #[error("no such queue: {reason}")]
+    QueueMissing { reason: String },
+    /// The gateway's user lacks a permission, or the exchange is internal.
+    #[error("access refused: {reason}")]
+    AccessRefused { reason: String },
+    /// The request itself is wrong.
+    #[error("invalid: {reason}")]
+    Invalid { reason: String },
+    /// It already exists, with other arguments.
+    #[error("declared otherwise: {reason}")]
+    Differs { reason: String },
+    /// It has consumers or messages, and the request asked not to delete it then.
+    #[error("in use: {reason}")]
+    InUse { reason: String },
+    /// The body is larger than RabbitMQ's limit.
+    #[error("message too large: {reason}")]
+    TooLarge { reason: String },
+    /// The queue is exclusive to another connection.
+    #[error("resource locked: {reason}")]
+    Locked { reason: String },
+    /// This type of queue cannot do that.
+    #[error("not supported by this queue: {reason}")]
+    NotSupported { reason: String },
+}
+
+/// Why the result of a request is not known.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Cause {
+    /// RabbitMQ did not answer within the deadline.
     #[error("no answer from the broker within the deadline")]
     Silence,
-    /// The request was written, and no reply came within the deadline.
+    /// No reply to a call came within the deadline.
     #[error("no reply within the deadline")]
     NoReply,
-    /// The request may have been written, and the reply queue was lost.
+    /// The reply queue was lost; the call's request may have been written.
     #[error("the reply queue was lost")]
     ReplyChannelLost,
-    /// Written, and the connection or channel that carried it is gone.
+    /// The connection or channel that carried the request is gone.
     #[error("the connection was lost before the broker answered: {reason}")]
     Lost {
-        /// What lapin says of the loss; for our own logs.
+        /// How it was lost; for the gateway's log.
         reason: String,
-        /// Whether doing it again can end otherwise: not when our own words ended the connection.
+        /// Whether the same request can end otherwise: not when the request itself ended the connection.
         repeatable: bool,
     },
 }
@@ -115,31 +119,41 @@ impl Error {
     #[must_use]
     pub fn outcome(&self) -> Outcome {
         match self {
-            Self::Unavailable
-            | Self::LoginRefused
-            | Self::Busy
-            | Self::TooManyCalls
-            | Self::Blocked
-            | Self::ShuttingDown
-            | Self::ExchangeMissing { .. }
-            | Self::QueueMissing { .. }
-            | Self::AccessRefused { .. }
-            | Self::Invalid { .. }
-            | Self::Differs { .. }
-            | Self::InUse { .. }
-            | Self::TooLarge { .. }
-            | Self::Locked { .. }
-            | Self::NotSupported { .. } => Outcome::NotSent,
+            Self::NotSent(_) | Self::Refused(_) => Outcome::NotSent,
             Self::Unroutable { .. } => Outcome::Unroutable,
             Self::Rejected => Outcome::Rejected,
-            Self::Silence | Self::NoReply | Self::ReplyChannelLost | Self::Lost { .. } => Outcome::Unknown,
+            Self::Unknown(_) => Outcome::Unknown,
         }
+    }
+
+    /// The connection or channel is lost, and the same request may be sent again.
+    #[must_use]
+    pub fn lost(reason: &str) -> Self {
+        Self::Unknown(Cause::Lost { reason: reason.to_owned(), repeatable: true })
+    }
+
+    /// The connection is gone, and RabbitMQ gave no reason.
+    pub(super) fn gone() -> Self {
+        Self::lost("the connection is gone")
     }
 }
 
-impl Error {
-    /// The connection that carried it is gone, and said nothing more.
-    pub(super) fn gone() -> Self {
-        Self::Lost { reason: "the connection is gone".to_owned(), repeatable: true }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_missing_answer_leaves_the_outcome_unknown() {
+        let refusal = Refusal::TooLarge { reason: "message size 9".to_owned() };
+        for (error, outcome) in [
+            (Error::from(Unavailable::Busy), Outcome::NotSent),
+            (Error::from(refusal), Outcome::NotSent),
+            (Error::Unroutable { reason: "NO_ROUTE".to_owned() }, Outcome::Unroutable),
+            (Error::Rejected, Outcome::Rejected),
+            (Error::from(Cause::Silence), Outcome::Unknown),
+            (Error::lost("the connection is gone"), Outcome::Unknown),
+        ] {
+            assert_eq!(error.outcome(), outcome, "{error}");
+        }
     }
 }

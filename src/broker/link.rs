@@ -9,7 +9,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::convert::short;
-use super::error::Error;
+use super::error::{Cause, Error};
 use super::pace::Crowd;
 use super::socket::Wire;
 use super::tap::Returns;
@@ -116,11 +116,11 @@ impl Link {
     /// The words with which the broker closed a channel are lapin's answer to all that is asked on a later one
     /// of the same number: when the numbers come round, the connection has no good ones left.
     pub(super) fn not_opened(&self, error: Error) -> Error {
-        if matches!(error, Error::Lost { .. }) {
+        if matches!(error, Error::Unknown(Cause::Lost { .. })) {
             return error;
         }
         self.retire("its channel numbers are used up");
-        Error::Lost { reason: error.to_string(), repeatable: true }
+        Error::lost(&error.to_string())
     }
 
     /// Asks for a new connection in this one's place, and says why to whoever reads the log; what is in
@@ -137,7 +137,7 @@ impl Link {
         self.retired_for.get().copied().unwrap_or_default()
     }
 
-    /// Does `work` on this connection, and ends with [`Error::Lost`] when the connection is gone.
+    /// Does `work` on this connection, and ends with [`Cause::Lost`] when the connection is gone.
     pub(super) async fn unless_gone<T, E: Into<Error>>(
         &self,
         work: impl Future<Output = Result<T, E>>,

@@ -8,7 +8,7 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout_at};
 
 use super::connections::Connections;
-use super::error::Error;
+use super::error::{Cause, Error};
 use super::topology::inspect;
 use crate::domain::names::QueueName;
 use crate::domain::topology::QueueState;
@@ -47,7 +47,7 @@ impl Probe {
     pub(super) async fn look(&self, queues: &[QueueName]) -> Look {
         let deadline = Instant::now() + LOOK_TIMEOUT;
         let Ok(mut last) = timeout_at(deadline, self.last.lock()).await else {
-            return Look::failed(queues, &Error::Silence);
+            return Look::failed(queues, &Error::Unknown(Cause::Silence));
         };
         if let Some((at, look)) = &mut *last
             && at.elapsed() < FRESH
@@ -65,7 +65,9 @@ impl Probe {
         let link = self.connections.wait(deadline.min(Instant::now() + FRESH / 2)).await?;
         let start = Instant::now();
         let opened = timeout_at(deadline, link.connection().create_channel()).await;
-        opened.map_err(|_| Error::Silence)?.map_err(|error| link.not_opened(Error::from(error)))?;
+        opened
+            .map_err(|_| Error::Unknown(Cause::Silence))?
+            .map_err(|error| link.not_opened(Error::from(error)))?;
         Ok(start.elapsed())
     }
 
@@ -85,7 +87,7 @@ impl Probe {
     async fn counts(&self, queue: &QueueName, deadline: Instant) -> Result<QueueState, Error> {
         let link: Arc<_> = self.connections.wait(deadline).await?;
         let ask = async { inspect(link.connection().create_channel().await?, queue.clone()).await };
-        timeout_at(deadline, ask).await.unwrap_or(Err(Error::Silence))
+        timeout_at(deadline, ask).await.unwrap_or(Err(Error::Unknown(Cause::Silence)))
     }
 }
 

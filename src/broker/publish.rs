@@ -30,7 +30,7 @@ use self::proven::Proven;
 use self::quarantine::Quarantine;
 use self::refused::Refused;
 use super::connections::Connections;
-use super::error::Error;
+use super::error::{Cause, Error, Refusal, Unavailable};
 use super::{PublishSettings, Publishing, SettingsError};
 use crate::domain::message::{Destination, Message};
 use crate::domain::outcome::Outcome;
@@ -140,7 +140,7 @@ impl Publisher {
 
     async fn attempt(&self, publish: &Publish, alone: bool) -> Result<(), Error> {
         if self.blocked().is_some() {
-            return Err(Error::Blocked);
+            return Err(Error::NotSent(Unavailable::Blocked));
         }
         let verdict = if alone { None } else { self.on_a_lane(publish).await };
         match verdict {
@@ -190,14 +190,14 @@ impl Publisher {
 
     /// Learns from the verdict on a message that was written.
     fn observed(&self, publish: &Publish, begun: Instant, verdict: Result<(), Error>) -> Result<(), Error> {
-        if !matches!(verdict, Err(Error::Lost { .. } | Error::Silence)) {
+        if !matches!(verdict, Err(Error::Unknown(Cause::Lost { .. } | Cause::Silence))) {
             self.metrics.confirm_seconds.observe(begun.elapsed().as_secs_f64());
         }
         match &verdict {
             Ok(()) | Err(Error::Unroutable { .. } | Error::Rejected) => self.proven.learn(publish),
-            Err(Error::TooLarge { .. }) => self.proven.forget_size(publish),
-            Err(Error::AccessRefused { .. }) => self.proven.distrust(publish),
-            Err(Error::Silence) => {}
+            Err(Error::Refused(Refusal::TooLarge { .. })) => self.proven.forget_size(publish),
+            Err(Error::Refused(Refusal::AccessRefused { .. })) => self.proven.distrust(publish),
+            Err(Error::Unknown(Cause::Silence)) => {}
             Err(_) => self.proven.forget_exchange(publish),
         }
         verdict
@@ -242,7 +242,7 @@ impl Publisher {
 }
 
 fn may_resend(error: &Error, publish: &Publish) -> bool {
-    let repeatable = matches!(error, Error::Lost { repeatable: true, .. });
+    let repeatable = matches!(error, Error::Unknown(Cause::Lost { repeatable: true, .. }));
     repeatable && publish.resend && Instant::now() < publish.deadline
 }
 
@@ -263,7 +263,7 @@ mod tests {
         let unroutable = Error::Unroutable { reason: "NO_ROUTE".to_owned() };
         assert_eq!(overall_outcome(&unroutable, true), Outcome::Unknown);
         assert_eq!(overall_outcome(&unroutable, false), Outcome::Unroutable);
-        assert_eq!(overall_outcome(&Error::Unavailable, true), Outcome::Unknown);
+        assert_eq!(overall_outcome(&Error::NotSent(Unavailable::NoConnection), true), Outcome::Unknown);
         assert_eq!(overall_outcome(&Error::Rejected, true), Outcome::Rejected);
     }
 }

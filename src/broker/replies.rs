@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 use super::connections::{Connections, REFUSED_DELAY};
 use super::convert::{self, short};
-use super::error::Error;
+use super::error::{Cause, Error, Unavailable};
 use super::pace::Crowd;
 use crate::domain::message::Message;
 
@@ -53,21 +53,21 @@ impl Replies {
     /// A place to wait for one reply.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] or [`Error::LoginRefused`] without a reply queue until the deadline,
-    /// [`Error::TooManyCalls`].
+    /// [`Unavailable::NoConnection`] or [`Unavailable::LoginRefused`] without a reply queue until the deadline,
+    /// [`Unavailable::TooManyCalls`].
     pub(super) async fn expect(&self, deadline: Instant) -> Result<Waiting, Error> {
         let mut current = self.current.clone();
         loop {
             let found = async { current.wait_for(Option::is_some).await.map(|queue| queue.clone()) };
             let queue = match timeout_at(deadline, found).await {
                 Ok(Ok(queue)) => queue,
-                Ok(Err(_)) => return Err(Error::ShuttingDown),
+                Ok(Err(_)) => return Err(Error::NotSent(Unavailable::ShuttingDown)),
                 Err(_) => return Err(self.connections.why_down()),
             };
             // A queue that was lost just now has been replaced in the channel, or will be.
             match queue.map(|queue| queue.expect(self.max_waiting)) {
                 Some(Ok(waiting)) => return Ok(waiting),
-                Some(Err(Refused::TooMany)) => return Err(Error::TooManyCalls),
+                Some(Err(Refused::TooMany)) => return Err(Error::NotSent(Unavailable::TooManyCalls)),
                 Some(Err(Refused::Lost)) | None => sleep(REDECLARE_PAUSE).await,
             }
         }
@@ -168,9 +168,9 @@ impl Waiting {
     /// The reply, for as long as it takes.
     ///
     /// # Errors
-    /// [`Error::ReplyChannelLost`] as soon as the queue is lost.
+    /// [`Cause::ReplyChannelLost`] as soon as the queue is lost.
     pub(super) async fn reply(&mut self) -> Result<Message, Error> {
-        (&mut self.reply).await.map_err(|_| Error::ReplyChannelLost)
+        (&mut self.reply).await.map_err(|_| Error::Unknown(Cause::ReplyChannelLost))
     }
 }
 
@@ -205,7 +205,9 @@ async fn keep(
                 warn!(callers = lost, "the reply queue is lost, declaring another");
             }
             Ok(Err(_)) if connections.is_stopped() => return,
-            Ok(Err(error @ Error::Lost { .. })) => warn!("cannot declare the reply queue: {error}"),
+            Ok(Err(error @ Error::Unknown(Cause::Lost { .. }))) => {
+                warn!("cannot declare the reply queue: {error}");
+            }
             Ok(Err(error)) => {
                 warn!("the broker refuses the reply queue: {error}");
                 // It would run out of channels that have not been refused, see `Link::not_opened`.

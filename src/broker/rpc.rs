@@ -9,7 +9,7 @@ use std::pin::{Pin, pin};
 use tokio::time::{Instant, timeout_at};
 
 use super::Broker;
-use super::error::Error;
+use super::error::{Cause, Error, Unavailable};
 use super::publish::{Attempts, Publish, PublishFailure};
 use super::replies::Waiting;
 use crate::domain::message::{Destination, Message};
@@ -97,7 +97,7 @@ async fn first_of(
         // Confirmed, or perhaps delivered: the reply may come until the deadline.
         Ok(_) | Err(_) => match timeout_at(deadline, waiting.reply()).await {
             Ok(reply) => reply.map_err(unknown),
-            Err(_) => Err(unknown(Error::NoReply)),
+            Err(_) => Err(unknown(Error::Unknown(Cause::NoReply))),
         },
     }
 }
@@ -105,10 +105,12 @@ async fn first_of(
 /// How a call without a reply ended, in a word.
 fn ending(error: &Error) -> &'static str {
     match error {
-        Error::NoReply => "timeout",
-        Error::ReplyChannelLost => "reply_channel_lost",
+        Error::Unknown(Cause::NoReply) => "timeout",
+        Error::Unknown(Cause::ReplyChannelLost) => "reply_channel_lost",
         Error::Unroutable { .. } => "queue_not_found",
-        Error::TooManyCalls | Error::Busy => "overloaded",
+        Error::NotSent(Unavailable::TooManyCalls | Unavailable::TooManySlow { .. } | Unavailable::Busy) => {
+            "overloaded"
+        }
         other => other.outcome().as_str(),
     }
 }

@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use self::stream::is_stream;
 use super::connections::{Connections, REOPEN_PAUSE};
 use super::convert::{short, table};
-use super::error::Error;
+use super::error::{Cause, Error, Refusal, Unavailable};
 use super::link::Link;
 use crate::domain::names::QueueName;
 use crate::domain::topology::{DeadLetterPair, DeleteConditions, QueueDeclaration, QueueState};
@@ -56,7 +56,7 @@ impl Topology {
         let _shared = self.share(deadline).await?;
         let existed = match self.repeat(deadline, |channel| inspect(channel, queue.name.clone())).await {
             Ok(_) => true,
-            Err(Error::QueueMissing { .. }) => false,
+            Err(Error::Refused(Refusal::QueueMissing { .. })) => false,
             Err(error) => return Err(error),
         };
         let state = self.repeat(deadline, |channel| declare(channel, queue.clone())).await?;
@@ -77,7 +77,7 @@ impl Topology {
             let _alone = self.alone(deadline).await?;
             if self.repeat(deadline, |channel| is_stream(channel, name.clone())).await? {
                 let reason = "a stream cannot be deleted under conditions".to_owned();
-                return Err(Error::NotSupported { reason });
+                return Err(Error::Refused(Refusal::NotSupported { reason }));
             }
             self.once(deadline, delete).await
         } else {
@@ -93,11 +93,11 @@ impl Topology {
     }
 
     async fn share(&self, deadline: Instant) -> Result<impl Drop, Error> {
-        timeout_at(deadline, self.alone.read()).await.map_err(|_| Error::Busy)
+        timeout_at(deadline, self.alone.read()).await.map_err(|_| Error::NotSent(Unavailable::Busy))
     }
 
     async fn alone(&self, deadline: Instant) -> Result<impl Drop, Error> {
-        timeout_at(deadline, self.alone.write()).await.map_err(|_| Error::Busy)
+        timeout_at(deadline, self.alone.write()).await.map_err(|_| Error::NotSent(Unavailable::Busy))
     }
 
     /// Runs an operation that may be done twice, until it is answered.
@@ -108,7 +108,7 @@ impl Topology {
     ) -> Result<T, Error> {
         loop {
             match self.once(deadline, &operation).await {
-                Err(Error::Lost { repeatable: true, .. }) if Instant::now() < deadline => {}
+                Err(Error::Unknown(Cause::Lost { repeatable: true, .. })) if Instant::now() < deadline => {}
                 answer => return answer,
             }
         }
@@ -121,7 +121,7 @@ impl Topology {
     ) -> Result<T, Error> {
         let (link, channel) = self.open(deadline).await?;
         let answer = timeout_at(deadline, link.unless_gone(operation(channel))).await;
-        answer.unwrap_or(Err(Error::Silence))
+        answer.unwrap_or(Err(Error::Unknown(Cause::Silence)))
     }
 
     /// A new channel; dropped, it closes itself.
@@ -135,7 +135,7 @@ impl Topology {
                     link.not_opened(error);
                     sleep(REOPEN_PAUSE).await;
                 }
-                Err(_) => return Err(Error::Unavailable),
+                Err(_) => return Err(Error::NotSent(Unavailable::NoConnection)),
             }
         }
     }

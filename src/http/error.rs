@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 use super::problem::{Problem, ProblemType};
-use crate::broker::{Error, PublishFailure};
+use crate::broker::{Cause, Error, PublishFailure, Refusal, Unavailable};
 use crate::domain::outcome::Outcome;
 
 impl Problem {
@@ -16,36 +16,12 @@ impl Problem {
 /// Whether the caller may send the same message again.
 fn is_retryable(outcome: Outcome, error: &Error) -> bool {
     match outcome {
-        Outcome::NotSent => is_passing(error),
         Outcome::Confirmed | Outcome::Accepted | Outcome::Unroutable => false,
         Outcome::Rejected | Outcome::Unknown => true,
-    }
-}
-
-/// Whether the same request can end otherwise later.
-fn is_passing(error: &Error) -> bool {
-    match error {
-        Error::Unavailable
-        | Error::LoginRefused
-        | Error::Busy
-        | Error::TooManyCalls
-        | Error::Blocked
-        | Error::ShuttingDown
-        | Error::Rejected
-        | Error::Silence
-        | Error::NoReply
-        | Error::ReplyChannelLost
-        | Error::Lost { .. } => true,
-        Error::ExchangeMissing { .. }
-        | Error::QueueMissing { .. }
-        | Error::AccessRefused { .. }
-        | Error::Invalid { .. }
-        | Error::Differs { .. }
-        | Error::InUse { .. }
-        | Error::TooLarge { .. }
-        | Error::Locked { .. }
-        | Error::NotSupported { .. }
-        | Error::Unroutable { .. } => false,
+        Outcome::NotSent => match error {
+            Error::NotSent(_) | Error::Rejected | Error::Unknown(_) => true,
+            Error::Refused(_) | Error::Unroutable { .. } => false,
+        },
     }
 }
 
@@ -60,85 +36,137 @@ impl From<Error> for Problem {
 impl From<PublishFailure> for Problem {
     fn from(failure: PublishFailure) -> Self {
         let PublishFailure { error, attempts, outcome } = &failure;
-        let problem = match outcome {
-            Outcome::Unknown => doubt(error),
-            Outcome::Confirmed
-            | Outcome::Accepted
-            | Outcome::Unroutable
-            | Outcome::Rejected
-            | Outcome::NotSent => describe(error),
-        };
+        let is_about_an_earlier_attempt = *outcome != error.outcome();
+        let problem = if is_about_an_earlier_attempt { earlier_attempt_lost() } else { describe(error) };
         problem.outcome(*outcome, is_retryable(*outcome, error)).with("attempts", *attempts).because(error)
     }
 }
 
 /// Says in a problem what the broker's error means. Texts of the broker's are told in 4xx only.
 fn describe(error: &Error) -> Problem {
-    use ProblemType as Kind;
     match error {
-        Error::Unavailable => Problem::new(
-            Kind::BrokerUnavailable,
-            "the broker could not be reached within the deadline; nothing was sent",
-        ),
-        Error::LoginRefused => Problem::new(
-            Kind::BrokerRefused,
-            "the broker refuses the gateway's user or virtual host; nothing was sent",
-        ),
-        Error::Busy => Problem::new(
-            Kind::Overloaded,
-            "no turn on the channels to the broker came until the deadline; nothing was sent",
-        ),
-        Error::Blocked => Problem::new(
-            Kind::BrokerBlocked,
-            "the broker takes no messages because of a resource alarm; nothing was sent",
-        ),
-        Error::ShuttingDown => Problem::new(Kind::ShuttingDown, "the gateway is stopping; nothing was sent"),
-        Error::ExchangeMissing { reason } => Problem::new(Kind::ExchangeNotFound, reason),
-        Error::QueueMissing { reason } => Problem::new(Kind::QueueNotFound, reason),
-        Error::AccessRefused { reason } => Problem::new(Kind::Forbidden, reason),
-        Error::Invalid { reason } => Problem::new(Kind::MalformedRequest, reason),
-        Error::Differs { reason } => Problem::new(Kind::PreconditionFailed, reason),
-        Error::InUse { reason } | Error::NotSupported { reason } => Problem::new(Kind::ResourceInUse, reason),
-        Error::TooLarge { reason } => Problem::new(Kind::PayloadTooLarge, reason),
-        Error::Locked { reason } => Problem::new(Kind::ResourceLocked, reason),
+        Error::NotSent(unavailable) => not_sent(unavailable),
+        Error::Refused(refusal) => refused(refusal),
         Error::Unroutable { reason } => {
-            Problem::new(Kind::Unroutable, format!("no queue took the message: {reason}"))
+            Problem::new(ProblemType::Unroutable, format!("no queue took the message: {reason}"))
         }
         Error::Rejected => {
-            Problem::new(Kind::Rejected, "at least one queue refused the message; others may hold it")
+            Problem::new(ProblemType::Rejected, "at least one queue refused the message; others may hold it")
         }
-        Error::TooManyCalls => {
-            Problem::new(Kind::Overloaded, "as many calls wait for replies as may; nothing was sent")
-        }
-        Error::Silence | Error::NoReply | Error::ReplyChannelLost | Error::Lost { .. } => doubt(error),
+        Error::Unknown(cause) => unknown(cause),
     }
 }
 
-/// Says that nobody knows, and why.
-fn doubt(last: &Error) -> Problem {
-    let kind = match last {
-        Error::NoReply => ProblemType::RpcTimeout,
-        Error::ReplyChannelLost => ProblemType::ReplyChannelLost,
-        _ => ProblemType::OutcomeUnknown,
-    };
-    Problem::new(kind, unknown(last))
+fn not_sent(unavailable: &Unavailable) -> Problem {
+    use ProblemType as Kind;
+    match unavailable {
+        Unavailable::NoConnection => Problem::new(
+            Kind::BrokerUnavailable,
+            "the broker could not be reached within the deadline; nothing was sent",
+        ),
+        Unavailable::LoginRefused => Problem::new(
+            Kind::BrokerRefused,
+            "the broker refuses the gateway's user or virtual host; nothing was sent",
+        ),
+        Unavailable::Busy => Problem::new(
+            Kind::Overloaded,
+            "no turn on the channels to the broker came until the deadline; nothing was sent",
+        ),
+        Unavailable::TooManyCalls => {
+            Problem::new(Kind::Overloaded, "as many calls wait for replies as may; nothing was sent")
+        }
+        Unavailable::TooManySlow { limit } => Problem::new(Kind::Overloaded, too_many_slow(*limit)),
+        Unavailable::Blocked => Problem::new(
+            Kind::BrokerBlocked,
+            "the broker takes no messages because of a resource alarm; nothing was sent",
+        ),
+        Unavailable::ShuttingDown => {
+            Problem::new(Kind::ShuttingDown, "the gateway is stopping; nothing was sent")
+        }
+    }
 }
 
-fn unknown(last: &Error) -> &'static str {
-    match last {
-        Error::NoReply => "no reply came within the deadline; the request may still be executed",
-        Error::ReplyChannelLost => {
-            "the queue that the reply was to come by is lost; the request may still be executed"
+fn too_many_slow(limit: usize) -> String {
+    format!(
+        "this destination does not answer in time, and {limit} other destinations that do not answer have a \
+         connection of their own already, as many as RABBITMQ_SLOW_CONNECTIONS allows; nothing was sent"
+    )
+}
+
+fn refused(refusal: &Refusal) -> Problem {
+    use ProblemType as Kind;
+    match refusal {
+        Refusal::ExchangeMissing { reason } => Problem::new(Kind::ExchangeNotFound, reason),
+        Refusal::QueueMissing { reason } => Problem::new(Kind::QueueNotFound, reason),
+        Refusal::AccessRefused { reason } => Problem::new(Kind::Forbidden, reason),
+        Refusal::Invalid { reason } => Problem::new(Kind::MalformedRequest, reason),
+        Refusal::Differs { reason } => Problem::new(Kind::PreconditionFailed, reason),
+        Refusal::InUse { reason } | Refusal::NotSupported { reason } => {
+            Problem::new(Kind::ResourceInUse, reason)
         }
-        Error::Silence => {
-            "the broker did not answer within the deadline; whether it did what was asked is unknown"
-        }
-        Error::Lost { .. } => {
-            "the connection to the broker was lost before it answered; whether it did what was asked is unknown"
-        }
-        _ => {
-            "an earlier attempt was lost with its connection, and a later one failed; whether the broker holds \
-             the message is unknown"
-        }
+        Refusal::TooLarge { reason } => Problem::new(Kind::PayloadTooLarge, reason),
+        Refusal::Locked { reason } => Problem::new(Kind::ResourceLocked, reason),
+    }
+}
+
+fn unknown(cause: &Cause) -> Problem {
+    match cause {
+        Cause::NoReply => Problem::new(
+            ProblemType::RpcTimeout,
+            "no reply came within the deadline; the request may still be executed",
+        ),
+        Cause::ReplyChannelLost => Problem::new(
+            ProblemType::ReplyChannelLost,
+            "the queue that the reply was to come by is lost; the request may still be executed",
+        ),
+        Cause::Silence => Problem::new(
+            ProblemType::OutcomeUnknown,
+            "the broker did not answer within the deadline; whether it did what was asked is unknown",
+        ),
+        Cause::Lost { .. } => Problem::new(
+            ProblemType::OutcomeUnknown,
+            "the connection to the broker was lost before it answered; whether it did what was asked is unknown",
+        ),
+    }
+}
+
+fn earlier_attempt_lost() -> Problem {
+    Problem::new(
+        ProblemType::OutcomeUnknown,
+        "an earlier attempt was lost with its connection, and a later one failed; whether the broker holds the \
+         message is unknown",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    fn body(problem: Problem) -> Value {
+        serde_json::from_slice(&problem.render("x")).expect("a problem is JSON")
+    }
+
+    #[test]
+    fn too_many_slow_destinations_are_503_overloaded_and_the_detail_names_the_setting() {
+        let error = Error::NotSent(Unavailable::TooManySlow { limit: 4 });
+        let outcome = error.outcome();
+        let body = body(PublishFailure { error, attempts: 0, outcome }.into());
+        assert_eq!((&body["type"], &body["status"]), (&"/problems/overloaded".into(), &503.into()));
+        assert_eq!((&body["outcome"], &body["retryable"]), (&"not_sent".into(), &true.into()));
+        let detail = body["detail"].as_str().expect("a text");
+        assert!(detail.contains(" 4 other destinations"), "{detail}");
+        assert!(detail.contains("RABBITMQ_SLOW_CONNECTIONS"), "{detail}");
+    }
+
+    #[test]
+    fn a_refusal_after_a_lost_attempt_is_504_and_does_not_tell_the_refusal() {
+        let error = Error::Refused(Refusal::ExchangeMissing { reason: "no exchange 'e'".to_owned() });
+        let failure = PublishFailure { error, attempts: 2, outcome: Outcome::Unknown };
+        let body = body(failure.into());
+        assert_eq!((&body["type"], &body["status"]), (&"/problems/outcome-unknown".into(), &504.into()));
+        assert_eq!((&body["outcome"], &body["retryable"]), (&"unknown".into(), &true.into()));
+        assert!(!body["detail"].as_str().expect("a text").contains("no exchange"), "{body}");
     }
 }

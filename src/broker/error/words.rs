@@ -3,9 +3,26 @@
 use lapin::ErrorKind;
 use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
 
-use super::Error;
+use super::{Cause, Error, Refusal};
 
 impl Error {
+    /// RabbitMQ closed the channel with this code and text.
+    ///
+    /// The answer to what was written on the channel: to one message, where no other was in flight on it.
+    #[must_use]
+    pub fn of_channel_close(code: u16, text: &str) -> Self {
+        of_close(code, text)
+    }
+
+    /// RabbitMQ closed the connection with this code and text.
+    ///
+    /// Others share the connection, so this answers no single message. Only after `CONNECTION_FORCED`, as when a
+    /// node stops, may the messages be sent again.
+    #[must_use]
+    pub fn of_connection_close(code: u16, text: &str) -> Self {
+        if code == CONNECTION_FORCED { Self::lost(text) } else { lost_for_good(text.to_owned()) }
+    }
+
     /// Whether the broker's words name the exchange over which it refused a publish, and cannot be misread.
     pub(in crate::broker) fn names_an_exchange(&self) -> bool {
         self.exchange().is_some()
@@ -21,8 +38,8 @@ impl Error {
     /// forbidden whatever the routing key.
     pub(in crate::broker) fn refuses_the_exchange(&self) -> bool {
         match self {
-            Self::ExchangeMissing { .. } => true,
-            Self::AccessRefused { reason } => {
+            Self::Refused(Refusal::ExchangeMissing { .. }) => true,
+            Self::Refused(Refusal::AccessRefused { reason }) => {
                 let words = words(reason);
                 REFUSALS_OF_AN_EXCHANGE.iter().any(|start| words.starts_with(start))
             }
@@ -31,7 +48,10 @@ impl Error {
     }
 
     fn exchange(&self) -> Option<&str> {
-        let (Self::ExchangeMissing { reason } | Self::AccessRefused { reason }) = self else { return None };
+        let Self::Refused(Refusal::ExchangeMissing { reason } | Refusal::AccessRefused { reason }) = self
+        else {
+            return None;
+        };
         if reason.len() >= CUT {
             return None;
         }
@@ -41,7 +61,7 @@ impl Error {
 
     /// The property or argument in which the declaration differs, as far as the broker names it.
     pub(in crate::broker) fn differing_argument(&self) -> Option<&str> {
-        let Self::Differs { reason } = self else { return None };
+        let Self::Refused(Refusal::Differs { reason }) = self else { return None };
         words(reason).strip_prefix(INEQUIVALENT)?.split_once('\'').map(|(argument, _)| argument)
     }
 }
@@ -52,46 +72,61 @@ impl Error {
 /// else means that the answer is lost (never "not sent": lapin reports errors after it has written).
 impl From<lapin::Error> for Error {
     fn from(error: lapin::Error) -> Self {
-        let ErrorKind::ProtocolError(protocol) = error.kind() else {
-            return Self::Lost { reason: error.to_string(), repeatable: true };
-        };
-        let reason = protocol.get_message().to_string();
-        match protocol.kind() {
-            AMQPErrorKind::Soft(soft) => from_soft(soft, reason),
-            AMQPErrorKind::Hard(AMQPHardError::NOTIMPLEMENTED) => Self::NotSupported { reason },
-            AMQPErrorKind::Hard(hard) => {
-                Self::Lost { reason: error.to_string(), repeatable: *hard == AMQPHardError::CONNECTIONFORCED }
+        match error.kind() {
+            ErrorKind::ProtocolError(protocol) => {
+                of_close(protocol.get_id(), protocol.get_message().as_str())
             }
+            _ => Self::lost(&error.to_string()),
         }
     }
+}
+
+/// The meaning of a close by its code, and by its text where one code has several meanings.
+fn of_close(code: u16, text: &str) -> Error {
+    let reason = text.to_owned();
+    if let Some(soft) = AMQPSoftError::from_id(code) {
+        return from_soft(&soft, reason);
+    }
+    match AMQPHardError::from_id(code) {
+        Some(AMQPHardError::NOTIMPLEMENTED) => Error::Refused(Refusal::NotSupported { reason }),
+        Some(hard) if hard.get_id() != CONNECTION_FORCED => lost_for_good(reason),
+        // Forced, or with a code that tells of no error: the messages are not to blame.
+        Some(_) | None => Error::lost(text),
+    }
+}
+
+/// Sent again, the same message may end the connection again.
+fn lost_for_good(reason: String) -> Error {
+    Error::Unknown(Cause::Lost { reason, repeatable: false })
 }
 
 fn from_soft(soft: &AMQPSoftError, reason: String) -> Error {
-    match soft {
-        AMQPSoftError::ACCESSREFUSED => Error::AccessRefused { reason },
+    let refusal = match soft {
+        AMQPSoftError::ACCESSREFUSED => Refusal::AccessRefused { reason },
         AMQPSoftError::NOTFOUND if words(&reason).starts_with("no exchange ") => {
-            Error::ExchangeMissing { reason }
+            Refusal::ExchangeMissing { reason }
         }
-        AMQPSoftError::NOTFOUND => Error::QueueMissing { reason },
-        AMQPSoftError::RESOURCELOCKED => Error::Locked { reason },
-        AMQPSoftError::CONTENTTOOLARGE => Error::TooLarge { reason },
+        AMQPSoftError::NOTFOUND => Refusal::QueueMissing { reason },
+        AMQPSoftError::RESOURCELOCKED => Refusal::Locked { reason },
+        AMQPSoftError::CONTENTTOOLARGE => Refusal::TooLarge { reason },
         AMQPSoftError::PRECONDITIONFAILED => from_precondition(reason),
         // Words of a return, never of a close.
-        AMQPSoftError::NOROUTE | AMQPSoftError::NOCONSUMERS => Error::Lost { reason, repeatable: false },
-    }
+        AMQPSoftError::NOROUTE | AMQPSoftError::NOCONSUMERS => return lost_for_good(reason),
+    };
+    Error::Refused(refusal)
 }
 
 /// One code for four meanings; the words tell them apart (checked against 3.10 and 4.0 by the tests).
-fn from_precondition(reason: String) -> Error {
+fn from_precondition(reason: String) -> Refusal {
     let words = words(&reason);
     if words.starts_with("message size ") {
-        Error::TooLarge { reason }
+        Refusal::TooLarge { reason }
     } else if words.starts_with(INEQUIVALENT) {
-        Error::Differs { reason }
+        Refusal::Differs { reason }
     } else if words.starts_with("queue '") && ENDS_OF_IN_USE.iter().any(|end| words.ends_with(end)) {
-        Error::InUse { reason }
+        Refusal::InUse { reason }
     } else {
-        Error::Invalid { reason }
+        Refusal::Invalid { reason }
     }
 }
 
@@ -104,6 +139,9 @@ fn words(reason: &str) -> &str {
 fn split_at_only<'a>(text: &'a str, separator: &str) -> Option<(&'a str, &'a str)> {
     text.split_once(separator).filter(|(_, rest)| !rest.contains(separator))
 }
+
+/// How RabbitMQ ends connections that did nothing wrong.
+const CONNECTION_FORCED: u16 = 320;
 
 const INEQUIVALENT: &str = "inequivalent arg '";
 
@@ -129,74 +167,4 @@ pub(in crate::broker) fn is_login_refused(error: &lapin::Error) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Word for word what RabbitMQ 3.10.8 and 4.0.5 say, which is the same.
-    #[test]
-    fn the_words_of_a_precondition_tell_what_it_was() {
-        let precondition = |words: &str| from_precondition(format!("PRECONDITION_FAILED - {words}"));
-        for words in ["queue 'q' in vhost '/' in use", "queue 'q' in vhost '/' not empty", "queue 'mmm..."] {
-            assert!(matches!(precondition(words), Error::InUse { .. }), "{words}");
-        }
-        for words in [
-            "inequivalent arg 'durable' for queue 'q' in vhost '/': received 'false' but current is 'true'",
-            "inequivalent arg 'x-max-length' for queue 'not empty' in vhost '/': received the value '5' of type \
-             'signedint' but current is none",
-        ] {
-            let argument = words.split('\'').nth(1);
-            assert_eq!(precondition(words).differing_argument(), argument, "{words}");
-        }
-        let words = "message size 17825792 is larger than configured max size 16777216";
-        assert!(matches!(precondition(words), Error::TooLarge { .. }));
-        for words in [
-            "invalid expiration 'soon': no_integer",
-            "invalid arg 'x-max-length' for queue 'in use' in vhost '/': {value_negative,-1}",
-            "invalid property 'non-durable' for queue 'q' in vhost '/'",
-            "user_id property set to 'bob' but authenticated user was 'guest'",
-        ] {
-            assert!(matches!(precondition(words), Error::Invalid { .. }), "{words}");
-        }
-    }
-
-    /// A name may hold whatever comes after it in the broker's words.
-    #[test]
-    fn the_exchange_of_a_refusal_is_named_only_where_it_cannot_be_another() {
-        let missing = |words: &str| from_soft(&AMQPSoftError::NOTFOUND, format!("NOT_FOUND - {words}"));
-        let refused =
-            |words: &str| from_soft(&AMQPSoftError::ACCESSREFUSED, format!("ACCESS_REFUSED - {words}"));
-        for error in [
-            missing("no exchange 'e' in vhost '/'"),
-            refused("access to exchange 'e' in vhost '/' refused for user 'guest'"),
-            refused("write access to exchange 'e' in vhost '/' refused for user 'guest'"),
-            refused("cannot publish to internal exchange 'e' in vhost '/'"),
-            refused("access to topic 'key' in exchange 'e' in vhost '/' refused for user 'guest'"),
-        ] {
-            assert!(error.is_over("e") && !error.is_over("f"), "{error}");
-            assert_eq!(error.refuses_the_exchange(), !error.to_string().contains("topic"), "{error}");
-        }
-        let error = refused("access to exchange 'amq.default' in vhost '/' refused for user 'guest'");
-        assert!(error.is_over("") && !error.is_over("e"), "{error}");
-        // The end is cut off, and with it that 'e' is only the start of a name.
-        let (exchange, topic) =
-            ("no exchange 'e' in vhost '", "access to topic '' in exchange 'e' in vhost '");
-        for error in [
-            missing("no exchange 'e' in vhost 'x' in vhost '/'"),
-            missing("no queue 'e' in vhost '/'"),
-            refused("access to topic 'exchange 'f' in exchange 'e' in vhost '/' refused for user 'guest'"),
-            refused("operation not permitted on the default exchange"),
-            from_precondition("PRECONDITION_FAILED - no exchange 'e' in vhost '/'".to_owned()),
-            missing(&format!("{exchange}{:x<1$}...", "", 240 - exchange.len())),
-            refused(&format!("{topic}{:x<1$}...", "", 235 - topic.len())),
-        ] {
-            assert!(!error.names_an_exchange() && !error.is_over("e"), "{error}");
-        }
-    }
-
-    #[test]
-    fn a_missing_exchange_is_told_from_a_missing_queue_by_its_words() {
-        let missing = |words: &str| from_soft(&AMQPSoftError::NOTFOUND, format!("NOT_FOUND - {words}"));
-        assert!(matches!(missing("no exchange 'e' in vhost '/'"), Error::ExchangeMissing { .. }));
-        assert!(matches!(missing("no queue 'no exchange ' in vhost '/'"), Error::QueueMissing { .. }));
-    }
-}
+mod tests;

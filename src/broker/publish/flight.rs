@@ -19,7 +19,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 use super::letter::Letter;
 use crate::broker::channels::ConfirmChannel;
 use crate::broker::convert::Short;
-use crate::broker::error::Error;
+use crate::broker::error::{Cause, Error};
 use crate::broker::link::Link;
 
 /// How often late confirms are looked for.
@@ -202,7 +202,7 @@ pub(super) fn tell(caller: oneshot::Sender<Ending>, ending: Ending) {
 pub(super) fn lost(link: &Link, error: Error) -> Error {
     match error {
         verdict @ (Error::Unroutable { .. } | Error::Rejected) => verdict,
-        other => Error::Lost { reason: other.to_string(), repeatable: !link.is_blocked() },
+        other => Error::Unknown(Cause::Lost { reason: other.to_string(), repeatable: !link.is_blocked() }),
     }
 }
 

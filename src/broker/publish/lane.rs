@@ -11,7 +11,7 @@ use tokio::time::timeout_at;
 use super::flight::{Ending, Flight, Order, Place, lost, tell};
 use super::letter::Letter;
 use crate::broker::channels::Pooled;
-use crate::broker::error::Error;
+use crate::broker::error::{Cause, Error};
 use crate::broker::link::Link;
 
 /// What may be in flight on one channel.
@@ -92,7 +92,7 @@ impl Lane {
         match timeout_at(deadline, ended).await {
             Ok(Ok(ending)) => ending,
             Ok(Err(_)) => Ending::Written(Err(lost(&self.link, Error::gone()))),
-            Err(_) => Ending::Written(Err(Error::Silence)),
+            Err(_) => Ending::Written(Err(Error::Unknown(Cause::Silence))),
         }
     }
 }

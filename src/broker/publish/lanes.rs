@@ -15,7 +15,7 @@ use super::flight::Place;
 use super::lane::{Lane, Window};
 use crate::broker::channels::ConfirmChannels;
 use crate::broker::connections::Connections;
-use crate::broker::error::Error;
+use crate::broker::error::{Error, Unavailable};
 use crate::broker::{PublishSettings, SettingsError};
 
 /// All lanes, over all publishing connections.
@@ -56,8 +56,8 @@ impl Lanes {
     /// A place on a lane, waiting for one until the deadline. Nothing is published meanwhile.
     ///
     /// # Errors
-    /// [`Error::Unavailable`], [`Error::LoginRefused`] or [`Error::Busy`] at the deadline,
-    /// [`Error::Blocked`] and [`Error::ShuttingDown`] at once.
+    /// [`Unavailable::NoConnection`], [`Unavailable::LoginRefused`] or [`Unavailable::Busy`] at the deadline,
+    /// [`Unavailable::Blocked`] and [`Unavailable::ShuttingDown`] at once.
     pub(super) async fn place(&self, bytes: usize, deadline: Instant) -> Result<(Arc<Lane>, Place), Error> {
         if let Some(found) = self.place_now(bytes) {
             return Ok(found);
@@ -85,8 +85,8 @@ impl Lanes {
             tokio::select! {
                 biased;
                 found = self.first_place(bytes) => return Ok(found),
-                change = changed.changed() => if change.is_err() { return Err(Error::ShuttingDown) },
-                () = self.connections.given_up(), if is_away => return Err(Error::ShuttingDown),
+                change = changed.changed() => if change.is_err() { return Err(Error::NotSent(Unavailable::ShuttingDown)) },
+                () = self.connections.given_up(), if is_away => return Err(Error::NotSent(Unavailable::ShuttingDown)),
             }
         }
     }

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::Publish;
 use crate::broker::channels::ConfirmChannel;
 use crate::broker::convert::{Short, properties, short};
-use crate::broker::error::Error;
+use crate::broker::error::{Cause, Error, Refusal};
 
 /// Everything that is written. In a box, for it is large and handed on.
 pub(in crate::broker) struct Letter {
@@ -71,7 +71,7 @@ impl Letter {
             (Err(error), None) => Err(ended(error)),
             (Ok(Confirmation::NotRequested), _) => {
                 error!("a channel of the pool is not in confirm mode: this is a defect of the gateway");
-                Err(Error::Lost { reason: "confirms are off".to_owned(), repeatable: false })
+                Err(Error::Unknown(Cause::Lost { reason: "confirms are off".to_owned(), repeatable: false }))
             }
         }
     }
@@ -81,7 +81,9 @@ impl Letter {
 fn ended(error: lapin::Error) -> Error {
     match Error::from(error) {
         // Over this the broker ends a connection, which others publish on too.
-        Error::NotSupported { reason } => Error::Lost { reason, repeatable: false },
+        Error::Refused(Refusal::NotSupported { reason }) => {
+            Error::Unknown(Cause::Lost { reason, repeatable: false })
+        }
         other => other,
     }
 }

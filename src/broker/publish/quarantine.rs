@@ -16,7 +16,7 @@ use super::letter::Letter;
 use crate::broker::SettingsError;
 use crate::broker::channels::{ConfirmChannels, Pooled};
 use crate::broker::connections::Connections;
-use crate::broker::error::Error;
+use crate::broker::error::{Cause, Error};
 use crate::broker::link::Link;
 
 /// How late a confirm may be before its connection is replaced.
@@ -48,7 +48,7 @@ impl Quarantine {
     /// is finished in a task of its own, for a channel with an unanswered confirm must be kept.
     ///
     /// # Errors
-    /// The verdict, how the channel ended, or [`Error::Silence`].
+    /// The verdict, how the channel ended, or [`Cause::Silence`].
     pub(super) async fn publish(&self, channel: Pooled, letter: Box<Letter>) -> Result<(), Error> {
         let deadline = letter.deadline;
         let (verdict, settled) = oneshot::channel();
@@ -59,7 +59,7 @@ impl Quarantine {
         match timeout_at(deadline, settled).await {
             Ok(Ok(verdict)) => verdict,
             Ok(Err(_)) => Err(Error::gone()),
-            Err(_) => Err(Error::Silence),
+            Err(_) => Err(Error::Unknown(Cause::Silence)),
         }
     }
 
@@ -87,14 +87,14 @@ async fn settle(pooled: Pooled, letter: Box<Letter>) -> Result<(), Error> {
         // Its place in the pool is free for another channel meanwhile.
         drop(Object::take(pooled));
         wait_for_late(link, settling).await;
-        return Err(Error::Silence);
+        return Err(Error::Unknown(Cause::Silence));
     };
     if !confirm.is_usable() {
         drop(Object::take(pooled));
     }
     verdict.map_err(|error| match error {
-        Error::Lost { reason, repeatable } => {
-            Error::Lost { reason, repeatable: repeatable && !link.is_blocked() }
+        Error::Unknown(Cause::Lost { reason, repeatable }) => {
+            Error::Unknown(Cause::Lost { reason, repeatable: repeatable && !link.is_blocked() })
         }
         other => other,
     })

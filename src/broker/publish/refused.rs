@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use crate::broker::error::Error;
+use crate::broker::error::{Error, Refusal, Unavailable};
 use crate::domain::names::ExchangeName;
 
 /// Least time between two questions for one exchange.
@@ -96,16 +96,13 @@ impl Refused {
                 Some(waiting) => tell(&waiting, error),
                 None => self.note(exchange),
             },
-            Err(error @ Error::ShuttingDown) => waiting.iter().for_each(|waiting| tell(waiting, error)),
-            Err(
-                Error::Lost { .. }
-                | Error::Silence
-                | Error::Blocked
-                | Error::Busy
-                | Error::LoginRefused
-                | Error::Unavailable
-                | Error::TooLarge { .. },
-            ) => {} // Nothing was said of the exchange (the size is looked at first): the pause goes on.
+            Err(error @ Error::NotSent(Unavailable::ShuttingDown)) => {
+                if let Some(waiting) = &waiting {
+                    tell(waiting, error);
+                }
+            }
+            // Nothing was said of the exchange (the size is looked at first): the pause goes on.
+            Err(Error::Unknown(_) | Error::NotSent(_) | Error::Refused(Refusal::TooLarge { .. })) => {}
             // It is there, whatever the broker finds wrong with the message.
             Ok(()) | Err(_) => drop(self.lock().remove(exchange)),
         }
@@ -144,6 +141,7 @@ mod tests {
     use futures_util::poll;
 
     use super::*;
+    use crate::broker::error::Cause;
 
     static EXCHANGE: LazyLock<ExchangeName> = LazyLock::new(|| ExchangeName::from_path("x").expect("a name"));
 
@@ -152,7 +150,7 @@ mod tests {
     }
 
     fn missing() -> Result<(), Error> {
-        Err(Error::ExchangeMissing { reason: "NOT_FOUND".to_owned() })
+        Err(Error::Refused(Refusal::ExchangeMissing { reason: "NOT_FOUND".to_owned() }))
     }
 
     async fn refused() -> Refused {
@@ -166,8 +164,8 @@ mod tests {
     async fn those_who_come_in_the_pause_are_told_what_one_of_them_was_told() {
         let all = refused().await;
         let internal = "ACCESS_REFUSED - cannot publish to internal exchange 'x' in vhost '/'";
-        let internal = Err(Error::AccessRefused { reason: internal.to_owned() });
-        for told in [missing(), internal, Err(Error::ShuttingDown)] {
+        let internal = Err(Error::Refused(Refusal::AccessRefused { reason: internal.to_owned() }));
+        for told in [missing(), internal, Err(Error::NotSent(Unavailable::ShuttingDown))] {
             let turn = || all.turn(&EXCHANGE, later());
             let ask = async { all.learn(&EXCHANGE, turn().await.expect("it asks"), &told) };
             let ((), second, third) = tokio::join!(ask, turn(), turn());
@@ -185,8 +183,14 @@ mod tests {
 
     #[tokio::test]
     async fn one_of_those_who_wait_asks_where_nobody_answered() {
-        let large = Error::TooLarge { reason: "message size 9 is larger than 8".to_owned() };
-        for ended in [Some(Err(Error::Silence)), Some(Err(Error::Blocked)), Some(Err(large)), None] {
+        let large =
+            Error::Refused(Refusal::TooLarge { reason: "message size 9 is larger than 8".to_owned() });
+        for ended in [
+            Some(Err(Error::Unknown(Cause::Silence))),
+            Some(Err(Error::NotSent(Unavailable::Blocked))),
+            Some(Err(large)),
+            None,
+        ] {
             let all = refused().await;
             let Turn::Ask { waiting, .. } = all.next(&EXCHANGE, later()) else { panic!("it asks") };
             let mut turns: Vec<_> = (0..10).map(|_| Box::pin(all.turn(&EXCHANGE, later()))).collect();
@@ -215,7 +219,7 @@ mod tests {
     async fn all_who_wait_publish_where_it_is_there() {
         let topic =
             "ACCESS_REFUSED - access to topic 'k' in exchange 'x' in vhost '/' refused for user 'guest'";
-        let forbidden = Err(Error::AccessRefused { reason: topic.to_owned() });
+        let forbidden = Err(Error::Refused(Refusal::AccessRefused { reason: topic.to_owned() }));
         for verdict in [Ok(()), forbidden, Err(Error::Rejected)] {
             let all = refused().await;
             let Turn::Ask { waiting, .. } = all.next(&EXCHANGE, later()) else { panic!("it asks") };

@@ -8,7 +8,7 @@ use lapin::options::QueueDeclareOptions;
 use lapin::types::{AMQPValue, FieldTable as AmqpTable, LongString};
 
 use crate::broker::convert::short;
-use crate::broker::error::Error;
+use crate::broker::error::{Error, Refusal};
 use crate::domain::names::QueueName;
 
 /// Of a stream this argument is not compared, and no queue can have it as it is asked for here. Of other queues it is
@@ -34,11 +34,11 @@ pub(super) async fn is_stream(channel: Channel, name: QueueName) -> Result<bool,
     let declared = channel.queue_declare(short(name.as_str()), options, arguments).await;
     match declared.map_err(Error::from) {
         Ok(_) => Ok(true),
-        Err(error @ Error::Differs { .. }) => {
+        Err(error @ Error::Refused(Refusal::Differs { .. })) => {
             Ok(error.differing_argument().is_some_and(|argument| OF_STREAMS.contains(&argument)))
         }
         // It went meanwhile.
-        Err(Error::Invalid { .. }) => Ok(false),
+        Err(Error::Refused(Refusal::Invalid { .. })) => Ok(false),
         Err(error) => Err(error),
     }
 }

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::broker::{Error, Look, Publishing};
+use crate::broker::{Cause, Error, Look, Publishing, Refusal, Unavailable};
 use crate::domain::names::QueueName;
 use crate::domain::topology::QueueState;
 use crate::http::extract::Query;
@@ -217,11 +217,11 @@ fn looked(look: &Look, queues: &[QueueName]) -> BTreeMap<String, Vec<Check>> {
 /// The meaning of an error, without words of the broker's or addresses.
 fn safe_words(error: &Error) -> &'static str {
     match error {
-        Error::QueueMissing { .. } => "no such queue",
-        Error::LoginRefused => "the broker refuses the gateway's user or virtual host",
-        Error::AccessRefused { .. } => "access refused",
-        Error::Locked { .. } => "exclusive to another connection",
-        Error::Silence => "no answer in time",
+        Error::Refused(Refusal::QueueMissing { .. }) => "no such queue",
+        Error::NotSent(Unavailable::LoginRefused) => "the broker refuses the gateway's user or virtual host",
+        Error::Refused(Refusal::AccessRefused { .. }) => "access refused",
+        Error::Refused(Refusal::Locked { .. }) => "exclusive to another connection",
+        Error::Unknown(Cause::Silence) => "no answer in time",
         _ => "no connection",
     }
 }
