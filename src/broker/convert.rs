@@ -10,7 +10,7 @@ use lapin::types::{
 };
 
 use crate::domain::field::{FieldTable, FieldValue};
-use crate::domain::message::{DeliveryMode, Message, Properties};
+use crate::domain::message::{DeliveryMode, Message, Properties, ReceivedMessage};
 use crate::domain::names::ShortText;
 
 /// A short string that was made here, and so did not panic.
@@ -23,11 +23,11 @@ pub(super) fn short(text: &str) -> Short {
 
 type Setter = fn(BasicProperties, ShortString) -> BasicProperties;
 
-/// Every basic property of a message, headers included.
+/// Every basic property of a message, its id and its headers included.
 pub(super) fn properties(message: &Message) -> BasicProperties {
     let given = &message.properties;
     let text = |value: &Option<ShortText>| value.as_ref().map(|text| short(text.as_str()));
-    let mut amqp = BasicProperties::default();
+    let mut amqp = BasicProperties::default().with_message_id(short(&message.id));
     if let Some(mode) = given.delivery_mode {
         amqp = amqp.with_delivery_mode(match mode {
             DeliveryMode::Transient => 1,
@@ -46,12 +46,11 @@ pub(super) fn properties(message: &Message) -> BasicProperties {
     if let Some(seconds) = given.timestamp {
         amqp = amqp.with_timestamp(seconds);
     }
-    let texts: [(&Option<ShortText>, Setter); 9] = [
+    let texts: [(&Option<ShortText>, Setter); 8] = [
         (&given.content_type, BasicProperties::with_content_type),
         (&given.content_encoding, BasicProperties::with_content_encoding),
         (&given.correlation_id, BasicProperties::with_correlation_id),
         (&given.reply_to, BasicProperties::with_reply_to),
-        (&given.message_id, BasicProperties::with_message_id),
         (&given.kind, BasicProperties::with_type),
         (&given.user_id, BasicProperties::with_user_id),
         (&given.app_id, BasicProperties::with_app_id),
@@ -64,7 +63,7 @@ pub(super) fn properties(message: &Message) -> BasicProperties {
 }
 
 /// A message as a consumer got it.
-pub(super) fn message(delivery: Delivery) -> Message {
+pub(super) fn message(delivery: Delivery) -> ReceivedMessage {
     let given = delivery.properties;
     let text = |value: &Option<ShortString>| value.as_ref().map(|text| ShortText::from_broker(text.as_str()));
     let properties = Properties {
@@ -78,7 +77,6 @@ pub(super) fn message(delivery: Delivery) -> Message {
         correlation_id: text(given.correlation_id()),
         reply_to: text(given.reply_to()),
         expiration: given.expiration().as_ref().and_then(|text| text.as_str().parse().ok()),
-        message_id: text(given.message_id()),
         timestamp: *given.timestamp(),
         kind: text(given.kind()),
         user_id: text(given.user_id()),
@@ -86,7 +84,7 @@ pub(super) fn message(delivery: Delivery) -> Message {
         cluster_id: text(given.cluster_id()),
     };
     let headers = given.headers().as_ref().map(domain_table).unwrap_or_default();
-    Message { properties, headers, body: Bytes::from(delivery.data) }
+    ReceivedMessage { id: text(given.message_id()), properties, headers, body: Bytes::from(delivery.data) }
 }
 
 fn domain_table(amqp: &AmqpTable) -> FieldTable {

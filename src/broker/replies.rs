@@ -24,7 +24,7 @@ use super::connections::{Connections, REFUSED_DELAY};
 use super::convert::{self, short};
 use super::error::{Cause, Error, Unavailable};
 use super::pace::Crowd;
-use crate::domain::message::Message;
+use crate::domain::message::ReceivedMessage;
 
 /// How long the broker may take to declare the queue and start the consumer.
 const DECLARE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -89,7 +89,7 @@ impl Replies {
     }
 }
 
-type Waiters = HashMap<Uuid, oneshot::Sender<Message>>;
+type Waiters = HashMap<Uuid, oneshot::Sender<ReceivedMessage>>;
 
 /// One reply queue; its table of callers is gone when the queue is.
 struct ReplyQueue {
@@ -129,7 +129,7 @@ impl ReplyQueue {
         waiters.take().map_or(0, |waiters| waiters.len())
     }
 
-    fn remove(&self, id: Uuid) -> Option<oneshot::Sender<Message>> {
+    fn remove(&self, id: Uuid) -> Option<oneshot::Sender<ReceivedMessage>> {
         let mut waiters = self.lock();
         let waiters = waiters.as_mut()?;
         let waiter = waiters.remove(&id);
@@ -151,7 +151,7 @@ impl ReplyQueue {
 pub(super) struct Waiting {
     queue: Arc<ReplyQueue>,
     id: Uuid,
-    reply: oneshot::Receiver<Message>,
+    reply: oneshot::Receiver<ReceivedMessage>,
 }
 
 impl Waiting {
@@ -169,7 +169,7 @@ impl Waiting {
     ///
     /// # Errors
     /// [`Cause::ReplyChannelLost`] as soon as the queue is lost.
-    pub(super) async fn reply(&mut self) -> Result<Message, Error> {
+    pub(super) async fn reply(&mut self) -> Result<ReceivedMessage, Error> {
         (&mut self.reply).await.map_err(|_| Error::Unknown(Cause::ReplyChannelLost))
     }
 }

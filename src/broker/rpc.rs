@@ -12,7 +12,7 @@ use super::Broker;
 use super::error::{Cause, Error, Unavailable};
 use super::publish::{Attempts, Publish, PublishFailure};
 use super::replies::Waiting;
-use crate::domain::message::{Destination, Message};
+use crate::domain::message::{Destination, Message, ReceivedMessage};
 use crate::domain::names::{ExchangeName, QueueName, ShortText};
 use crate::domain::outcome::Outcome;
 
@@ -58,14 +58,14 @@ impl Broker {
     ///
     /// # Errors
     /// Says whether the request may still be executed, see [`PublishFailure::outcome`].
-    pub async fn call(&self, call: Call) -> Result<Message, PublishFailure> {
+    pub async fn call(&self, call: Call) -> Result<ReceivedMessage, PublishFailure> {
         let answer = self.answer(call).await;
         let ending = answer.as_ref().map_or_else(|failure| ending(&failure.error), |_| "replied");
         self.inner.metrics.calls.with_label_values(&[ending]).inc();
         answer
     }
 
-    async fn answer(&self, call: Call) -> Result<Message, PublishFailure> {
+    async fn answer(&self, call: Call) -> Result<ReceivedMessage, PublishFailure> {
         let mut publish = call.publish();
         loop {
             let mut waiting = self.inner.replies.expect(publish.deadline).await.map_err(not_sent)?;
@@ -86,7 +86,7 @@ async fn first_of(
     request: Pin<&mut impl Future<Output = Result<super::Receipt, PublishFailure>>>,
     waiting: &mut Waiting,
     deadline: Instant,
-) -> Result<Message, PublishFailure> {
+) -> Result<ReceivedMessage, PublishFailure> {
     let published = tokio::select! {
         biased;
         reply = waiting.reply() => return reply.map_err(unknown),

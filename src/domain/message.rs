@@ -1,6 +1,13 @@
 //! A message: its properties, its headers and its bytes, valid to send.
 
+use std::borrow::Borrow;
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+
 use bytes::Bytes;
+use serde::{Serialize, Serializer};
+use uuid::Uuid;
 
 use super::field::FieldTable;
 use super::names::{ExchangeName, ShortText};
@@ -9,7 +16,9 @@ use super::names::{ExchangeName, ShortText};
 /// in the gateway's limits.
 #[derive(Debug, Clone)]
 pub struct Message {
-    /// Basic properties but for the headers.
+    /// Identity of the message; the same on every resend.
+    pub id: MessageId,
+    /// Basic properties but for the id and the headers.
     pub properties: Properties,
     /// The `headers` property.
     pub headers: FieldTable,
@@ -17,15 +26,84 @@ pub struct Message {
     pub body: Bytes,
 }
 
-impl Message {
-    /// The message's id, empty where it has none.
+/// A message that a consumer got, from any publisher.
+#[derive(Debug, Clone)]
+pub struct ReceivedMessage {
+    /// Identity of the message, where its publisher gave it one.
+    pub id: Option<ShortText>,
+    /// Basic properties but for the id and the headers.
+    pub properties: Properties,
+    /// The `headers` property.
+    pub headers: FieldTable,
+    /// The payload, untouched.
+    pub body: Bytes,
+}
+
+/// Identity of a message that is published: the caller's, or a UUID of version 7. Clones share one text.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MessageId(Arc<str>);
+
+impl MessageId {
+    /// A new id, unlike any other.
     #[must_use]
-    pub fn id(&self) -> &str {
-        self.properties.message_id.as_ref().map_or("", ShortText::as_str)
+    pub fn generate() -> Self {
+        let mut text = Uuid::encode_buffer();
+        Self(Arc::from(&*Uuid::now_v7().hyphenated().encode_lower(&mut text)))
+    }
+
+    /// The caller's id where it gave one, else a new one. An empty id identifies nothing, so it counts as none.
+    #[must_use]
+    pub fn given_or_generated(given: Option<ShortText>) -> Self {
+        given.filter(|id| !id.as_str().is_empty()).map_or_else(Self::generate, Self::from)
     }
 }
 
-/// The basic properties of AMQP 0-9-1. A broker closes the channel on a bad one, so there is none here.
+impl From<ShortText> for MessageId {
+    fn from(text: ShortText) -> Self {
+        Self(Arc::from(text.as_str()))
+    }
+}
+
+impl From<String> for MessageId {
+    /// For text that is known to fit an AMQP short string; a caller's text is parsed as a [`ShortText`] first.
+    fn from(text: String) -> Self {
+        Self(Arc::from(text))
+    }
+}
+
+impl Deref for MessageId {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl AsRef<str> for MessageId {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for MessageId {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for MessageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self)
+    }
+}
+
+impl Serialize for MessageId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self)
+    }
+}
+
+/// The basic properties of AMQP 0-9-1 that a message may lack. A broker closes the channel on a bad one, so there is none here.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Properties {
     /// MIME type of the body.
@@ -42,8 +120,6 @@ pub struct Properties {
     pub reply_to: Option<ShortText>,
     /// Milliseconds that the message may wait in a queue; never 0.
     pub expiration: Option<u64>,
-    /// Identity of the message; the same on every resend.
-    pub message_id: Option<ShortText>,
     /// Seconds since 1970.
     pub timestamp: Option<u64>,
     /// Application's name for the kind of message.
@@ -74,4 +150,31 @@ pub struct Destination {
     pub routing_key: ShortText,
     /// Whether the broker returns the message when no queue takes it.
     pub mandatory: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    #[test]
+    fn an_id_is_the_caller_s_or_a_new_uuid_of_version_7() {
+        let given = ShortText::parse("order-7").expect("it is short");
+        assert_eq!(&*MessageId::given_or_generated(Some(given)), "order-7");
+        for none in [None, Some(ShortText::default())] {
+            let id = MessageId::given_or_generated(none.clone());
+            let uuid = Uuid::parse_str(&id).expect("it is a UUID");
+            assert_eq!(uuid.get_version_num(), 7);
+            assert_ne!(id, MessageId::given_or_generated(none));
+        }
+    }
+
+    #[test]
+    fn an_id_is_found_by_its_text_and_a_clone_shares_it() {
+        let id = MessageId::from("order-7".to_owned());
+        let clone = id.clone();
+        assert_eq!(id.as_ptr(), clone.as_ptr());
+        assert_eq!(HashMap::from([(id, 7)]).get("order-7"), Some(&7));
+    }
 }

@@ -13,7 +13,6 @@ mod write;
 
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue};
-use uuid::Uuid;
 
 use super::extract::ReadBody;
 use super::problem::{Problem, ProblemType};
@@ -41,13 +40,6 @@ pub(super) struct Parcel {
     pub(super) mandatory: Option<bool>,
 }
 
-impl Parcel {
-    /// The message's id; never empty once [`read`] has given one.
-    pub(super) fn message_id(&self) -> String {
-        self.message.id().to_owned()
-    }
-}
-
 /// Reads the message of a request whose body is complete; `mode` holds where the caller names none.
 ///
 /// # Errors
@@ -60,15 +52,11 @@ pub(super) fn read(
 ) -> Result<Parcel, Problem> {
     let mut parcel =
         if is_envelope(headers)? { envelope::read(body)? } else { raw::read(headers, body.bytes.clone())? };
-    let properties = &mut parcel.message.properties;
-    // An empty id is none: by its id a message is known.
-    properties.message_id.take_if(|id| id.as_str().is_empty());
-    properties.message_id.get_or_insert_with(new_message_id);
-    properties.delivery_mode.get_or_insert(mode);
+    parcel.message.properties.delivery_mode.get_or_insert(mode);
     carry_trace(headers, &mut parcel.message.headers)
         .and_then(|()| refuse::message(&parcel.message, &state.limits().amqp_headers, state.broker.user()))
         .and_then(|()| check_integers(&parcel.message.headers, &body.bytes, "headers"))
-        .map_err(|problem| problem.message_id(parcel.message_id()))?;
+        .map_err(|problem| problem.message_id(parcel.message.id.clone()))?;
     Ok(parcel)
 }
 
@@ -81,10 +69,6 @@ pub(super) fn check_destination(exchange: &ExchangeName, routing_key: &ShortText
         ));
     }
     Ok(())
-}
-
-fn new_message_id() -> ShortText {
-    ShortText::parse(Uuid::now_v7().to_string()).unwrap_or_default()
 }
 
 fn is_envelope(headers: &HeaderMap) -> Result<bool, Problem> {

@@ -19,6 +19,7 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 pub use self::kind::ProblemType;
+use crate::domain::message::MessageId;
 use crate::domain::outcome::Outcome;
 
 /// Media type of a problem.
@@ -85,7 +86,8 @@ pub struct ProblemBody {
     retryable: Option<bool>,
     /// The message's id.
     #[serde(skip_serializing_if = "Option::is_none")]
-    message_id: Option<String>,
+    #[schema(value_type = Option<String>)]
+    message_id: Option<MessageId>,
     /// What this kind of problem says besides, such as `field` or `limit`.
     #[serde(flatten)]
     #[schema(additional_properties, value_type = Object)]
@@ -141,8 +143,8 @@ impl Problem {
 
     /// The message's id.
     #[must_use]
-    pub fn message_id(mut self, id: impl Into<String>) -> Self {
-        self.0.body.message_id = Some(id.into());
+    pub fn message_id(mut self, id: MessageId) -> Self {
+        self.0.body.message_id = Some(id);
         self
     }
 

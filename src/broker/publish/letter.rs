@@ -5,7 +5,6 @@ use lapin::options::BasicPublishOptions;
 use lapin::{BasicProperties, Confirmation};
 use tokio::time::Instant;
 use tracing::error;
-use uuid::Uuid;
 
 use super::Publish;
 use crate::broker::channels::ConfirmChannel;
@@ -34,11 +33,9 @@ impl Letter {
             let left = deadline.saturating_duration_since(Instant::now()).as_millis().max(1);
             properties = properties.with_expiration(short(&left.to_string()));
         }
-        let given = properties.message_id().clone().filter(|id| !id.as_str().is_empty());
-        let message_id = given.unwrap_or_else(|| short(&Uuid::now_v7().to_string()));
         Box::new(Self {
-            properties: properties.with_message_id(message_id.clone()),
-            message_id,
+            properties,
+            message_id: short(&message.id),
             deadline: *deadline,
             exchange: short(destination.exchange.as_str()),
             routing_key: short(destination.routing_key.as_str()),

@@ -8,7 +8,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::broker::{Attempts, Publish, Receipt};
-use crate::domain::message::{DeliveryMode, Destination, Message};
+use crate::domain::message::{DeliveryMode, Destination, Message, MessageId};
 use crate::domain::names::{ExchangeName, ShortText};
 use crate::domain::outcome::Outcome;
 use crate::http::extract::{Query, ReadBody};
@@ -30,8 +30,8 @@ pub(in crate::http) struct PublishReceipt {
     /// acknowledged, and with `mandatory=false` nobody looked whether a queue took it.
     outcome: Outcome,
     /// The message's id: the caller's, or the one that the gateway gave it.
-    #[schema(example = "019c2b6e-8c1a-7c3e-9a51-5f0c3f3c8b11")]
-    message_id: String,
+    #[schema(value_type = String, example = "019c2b6e-8c1a-7c3e-9a51-5f0c3f3c8b11")]
+    message_id: MessageId,
     /// The exchange; `amq.default` is the default exchange.
     #[schema(example = "amq.default")]
     exchange: String,
@@ -125,7 +125,7 @@ pub(in crate::http) async fn publish_message(
     };
     match state.broker.publish(&publish).await {
         Ok(receipt) => Ok(PublishReceipt::of(&publish, receipt).answer(minimal)),
-        Err(failure) => Err(Problem::from(failure).message_id(publish.message.id())),
+        Err(failure) => Err(Problem::from(failure).message_id(publish.message.id)),
     }
 }
 
@@ -142,7 +142,7 @@ fn address(
     query.finish()?;
     let mut parcel = message::read(headers, body, DeliveryMode::Persistent, state)?;
     let destination = destination(exchange, routing_key, mandatory, &mut parcel)
-        .map_err(|problem| problem.message_id(parcel.message_id()))?;
+        .map_err(|problem| problem.message_id(parcel.message.id.clone()))?;
     Ok((parcel.message, destination))
 }
 
@@ -186,7 +186,7 @@ impl PublishReceipt {
     fn of(publish: &Publish, receipt: Receipt) -> Self {
         Self {
             outcome: receipt.outcome,
-            message_id: publish.message.id().to_owned(),
+            message_id: publish.message.id.clone(),
             exchange: publish.destination.exchange.to_string(),
             routing_key: publish.destination.routing_key.to_string(),
             attempts: receipt.attempts,

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use crate::broker::{Call, Error};
 use crate::domain::field::FieldValue;
-use crate::domain::message::{DeliveryMode, Message};
+use crate::domain::message::{DeliveryMode, Message, ReceivedMessage};
 use crate::domain::names::{ExchangeName, QueueName, ShortText};
 use crate::domain::outcome::Outcome;
 use crate::http::extract::{Query, ReadBody, Timeout};
@@ -88,10 +88,10 @@ pub(in crate::http) async fn call_queue(
     let require_consumers = query.flag("require_consumers")?.unwrap_or(false);
     query.finish()?;
     let message = request(&state, &queue, &headers, &body)?;
-    let id = message.properties.message_id.clone();
+    let id = message.id.clone();
     let reply = call(&state, queue, message, timeout, require_consumers).await;
     let answer = reply.and_then(|reply| answer(&state, &headers, &body, reply));
-    answer.map_err(|problem| problem.message_id(id.unwrap_or_default().to_string()))
+    answer.map_err(|problem| problem.message_id(id))
 }
 
 /// The request's message; what the gateway sets itself must not be given.
@@ -102,7 +102,7 @@ fn request(
     body: &ReadBody,
 ) -> Result<Message, Problem> {
     let parcel = message::read(headers, body, DeliveryMode::Transient, state)?;
-    refuse_own(queue, &parcel).map_err(|problem| problem.message_id(parcel.message_id()))?;
+    refuse_own(queue, &parcel).map_err(|problem| problem.message_id(parcel.message.id.clone()))?;
     Ok(parcel.message)
 }
 
@@ -129,7 +129,7 @@ async fn call(
     message: Message,
     timeout: Timeout,
     require_consumers: bool,
-) -> Result<Message, Problem> {
+) -> Result<ReceivedMessage, Problem> {
     let deadline = timeout.deadline();
     if require_consumers && state.broker.inspect_queue(&queue, deadline).await?.consumer_count == 0 {
         let detail = format!("nobody consumes from queue \"{queue}\"; nothing was sent");
@@ -150,7 +150,7 @@ fn answer(
     state: &AppState,
     headers: &HeaderMap,
     body: &ReadBody,
-    reply: Message,
+    reply: ReceivedMessage,
 ) -> Result<Response, Problem> {
     let status = state.rpc_status_header().then(|| status(&reply)).flatten();
     let mut response = if message::accepts_envelope(headers) {
@@ -167,7 +167,7 @@ fn answer(
 }
 
 /// The final status that the reply asks for.
-fn status(reply: &Message) -> Option<StatusCode> {
+fn status(reply: &ReceivedMessage) -> Option<StatusCode> {
     let code = match reply.headers.get(STATUS_HEADER)? {
         FieldValue::Text(text) => std::str::from_utf8(text).ok()?.parse().ok()?,
         FieldValue::U16(code) => *code,

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 use super::property::{self, Wrong};
 use super::{Parcel, Table};
-use crate::domain::message::{Message, Properties};
+use crate::domain::message::{Message, MessageId, Properties};
 use crate::domain::names::ShortText;
 use crate::http::extract::{self, ReadBody};
 use crate::http::problem::Problem;
@@ -129,7 +129,7 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de Raw
 pub(super) fn read(input: &ReadBody) -> Result<Parcel, Problem> {
     let envelope: Envelope<'_> = extract::json(&input.bytes)?;
     let (body, content_type) = envelope.body(input)?;
-    let mut properties = envelope.properties.into_properties()?;
+    let (id, mut properties) = envelope.properties.split()?;
     if properties.content_type.is_none() {
         properties.content_type = content_type.and_then(|text| ShortText::parse(text).ok());
     }
@@ -137,7 +137,8 @@ pub(super) fn read(input: &ReadBody) -> Result<Parcel, Problem> {
         .routing_key
         .map(|key| ShortText::parse(key).map_err(|error| Problem::malformed("routing_key", error)))
         .transpose()?;
-    let message = Message { properties, headers: envelope.headers.0, body };
+    let id = MessageId::given_or_generated(id);
+    let message = Message { id, properties, headers: envelope.headers.0, body };
     Ok(Parcel { message, routing_key, mandatory: envelope.mandatory })
 }
 
@@ -166,13 +167,14 @@ impl Envelope<'_> {
 }
 
 impl PropertiesJson {
-    fn into_properties(self) -> Result<Properties, Problem> {
+    /// The message's id, where it is given, and the other properties.
+    fn split(self) -> Result<(Option<ShortText>, Properties), Problem> {
         let text = |text: Option<Text>| text.map(|Text(text)| text);
         let delivery_mode = self
             .delivery_mode
             .map(|value| value.parse("delivery_mode", property::delivery_mode))
             .transpose()?;
-        Ok(Properties {
+        let properties = Properties {
             delivery_mode,
             priority: self.priority.map(|value| value.parse("priority", property::priority)).transpose()?,
             expiration: self
@@ -187,11 +189,11 @@ impl PropertiesJson {
             content_encoding: text(self.content_encoding),
             correlation_id: text(self.correlation_id),
             reply_to: text(self.reply_to),
-            message_id: text(self.message_id),
             kind: text(self.r#type),
             user_id: text(self.user_id),
             app_id: text(self.app_id),
             cluster_id: text(self.cluster_id),
-        })
+        };
+        Ok((text(self.message_id), properties))
     }
 }

@@ -7,13 +7,14 @@ use bytes::Bytes;
 use super::property::{delivery_mode, expiration, priority, timestamp};
 use super::{Parcel, single};
 use crate::domain::field::{FieldTable, FieldValue};
-use crate::domain::message::{Message, Properties};
+use crate::domain::message::{Message, MessageId, Properties};
 use crate::domain::names::ShortText;
 use crate::http::problem::Problem;
 
 /// Begins the name of every HTTP header that is a property of the message.
 pub(super) const PREFIX: &str = "x-amqp-";
 const HEADER_PREFIX: &str = "x-amqp-header-";
+const MESSAGE_ID: &str = "x-amqp-message-id";
 
 pub(super) fn read(headers: &HeaderMap, body: Bytes) -> Result<Parcel, Problem> {
     let mut properties = Properties {
@@ -22,21 +23,23 @@ pub(super) fn read(headers: &HeaderMap, body: Bytes) -> Result<Parcel, Problem> 
         ..Properties::default()
     };
     let mut table = FieldTable::default();
+    let mut id = None;
     for name in headers.keys().filter(|name| name.as_str().starts_with(PREFIX)) {
         let value = single(headers, name.as_str())?.unwrap_or_default();
         match name.as_str().strip_prefix(HEADER_PREFIX) {
             Some(key) => table.insert(parse(name, key)?, FieldValue::from(value)),
+            None if name.as_str() == MESSAGE_ID => id = Some(parse(name, value)?),
             None => set(&mut properties, name, value)?,
         }
     }
-    let message = Message { properties, headers: table, body };
+    let id = MessageId::given_or_generated(id);
+    let message = Message { id, properties, headers: table, body };
     Ok(Parcel { message, routing_key: None, mandatory: None })
 }
 
 fn set(properties: &mut Properties, name: &HeaderName, value: &str) -> Result<(), Problem> {
     let wrong = |why| Problem::malformed(name.as_str(), why);
     match name.as_str().strip_prefix(PREFIX).unwrap_or_default() {
-        "message-id" => properties.message_id = Some(parse(name, value)?),
         "correlation-id" => properties.correlation_id = Some(parse(name, value)?),
         "reply-to" => properties.reply_to = Some(parse(name, value)?),
         "type" => properties.kind = Some(parse(name, value)?),

@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 use super::ENVELOPE;
 use super::field::{JsonTable, JsonValue};
 use crate::domain::field::FieldValue;
-use crate::domain::message::{DeliveryMode, Message, Properties};
+use crate::domain::message::{DeliveryMode, Properties, ReceivedMessage};
 use crate::domain::names::ShortText;
 
 const HEADERS_OMITTED: HeaderName = HeaderName::from_static("x-amqp-headers-omitted");
@@ -37,11 +37,11 @@ pub(in crate::http) fn accepts_envelope(headers: &HeaderMap) -> bool {
 }
 
 /// The message's bytes, its properties and scalar headers as `X-Amqp-*`.
-pub(in crate::http) fn raw(message: Message) -> Response {
+pub(in crate::http) fn raw(message: ReceivedMessage) -> Response {
     let mut response = Body::from(message.body).into_response();
     let headers = response.headers_mut();
     let mut omitted = 0;
-    for (name, value) in named(&message.properties) {
+    for (name, value) in named(message.id.as_ref(), &message.properties) {
         omitted += usize::from(!put(headers, &name, value.as_bytes()));
     }
     for (name, value) in &message.headers.0 {
@@ -82,21 +82,21 @@ fn fits(headers: &HeaderMap, name: &HeaderName, value: &HeaderValue) -> bool {
     headers.len() < MOST_FIELDS && taken + bytes((name, value)) <= MOST_FIELD_BYTES
 }
 
-fn named(properties: &Properties) -> Vec<(String, String)> {
+fn named(id: Option<&ShortText>, properties: &Properties) -> Vec<(String, String)> {
     let Properties { content_type, content_encoding, .. } = properties;
     let content = [(CONTENT_TYPE, content_type), (CONTENT_ENCODING, content_encoding)];
     let content =
         content.into_iter().filter_map(|(name, value)| Some((name.to_string(), text(value.as_ref())?)));
     let texts = [
-        ("message-id", &properties.message_id),
-        ("correlation-id", &properties.correlation_id),
-        ("reply-to", &properties.reply_to),
-        ("type", &properties.kind),
-        ("app-id", &properties.app_id),
-        ("user-id", &properties.user_id),
-        ("cluster-id", &properties.cluster_id),
+        ("message-id", id),
+        ("correlation-id", properties.correlation_id.as_ref()),
+        ("reply-to", properties.reply_to.as_ref()),
+        ("type", properties.kind.as_ref()),
+        ("app-id", properties.app_id.as_ref()),
+        ("user-id", properties.user_id.as_ref()),
+        ("cluster-id", properties.cluster_id.as_ref()),
     ];
-    let texts = texts.into_iter().filter_map(|(name, value)| Some((name, text(value.as_ref())?)));
+    let texts = texts.into_iter().filter_map(|(name, value)| Some((name, text(value)?)));
     let numbers = [
         ("priority", properties.priority.map(u64::from)),
         ("expiration", properties.expiration),
@@ -195,7 +195,7 @@ struct PropertiesOut {
 }
 
 /// The whole message as an envelope.
-pub(in crate::http) fn envelope(message: Message) -> Response {
+pub(in crate::http) fn envelope(message: ReceivedMessage) -> Response {
     const TYPE: HeaderValue = HeaderValue::from_static(ENVELOPE);
     let mut response = Json(EnvelopeOut::new(message)).into_response();
     response.headers_mut().insert(CONTENT_TYPE, TYPE);
@@ -204,7 +204,7 @@ pub(in crate::http) fn envelope(message: Message) -> Response {
 }
 
 impl EnvelopeOut {
-    fn new(message: Message) -> Self {
+    fn new(message: ReceivedMessage) -> Self {
         let json = is_json(&message.properties).then(|| serde_json::from_slice(&message.body).ok()).flatten();
         let utf8 = std::str::from_utf8(&message.body).ok().filter(|_| json.is_none());
         let binary = json.is_none() && utf8.is_none();
@@ -212,7 +212,7 @@ impl EnvelopeOut {
             body_text: utf8.map(str::to_owned),
             body_base64: binary.then(|| BASE64_STANDARD.encode(&message.body)),
             body: json,
-            properties: PropertiesOut::new(&message.properties),
+            properties: PropertiesOut::new(message.id.as_ref(), &message.properties),
             headers: JsonValue::table(message.headers),
         }
     }
@@ -228,7 +228,7 @@ fn is_json(properties: &Properties) -> bool {
 }
 
 impl PropertiesOut {
-    fn new(given: &Properties) -> Self {
+    fn new(id: Option<&ShortText>, given: &Properties) -> Self {
         Self {
             content_type: text(given.content_type.as_ref()),
             content_encoding: text(given.content_encoding.as_ref()),
@@ -237,7 +237,7 @@ impl PropertiesOut {
             correlation_id: text(given.correlation_id.as_ref()),
             reply_to: text(given.reply_to.as_ref()),
             expiration: given.expiration,
-            message_id: text(given.message_id.as_ref()),
+            message_id: text(id),
             timestamp: given.timestamp,
             r#type: text(given.kind.as_ref()),
             user_id: text(given.user_id.as_ref()),

@@ -13,6 +13,7 @@ use tracing::field::Empty;
 use uuid::Uuid;
 
 use super::log_line::LogLine;
+use crate::domain::message::MessageId;
 use crate::domain::names::ShortText;
 use crate::domain::outcome::Outcome;
 use crate::http::problem::Problem;
@@ -77,7 +78,7 @@ pub async fn identify(State(metrics): State<Metrics>, mut request: Request, next
 /// The response with its problem, if it is one, written out.
 fn written(
     mut response: Response,
-    message: Option<&Option<String>>,
+    message: Option<&Option<MessageId>>,
     id: &RequestId,
 ) -> (Response, Option<Problem>) {
     let said = response.extensions_mut().remove::<Problem>();
@@ -108,18 +109,18 @@ fn is_about_a_message(route: &MatchedPath) -> bool {
 }
 
 /// The id that the caller gave a message by header.
-fn message(headers: &HeaderMap) -> Option<String> {
+fn message(headers: &HeaderMap) -> Option<MessageId> {
     let mut given = headers.get_all(X_AMQP_MESSAGE_ID).iter();
     let (Some(id), None) = (given.next(), given.next()) else { return None };
     let id = std::str::from_utf8(id.as_bytes()).ok()?;
-    ShortText::parse(id).is_ok().then(|| id.to_owned())
+    ShortText::parse(id).ok().map(MessageId::from)
 }
 
 /// A problem of a request that carries a message says which one and what became of it.
-fn about(message: Option<&Option<String>>, problem: Problem) -> Problem {
+fn about(message: Option<&Option<MessageId>>, problem: Problem) -> Problem {
     let Some(id) = message else { return problem };
     let problem = match id {
-        Some(id) if !problem.has_message_id() => problem.message_id(id),
+        Some(id) if !problem.has_message_id() => problem.message_id(id.clone()),
         _ => problem,
     };
     if problem.has_outcome() { problem } else { with_outcome(problem) }
