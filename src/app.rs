@@ -55,6 +55,9 @@ impl Gateway {
     /// # Errors
     /// A setting that can never work, such as an unreadable certificate or an address in use.
     pub async fn start(config: Config, dropped_log_lines: Option<DroppedLines>) -> anyhow::Result<Self> {
+        for setting in &config.without_effect {
+            warn!(setting, "this setting has no effect any more and can be removed");
+        }
         let metrics = Metrics::default();
         let broker = Broker::start(&config.broker, &metrics)?;
         let listen = config.http.listen;

@@ -5,22 +5,23 @@
 //! Publishing, topology and probes have connections of their own and share no fate.
 //! Knows no HTTP; lapin stays inside.
 
+mod alarms;
 mod channels;
 mod connections;
 mod convert;
+mod destination;
 mod dialler;
 mod error;
 mod keeper;
 mod link;
 mod login;
-mod pace;
 mod probe;
 mod publish;
 mod replies;
 mod rpc;
 mod socket;
-mod tap;
 mod topology;
+mod wire;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -36,7 +37,7 @@ pub use self::probe::Look;
 pub use self::publish::{Attempts, Publish, PublishFailure, Receipt};
 pub use self::rpc::Call;
 
-use self::connections::{Connections, Role};
+use self::connections::{Connections, Connector, Role};
 use self::probe::Probe;
 use self::publish::Publisher;
 use self::replies::Replies;
@@ -100,19 +101,14 @@ impl Broker {
     /// A setting that can never work, such as an unreadable certificate. An absent broker is no error.
     pub fn start(settings: &Settings, metrics: &Metrics) -> Result<Self, SettingsError> {
         let keepers = TaskTracker::new();
-        let connect = |role, size| Connections::start(role, size, settings, metrics, &keepers);
-        let publishing = [
-            Arc::new(connect(Role::Publish, settings.publish.connections)?),
-            Arc::new(connect(Role::Quarantine, 1)?),
-        ];
-        let publisher = Publisher::start(publishing, &settings.publish, metrics.clone(), &keepers)?;
-        let topology = Topology::new(connect(Role::Topology, 1)?);
-        let probe = Probe::new(connect(Role::Probe, 1)?);
-        let (replies, task) = Replies::start(
-            Arc::new(connect(Role::Reply, 1)?),
-            settings.max_waiting_calls,
-            metrics.unmatched_replies.clone(),
-        );
+        // In this order, they are spread over the nodes.
+        let connector = Connector::new(settings, metrics, &keepers)?;
+        let publisher = Publisher::start(&connector, &settings.publish, metrics.clone())?;
+        let topology = Topology::new(connector.start(Role::Topology, 0, 1));
+        let reply_connection = connector.start(Role::Reply, 0, 1);
+        let probe = Probe::new(connector.start(Role::Probe, 0, 1));
+        let unmatched = metrics.unmatched_replies.clone();
+        let (replies, task) = Replies::start(reply_connection, settings.max_waiting_calls, unmatched);
         keepers.spawn(task);
         let user = match &settings.login {
             Login::Plain { user, .. } => Some(user.clone()),
@@ -168,7 +164,11 @@ impl Broker {
         queue: &QueueDeclaration,
         deadline: Instant,
     ) -> Result<(bool, QueueState), Error> {
-        self.inner.topology.declare(queue, deadline).await
+        let declared = self.inner.topology.declare(queue, deadline).await?;
+        if let Some(pair) = &queue.dead_letter_pair {
+            self.inner.publisher.declared(&pair.exchange);
+        }
+        Ok(declared)
     }
 
     /// Deletes a queue; how many ready messages went with it.
@@ -209,8 +209,11 @@ impl Broker {
 
     /// Connections that are up, by the word of their role. Asks nobody.
     #[must_use]
-    pub fn connected(&self) -> [(&'static str, usize); 5] {
-        self.connections().map(|(role, connections)| (role.name(), connections.up().count()))
+    pub fn connected(&self) -> [(&'static str, usize); 6] {
+        let [publish, isolated, topology, reply, probe] =
+            self.connections().map(|(role, connections)| (role.name(), connections.up().count()));
+        let slow = (Role::Slow.name(), self.inner.publisher.slow_connections());
+        [publish, isolated, slow, topology, reply, probe]
     }
 
     fn connections(&self) -> [(Role, &Connections); 5] {
@@ -257,6 +260,7 @@ impl Broker {
     /// Nobody waits any longer for a broker that is away; see [`Unavailable::ShuttingDown`].
     pub fn give_up_waiting(&self) {
         self.connections().into_iter().for_each(|(_, connections)| connections.give_up_waiting());
+        self.inner.publisher.give_up_waiting();
     }
 
     /// Finishes what is being published, then closes channels and connections; ends at the deadline.
@@ -313,8 +317,6 @@ pub struct Settings {
     pub heartbeat: u16,
     /// Deadline of one dial: name look-up, TCP, TLS and AMQP handshake together.
     pub connection_timeout: Duration,
-    /// Dials of one address before the next address is tried; at least 1.
-    pub connection_attempts: u32,
     /// Cap of the backoff between dials.
     pub retry_delay: Duration,
     /// A connection that has been blocked for longer is replaced; `None` waits for ever.
@@ -325,7 +327,7 @@ pub struct Settings {
     pub max_waiting_calls: usize,
 }
 
-/// How much is published at a time. All are at least 1.
+/// How much is published at a time. All are at least 1, where nothing else is said.
 #[derive(Debug, Clone)]
 pub struct PublishSettings {
     /// Connections used for publishing.
@@ -338,8 +340,16 @@ pub struct PublishSettings {
     pub channel_window_bytes: usize,
     /// Bytes that the headers of a message may have.
     pub max_header_bytes: usize,
+    /// Connections for publishes that may end their channel.
+    pub isolated_connections: usize,
     /// Channels for publishes that may end their channel, one at a time on each.
     pub quarantine_size: usize,
+    /// Connections for slow destinations, one each; may be 0.
+    pub slow_connections: usize,
+    /// A destination whose publishes stay unanswered for so long, while others are answered, is slow.
+    pub slow_after: Duration,
+    /// Publishes in flight to one slow destination.
+    pub slow_window: u32,
 }
 
 /// One node of the broker.

@@ -37,6 +37,8 @@ pub struct Config {
     pub drain_delay: Duration,
     /// How long what is in flight may take to finish; counted after `drain_delay`.
     pub shutdown_timeout: Duration,
+    /// Settings that are set and have no effect any more; the start warns of each.
+    pub without_effect: Vec<&'static str>,
 }
 
 impl Config {
@@ -64,6 +66,7 @@ impl Config {
                 .unwrap_or_else(half_of_the_cores),
             drain_delay: reader.read("GATEWAY_DRAIN_DELAY", forms::pause),
             shutdown_timeout: reader.read("GATEWAY_SHUTDOWN_TIMEOUT", forms::pause),
+            without_effect: broker::without_effect(&mut reader),
         };
         reader.mistakes.or(config)
     }

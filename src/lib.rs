@@ -5,14 +5,16 @@
 //!
 //! One publish, as the data goes: `http/serve` takes the connection and makes the request a task of its
 //! own; `http/middleware` gives it an id and a place; `http/endpoints/publish` reads it by `http/extract`
-//! and `http/message` into a [`domain::message::Message`]; [`broker::Broker::publish`] finds a
-//! place on a lane, whose task writes on its channel, reads off the tap whether the message came back,
-//! and hands back the verdict (or, not proven harmless, it goes alone through the quarantine); `http/error` says a failure as a problem, and the
-//! middleware writes that out, counts and logs it, once.
+//! and `http/message` into a [`domain::message::Message`]; [`broker::Broker::publish`] asks
+//! `broker/publish/destinations` which way it goes (with others on a shared lane, alone on an isolated one, or on the
+//! connection of a slow destination), reserves a permit on a lane, and hands the message to the lane's confirm channel
+//! (`broker/channels`). The connection's router (`broker/wire`) writes it, and gives RabbitMQ's return, confirm or nack
+//! to the channel, which tells the caller; `http/error` says a failure as a problem, and the middleware writes that
+//! out, counts and logs it, once.
 //!
-//! What must stay true: nobody hears `confirmed` of a message that the broker does not hold; a channel
-//! has one publisher and never two messages with one id in flight; one with an unanswered confirm is never
-//! closed or handed out again; every wait has a deadline.
+//! Always true: no caller hears `confirmed` of a message that RabbitMQ does not hold; a channel has one publisher
+//! and never two messages with one id in flight; one with an unanswered confirm is never handed out again; every wait
+//! has a deadline.
 
 pub mod app;
 pub mod broker;

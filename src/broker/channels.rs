@@ -1,30 +1,44 @@
 //! The deadpool-managed pool of confirm channels of one connection slot.
 //!
-//! Whoever has a channel is its only publisher. A channel whose last publish is unanswered, or that
-//! the broker has closed, is never handed out again.
+//! A channel of the pool has one user at a time, its only publisher. A channel with an unanswered publish, or that
+//! RabbitMQ has closed, is never handed out again.
 
-use std::sync::Arc;
+mod in_flight;
+mod publish_channel;
+
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 use deadpool::managed::{self, Metrics, Object, Pool, PoolError, QueueMode, RecycleError, RecycleResult};
 use lapin::options::ConfirmSelectOptions;
 use lapin::{Channel, Connection};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
+pub(super) use self::in_flight::{Ending, NotWritten, Pending};
+pub(super) use self::publish_channel::PublishChannel;
 use super::SettingsError;
 use super::connections::{Connections, REOPEN_PAUSE};
 use super::error::{Cause, Error, Unavailable};
 use super::link::Link;
 
+/// How often lapin is asked whether it has noticed the end of a channel, and for how long.
+const NOTICE_PAUSE: Duration = Duration::from_millis(1);
+const NOTICE_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// A confirm channel and the connection that it lives on.
 pub(super) struct ConfirmChannel {
+    /// lapin closes the channel when this is dropped.
     channel: Channel,
+    publishes: Arc<PublishChannel>,
     link: Arc<Link>,
+    _user: TaskTrackerToken,
 }
 
 impl ConfirmChannel {
-    /// The AMQP channel.
-    pub(super) fn channel(&self) -> &Channel {
-        &self.channel
+    /// Its publishes.
+    pub(super) fn publishes(&self) -> &Arc<PublishChannel> {
+        &self.publishes
     }
 
     /// The connection.
@@ -32,9 +46,22 @@ impl ConfirmChannel {
         &self.link
     }
 
+    /// Ends when lapin has noticed that the channel has ended, which its owner is told first. To be awaited before this
+    /// is dropped: lapin would close a channel that RabbitMQ has closed already, and RabbitMQ's answer would be taken for
+    /// one to the next channel of the same number.
+    pub(super) async fn until_noticed(&self) {
+        let noticed = async {
+            while self.publishes.has_ended() && self.channel.status().connected() {
+                sleep(NOTICE_PAUSE).await;
+            }
+        };
+        // lapin's own end ends its channels too.
+        let _hangs = timeout(NOTICE_TIMEOUT, noticed).await;
+    }
+
     /// Whether a publish may start on it.
     pub(super) fn is_usable(&self) -> bool {
-        self.channel.status().connected() && self.link.is_usable()
+        !self.publishes.has_ended() && self.link.is_usable()
     }
 }
 
@@ -42,7 +69,11 @@ impl ConfirmChannel {
 pub(super) struct ChannelManager {
     connections: Arc<Connections>,
     slot: usize,
+    opened: Arc<Opened>,
 }
+
+/// The channels that were opened and still exist, in use or idle or waiting for their last answers.
+type Opened = Mutex<Vec<Weak<ConfirmChannel>>>;
 
 impl managed::Manager for ChannelManager {
     type Type = Arc<ConfirmChannel>;
@@ -52,14 +83,19 @@ impl managed::Manager for ChannelManager {
         let link = self.connections.wait_slot(self.slot).await?;
         let opened = link.unless_gone(open(link.connection())).await;
         let channel = opened.map_err(|error| link.not_opened(error))?;
-        Ok(Arc::new(ConfirmChannel { channel, link }))
+        let publishes = PublishChannel::new(link.wire().outlet(channel.id()));
+        link.wire().register(channel.id(), Arc::clone(&publishes) as _);
+        let user = link.users().token();
+        let confirm = Arc::new(ConfirmChannel { channel, publishes, link, _user: user });
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&confirm));
+        Ok(confirm)
     }
 
     async fn recycle(&self, confirm: &mut Self::Type, _: &Metrics) -> RecycleResult<Error> {
-        if confirm.is_usable() {
+        if confirm.is_usable() && confirm.publishes.is_empty() {
             Ok(())
         } else {
-            Err(RecycleError::message("the channel or its connection is gone"))
+            Err(RecycleError::message("the channel is gone, or a publish on it has no answer"))
         }
     }
 }
@@ -77,6 +113,7 @@ pub(super) type Pooled = Object<ChannelManager>;
 #[derive(Clone)]
 pub(super) struct ConfirmChannels {
     pool: Pool<ChannelManager>,
+    opened: Arc<Opened>,
 }
 
 impl ConfirmChannels {
@@ -86,19 +123,20 @@ impl ConfirmChannels {
         slot: usize,
         size: usize,
     ) -> Result<Self, SettingsError> {
+        let opened = Arc::<Opened>::default();
         // The last one used comes first: the fewer channels are open, the less lapin has to look at.
-        let pool = Pool::builder(ChannelManager { connections, slot })
+        let pool = Pool::builder(ChannelManager { connections, slot, opened: Arc::clone(&opened) })
             .max_size(size)
             .queue_mode(QueueMode::Lifo)
             .build()
             .map_err(|error| SettingsError::Pool { reason: error.to_string() })?;
-        Ok(Self { pool })
+        Ok(Self { pool, opened })
     }
 
     /// A channel, waiting for one for as long as it takes. Nothing is published meanwhile.
     ///
     /// # Errors
-    /// [`Unavailable::ShuttingDown`], or what opening a channel met.
+    /// [`Unavailable::ShuttingDown`], or RabbitMQ's refusal of a channel.
     pub(super) async fn get(&self) -> Result<Pooled, Error> {
         loop {
             match self.pool.get().await {
@@ -111,7 +149,14 @@ impl ConfirmChannels {
         }
     }
 
-    /// Channels that there are, idle ones included.
+    /// Every channel that was opened and still exists.
+    pub(super) fn opened(&self) -> Vec<Arc<ConfirmChannel>> {
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        opened.retain(|channel| channel.strong_count() > 0);
+        opened.iter().filter_map(Weak::upgrade).collect()
+    }
+
+    /// Channels that belong to the pool, idle ones included.
     pub(super) fn open(&self) -> usize {
         self.pool.status().size
     }

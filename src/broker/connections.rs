@@ -1,10 +1,10 @@
-//! The connections of one role, each in a slot that is refilled by one task behind a breaker.
+//! The connections of one role, each in a slot that one task keeps filled, with a backoff between dials.
 //!
-//! The breaker limits dials, never callers: whoever needs a connection waits for a slot until its own
-//! deadline. Does not use lapin's auto-recovery (confirms hung for whole outages). The dialler bounds
-//! each dial; when a connection is replaced is decided here.
+//! The backoff limits dials, never callers: a caller that needs a connection waits for a slot until its own
+//! deadline. Does not use lapin's auto-recovery (confirms hung for whole outages). The dialler bounds each dial.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -12,10 +12,13 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::alarms::Alarms;
 use super::dialler::Dialler;
 use super::error::{Error, Unavailable};
 use super::keeper;
 use super::link::Link;
+use super::login::tls_connector;
+use super::socket::Node;
 use super::{PublishSettings, Settings, SettingsError};
 use crate::metrics::Metrics;
 
@@ -24,13 +27,16 @@ const OTHER_PROPERTIES: usize = 4 * 1024;
 /// Smallest frame for publishing, in bytes: a larger body is cut in several, which costs little.
 const PUBLISH_FRAME: usize = 32 * 1024;
 
-/// What a role's connections are used for; a role shares no fate with another.
+/// What a role's connections are used for. Each role has connections of its own, so an alarm that blocks publishing
+/// does not affect declarations, for example.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
     /// Publishing with confirms, many in flight. An alarm blocks these.
     Publish,
-    /// Publishing what may end its channel, one in flight on each.
+    /// Publishing messages that travel alone, one in flight on each channel.
     Quarantine,
+    /// Publishing to one destination whose publishes stay unanswered; dialled on need.
+    Slow,
     /// Declare, inspect, purge, delete. Some of these make the broker hang up.
     Topology,
     /// Replies to RPC calls.
@@ -45,6 +51,7 @@ impl Role {
         match self {
             Self::Publish => "publish",
             Self::Quarantine => "quarantine",
+            Self::Slow => "slow",
             Self::Topology => "topology",
             Self::Reply => "reply",
             Self::Probe => "probe",
@@ -55,7 +62,7 @@ impl Role {
     /// message and the arguments of a declare must fit one.
     pub(super) fn frame_max(self, publish: &PublishSettings) -> usize {
         match self {
-            Self::Publish | Self::Quarantine | Self::Topology => {
+            Self::Publish | Self::Quarantine | Self::Slow | Self::Topology => {
                 (publish.max_header_bytes + OTHER_PROPERTIES).next_power_of_two().max(PUBLISH_FRAME)
             }
             // What others send has RabbitMQ's own limit.
@@ -84,36 +91,72 @@ pub(super) enum SlotState {
 pub(super) struct Connections {
     slots: Vec<watch::Receiver<SlotState>>,
     changed: watch::Receiver<()>,
+    alarms: Arc<Alarms>,
     give_up: CancellationToken,
     stop: CancellationToken,
 }
 
-impl Connections {
-    /// Starts dialling `size` connections; returns at once.
+/// Starts the connections of every role, and spreads them over the nodes of a cluster.
+#[derive(Clone)]
+pub(super) struct Connector(Arc<ConnectorParts>);
+
+struct ConnectorParts {
+    settings: Settings,
+    metrics: Metrics,
+    nodes: Vec<Node>,
+    tasks: TaskTracker,
+    /// The node that the next connection dials first.
+    next_node: AtomicUsize,
+}
+
+impl Connector {
+    /// With the tasks that keep the connections open in this tracker.
     ///
     /// # Errors
     /// A setting that can never work, such as an unreadable certificate.
-    pub(super) fn start(
-        role: Role,
-        size: usize,
+    pub(super) fn new(
         settings: &Settings,
         metrics: &Metrics,
         tasks: &TaskTracker,
     ) -> Result<Self, SettingsError> {
-        let (changes, watched) = watch::channel(());
-        let changes = Arc::new(changes);
-        let stop = CancellationToken::new();
-        let mut slots = Vec::with_capacity(size);
-        for index in 0..size {
-            let (state, slot) = watch::channel(SlotState::default());
-            let dialler = Dialler::new(role, index, settings, metrics.clone())?;
-            let slot_task = keeper::Slot { state, changes: Arc::clone(&changes), stop: stop.clone() };
-            tasks.spawn(keeper::keep(slot_task, dialler, settings.blocked_timeout));
-            slots.push(slot);
-        }
-        Ok(Self { slots, changed: watched, give_up: CancellationToken::new(), stop })
+        let tls = settings.tls.as_ref().map(tls_connector).transpose()?;
+        let node = |address: &super::Address| Node { address: address.clone(), tls: tls.clone() };
+        Ok(Self(Arc::new(ConnectorParts {
+            nodes: settings.addresses.iter().map(node).collect(),
+            settings: settings.clone(),
+            metrics: metrics.clone(),
+            tasks: tasks.clone(),
+            next_node: AtomicUsize::new(0),
+        })))
     }
 
+    /// Starts dialling `size` connections, called `<role>-<n>` from `first` on; returns at once.
+    pub(super) fn start(&self, role: Role, first: usize, size: usize) -> Connections {
+        let ConnectorParts { settings, metrics, nodes, tasks, next_node } = &*self.0;
+        let (changes, watched) = watch::channel(());
+        let changes = Arc::new(changes);
+        let (stop, alarms) = (CancellationToken::new(), Arc::<Alarms>::default());
+        let slot = |index: usize| {
+            let (state, slot) = watch::channel(SlotState::default());
+            let first_node = next_node.fetch_add(1, Ordering::Relaxed) % nodes.len().max(1);
+            let nodes = (nodes.clone(), first_node);
+            let dialler = Dialler::new((role, first + index), nodes, settings, metrics.clone());
+            let slot_task = keeper::Slot {
+                state,
+                changes: Arc::clone(&changes),
+                alarms: Arc::clone(&alarms),
+                stop: stop.clone(),
+                slow_after: settings.publish.slow_after,
+            };
+            tasks.spawn(keeper::keep(slot_task, dialler, settings.blocked_timeout));
+            slot
+        };
+        let slots = (0..size).map(slot).collect();
+        Connections { slots, changed: watched, alarms, give_up: CancellationToken::new(), stop }
+    }
+}
+
+impl Connections {
     /// Every connection that is up, blocked or not.
     pub(super) fn up(&self) -> impl Iterator<Item = Arc<Link>> {
         self.slots.iter().filter_map(usable)
@@ -127,7 +170,7 @@ impl Connections {
     /// Whether the broker blocks publishers. Alarms hold for a whole cluster, and a connection learns
     /// of one only by publishing, so one that knows speaks for all.
     pub(super) fn blocked(&self) -> Option<String> {
-        self.up().find(|link| link.is_blocked()).map(|link| link.blocked_reason().unwrap_or_default())
+        self.alarms.reason()
     }
 
     /// Waits for what comes before a message is written.
@@ -152,7 +195,7 @@ impl Connections {
         changed.mark_unchanged();
         while self.blocked().is_none() {
             if changed.changed().await.is_err() {
-                // The keepers have ended, and nobody blocks any more.
+                // The tasks of the slots have ended, and with them every alarm.
                 std::future::pending::<()>().await;
             }
         }
@@ -174,12 +217,22 @@ impl Connections {
         self.wait_until(|| self.up().next()).await
     }
 
+    /// The connection of one slot, where it is up.
+    pub(super) fn slot(&self, slot: usize) -> Option<Arc<Link>> {
+        self.slots.get(slot).and_then(usable)
+    }
+
+    /// A receiver that notices each change of a slot, and each beginning and end of an alarm.
+    pub(super) fn changes(&self) -> watch::Receiver<()> {
+        self.changed.clone()
+    }
+
     /// The connection of one slot, waiting for it for as long as it takes.
     ///
     /// # Errors
     /// [`Unavailable::ShuttingDown`].
     pub(super) async fn wait_slot(&self, slot: usize) -> Result<Arc<Link>, Error> {
-        self.wait_until(|| self.slots.get(slot).and_then(usable)).await
+        self.wait_until(|| self.slot(slot)).await
     }
 
     async fn wait_until(&self, pick: impl Fn() -> Option<Arc<Link>>) -> Result<Arc<Link>, Error> {
@@ -196,7 +249,7 @@ impl Connections {
         }
     }
 
-    /// Ends when nobody is to wait for a connection any more.
+    /// Ends after [`Self::give_up_waiting`].
     pub(super) async fn given_up(&self) {
         self.give_up.cancelled().await;
     }
@@ -210,14 +263,11 @@ impl Connections {
     pub(super) fn why_down(&self) -> Error {
         let refused =
             |slot: &watch::Receiver<SlotState>| matches!(&*slot.borrow(), SlotState::Down { refused: true });
-        if self.slots.iter().any(refused) {
-            Error::NotSent(Unavailable::LoginRefused)
-        } else {
-            Error::NotSent(Unavailable::NoConnection)
-        }
+        let is_refused = self.slots.iter().any(refused);
+        Error::NotSent(if is_refused { Unavailable::LoginRefused } else { Unavailable::NoConnection })
     }
 
-    /// From now on nobody waits for a connection that is not there.
+    /// From now on no caller waits for a connection that is not up.
     pub(super) fn give_up_waiting(&self) {
         self.give_up.cancel();
     }
@@ -243,5 +293,5 @@ fn usable(slot: &watch::Receiver<SlotState>) -> Option<Arc<Link>> {
 
 /// Pause before a channel is opened again where the last try failed although the connection is up.
 pub(super) const REOPEN_PAUSE: Duration = Duration::from_millis(20);
-/// Longest pause between dials that the broker refuses: a wrong password is not mended by hurry.
+/// Longest pause between dials that RabbitMQ refuses: a wrong password does not become right within a second.
 pub(super) const REFUSED_DELAY: Duration = Duration::from_secs(5);

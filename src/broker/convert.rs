@@ -1,16 +1,15 @@
-//! Domain values to AMQP properties and field tables. Loses no type and never panics.
+//! Domain values to AMQP field tables, and AMQP properties to domain values. Loses no type and never panics.
 
 #![expect(clippy::disallowed_types, reason = "this is where a ShortString is made, by try_new")]
 
 use bytes::Bytes;
 use lapin::BasicProperties;
-use lapin::message::Delivery;
 use lapin::types::{
     AMQPValue, ByteArray, DecimalValue, FieldArray, FieldTable as AmqpTable, LongString, ShortString,
 };
 
 use crate::domain::field::{FieldTable, FieldValue};
-use crate::domain::message::{DeliveryMode, Message, Properties, ReceivedMessage};
+use crate::domain::message::{DeliveryMode, Properties, ReceivedMessage};
 use crate::domain::names::ShortText;
 
 /// A short string that was made here, and so did not panic.
@@ -21,50 +20,8 @@ pub(super) fn short(text: &str) -> Short {
     ShortString::try_new(text).unwrap_or_default()
 }
 
-type Setter = fn(BasicProperties, ShortString) -> BasicProperties;
-
-/// Every basic property of a message, its id and its headers included.
-pub(super) fn properties(message: &Message) -> BasicProperties {
-    let given = &message.properties;
-    let text = |value: &Option<ShortText>| value.as_ref().map(|text| short(text.as_str()));
-    let mut amqp = BasicProperties::default().with_message_id(short(&message.id));
-    if let Some(mode) = given.delivery_mode {
-        amqp = amqp.with_delivery_mode(match mode {
-            DeliveryMode::Transient => 1,
-            DeliveryMode::Persistent => 2,
-        });
-    }
-    if !message.headers.0.is_empty() {
-        amqp = amqp.with_headers(table(&message.headers));
-    }
-    if let Some(priority) = given.priority {
-        amqp = amqp.with_priority(priority);
-    }
-    if let Some(milliseconds) = given.expiration {
-        amqp = amqp.with_expiration(short(&milliseconds.to_string()));
-    }
-    if let Some(seconds) = given.timestamp {
-        amqp = amqp.with_timestamp(seconds);
-    }
-    let texts: [(&Option<ShortText>, Setter); 8] = [
-        (&given.content_type, BasicProperties::with_content_type),
-        (&given.content_encoding, BasicProperties::with_content_encoding),
-        (&given.correlation_id, BasicProperties::with_correlation_id),
-        (&given.reply_to, BasicProperties::with_reply_to),
-        (&given.kind, BasicProperties::with_type),
-        (&given.user_id, BasicProperties::with_user_id),
-        (&given.app_id, BasicProperties::with_app_id),
-        (&given.cluster_id, BasicProperties::with_cluster_id),
-    ];
-    texts.into_iter().fold(amqp, |amqp, (value, set)| match text(value) {
-        Some(value) => set(amqp, value),
-        None => amqp,
-    })
-}
-
 /// A message as a consumer got it.
-pub(super) fn message(delivery: Delivery) -> ReceivedMessage {
-    let given = delivery.properties;
+pub(super) fn received(given: &BasicProperties, body: Bytes) -> ReceivedMessage {
     let text = |value: &Option<ShortString>| value.as_ref().map(|text| ShortText::from_broker(text.as_str()));
     let properties = Properties {
         content_type: text(given.content_type()),
@@ -84,7 +41,7 @@ pub(super) fn message(delivery: Delivery) -> ReceivedMessage {
         cluster_id: text(given.cluster_id()),
     };
     let headers = given.headers().as_ref().map(domain_table).unwrap_or_default();
-    ReceivedMessage { id: text(given.message_id()), properties, headers, body: Bytes::from(delivery.data) }
+    ReceivedMessage { id: text(given.message_id()), properties, headers, body }
 }
 
 fn domain_table(amqp: &AmqpTable) -> FieldTable {

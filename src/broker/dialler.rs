@@ -1,4 +1,4 @@
-//! Dials the nodes of a broker in turn, one dial at a time.
+//! Dials the nodes of RabbitMQ in turn. A dial that hangs does not hold up the next node.
 
 use std::io;
 use std::time::Duration;
@@ -6,33 +6,37 @@ use std::time::Duration;
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use deadpool::managed::Manager as _;
 use deadpool_lapin::Manager;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{info, warn};
 
 use super::connections::{REFUSED_DELAY, Role};
 use super::error::is_login_refused;
 use super::link::Link;
-use super::login::{connection_properties, tls_connector};
+use super::login::connection_properties;
 use super::socket::{Node, SocketKit};
-use super::{Login, Settings, SettingsError};
+use super::{Login, Settings, wire};
 use crate::metrics::Metrics;
 
 /// First pause after a failed dial; doubles from there.
 const FIRST_DELAY: Duration = Duration::from_millis(100);
+
+/// When a dial has not ended after so long, the next address is dialled beside it.
+const HEAD_START: Duration = Duration::from_millis(500);
 
 /// Makes the connections of one slot.
 pub(super) struct Dialler {
     name: String,
     login: Login,
     placeholder: String,
+    frame_max: usize,
     nodes: Vec<Node>,
     next: usize,
-    attempts_per_node: u32,
     timeout: Duration,
     retry_delay: Duration,
     backoff: ExponentialBackoff,
-    failures: u32,
     dials: Dials,
 }
 
@@ -57,30 +61,26 @@ pub(super) struct DialFailure {
 }
 
 impl Dialler {
-    /// A dialler for the connection called `<role>-<slot>`. Slots start at different nodes of a cluster, so
-    /// that the loss of one node does not take them all.
+    /// A dialler for the connection called `<role>-<number>`, which begins at one of the nodes.
     pub(super) fn new(
-        role: Role,
-        slot: usize,
+        (role, number): (Role, usize),
+        (nodes, first_node): (Vec<Node>, usize),
         settings: &Settings,
         metrics: Metrics,
-    ) -> Result<Self, SettingsError> {
-        let tls = settings.tls.as_ref().map(tls_connector).transpose()?;
-        let nodes: Vec<_> =
-            settings.addresses.iter().map(|it| Node { address: it.clone(), tls: tls.clone() }).collect();
-        Ok(Self {
-            name: format!("{}-{slot}", role.name()),
+    ) -> Self {
+        let frame_max = role.frame_max(&settings.publish);
+        Self {
+            name: format!("{}-{number}", role.name()),
             login: settings.login.clone(),
-            placeholder: placeholder_uri(role, settings),
-            next: slot % nodes.len().max(1),
+            placeholder: placeholder_uri(frame_max, settings),
+            frame_max,
+            next: first_node,
             nodes,
-            attempts_per_node: settings.connection_attempts,
             timeout: settings.connection_timeout,
             retry_delay: settings.retry_delay,
             backoff: backoff(settings.retry_delay),
-            failures: 0,
             dials: Dials { role, metrics },
-        })
+        }
     }
 
     /// The connection's name.
@@ -88,47 +88,87 @@ impl Dialler {
         &self.name
     }
 
-    /// Dials the node whose turn it is.
-    pub(super) async fn dial(&mut self) -> Result<Link, DialFailure> {
-        let node = &self.nodes[self.next];
-        match self.connect(node).await {
-            Ok(link) => {
-                self.dials.count("connected");
-                info!(
-                    connection = self.name,
-                    host = node.address.host,
-                    port = node.address.port,
-                    "connected"
-                );
-                Ok(link)
+    /// Dials the node whose turn it is, and each following one when the dials before it do not end.
+    ///
+    /// # Errors
+    /// Every dial that was begun has failed; the next node has its turn then.
+    pub(super) async fn dial(&mut self, patience: Duration) -> Result<Link, DialFailure> {
+        let first = self.next;
+        let nodes = (0..self.nodes.len()).map(|n| (first + n) % self.nodes.len());
+        let (connected, failures, begun) = self.race(nodes.collect(), patience).await;
+        let mut refused = false;
+        for (at, error) in failures {
+            refused |= self.note_failure(at, &error);
+        }
+        let Some((at, link)) = connected else {
+            self.next = (first + begun) % self.nodes.len();
+            let pause = self.pause();
+            let pause = if refused { REFUSED_DELAY.min(pause * 10) } else { pause };
+            warn!(connection = self.name, retry_in = ?pause, "not connected");
+            return Err(DialFailure { refused, pause });
+        };
+        self.next = at;
+        self.dials.count("connected");
+        let Node { address, .. } = &self.nodes[at];
+        info!(connection = self.name, host = address.host, port = address.port, "connected");
+        Ok(link)
+    }
+
+    /// The first connection that is there, the dials that failed before it, and how many were begun.
+    async fn race(
+        &self,
+        nodes: Vec<usize>,
+        patience: Duration,
+    ) -> (Option<(usize, Link)>, Vec<(usize, lapin::Error)>, usize) {
+        let mut rest = nodes.into_iter();
+        let (mut dials, mut failures, mut begun) = (FuturesUnordered::new(), Vec::new(), 0);
+        loop {
+            if let Some(at) = rest.next() {
+                begun += 1;
+                dials.push(async move { (at, self.connect(&self.nodes[at], patience).await) });
             }
-            Err(error) => Err(self.failed(&error)),
+            let ended = timeout(HEAD_START, dials.next()).await;
+            match ended {
+                Ok(Some((at, Ok(link)))) => return (Some((at, link)), failures, begun),
+                Ok(Some((at, Err(error)))) => failures.push((at, error)),
+                Ok(None) => return (None, failures, begun),
+                Err(_) => continue,
+            }
+            if dials.is_empty() {
+                return (None, failures, begun);
+            }
         }
     }
 
-    /// Opens a socket, and has lapin speak AMQP on it.
-    async fn connect(&self, node: &Node) -> Result<Link, lapin::Error> {
+    /// Opens a socket, and has lapin speak AMQP over its router.
+    async fn connect(&self, node: &Node, patience: Duration) -> Result<Link, lapin::Error> {
         let deadline = Instant::now() + self.timeout;
         let open = timeout_at(deadline, node.open()).await;
-        let (socket, wire) = open.unwrap_or_else(|_| Err(self.late("connection")))?;
+        let socket = open.unwrap_or_else(|_| Err(self.late("connection")))?;
+        // An abandoned dial drops the wire, which closes the socket and ends lapin's stream.
+        let (wire, stream) = wire::start(socket, self.frame_max);
         let (login, name) = (self.login.clone(), self.name.clone());
         let properties = move || connection_properties(&login, &name);
-        let runtime = async_rs::Runtime::new(SocketKit::new(socket));
+        let runtime = async_rs::Runtime::new(SocketKit::new(stream));
         let manager = Manager::new(&*self.placeholder, properties, runtime);
         let connected = timeout_at(deadline, manager.create()).await;
         let connection =
             connected.unwrap_or_else(|_| Err(lapin::Error::from(self.late("AMQP handshake"))))?;
-        Ok(Link::new(connection, wire))
+        Ok(Link::new(connection, wire, patience))
     }
 
     fn late(&self, what: &str) -> io::Error {
         io::Error::new(io::ErrorKind::TimedOut, format!("no {what} within {:?}", self.timeout))
     }
 
+    /// The next dial begins at another node than the last connection's.
+    pub(super) fn leave_node(&mut self) {
+        self.next = (self.next + 1) % self.nodes.len();
+    }
+
     /// The last connection lasted, so the next failure is a new one.
     pub(super) fn lasted(&mut self) {
         self.backoff = backoff(self.retry_delay);
-        self.failures = 0;
     }
 
     /// How long to wait before the next dial.
@@ -136,19 +176,13 @@ impl Dialler {
         self.backoff.next().unwrap_or(self.retry_delay)
     }
 
-    fn failed(&mut self, error: &lapin::Error) -> DialFailure {
-        let pause = self.pause();
-        let node = &self.nodes[self.next];
+    /// True where RabbitMQ refused the gateway's user or virtual host.
+    fn note_failure(&self, at: usize, error: &lapin::Error) -> bool {
         let refused = is_login_refused(error);
         self.dials.count(if refused { "refused" } else { "failed" });
-        let pause = if refused { REFUSED_DELAY.min(pause * 10) } else { pause };
-        let (host, port) = (&node.address.host, node.address.port);
-        warn!(connection = self.name, host, port, retry_in = ?pause, "cannot connect: {error}");
-        self.failures += 1;
-        if self.failures.is_multiple_of(self.attempts_per_node) {
-            self.next = (self.next + 1) % self.nodes.len();
-        }
-        DialFailure { refused, pause }
+        let Node { address, .. } = &self.nodes[at];
+        warn!(connection = self.name, host = address.host, port = address.port, "cannot connect: {error}");
+        refused
     }
 }
 
@@ -162,9 +196,8 @@ fn backoff(cap: Duration) -> ExponentialBackoff {
         .build()
 }
 
-/// lapin wants an address; it is handed a socket, and the login goes another way.
-fn placeholder_uri(role: Role, settings: &Settings) -> String {
+/// lapin wants an address; it is handed an open stream, and the login goes another way.
+fn placeholder_uri(frame_max: usize, settings: &Settings) -> String {
     let vhost = utf8_percent_encode(&settings.vhost, NON_ALPHANUMERIC);
-    let frame_max = role.frame_max(&settings.publish);
     format!("amqp://127.0.0.1/{vhost}?heartbeat={}&frame_max={frame_max}", settings.heartbeat)
 }

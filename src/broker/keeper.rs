@@ -9,15 +9,18 @@ use lapin::Event;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::warn;
 
+use super::alarms::{AlarmFollower, Alarms};
 use super::connections::SlotState;
 use super::dialler::Dialler;
 use super::link::Link;
 
-/// How long a retired connection may take to settle what is in flight on it: longer than any
-/// publish may wait by default.
-const RETIREMENT: Duration = Duration::from_mins(1);
+/// How long a retired connection may take to answer the publishes in flight on it: longer than any caller waits by
+/// default.
+const RETIREMENT: Duration = Duration::from_secs(61);
+/// Longest time that publishes may be in flight without any answer before their connection is replaced.
+const MAX_PATIENCE: Duration = Duration::from_mins(1);
 /// A connection that ends sooner counts as a failed dial, so that a broker that hangs up on everybody
 /// is not dialled in a hot loop.
 const LASTING: Duration = Duration::from_secs(2);
@@ -28,7 +31,10 @@ const RECHECK: Duration = Duration::from_millis(250);
 pub(super) struct Slot {
     pub(super) state: watch::Sender<SlotState>,
     pub(super) changes: Arc<watch::Sender<()>>,
+    pub(super) alarms: Arc<Alarms>,
     pub(super) stop: CancellationToken,
+    /// After so long without an answer a lane is silent; a connection after twice as long.
+    pub(super) slow_after: Duration,
 }
 
 impl Slot {
@@ -47,32 +53,90 @@ impl Slot {
 
 /// Runs until the slot is stopped.
 pub(super) async fn keep(slot: Slot, mut dialler: Dialler, blocked_timeout: Option<Duration>) {
+    let mut patience = Patience::new(slot.slow_after);
+    let mut replacement = None;
     loop {
-        let dial = tokio::select! {
-            () = slot.stop.cancelled() => return,
-            dial = dialler.dial() => dial,
-        };
-        match dial {
-            Ok(link) => {
-                let since = Instant::now();
-                let link = Arc::new(link);
-                slot.set(SlotState::Up(Arc::clone(&link)));
-                let end = watch_link(&link, blocked_timeout, &slot).await;
-                slot.set(SlotState::Dialling);
-                if end == End::Stopped {
-                    return link.close().await;
-                }
-                after(end, &link, dialler.name());
-                if since.elapsed() >= LASTING {
-                    dialler.lasted();
-                } else {
-                    slot.pause(dialler.pause()).await;
-                }
+        let dial = if let Some(link) = replacement.take() {
+            Ok(link)
+        } else {
+            tokio::select! {
+                () = slot.stop.cancelled() => return,
+                dial = dialler.dial(patience.now) => dial,
             }
+        };
+        let link = match dial {
+            Ok(link) => Arc::new(link),
             Err(failure) => {
                 slot.set(SlotState::Down { refused: failure.refused });
                 slot.pause(failure.pause).await;
+                continue;
             }
+        };
+        let since = Instant::now();
+        slot.set(SlotState::Up(Arc::clone(&link)));
+        let mut follower = AlarmFollower::new(&link, Arc::clone(&slot.alarms), Arc::clone(&slot.changes));
+        let end = tokio::select! {
+            end = watch_link(&link, blocked_timeout, &slot.stop, &mut follower) => end,
+            next = replace_silent(&link, &mut dialler, patience.next(&link)) => {
+                patience.now = next.patience();
+                replacement = Some(next);
+                End::Retired(SILENT)
+            }
+        };
+        if end == End::Stopped {
+            return link.close().await;
+        }
+        if replacement.is_some() {
+            link.retire(SILENT);
+        } else {
+            slot.set(SlotState::Dialling);
+            if link.has_answered() {
+                patience.now = patience.least;
+            }
+        }
+        after(end, &link, dialler.name(), follower);
+        if since.elapsed() >= LASTING {
+            dialler.lasted();
+        } else if replacement.is_none() {
+            slot.pause(dialler.pause()).await;
+        }
+    }
+}
+
+/// Why a silent connection is replaced.
+const SILENT: &str = "RabbitMQ answers no publish on it";
+
+/// How long publishes may be in flight without any answer before their connection is replaced.
+struct Patience {
+    least: Duration,
+    now: Duration,
+}
+
+impl Patience {
+    fn new(slow_after: Duration) -> Self {
+        Self { least: 2 * slow_after, now: 2 * slow_after }
+    }
+
+    /// Of the connection after this one: while RabbitMQ answers nothing at all, connections are replaced ever more slowly.
+    fn next(&self, link: &Link) -> Duration {
+        if link.has_answered() { self.least } else { MAX_PATIENCE.min(self.now * 2) }
+    }
+}
+
+/// A connection in place of one that has become silent; never, while that one is not.
+async fn replace_silent(link: &Link, dialler: &mut Dialler, patience: Duration) -> Link {
+    loop {
+        link.until_silent(true).await;
+        dialler.leave_node();
+        let dial = tokio::select! {
+            () = link.until_silent(false) => continue,
+            dial = dialler.dial(patience) => dial,
+        };
+        match dial {
+            // An alarm explains the silence, and only this connection knows of it.
+            Ok(_unneeded) if link.is_blocked() => {}
+            Ok(replacement) => return replacement,
+            Err(failure) => sleep(failure.pause).await,
         }
     }
 }
@@ -85,7 +149,7 @@ enum End {
     Stopped,
 }
 
-fn after(end: End, link: &Arc<Link>, name: &str) {
+fn after(end: End, link: &Arc<Link>, name: &str, mut follower: AlarmFollower) {
     match end {
         End::Lost(reason) => {
             warn!(connection = name, "connection lost: {reason}");
@@ -99,9 +163,16 @@ fn after(end: End, link: &Arc<Link>, name: &str) {
             warn!(connection = name, "connection replaced: {why}");
             let link = Arc::clone(link);
             tokio::spawn(async move {
-                let end = Instant::now() + RETIREMENT;
-                while link.is_connected() && Instant::now() < end {
-                    sleep(RECHECK).await;
+                let follow = async {
+                    loop {
+                        follower.changed().await;
+                    }
+                };
+                tokio::select! {
+                    () = link.users().wait() => {}
+                    () = follow => {}
+                    // Its last publishes are not answered.
+                    () = sleep(RETIREMENT) => {}
                 }
                 link.close().await;
             });
@@ -110,34 +181,30 @@ fn after(end: End, link: &Arc<Link>, name: &str) {
     }
 }
 
-async fn watch_link(link: &Link, blocked_timeout: Option<Duration>, slot: &Slot) -> End {
+async fn watch_link(
+    link: &Link,
+    blocked_timeout: Option<Duration>,
+    stop: &CancellationToken,
+    follower: &mut AlarmFollower,
+) -> End {
     let mut events = pin!(link.connection().events_listener());
     let mut blocked_until: Option<Instant> = None;
     let mut last_error = "closed".to_owned();
     loop {
         if !link.is_connected() {
-            return End::Lost(last_error);
+            return End::Lost(link.wire().end_reason().map_or(last_error, str::to_owned));
         }
         tokio::select! {
-            () = slot.stop.cancelled() => return End::Stopped,
+            () = stop.cancelled() => return End::Stopped,
             why = link.retired() => return End::Retired(why),
             () = sleep_until(blocked_until.unwrap_or_else(Instant::now)), if blocked_until.is_some() => {
                 return End::BlockedTooLong;
             }
             () = sleep(RECHECK) => {}
+            is_blocked = follower.changed() => {
+                blocked_until = blocked_timeout.filter(|_| is_blocked).map(|limit| Instant::now() + limit);
+            }
             event = events.next() => match event {
-                Some(Event::ConnectionBlocked(reason)) => {
-                    warn!(reason, "the broker blocks publishers");
-                    link.set_blocked_reason(Some(reason));
-                    blocked_until = blocked_timeout.map(|limit| Instant::now() + limit);
-                    slot.changes.send_replace(());
-                }
-                Some(Event::ConnectionUnblocked) => {
-                    info!("the broker takes messages again");
-                    link.set_blocked_reason(None);
-                    blocked_until = None;
-                    slot.changes.send_replace(());
-                }
                 // Channels report here too; whether the connection is gone is asked above.
                 Some(Event::Error(error)) => last_error = error.to_string(),
                 Some(_) => {}

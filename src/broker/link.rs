@@ -1,26 +1,24 @@
-//! One live connection: what its users may ask of it, and how it ends.
+//! One live connection: the questions of its users, and how it ends.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use lapin::Connection;
+use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::convert::short;
 use super::error::{Cause, Error};
-use super::pace::Crowd;
-use super::socket::Wire;
-use super::tap::Returns;
+use super::wire::Wire;
 
 /// How long the broker may take to answer `connection.close`.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long lapin may take to tell those who wait on a connection that it is gone. What was asked
-/// while the connection was being lost it never answers at all.
+/// How long lapin may take to tell the users of a connection that it is gone. Requests that are made
+/// while the connection is being lost never get an answer from it.
 const LAST_WORDS: Duration = Duration::from_millis(250);
-/// Late publishes on one connection before it is replaced.
-const MAX_LATE: usize = 500;
 /// AMQP's reply code for a normal end.
 const REPLY_SUCCESS: u16 = 200;
 
@@ -28,20 +26,28 @@ const REPLY_SUCCESS: u16 = 200;
 pub(super) struct Link {
     connection: Connection,
     wire: Wire,
-    blocked_reason: Mutex<Option<String>>,
-    late: AtomicUsize,
+    /// How long publishes may be in flight on it without any answer before it is replaced.
+    patience: Duration,
+    has_answered: AtomicBool,
+    /// Whether publishes are in flight on it and none was answered for `patience`.
+    is_silent: watch::Sender<bool>,
+    users: TaskTracker,
     retired: CancellationToken,
     retired_for: OnceLock<&'static str>,
     gone: CancellationToken,
 }
 
 impl Link {
-    pub(super) fn new(connection: Connection, wire: Wire) -> Self {
+    pub(super) fn new(connection: Connection, wire: Wire, patience: Duration) -> Self {
+        let users = TaskTracker::new();
+        users.close();
         Self {
             connection,
             wire,
-            blocked_reason: Mutex::default(),
-            late: AtomicUsize::new(0),
+            patience,
+            has_answered: AtomicBool::new(false),
+            is_silent: watch::Sender::new(false),
+            users,
             retired: CancellationToken::new(),
             retired_for: OnceLock::new(),
             gone: CancellationToken::new(),
@@ -62,56 +68,63 @@ impl Link {
         self.is_connected() && !self.retired.is_cancelled()
     }
 
-    /// Whether the broker has stopped reading from this connection because of an alarm. Keeps its
+    /// Whether RabbitMQ has stopped reading from this connection because of an alarm. Keeps its
     /// last value when the connection is lost.
     pub(super) fn is_blocked(&self) -> bool {
-        self.connection.status().blocked()
+        self.wire.is_blocked()
     }
 
-    /// The broker's reason for blocking.
-    pub(super) fn blocked_reason(&self) -> Option<String> {
-        self.reason().clone()
-    }
-
-    pub(super) fn set_blocked_reason(&self, reason: Option<String>) {
-        *self.reason() = reason;
-    }
-
-    fn reason(&self) -> std::sync::MutexGuard<'_, Option<String>> {
-        self.blocked_reason.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The messages that came back on it.
-    pub(super) fn returns(&self) -> &Returns {
-        &self.wire.returns
-    }
-
-    /// How many wait for what it reads.
-    pub(super) fn crowd(&self) -> &Crowd {
-        &self.wire.crowd
-    }
-
-    /// Publishes whose callers have been told `unknown` at their deadline, and whose confirms may come.
-    pub(super) fn late(&self) -> usize {
-        self.late.load(Ordering::Relaxed)
-    }
-
-    /// Counts late publishes. With too many of them the connection is replaced: what they hold is
-    /// bounded by nothing else. Not during an alarm, which is refused at the door for as long as a connection
-    /// knows of it.
-    pub(super) fn add_late(&self, count: usize) {
-        let late = self.late.fetch_add(count, Ordering::Relaxed) + count;
-        if late > MAX_LATE && !self.is_blocked() {
-            self.retire("too many confirms are late");
+    /// Ends when RabbitMQ does not block the connection.
+    pub(super) async fn until_unblocked(&self) {
+        let mut blocked = self.wire.blocked();
+        while blocked.borrow_and_update().is_some() {
+            if blocked.changed().await.is_err() {
+                return;
+            }
         }
     }
 
-    /// Takes back what [`Link::add_late`] counted.
-    pub(super) fn take_late(&self, count: usize) {
-        self.late.fetch_sub(count, Ordering::Relaxed);
+    /// The connection's frames.
+    pub(super) fn wire(&self) -> &Wire {
+        &self.wire
     }
 
-    /// What the opening of a channel met, which says nothing of what was to be asked on it.
+    /// A retired connection is closed when it has no users any more.
+    pub(super) fn users(&self) -> &TaskTracker {
+        &self.users
+    }
+
+    /// How long publishes may be in flight without any answer before the connection is replaced.
+    pub(super) fn patience(&self) -> Duration {
+        self.patience
+    }
+
+    /// Sets whether publishes are in flight on it and none was answered for [`Self::patience`]. While it is so, the
+    /// gateway dials a replacement; the connection takes publishes until that one is there.
+    pub(super) fn set_silent(&self, is_silent: bool) {
+        self.is_silent.send_if_modified(|before| std::mem::replace(before, is_silent) != is_silent);
+    }
+
+    /// Ends when it is silent, or is no more.
+    pub(super) async fn until_silent(&self, is_silent: bool) {
+        let mut changed = self.is_silent.subscribe();
+        while *changed.borrow_and_update() != is_silent {
+            // The sender is a part of this connection.
+            let _open = changed.changed().await;
+        }
+    }
+
+    /// A publish on it was answered.
+    pub(super) fn note_answer(&self) {
+        self.has_answered.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether any publish on it was answered.
+    pub(super) fn has_answered(&self) -> bool {
+        self.has_answered.load(Ordering::Relaxed)
+    }
+
+    /// The error of the opening of a channel, which says nothing of the request that the channel was for.
     ///
     /// The words with which the broker closed a channel are lapin's answer to all that is asked on a later one
     /// of the same number: when the numbers come round, the connection has no good ones left.
@@ -123,15 +136,15 @@ impl Link {
         Error::lost(&error.to_string())
     }
 
-    /// Asks for a new connection in this one's place, and says why to whoever reads the log; what is in
-    /// flight here may still end well.
+    /// Asks for a new connection in this one's place, with a reason for the log. The publishes in flight may still be
+    /// answered.
     pub(super) fn retire(&self, why: &'static str) {
         // The first reason is the one that counts.
         let _later = self.retired_for.set(why);
         self.retired.cancel();
     }
 
-    /// Ends when somebody has called [`Link::retire`], and says why.
+    /// Ends after [`Link::retire`], and says why.
     pub(super) async fn retired(&self) -> &'static str {
         self.retired.cancelled().await;
         self.retired_for.get().copied().unwrap_or_default()
@@ -169,7 +182,7 @@ impl Link {
     /// Hangs up at once.
     pub(super) fn kill(&self) {
         self.retired.cancel();
-        self.wire.kill.kill();
+        self.wire.kill();
         self.gone.cancel();
     }
 }

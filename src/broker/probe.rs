@@ -86,6 +86,7 @@ impl Probe {
 
     async fn counts(&self, queue: &QueueName, deadline: Instant) -> Result<QueueState, Error> {
         let link: Arc<_> = self.connections.wait(deadline).await?;
+        let _user = link.users().token();
         let ask = async { inspect(link.connection().create_channel().await?, queue.clone()).await };
         timeout_at(deadline, ask).await.unwrap_or(Err(Error::Unknown(Cause::Silence)))
     }

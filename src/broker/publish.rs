@@ -1,38 +1,39 @@
-//! Publish, and tell what became of the message: confirmed, unroutable, rejected, not sent, unknown.
+//! Publish, and tell the outcome of the message: confirmed, accepted, unroutable, rejected, not sent, unknown.
 //!
-//! Never says confirmed for a message that the broker does not hold. Resends only what was certainly
-//! not sent, or what a lost connection or channel left unknown; then with the same message id, and
-//! the answer says that a duplicate is possible. Silence on a live connection is never resent.
+//! Never says confirmed for a message that RabbitMQ does not hold. Resends only a message that was certainly not sent,
+//! or one that a lost connection or channel left unknown; then with the same message id, and the answer says that a
+//! duplicate is possible. A message without an answer on a live connection is never resent.
 
 mod attempts;
 mod count;
-mod flight;
+mod destinations;
 mod lane;
 mod lanes;
-mod letter;
-mod proven;
-mod quarantine;
-mod refused;
+mod nacks;
+mod slow;
+mod watch;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
-use tokio_util::task::TaskTracker;
+use tokio_util::sync::CancellationToken;
 
 pub use self::attempts::Attempts;
 use self::count::Counted;
-use self::flight::Ending;
-use self::lanes::Lanes;
-use self::letter::Letter;
-use self::proven::Proven;
-use self::quarantine::Quarantine;
-use self::refused::Refused;
-use super::connections::Connections;
-use super::error::{Cause, Error, Refusal, Unavailable};
+use self::destinations::{Destinations, Way};
+use self::lane::Window;
+use self::lanes::{Kind, Lanes};
+use self::slow::SlowConnections;
+use self::watch::Watch;
+use super::channels::{Ending, NotWritten};
+use super::connections::{Connections, Connector, Role};
+use super::destination::KnownDestination;
+use super::error::{Cause, Error, Unavailable};
 use super::{PublishSettings, Publishing, SettingsError};
 use crate::domain::message::{Destination, Message};
+use crate::domain::names::ExchangeName;
 use crate::domain::outcome::Outcome;
 use crate::metrics::Metrics;
 
@@ -56,7 +57,7 @@ pub struct Publish {
     pub attempts: Attempts,
 }
 
-/// The broker holds the message.
+/// RabbitMQ holds the message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Receipt {
     /// [`Outcome::Confirmed`], or [`Outcome::Accepted`] where `mandatory` was off.
@@ -67,11 +68,11 @@ pub struct Receipt {
     pub duplicate_possible: bool,
 }
 
-/// The broker does not hold the message, or nobody knows.
+/// RabbitMQ does not hold the message, or may not.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{error}")]
 pub struct PublishFailure {
-    /// What happened last.
+    /// The error of the last attempt.
     #[source]
     pub error: Error,
     /// How often the message was written; not at all where the answer to another one was its answer too.
@@ -80,46 +81,58 @@ pub struct PublishFailure {
     pub outcome: Outcome,
 }
 
-/// Publishes: with others on a lane what has been proven harmless, alone what has not.
+/// Publishes: on a lane with others a message that does no harm there, on an isolated lane another.
 pub(super) struct Publisher {
-    lanes: Lanes,
-    quarantine: Quarantine,
-    proven: Proven,
-    refused: Refused,
+    shared: Arc<Lanes>,
+    isolated: Arc<Lanes>,
+    destinations: Arc<Destinations>,
     in_flight: AtomicUsize,
+    overdue: Arc<AtomicUsize>,
+    closing: CancellationToken,
     metrics: Metrics,
 }
 
 impl Publisher {
-    /// Publishes over these connections; the tasks keep the lanes open.
+    /// Dials its connections, and keeps the lanes open.
     ///
     /// # Errors
     /// Settings that can never work.
     pub(super) fn start(
-        [lanes, quarantine]: [Arc<Connections>; 2],
+        connector: &Connector,
         sizes: &PublishSettings,
         metrics: Metrics,
-        tasks: &TaskTracker,
     ) -> Result<Self, SettingsError> {
-        Ok(Self {
-            lanes: Lanes::start(lanes, sizes, tasks)?,
-            quarantine: Quarantine::new(quarantine, sizes.quarantine_size)?,
-            proven: Proven::default(),
-            refused: Refused::default(),
-            in_flight: AtomicUsize::new(0),
-            metrics,
-        })
+        let bytes = sizes.channel_window_bytes;
+        let start = |role, connections, lanes, publishes| {
+            let is_isolated = role == Role::Quarantine;
+            let window = Window { publishes, bytes };
+            let kind = Kind { lanes, window, is_isolated, is_for_slow_destination: false };
+            Lanes::start(Arc::new(connector.start(role, 0, connections)), kind).map(Arc::new)
+        };
+        let shared = start(Role::Publish, sizes.connections, sizes.pool_size, sizes.channel_window)?;
+        let isolated = start(Role::Quarantine, sizes.isolated_connections, sizes.quarantine_size, 1)?;
+        let slow = SlowConnections::new(connector.clone(), sizes);
+        let destinations = Arc::new(Destinations::new(slow, sizes.slow_after));
+        let (overdue, closing) = (Arc::<AtomicUsize>::default(), CancellationToken::new());
+        let watch = Watch {
+            shared: Arc::clone(&shared),
+            isolated: Arc::clone(&isolated),
+            destinations: Arc::clone(&destinations),
+            slow_after: sizes.slow_after,
+            overdue: Arc::clone(&overdue),
+        };
+        tokio::spawn(watch.run(closing.clone()));
+        let in_flight = AtomicUsize::new(0);
+        Ok(Self { shared, isolated, destinations, in_flight, overdue, closing, metrics })
     }
 
     /// Publishes until there is an answer; see [`super::Broker::publish`].
     pub(super) async fn publish(&self, publish: &Publish) -> Result<Receipt, PublishFailure> {
         let mut duplicate_possible = false;
         loop {
-            // What a lost channel carried may be what ended it.
-            let alone = duplicate_possible || !self.proven.vouches_for(publish);
-            let verdict = self.attempt(publish, alone).await;
+            let answer = self.attempt(publish, duplicate_possible).await;
             let attempts = publish.attempts.count();
-            let error = match verdict {
+            let error = match answer {
                 Ok(()) => {
                     let mandatory = publish.destination.mandatory;
                     let outcome = if mandatory { Outcome::Confirmed } else { Outcome::Accepted };
@@ -138,112 +151,141 @@ impl Publisher {
         }
     }
 
-    async fn attempt(&self, publish: &Publish, alone: bool) -> Result<(), Error> {
-        if self.blocked().is_some() {
-            return Err(Error::NotSent(Unavailable::Blocked));
-        }
-        let verdict = if alone { None } else { self.on_a_lane(publish).await };
-        match verdict {
-            Some(verdict) => verdict,
-            // In a box: rare, and large.
-            None => Box::pin(self.alone(publish)).await,
-        }
-    }
-
-    /// `None` when another message with the same id is in flight there.
-    async fn on_a_lane(&self, publish: &Publish) -> Option<Result<(), Error>> {
+    /// Writes a message once, on the way that the state of its destination tells. A message that is resent, or whose id
+    /// is in flight on the channel that it was handed to, travels alone.
+    async fn attempt(&self, publish: &Publish, is_resent: bool) -> Result<(), Error> {
+        let mut is_alone = is_resent;
         loop {
-            let place = self.lanes.place(publish.message.body.len(), publish.deadline).await;
-            let (lane, place) = match place {
-                Ok(found) => found,
-                Err(error) => return Some(Err(error)),
-            };
-            let (begun, _in_flight) = (Instant::now(), Counted::on(&self.in_flight));
-            publish.attempts.begin();
-            match lane.publish(Letter::new(publish), place).await {
-                Ending::Closed => publish.attempts.take_back(),
-                Ending::SameId => {
-                    publish.attempts.take_back();
-                    return None;
+            if self.blocked().is_some() {
+                return Err(Error::NotSent(Unavailable::Blocked));
+            }
+            let (destination, way) = self.destinations.route(publish, is_alone)?;
+            let ending = match way {
+                Way::Shared => self.write(publish, destination, &self.shared).await?,
+                // In a box: rare, and large.
+                Way::Isolated => Box::pin(self.write_alone(publish, destination, &self.isolated)).await?,
+                Way::Slow { lanes, is_alone: true } => {
+                    Box::pin(self.write_alone(publish, destination, &lanes.isolated)).await?
                 }
-                Ending::Written(verdict) => return Some(self.observed(publish, begun, verdict)),
+                Way::Slow { lanes, is_alone: false } => {
+                    Box::pin(self.write(publish, destination, &lanes.shared)).await?
+                }
+            };
+            match ending {
+                Ending::Written(answer) => return answer,
+                Ending::NotWritten(NotWritten::SameId) => is_alone = true,
+                Ending::NotWritten(NotWritten::Blocked) => return Err(Error::NotSent(Unavailable::Blocked)),
+                Ending::NotWritten(NotWritten::Closed) => {}
             }
         }
     }
 
-    async fn alone(&self, publish: &Publish) -> Result<(), Error> {
-        let exchange = &publish.destination.exchange;
-        let turn = self.refused.turn(exchange, publish.deadline);
-        let waiting = self.quarantine.connections().unwritten(publish.deadline, turn).await?;
-        let verdict = self.in_quarantine(publish).await;
-        self.refused.learn(exchange, waiting, &verdict);
-        verdict
+    /// Writes a message on an isolated lane. Where RabbitMQ refuses its exchange, the answer may come from a message of
+    /// another caller.
+    async fn write_alone(
+        &self,
+        publish: &Publish,
+        destination: KnownDestination,
+        lanes: &Lanes,
+    ) -> Result<Ending, Error> {
+        let turn = self.destinations.turn(&publish.destination.exchange, publish.deadline);
+        let waiters = lanes.connections().unwritten(publish.deadline, turn).await?;
+        let ending = self.write(publish, destination, lanes).await;
+        match &ending {
+            Ok(Ending::Written(Err(error))) | Err(error) => Destinations::tell(&waiters, error),
+            Ok(_) => {}
+        }
+        ending
     }
 
-    async fn in_quarantine(&self, publish: &Publish) -> Result<(), Error> {
-        let channel = self.quarantine.channel(publish.deadline).await?;
+    async fn write(
+        &self,
+        publish: &Publish,
+        destination: KnownDestination,
+        lanes: &Lanes,
+    ) -> Result<Ending, Error> {
+        let Some((lane, permit)) = lanes.reserve(publish.message.body.len(), publish.deadline).await? else {
+            return if self.closing.is_cancelled() {
+                Err(Error::NotSent(Unavailable::ShuttingDown))
+            } else {
+                // The destination is not slow any more.
+                Ok(Ending::NotWritten(NotWritten::Closed))
+            };
+        };
         let (begun, _in_flight) = (Instant::now(), Counted::on(&self.in_flight));
         publish.attempts.begin();
-        let verdict = self.quarantine.publish(channel, Letter::new(publish)).await;
-        self.observed(publish, begun, verdict)
+        let ending = lane.publish(publish, destination, permit).await;
+        match &ending {
+            Ending::Written(answer) => self.learn(publish, begun, answer),
+            Ending::NotWritten(_) => publish.attempts.take_back(),
+        }
+        Ok(ending)
     }
 
-    /// Learns from the verdict on a message that was written.
-    fn observed(&self, publish: &Publish, begun: Instant, verdict: Result<(), Error>) -> Result<(), Error> {
-        if !matches!(verdict, Err(Error::Unknown(Cause::Lost { .. } | Cause::Silence))) {
+    /// Learns from the answer to a message that was written.
+    fn learn(&self, publish: &Publish, begun: Instant, answer: &Result<(), Error>) {
+        if !matches!(answer, Err(Error::Unknown(_))) {
             self.metrics.confirm_seconds.observe(begun.elapsed().as_secs_f64());
         }
-        match &verdict {
-            Ok(()) | Err(Error::Unroutable { .. } | Error::Rejected) => self.proven.learn(publish),
-            Err(Error::Refused(Refusal::TooLarge { .. })) => self.proven.forget_size(publish),
-            Err(Error::Refused(Refusal::AccessRefused { .. })) => self.proven.distrust(publish),
-            Err(Error::Unknown(Cause::Silence)) => {}
-            Err(_) => self.proven.forget_exchange(publish),
-        }
-        verdict
+        self.destinations.learn(publish, begun, answer);
     }
 
-    /// Why the broker blocks publishers, while it does.
+    /// The gateway has declared this exchange.
+    pub(super) fn declared(&self, exchange: &ExchangeName) {
+        self.destinations.declared(exchange);
+    }
+
+    /// Why RabbitMQ blocks publishers, while it does.
     pub(super) fn blocked(&self) -> Option<String> {
-        self.lanes.connections().blocked().or_else(|| self.quarantine.connections().blocked())
+        self.shared.connections().blocked().or_else(|| self.isolated.connections().blocked())
     }
 
-    /// Both roles' connections.
+    /// The connections of the shared and of the isolated lanes.
     pub(super) fn connections(&self) -> [&Connections; 2] {
-        [self.lanes.connections(), self.quarantine.connections()]
+        [self.shared.connections(), self.isolated.connections()]
     }
 
-    /// Its state, without asking the broker.
+    /// Connections of slow destinations that are up.
+    pub(super) fn slow_connections(&self) -> usize {
+        let slow = self.destinations.slow_lanes();
+        slow.iter().map(|lanes| lanes.shared.connections().up().count()).sum()
+    }
+
+    /// Its state, without asking RabbitMQ.
     pub(super) fn state(&self) -> Publishing {
-        let connections = self.lanes.connections();
-        let (lanes, open) = self.lanes.channels();
+        let connections = self.shared.connections();
         Publishing {
             wanted: connections.len(),
             connected: connections.up().count(),
             blocked: self.blocked(),
-            lanes,
-            channels: open + self.quarantine.open(),
+            lanes: self.shared.slots().len(),
+            channels: self.shared.open_channels() + self.isolated.open_channels(),
             in_flight: self.in_flight.load(Ordering::Relaxed),
-            waiting: self.lanes.waiting(),
-            late_confirms: self
-                .connections()
-                .into_iter()
-                .flat_map(Connections::up)
-                .map(|link| link.late())
-                .sum(),
+            waiting: self.shared.waiting(),
+            late_confirms: self.overdue.load(Ordering::Relaxed),
         }
     }
 
-    /// Opens no more channels.
+    /// Callers wait for connections of slow destinations no longer.
+    pub(super) fn give_up_waiting(&self) {
+        let slow = self.destinations.slow_lanes();
+        for lanes in slow {
+            lanes.shared.connections().give_up_waiting();
+        }
+    }
+
+    /// Opens no more channels, and closes the connections of slow destinations.
     pub(super) fn close(&self) {
-        self.lanes.close();
-        self.quarantine.close();
+        self.closing.cancel();
+        self.shared.close();
+        self.isolated.close();
+        self.destinations.close();
     }
 }
 
 fn may_resend(error: &Error, publish: &Publish) -> bool {
-    let repeatable = matches!(error, Error::Unknown(Cause::Lost { repeatable: true, .. }));
-    repeatable && publish.resend && Instant::now() < publish.deadline
+    let is_repeatable = matches!(error, Error::Unknown(Cause::Lost { repeatable: true, .. }));
+    is_repeatable && publish.resend && Instant::now() < publish.deadline
 }
 
 /// A copy that an earlier attempt may have left is not unmade by how the last attempt ended.

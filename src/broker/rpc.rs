@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout_at};
 use super::Broker;
 use super::error::{Cause, Error, Unavailable};
 use super::publish::{Attempts, Publish, PublishFailure};
-use super::replies::Waiting;
+use super::replies::PendingReply;
 use crate::domain::message::{Destination, Message, ReceivedMessage};
 use crate::domain::names::{ExchangeName, QueueName, ShortText};
 use crate::domain::outcome::Outcome;
@@ -46,11 +46,11 @@ impl Call {
     }
 }
 
-fn address(publish: &mut Publish, waiting: &Waiting) {
+fn address(publish: &mut Publish, pending: &PendingReply) {
     let text = |text: &str| ShortText::parse(text).ok();
     let properties = &mut publish.message.properties;
-    properties.reply_to = text(waiting.reply_to());
-    properties.correlation_id = text(&waiting.correlation_id());
+    properties.reply_to = text(pending.reply_to());
+    properties.correlation_id = text(&pending.correlation_id());
 }
 
 impl Broker {
@@ -68,9 +68,9 @@ impl Broker {
     async fn answer(&self, call: Call) -> Result<ReceivedMessage, PublishFailure> {
         let mut publish = call.publish();
         loop {
-            let mut waiting = self.inner.replies.expect(publish.deadline).await.map_err(not_sent)?;
-            address(&mut publish, &waiting);
-            let answer = first_of(pin!(self.send(&publish)), &mut waiting, publish.deadline).await;
+            let mut pending = self.inner.replies.expect(publish.deadline).await.map_err(not_sent)?;
+            address(&mut publish, &pending);
+            let answer = first_of(pin!(self.send(&publish)), &mut pending, publish.deadline).await;
             let is_unknown = answer.as_ref().is_err_and(|failure| failure.outcome == Outcome::Unknown);
             if is_unknown && publish.attempts.count() == 0 {
                 // The reply queue is lost, and nothing was written: it waits on, for the next one.
@@ -84,18 +84,18 @@ impl Broker {
 /// The reply, or the failure of the request where no reply can come any more.
 async fn first_of(
     request: Pin<&mut impl Future<Output = Result<super::Receipt, PublishFailure>>>,
-    waiting: &mut Waiting,
+    pending: &mut PendingReply,
     deadline: Instant,
 ) -> Result<ReceivedMessage, PublishFailure> {
     let published = tokio::select! {
         biased;
-        reply = waiting.reply() => return reply.map_err(unknown),
+        reply = pending.reply() => return reply.map_err(unknown),
         published = request => published,
     };
     match published {
         Err(failure) if failure.outcome != Outcome::Unknown => Err(failure),
         // Confirmed, or perhaps delivered: the reply may come until the deadline.
-        Ok(_) | Err(_) => match timeout_at(deadline, waiting.reply()).await {
+        Ok(_) | Err(_) => match timeout_at(deadline, pending.reply()).await {
             Ok(reply) => reply.map_err(unknown),
             Err(_) => Err(unknown(Error::Unknown(Cause::NoReply))),
         },

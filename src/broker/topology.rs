@@ -120,6 +120,7 @@ impl Topology {
         operation: impl Fn(Channel) -> F,
     ) -> Result<T, Error> {
         let (link, channel) = self.open(deadline).await?;
+        let _user = link.users().token();
         let answer = timeout_at(deadline, link.unless_gone(operation(channel))).await;
         answer.unwrap_or(Err(Error::Unknown(Cause::Silence)))
     }

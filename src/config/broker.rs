@@ -38,7 +38,6 @@ pub(super) fn read(from: &mut Reader<'_>, max_header_bytes: usize) -> Settings {
             target.connection_timeout,
             forms::positive_duration,
         ),
-        connection_attempts: from.read("RABBITMQ_CONNECTION_ATTEMPTS", attempts),
         retry_delay: from.read("RABBITMQ_RETRY_DELAY", forms::positive_duration),
         blocked_timeout: from.read("RABBITMQ_BLOCKED_TIMEOUT", forms::duration_or_off),
         publish: publish(from, max_header_bytes),
@@ -62,12 +61,21 @@ fn publish(from: &mut Reader<'_>, max_header_bytes: usize) -> PublishSettings {
             .unwrap_or(u32::MAX),
         channel_window_bytes: from.read("RABBITMQ_CHANNEL_WINDOW_BYTES", forms::size),
         max_header_bytes,
+        isolated_connections: from.read("RABBITMQ_ISOLATED_CONNECTIONS", forms::count(256)),
         quarantine_size: from.read("RABBITMQ_QUARANTINE_SIZE", forms::count(CHANNELS_A_CONNECTION)),
+        slow_connections: from.read("RABBITMQ_SLOW_CONNECTIONS", forms::count_or_none(256)),
+        slow_after: from.read("RABBITMQ_SLOW_AFTER", forms::positive_duration),
+        slow_window: from
+            .read("RABBITMQ_SLOW_WINDOW", forms::count(MAX_WINDOW))
+            .try_into()
+            .unwrap_or(u32::MAX),
     }
 }
 
-fn attempts(text: &str) -> forms::Parsed<u32> {
-    forms::count(1_000_000)(text).map(|count| u32::try_from(count).unwrap_or(u32::MAX))
+/// The settings that are set and have no effect any more; a malformed value is a mistake all the same.
+pub(super) fn without_effect(from: &mut Reader<'_>) -> Vec<&'static str> {
+    const NAME: &str = "RABBITMQ_CONNECTION_ATTEMPTS";
+    from.read_optional(NAME, forms::count(1_000_000)).map(|_| NAME).into_iter().collect()
 }
 
 /// Nodes and target, from whichever of the two ways was taken.

@@ -50,6 +50,11 @@ pub(super) fn count(max: usize) -> impl Fn(&str) -> Parsed<usize> {
     }
 }
 
+/// A whole number from 0 to `max`.
+pub(super) fn count_or_none(max: usize) -> impl Fn(&str) -> Parsed<usize> {
+    move |text| whole_number(text).filter(|number| *number <= max).map_or_else(nothing, Ok)
+}
+
 pub(super) fn size(text: &str) -> Parsed<usize> {
     size_between(1, MAX_SIZE)(text)
 }

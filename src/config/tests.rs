@@ -30,7 +30,7 @@ fn the_defaults_are_those_of_the_table() {
     assert_eq!(config.broker.addresses[0].port, 5672);
     assert_eq!(config.broker.vhost, "/");
     assert_eq!((config.broker.publish.pool_size, config.broker.publish.connections), (2, 2));
-    assert_eq!((config.broker.heartbeat, config.broker.connection_attempts), (10, 2));
+    assert_eq!(config.broker.heartbeat, 10);
     assert_eq!(config.broker.blocked_timeout, None);
     assert!(config.broker.tls.is_none());
     assert_eq!(config.http.listen.to_string(), "127.0.0.1:8080");

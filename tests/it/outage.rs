@@ -18,8 +18,8 @@ use crate::support::{
     poll::{eventually, within},
 };
 
-/// Two for publishing, one each for the quarantine, topology, replies and probes.
-const CONNECTIONS: usize = 6;
+/// Two for publishing, two for the quarantine, one each for topology, replies and probes.
+const CONNECTIONS: usize = 7;
 /// For what has no promise of its own.
 const SOON: Duration = Duration::from_secs(10);
 const SECOND: Duration = Duration::from_secs(1);

@@ -23,11 +23,6 @@ impl Error {
         if code == CONNECTION_FORCED { Self::lost(text) } else { lost_for_good(text.to_owned()) }
     }
 
-    /// Whether the broker's words name the exchange over which it refused a publish, and cannot be misread.
-    pub(in crate::broker) fn names_an_exchange(&self) -> bool {
-        self.exchange().is_some()
-    }
-
     /// Whether it is certain that the broker refused a publish over this exchange.
     pub(in crate::broker) fn is_over(&self, exchange: &str) -> bool {
         let name = if exchange.is_empty() { DEFAULT_EXCHANGE } else { exchange };

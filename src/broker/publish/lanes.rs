@@ -1,165 +1,321 @@
-//! The lanes: each kept open on its connection, anew when it ends.
+//! A group of lanes of one kind: each is kept open on its connection, and opened again when it ends.
 
 use std::future::pending;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use deadpool::managed::Object;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use tokio::sync::{oneshot, watch};
-use tokio::time::Instant;
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::count::Counted;
-use super::flight::Place;
-use super::lane::{Lane, Window};
-use crate::broker::channels::ConfirmChannels;
+use super::lane::{Lane, Permit, Window, drain};
+use super::nacks::NackPauses;
+use crate::broker::SettingsError;
+use crate::broker::channels::{ConfirmChannel, ConfirmChannels};
 use crate::broker::connections::Connections;
 use crate::broker::error::{Error, Unavailable};
-use crate::broker::{PublishSettings, SettingsError};
 
-/// All lanes, over all publishing connections.
+/// How long a waiting publish waits for one more lane before it asks for another one, on another connection.
+const ASK_AGAIN: Duration = Duration::from_millis(250);
+
+/// How many lanes a group has, and of which kind.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Kind {
+    /// Lanes, spread over the connections.
+    pub(super) lanes: usize,
+    /// The window of each.
+    pub(super) window: Window,
+    /// Whether each carries one message at a time. Such lanes are opened on need.
+    pub(super) is_isolated: bool,
+    /// Whether they are the lanes of one slow destination, which are expected to be silent.
+    pub(super) is_for_slow_destination: bool,
+}
+
+/// The lanes of one kind, over the connections of one role.
 pub(super) struct Lanes {
     connections: Arc<Connections>,
     pools: Vec<ConfirmChannels>,
-    slots: Vec<watch::Receiver<Option<Arc<Lane>>>>,
-    changed: watch::Receiver<()>,
+    slots: Vec<Slot>,
+    news: Arc<watch::Sender<()>>,
     waiting: AtomicUsize,
+    silent: AtomicUsize,
+    kind: Kind,
+    closing: CancellationToken,
+    tasks: TaskTracker,
+}
+
+/// The place of one lane.
+pub(super) struct Slot {
+    lane: watch::Receiver<Option<Arc<Lane>>>,
+    connection: usize,
+    need: Arc<Need>,
+    /// For the publish watch.
+    pub(super) nack_pauses: Mutex<NackPauses>,
+}
+
+/// Whether a lane that is opened on need is needed.
+struct Need {
+    asked: Notify,
+    is_waiting: AtomicBool,
+}
+
+impl Slot {
+    /// The lane, where it takes publishes.
+    pub(super) fn lane(&self) -> Option<Arc<Lane>> {
+        self.lane.borrow().as_ref().filter(|lane| lane.is_open()).cloned()
+    }
+
+    /// Whether its lane is being opened.
+    fn is_opening(&self) -> bool {
+        !self.is_idle() && self.lane.borrow().is_none()
+    }
+
+    /// Whether its lane is not open and not being opened.
+    fn is_idle(&self) -> bool {
+        self.need.is_waiting.load(Ordering::Relaxed)
+    }
 }
 
 impl Lanes {
-    /// Opens the lanes, spread over the connections, and keeps them open.
-    pub(super) fn start(
-        connections: Arc<Connections>,
-        sizes: &PublishSettings,
-        tasks: &TaskTracker,
-    ) -> Result<Self, SettingsError> {
-        let count = sizes.pool_size;
-        let window = Window { publishes: sizes.channel_window, bytes: sizes.channel_window_bytes };
+    /// Opens the lanes and keeps them open; returns at once.
+    ///
+    /// # Errors
+    /// Settings that can never work.
+    pub(super) fn start(connections: Arc<Connections>, kind: Kind) -> Result<Self, SettingsError> {
         let connected = connections.len();
-        let each = count.div_ceil(connected);
+        let each = kind.lanes.div_ceil(connected);
         let pool = |slot| ConfirmChannels::new(Arc::clone(&connections), slot, each);
         let pools = (0..connected).map(pool).collect::<Result<Vec<_>, _>>()?;
-        let (news, changed) = watch::channel(());
-        let news = Arc::new(news);
+        let news = Arc::new(watch::Sender::new(()));
+        let (closing, tasks) = (CancellationToken::new(), TaskTracker::new());
         let open = |number: usize| {
             let (current, lane) = watch::channel(None);
-            let keeper =
-                Keeper { channels: pools[number % connected].clone(), window, current, news: news.clone() };
-            tasks.spawn(keeper.keep(tasks.clone()));
-            lane
+            let need = Need { asked: Notify::new(), is_waiting: AtomicBool::new(kind.is_isolated) };
+            let (connection, need) = (number % connected, Arc::new(need));
+            let task = SlotTask {
+                channels: pools[connection].clone(),
+                kind,
+                current,
+                news: Arc::clone(&news),
+                need: Arc::clone(&need),
+                closing: closing.clone(),
+            };
+            tasks.spawn(task.run(tasks.clone()));
+            Slot { lane, connection, need, nack_pauses: Mutex::default() }
         };
-        let slots = (0..count).map(open).collect();
-        Ok(Self { connections, pools, slots, changed, waiting: AtomicUsize::new(0) })
+        let slots = (0..kind.lanes).map(open).collect();
+        let (waiting, silent) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Ok(Self { connections, pools, slots, news, waiting, silent, kind, closing, tasks })
     }
 
-    /// A place on a lane, waiting for one until the deadline. Nothing is published meanwhile.
+    /// A permit on a lane, waiting for one until the deadline; `None` when the lanes were closed. Nothing is published
+    /// meanwhile.
     ///
     /// # Errors
     /// [`Unavailable::NoConnection`], [`Unavailable::LoginRefused`] or [`Unavailable::Busy`] at the deadline,
     /// [`Unavailable::Blocked`] and [`Unavailable::ShuttingDown`] at once.
-    pub(super) async fn place(&self, bytes: usize, deadline: Instant) -> Result<(Arc<Lane>, Place), Error> {
-        if let Some(found) = self.place_now(bytes) {
-            return Ok(found);
+    pub(super) async fn reserve(
+        &self,
+        bytes: usize,
+        deadline: Instant,
+    ) -> Result<Option<(Arc<Lane>, Permit)>, Error> {
+        if let Some(found) = self.reserve_now(bytes) {
+            return Ok(Some(found));
         }
         // In a box: rare, and large.
-        Box::pin(self.place_in_time(bytes, deadline)).await
+        Box::pin(self.reserve_in_time(bytes, deadline)).await
     }
 
-    async fn place_in_time(&self, bytes: usize, deadline: Instant) -> Result<(Arc<Lane>, Place), Error> {
+    async fn reserve_in_time(
+        &self,
+        bytes: usize,
+        deadline: Instant,
+    ) -> Result<Option<(Arc<Lane>, Permit)>, Error> {
         let _waiting = Counted::on(&self.waiting);
-        self.connections.unwritten(deadline, self.place_later(bytes)).await
+        self.connections.unwritten(deadline, self.reserve_later(bytes)).await
     }
 
-    fn place_now(&self, bytes: usize) -> Option<(Arc<Lane>, Place)> {
+    fn reserve_now(&self, bytes: usize) -> Option<(Arc<Lane>, Permit)> {
         let lane = self.pick(bytes)?;
-        let place = lane.try_place(bytes)?;
-        Some((lane, place))
+        let permit = lane.try_permit(bytes)?;
+        Some((lane, permit))
     }
 
-    async fn place_later(&self, bytes: usize) -> Result<(Arc<Lane>, Place), Error> {
-        let mut changed = self.changed.clone();
+    async fn reserve_later(&self, bytes: usize) -> Result<Option<(Arc<Lane>, Permit)>, Error> {
+        let (mut changed, mut connected) = (self.news.subscribe(), self.connections.changes());
+        let mut is_overdue = false;
         loop {
             changed.mark_unchanged();
-            let is_away = self.open().next().is_none();
+            connected.mark_unchanged();
+            if let Some(found) = self.reserve_now(bytes) {
+                return Ok(Some(found));
+            }
+            self.ask_for_lanes(is_overdue);
+            is_overdue = false;
+            let is_away = self.open().next().is_none() && self.connections.up().next().is_none();
             tokio::select! {
                 biased;
-                found = self.first_place(bytes) => return Ok(found),
-                change = changed.changed() => if change.is_err() { return Err(Error::NotSent(Unavailable::ShuttingDown)) },
+                found = self.first_permit(bytes) => return Ok(Some(found)),
+                () = self.closing.cancelled() => return Ok(None),
+                _change = changed.changed() => {}
                 () = self.connections.given_up(), if is_away => return Err(Error::NotSent(Unavailable::ShuttingDown)),
+                _change = connected.changed() => {}
+                () = sleep(ASK_AGAIN), if self.kind.is_isolated => is_overdue = true,
             }
         }
     }
 
-    /// The first place on any lane that is open now; never, when they all close. A large body waits on one lane:
-    /// it gathers its places while it waits, and nobody else gets these.
-    async fn first_place(&self, bytes: usize) -> (Arc<Lane>, Place) {
+    /// The first permit on any of the lanes that are open now; never, when they all close. A large body waits on one
+    /// lane: it gathers its permits while it waits, and no other message gets these.
+    async fn first_permit(&self, bytes: usize) -> (Arc<Lane>, Permit) {
         let lanes = match self.pick(bytes) {
             Some(lane) if lane.is_large(bytes) => vec![lane],
-            _ => self.open().collect(),
+            _ => self.preferred(),
         };
-        let place = |lane: Arc<Lane>| async move {
-            let place = lane.place(bytes).await;
-            place.map(|place| (lane, place))
+        let permit = |lane: Arc<Lane>| async move {
+            let permit = lane.permit(bytes).await;
+            permit.map(|permit| (lane, permit))
         };
-        let mut places: FuturesUnordered<_> = lanes.into_iter().map(place).collect();
-        while let Some(place) = places.next().await {
-            if let Some(found) = place {
+        let mut permits: FuturesUnordered<_> = lanes.into_iter().map(permit).collect();
+        while let Some(permit) = permits.next().await {
+            if let Some(found) = permit {
                 return found;
             }
         }
         pending().await
     }
 
-    /// The first open lane with plenty of room, or the one with the most: a channel with much in flight
-    /// costs the broker less a message than two with half of it.
+    /// The first lane with plenty of room, or the one with the most: a channel with much in flight costs RabbitMQ less a
+    /// message than two with half of it. A silent lane only when all are silent.
     fn pick(&self, bytes: usize) -> Option<Arc<Lane>> {
-        self.open().find(|lane| lane.has_plenty(bytes)).or_else(|| self.open().max_by_key(|lane| lane.free()))
+        let fresh = || self.open().filter(|lane| !lane.is_silent());
+        fresh()
+            .find(|lane| lane.has_plenty(bytes))
+            .or_else(|| fresh().max_by_key(|lane| lane.free()))
+            .or_else(|| self.open().max_by_key(|lane| lane.free()))
+    }
+
+    /// The lanes that are not silent; all of them when all are.
+    fn preferred(&self) -> Vec<Arc<Lane>> {
+        let fresh: Vec<_> = self.open().filter(|lane| !lane.is_silent()).collect();
+        if fresh.is_empty() { self.open().collect() } else { fresh }
     }
 
     fn open(&self) -> impl Iterator<Item = Arc<Lane>> {
-        self.slots.iter().filter_map(|lane| lane.borrow().clone()).filter(|lane| lane.is_open())
+        self.slots.iter().filter_map(Slot::lane)
     }
 
-    /// The publishing connections.
+    /// Has one more lane opened, where lanes are opened on need: when fewer are being opened than publishes wait, or the
+    /// one that is being opened is overdue. On the connection with the fewest, rather not on one with a silent lane.
+    fn ask_for_lanes(&self, is_overdue: bool) {
+        let is_up = |slot: &&Slot| self.connections.slot(slot.connection).is_some();
+        let opening = self.slots.iter().filter(is_up).filter(|slot| slot.is_opening()).count();
+        if opening >= self.waiting() && !is_overdue {
+            return;
+        }
+        let burden = |slot: &&Slot| {
+            let here = || self.slots.iter().filter(|it| it.connection == slot.connection);
+            let is_silent = here().filter_map(Slot::lane).any(|lane| lane.is_silent());
+            (is_silent, here().filter(|it| !it.is_idle()).count())
+        };
+        if let Some(slot) = self.slots.iter().filter(is_up).filter(|slot| slot.is_idle()).min_by_key(burden) {
+            slot.need.is_waiting.store(false, Ordering::Relaxed);
+            slot.need.asked.notify_one();
+        }
+    }
+
+    /// The connections.
     pub(super) fn connections(&self) -> &Connections {
         &self.connections
     }
 
-    /// Channels that there are to be, and those that there are.
-    pub(super) fn channels(&self) -> (usize, usize) {
-        (self.slots.len(), self.pools.iter().map(ConfirmChannels::open).sum())
+    /// The places of the lanes.
+    pub(super) fn slots(&self) -> &[Slot] {
+        &self.slots
     }
 
-    /// Publishes that wait for a place.
+    /// Every channel of the lanes, those included that take no more and wait for their last answers.
+    pub(super) fn channels(&self) -> Vec<Arc<ConfirmChannel>> {
+        self.pools.iter().flat_map(ConfirmChannels::opened).collect()
+    }
+
+    /// Channels that are open for publishes.
+    pub(super) fn open_channels(&self) -> usize {
+        self.pools.iter().map(ConfirmChannels::open).sum()
+    }
+
+    /// Publishes that wait for a permit.
     pub(super) fn waiting(&self) -> usize {
         self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// How many lanes are silent; when that changes, callers that wait choose their lanes anew.
+    pub(super) fn note_silent(&self, count: usize) {
+        if self.silent.swap(count, Ordering::Relaxed) != count {
+            self.news.send_replace(());
+        }
+    }
+
+    /// Whether a silent lane gets a fresh channel.
+    pub(super) fn replaces_silent_lanes(&self) -> bool {
+        self.kind.is_isolated && !self.kind.is_for_slow_destination
     }
 
     /// Opens no more lanes.
     pub(super) fn close(&self) {
         self.pools.iter().for_each(ConfirmChannels::close);
+        self.closing.cancel();
+        self.tasks.close();
+    }
+
+    /// Takes no more publishes, and waits until those in flight have their answers or are past their deadlines.
+    pub(super) async fn finish(&self) {
+        self.close();
+        self.open().for_each(|lane| lane.retire());
+        self.tasks.wait().await;
     }
 }
 
 /// Keeps one lane open.
-struct Keeper {
+struct SlotTask {
     channels: ConfirmChannels,
-    window: Window,
+    kind: Kind,
     current: watch::Sender<Option<Arc<Lane>>>,
     news: Arc<watch::Sender<()>>,
+    need: Arc<Need>,
+    closing: CancellationToken,
 }
 
-impl Keeper {
-    async fn keep(self, tasks: TaskTracker) {
-        while let Ok(channel) = self.channels.get().await {
-            let (lane, driver) = Lane::on(channel, self.window);
-            self.set(Some(Arc::new(lane)));
-            let (closed, closing) = oneshot::channel();
-            tasks.spawn(driver.run(closed));
-            // It is dropped, never sent: so it ends with the driver, however that ends.
-            let _closed = closing.await;
+impl SlotTask {
+    async fn run(self, tasks: TaskTracker) {
+        let Kind { window, is_isolated, .. } = self.kind;
+        while self.is_needed().await
+            && let Ok(pooled) = self.channels.get().await
+        {
+            let lane = Arc::new(Lane::on(Arc::clone(&pooled), window, is_isolated));
+            self.set(Some(Arc::clone(&lane)));
+            lane.until_closed().await;
+            self.need.is_waiting.store(is_isolated, Ordering::Relaxed);
             self.set(None);
+            // Another channel may take this one's place in the pool.
+            tasks.spawn(drain(Object::take(pooled), self.closing.clone()));
+        }
+    }
+
+    /// Waits until the lane is needed; false when no lane is to be opened any more.
+    async fn is_needed(&self) -> bool {
+        if !self.kind.is_isolated {
+            return true;
+        }
+        tokio::select! {
+            () = self.need.asked.notified() => true,
+            () = self.closing.cancelled() => false,
         }
     }
 

@@ -108,10 +108,10 @@ async fn connections_are_closed_in_the_broker_afterwards() {
     let broker = Broker::shared().await;
     let vhost = broker.vhost("goodbye").await;
     let mut served = Served::start_ready(&[("AMQP_URL", &vhost.url)]).await;
-    let all_up = || async { vhost.connection_count().await == 6 };
+    let all_up = || async { vhost.connection_count().await == 7 };
     eventually(
         SOON,
-        "two connections publish, one each has the quarantine, topology, replies and probes",
+        "two connections publish, two have the quarantine, one each has topology, replies and probes",
         all_up,
     )
     .await;

@@ -1,21 +1,21 @@
-//! Mends what lapin cannot read, length for length, before it gets there.
+//! Makes frames readable for amq-protocol, lapin's parser, without a change of their length.
 //!
-//! Anybody who may publish to the reply queue chooses these bytes, and a broker cuts its own words at 255
-//! bytes, in the middle of a letter too. lapin gives up the connection on a short string that is not
-//! UTF-8, and overflows its stack, which ends the process, on a table nested a few hundred levels deep.
+//! Every client that may publish to the reply queue chooses these bytes, and RabbitMQ cuts its own texts at 255
+//! bytes, in the middle of a character too. amq-protocol refuses a short string that is not UTF-8, which ends the
+//! connection, and overflows the stack, which ends the process, on a table that is nested a few hundred levels deep.
 
 use std::mem;
 
-/// Levels that are read as tables and arrays; what is nested deeper is read as its bytes.
+/// Levels that are read as tables and arrays; a value that is nested deeper becomes a byte array.
 const MAX_DEPTH: usize = 32;
 /// Where a content header's flags are, and a method's arguments: after the frame's head.
 const FLAGS: usize = 12;
 const ARGUMENTS: usize = 4;
-const CONNECTION_CLOSE: [u8; 4] = [0, 10, 0, 50];
-const CHANNEL_CLOSE: [u8; 4] = [0, 20, 0, 40];
+/// Bytes of a reply code.
+const REPLY_CODE: usize = 2;
 const BYTE_ARRAY: u8 = b'x';
 
-/// What a property is, in the order of the flags, the highest bit first.
+/// The type of each property, in the order of the flags, the highest bit first.
 const PROPERTIES: [Kind; 14] = {
     use Kind::{Fixed, Table, Text};
     [Text, Text, Table, Fixed(1), Fixed(1), Text, Text, Text, Text, Fixed(8), Text, Text, Text, Text]
@@ -28,7 +28,7 @@ enum Kind {
     Fixed(usize),
 }
 
-/// Mends the properties in the payload of a content header; `None` when it is malformed.
+/// Makes the properties in the payload of a content header readable; `None` when it is malformed.
 pub(super) fn header(payload: &mut [u8]) -> Option<()> {
     let mut rest = Rest(payload);
     rest.take(FLAGS)?;
@@ -41,18 +41,21 @@ pub(super) fn header(payload: &mut [u8]) -> Option<()> {
     Some(())
 }
 
-/// Mends the broker's words in the payload of a method that has some.
-pub(super) fn method(payload: &mut [u8]) -> Option<()> {
-    let has_words = payload.starts_with(&CHANNEL_CLOSE) || payload.starts_with(&CONNECTION_CLOSE);
-    if has_words {
-        let mut rest = Rest(payload);
-        rest.take(ARGUMENTS + 2)?;
-        rest.text()?;
-    }
-    Some(())
+/// Makes the text of a `channel.close` or `connection.close` readable, in its payload; `None` when it is malformed.
+pub(super) fn close(payload: &mut [u8]) -> Option<()> {
+    let mut rest = Rest(payload);
+    rest.take(ARGUMENTS + REPLY_CODE)?;
+    rest.text()
 }
 
-/// What is still to be read.
+/// Makes the texts of a `basic.return` readable, in its payload: reply text, exchange and routing key.
+pub(in crate::broker) fn returned(payload: &mut [u8]) -> Option<()> {
+    let mut rest = Rest(payload);
+    rest.take(ARGUMENTS + REPLY_CODE)?;
+    (0..3).try_for_each(|_| rest.text())
+}
+
+/// The bytes that are not read yet.
 struct Rest<'a>(&'a mut [u8]);
 
 impl<'a> Rest<'a> {
@@ -101,7 +104,7 @@ impl<'a> Rest<'a> {
         let kind = &mut self.take(1)?[0];
         let size = match *kind {
             b'A' | b'F' if depth == MAX_DEPTH => {
-                // Laid out alike: a length and so many bytes.
+                // It has the same layout: a length and so many bytes.
                 *kind = BYTE_ARRAY;
                 return self.long().map(drop);
             }
@@ -120,7 +123,7 @@ impl<'a> Rest<'a> {
     }
 }
 
-/// Puts a question mark for each byte that is no part of a letter.
+/// Puts a question mark in place of each byte that is no part of a character.
 fn legible(mut text: &mut [u8]) {
     while let Err(error) = std::str::from_utf8(text) {
         let rest = &mut mem::take(&mut text)[error.valid_up_to()..];
@@ -135,27 +138,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_letter_that_was_cut_is_a_question_mark() {
+    fn a_character_that_was_cut_becomes_question_marks() {
         for (bytes, text) in
             [("aü".as_bytes(), "aü"), (b"\xc3", "?"), (b"a\xffb\xc3...", "a?b?..."), (b"", "")]
         {
-            let mut mended = bytes.to_vec();
-            legible(&mut mended);
-            assert_eq!(mended, text.as_bytes());
+            let mut readable = bytes.to_vec();
+            legible(&mut readable);
+            assert_eq!(readable, text.as_bytes());
         }
     }
 
     #[test]
-    fn what_is_nested_too_deep_is_bytes() {
+    fn a_value_that_is_nested_too_deep_becomes_bytes() {
         let mut array = Vec::new();
         for _ in 0..100 {
             let count = u32::try_from(array.len()).expect("small");
             array = [b"A", &count.to_be_bytes()[..], &array].concat();
         }
-        let mut mended = array.clone();
-        Rest(&mut mended).value(1).expect("well-formed");
-        let changed: Vec<_> = (0..array.len()).filter(|&at| array[at] != mended[at]).collect();
+        let mut readable = array.clone();
+        Rest(&mut readable).value(1).expect("well-formed");
+        let changed: Vec<_> = (0..array.len()).filter(|&at| array[at] != readable[at]).collect();
         assert_eq!(changed, [(MAX_DEPTH - 1) * 5]);
-        assert_eq!(mended[changed[0]], BYTE_ARRAY);
+        assert_eq!(readable[changed[0]], BYTE_ARRAY);
     }
 }

@@ -1,0 +1,385 @@
+//! An owned channel in confirm mode: it writes publishes, and gives RabbitMQ's answers to their callers.
+//!
+//! When the channel or its connection ends, the publishes that were not written are handed back, and those that were
+//! written are lost, except where RabbitMQ's words can be about one message only.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use amq_protocol::frame::{AMQPFrame, parse_frame};
+use bytes::Bytes;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::in_flight::{Answered, Ending, InFlight, NotWritten, Pending};
+use crate::broker::destination::KnownDestination;
+use crate::broker::error::{Cause, Error};
+use crate::broker::wire::{
+    BASIC_RETURN, Batch, Encoded, End, Malformed, Outlet, Owner, Step, method_of, sanitise_return,
+};
+
+/// Class and method of RabbitMQ's answers.
+const BASIC_ACK: [u8; 4] = [0, 60, 0, 80];
+const BASIC_NACK: [u8; 4] = [0, 60, 0, 120];
+/// Where the arguments of a method begin in its frame.
+const ARGUMENTS: usize = 11;
+/// Bytes that one channel writes before the next one takes its turn.
+const TURN: usize = 32 * 1024;
+/// Destinations whose nacks are remembered.
+const MAX_NACKED: usize = 1_000;
+
+/// The owner of a confirm channel.
+pub(in crate::broker) struct PublishChannel {
+    outlet: Outlet,
+    state: Mutex<State>,
+    /// Set by the publish watch, taken back by the next answer.
+    is_silent: AtomicBool,
+    /// The last publish has its answer.
+    emptied: Notify,
+    ended: CancellationToken,
+}
+
+struct State {
+    in_flight: InFlight,
+    /// The rest of a large body that is being written.
+    rest: Bytes,
+    is_inside: bool,
+    /// The router will call `write`.
+    is_queued: bool,
+    takes_no_more: bool,
+    /// A return whose content header is to come.
+    returning: Option<String>,
+    /// Bytes of a returned body that are to come.
+    skip: u64,
+    /// When each destination was nacked first after its last confirm.
+    nacked: HashMap<KnownDestination, Instant>,
+    progress: Progress,
+}
+
+/// How a channel gets on.
+#[derive(Debug, Clone, Copy, Default)]
+pub(in crate::broker) struct Progress {
+    /// When RabbitMQ last answered on it.
+    pub(in crate::broker) last_answer: Option<Instant>,
+    /// When the newest publish that has an answer was handed in.
+    pub(in crate::broker) newest_answered: Option<Instant>,
+}
+
+impl PublishChannel {
+    /// The owner of a channel that was put into confirm mode just now.
+    pub(super) fn new(outlet: Outlet) -> Arc<Self> {
+        let state = State {
+            in_flight: InFlight::new(),
+            rest: Bytes::new(),
+            is_inside: false,
+            is_queued: false,
+            takes_no_more: false,
+            returning: None,
+            skip: 0,
+            nacked: HashMap::new(),
+            progress: Progress::default(),
+        };
+        Arc::new(Self {
+            outlet,
+            state: Mutex::new(state),
+            is_silent: AtomicBool::new(false),
+            emptied: Notify::new(),
+            ended: CancellationToken::new(),
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The channel's number, and the bytes that its frames may have.
+    pub(in crate::broker) fn frame_target(&self) -> (u16, usize) {
+        (self.outlet.channel(), self.outlet.frame_max())
+    }
+
+    /// Hands a publish in. It is finished from here on, also when its caller leaves.
+    ///
+    /// # Errors
+    /// Nothing was written, and nothing will be.
+    pub(in crate::broker) fn hand_in(
+        self: &Arc<Self>,
+        pending: Pending,
+        encoded: Encoded,
+    ) -> Result<(), NotWritten> {
+        let mut state = self.lock();
+        if self.ended.is_cancelled() || state.takes_no_more {
+            return Err(NotWritten::Closed);
+        }
+        // Asked under the lock: the router notes that a connection is blocked before it takes unwritten publishes back.
+        if self.outlet.is_blocked() {
+            return Err(NotWritten::Blocked);
+        }
+        state.in_flight.push(pending, encoded).map_err(|_same_id| NotWritten::SameId)?;
+        let was_queued = std::mem::replace(&mut state.is_queued, true);
+        drop(state);
+        if !was_queued {
+            self.outlet.has_work(Arc::clone(self) as Arc<dyn Owner>);
+        }
+        Ok(())
+    }
+
+    /// From now on no publish is handed in; those in flight wait for their answers.
+    pub(in crate::broker) fn take_no_more(&self) {
+        self.lock().takes_no_more = true;
+    }
+
+    /// Whether publishes are in flight and none was answered for some time.
+    pub(in crate::broker) fn is_silent(&self) -> bool {
+        self.is_silent.load(Ordering::Relaxed)
+    }
+
+    /// Sets whether it is silent.
+    pub(in crate::broker) fn set_silent(&self, is_silent: bool) {
+        self.is_silent.store(is_silent, Ordering::Relaxed);
+    }
+
+    /// The last answer, or the oldest publish without one where that is later; `None` when every publish has its answer.
+    pub(in crate::broker) fn silent_since(&self) -> Option<Instant> {
+        let state = self.lock();
+        let oldest = state.in_flight.waiting().next()?.since;
+        Some(state.progress.last_answer.map_or(oldest, |at| at.max(oldest)))
+    }
+
+    /// When the oldest publish without an answer was handed in.
+    pub(in crate::broker) fn oldest_since(&self) -> Option<Instant> {
+        Some(self.lock().in_flight.waiting().next()?.since)
+    }
+
+    /// Whether every publish has its answer.
+    pub(in crate::broker) fn is_empty(&self) -> bool {
+        self.unanswered() == 0
+    }
+
+    /// Publishes without an answer.
+    pub(in crate::broker) fn unanswered(&self) -> usize {
+        self.lock().in_flight.unanswered()
+    }
+
+    /// How far the newest publish is ahead of the oldest without an answer.
+    pub(in crate::broker) fn span(&self) -> usize {
+        self.lock().in_flight.span()
+    }
+
+    /// How it gets on.
+    pub(in crate::broker) fn progress(&self) -> Progress {
+        self.lock().progress
+    }
+
+    /// Looks at each publish without an answer, oldest first.
+    pub(in crate::broker) fn look_at_waiting(&self, look: impl FnMut(&Pending)) {
+        self.lock().in_flight.waiting().for_each(look);
+    }
+
+    /// The last deadline of the publishes without an answer.
+    pub(in crate::broker) fn last_deadline(&self) -> Option<Instant> {
+        self.lock().in_flight.waiting().map(|pending| pending.deadline).max()
+    }
+
+    /// The destinations that were only nacked since this instant or longer.
+    pub(in crate::broker) fn nacked_since(&self, instant: Instant) -> Vec<KnownDestination> {
+        let state = self.lock();
+        let only_nacked = state.nacked.iter().filter(|(_, since)| **since <= instant);
+        only_nacked.map(|(destination, _)| destination.clone()).collect()
+    }
+
+    /// Whether the channel or its connection has ended.
+    pub(in crate::broker) fn has_ended(&self) -> bool {
+        self.ended.is_cancelled()
+    }
+
+    /// Ends when the channel or its connection has ended.
+    pub(in crate::broker) async fn until_ended(&self) {
+        self.ended.cancelled().await;
+    }
+
+    /// Ends when every publish has its answer.
+    pub(in crate::broker) async fn until_empty(&self) {
+        loop {
+            let emptied = self.emptied.notified();
+            if self.is_empty() {
+                return;
+            }
+            emptied.await;
+        }
+    }
+
+    fn answer(&self, frame: &[u8], is_ack: bool) -> Result<(), Malformed> {
+        let arguments = frame.get(ARGUMENTS..).ok_or(Malformed::Frame("a confirm is too short"))?;
+        let (Some(tag), Some(bits)) = (arguments.first_chunk(), arguments.get(8)) else {
+            return Err(Malformed::Frame("a confirm is too short"));
+        };
+        let now = Instant::now();
+        let mut state = self.lock();
+        let State { in_flight, nacked, progress, .. } = &mut *state;
+        progress.last_answer = Some(now);
+        in_flight.answer(u64::from_be_bytes(*tag), bits & 1 == 1, |answered| {
+            progress.newest_answered = progress.newest_answered.max(Some(answered.pending.since));
+            note_answer(nacked, &answered.pending.destination, is_ack, now);
+            answered.tell(is_ack);
+        })?;
+        let is_empty = in_flight.unanswered() == 0;
+        drop(state);
+        self.is_silent.store(false, Ordering::Relaxed);
+        if is_empty {
+            self.emptied.notify_waiters();
+        }
+        Ok(())
+    }
+}
+
+fn note_answer(
+    nacked: &mut HashMap<KnownDestination, Instant>,
+    destination: &KnownDestination,
+    is_ack: bool,
+    now: Instant,
+) {
+    destination.note_answer(now, is_ack);
+    if is_ack {
+        if !nacked.is_empty() {
+            nacked.remove(destination);
+        }
+    } else if nacked.len() < MAX_NACKED || nacked.contains_key(destination) {
+        nacked.entry(destination.clone()).or_insert(now);
+    }
+}
+
+impl Answered {
+    fn tell(self, is_ack: bool) {
+        let answer = match (is_ack, self.returned) {
+            (true, None) => Ok(()),
+            (true, Some(reason)) => Err(Error::Unroutable { reason }),
+            (false, _) => Err(Error::Rejected),
+        };
+        self.pending.tell(Ending::Written(answer));
+    }
+}
+
+impl Owner for PublishChannel {
+    fn method(&self, frame: &mut [u8]) -> Result<(), Malformed> {
+        match method_of(frame) {
+            Some(BASIC_ACK) => self.answer(frame, true),
+            Some(BASIC_NACK) => self.answer(frame, false),
+            Some(BASIC_RETURN) => {
+                self.lock().returning = Some(return_reason(frame)?);
+                Ok(())
+            }
+            _ => Err(Malformed::Frame("a confirm channel does not expect this method")),
+        }
+    }
+
+    /// Of a returned message.
+    fn header(&self, frame: &[u8]) -> Result<(), Malformed> {
+        let Ok((_, AMQPFrame::Header(_, header))) = parse_frame(frame) else {
+            return Err(Malformed::Frame("the content header of a returned message cannot be read"));
+        };
+        let mut state = self.lock();
+        let reason = state.returning.take().ok_or(Malformed::UnknownReturn)?;
+        let id = header.properties.message_id().as_ref().ok_or(Malformed::UnknownReturn)?;
+        state.skip = header.body_size;
+        state.in_flight.note_return(id.as_str(), reason)
+    }
+
+    fn body(&self, payload: &[u8]) -> Result<(), Malformed> {
+        let mut state = self.lock();
+        let rest = state.skip.checked_sub(payload.len() as u64);
+        state.skip = rest.ok_or(Malformed::Frame("a returned message is longer than it says"))?;
+        Ok(())
+    }
+
+    fn write(&self, batch: &mut Batch) -> Step {
+        let mut state = self.lock();
+        let end = batch.len() + TURN;
+        while !batch.is_full() && batch.len() < end {
+            if state.is_inside {
+                let (channel, frame_max) = self.frame_target();
+                batch.push_body(channel, frame_max, &mut state.rest);
+                state.is_inside = !state.rest.is_empty();
+            } else if let Some(mut encoded) = state.in_flight.next_unwritten() {
+                batch.buffer().append(&mut encoded.frames);
+                state.is_inside = !encoded.body.is_empty();
+                state.rest = encoded.body;
+            } else {
+                state.is_queued = false;
+                return Step::Done;
+            }
+        }
+        if state.is_inside { Step::Inside } else { Step::More }
+    }
+
+    fn blocked(&self) {
+        let unwritten = self.lock().in_flight.take_unwritten();
+        for pending in unwritten {
+            pending.tell(Ending::NotWritten(NotWritten::Blocked));
+        }
+    }
+
+    fn closed(&self, end: &End) {
+        let (unwritten, written) = {
+            let mut state = self.lock();
+            self.ended.cancel();
+            (state.in_flight.take_unwritten(), state.in_flight.take_written())
+        };
+        for pending in unwritten {
+            pending.tell(Ending::NotWritten(NotWritten::Closed));
+        }
+        tell_lost(written, end, self.outlet.is_blocked());
+        self.emptied.notify_waiters();
+    }
+}
+
+/// RabbitMQ's words in a return.
+fn return_reason(frame: &mut [u8]) -> Result<String, Malformed> {
+    let malformed = Malformed::Frame("a return cannot be read");
+    let end = frame.len() - 1;
+    sanitise_return(&mut frame[ARGUMENTS - 4..end]).ok_or(malformed)?;
+    // After the reply code: the text's length in one byte, then the text.
+    let (length, rest) = frame.get(ARGUMENTS + 2..).and_then(<[u8]>::split_first).ok_or(malformed)?;
+    let text = rest.get(..usize::from(*length)).ok_or(malformed)?;
+    Ok(String::from_utf8_lossy(text).into_owned())
+}
+
+/// Tells the callers of publishes that were written and will not be answered any more.
+///
+/// A returned message is unroutable, whether or not its ack came. RabbitMQ's words are about one message where it
+/// travelled alone, or where they name its exchange and no other message for that exchange waits.
+fn tell_lost(written: Vec<Answered>, end: &End, is_blocked: bool) {
+    let error = match end {
+        End::ChannelClosed(close) => Error::of_channel_close(close.code, &close.text),
+        End::ConnectionClosed(close) => Error::of_connection_close(close.code, &close.text),
+        End::CloseOk => Error::lost("the gateway closed the channel"),
+        End::ConnectionLost => Error::gone(),
+    };
+    let is_named = |it: &Answered| error.is_over(it.pending.destination.exchange().as_str());
+    let has_no_return = |it: &&Answered| it.returned.is_none();
+    let is_known = written.iter().filter(has_no_return).filter(|it| is_named(it)).count() == 1;
+    for lost in written {
+        let told = match lost.returned {
+            Some(reason) => Error::Unroutable { reason },
+            None if lost.pending.is_alone || (is_known && is_named(&lost)) => error.clone(),
+            None => Error::lost(&error.to_string()),
+        };
+        lost.pending.tell(Ending::Written(Err(told.unless_blocked(is_blocked))));
+    }
+}
+
+impl Error {
+    /// A message that was lost on a blocked connection is not repeated.
+    fn unless_blocked(self, is_blocked: bool) -> Self {
+        match self {
+            Self::Unknown(Cause::Lost { reason, repeatable }) => {
+                Self::Unknown(Cause::Lost { reason, repeatable: repeatable && !is_blocked })
+            }
+            other => other,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

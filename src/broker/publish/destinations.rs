@@ -1,0 +1,198 @@
+//! One state for each destination, and the two questions about it: which way does a message to it take, and how does
+//! RabbitMQ's answer change the state?
+//!
+//! RabbitMQ closes the channel over a missing exchange, a missing permission or a body over its limit, and with it ends
+//! the publishes of every caller on it. So a message travels alone until its exchange has taken one within the last
+//! minute. A destination whose publishes stay unanswered gets a connection of its own, see [`super::slow`].
+
+mod refused;
+mod slow_state;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+
+pub(super) use self::refused::Waiters;
+use self::refused::{Answer, Turn};
+use self::slow_state::{Slow, SlowWay};
+use self::table::{Found, State, Table};
+use super::Publish;
+use super::slow::{SlowConnections, SlowLanes};
+use crate::broker::destination::KnownDestination;
+use crate::broker::error::{Cause, Error, Refusal, Unavailable};
+use crate::domain::names::ExchangeName;
+
+/// A body that no RabbitMQ is set to refuse, in bytes.
+const SMALL_BODY: usize = 4 * 1024;
+/// A slow destination without a publish for so long is forgotten, and its connection closed.
+const SLOW_MEMORY: Duration = Duration::from_mins(1);
+
+/// Every destination that was published to lately.
+pub(super) struct Destinations {
+    table: Mutex<Table>,
+    slow: SlowConnections,
+    /// An answer within this time is in time.
+    slow_after: Duration,
+}
+
+/// The way that a message takes.
+pub(super) enum Way {
+    /// On a channel with others.
+    Shared,
+    /// Alone on a channel.
+    Isolated,
+    /// On the connection of a slow destination.
+    Slow {
+        lanes: Arc<SlowLanes>,
+        /// Alone on a channel there.
+        is_alone: bool,
+    },
+}
+
+impl Destinations {
+    /// Knows no destination yet.
+    pub(super) fn new(slow: SlowConnections, slow_after: Duration) -> Self {
+        Self { table: Mutex::default(), slow, slow_after }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Which way a message takes. One that is sent again travels alone: it may be the one that ended its channel.
+    ///
+    /// # Errors
+    /// [`Unavailable::TooManySlow`] when the destination is slow and no connection is free for it.
+    pub(super) fn route(
+        &self,
+        publish: &Publish,
+        is_resent: bool,
+    ) -> Result<(KnownDestination, Way), Unavailable> {
+        let to = &publish.destination;
+        let mut table = self.lock();
+        let fits = publish.message.body.len() <= table.largest_body.max(SMALL_BODY);
+        let Found { destination, is_good, slow } = table.find(&to.exchange, &to.routing_key);
+        let is_alone = is_resent || !fits || !is_good;
+        let way = match slow.map(|slow| slow.way(|| self.slow.open())) {
+            None if is_alone => Way::Isolated,
+            None => Way::Shared,
+            Some(SlowWay::Own(lanes)) => Way::Slow { lanes, is_alone },
+            Some(SlowWay::Try) => Way::Isolated,
+            Some(SlowWay::None) => return Err(Unavailable::TooManySlow { limit: self.slow.limit() }),
+        };
+        Ok((destination, way))
+    }
+
+    /// Waits until a publish to an exchange that RabbitMQ refuses may be written; RabbitMQ is asked once in a pause for
+    /// all callers that wait. Its answer is to be given to [`Self::learn`] then.
+    ///
+    /// # Errors
+    /// The answer to another caller's publish, that was asked for after this call.
+    pub(super) async fn turn(&self, exchange: &ExchangeName, deadline: Instant) -> Result<Waiters, Error> {
+        loop {
+            let turn = self.lock().refusal(exchange).map_or(Turn::Free, |refused| refused.turn(deadline));
+            match turn {
+                Turn::Free => return Ok(None),
+                Turn::Ask { at, waiters } => {
+                    sleep_until(at).await;
+                    return Ok(Some(waiters));
+                }
+                Turn::Wait(mut answer) => {
+                    if let Ok(told) = answer.wait_for(Answer::is_some).await
+                        && let Some(error) = &*told
+                    {
+                        return Err(error.clone());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Learns from RabbitMQ's answer to a message that was written, or from the end of the wait for it.
+    pub(super) fn learn(&self, publish: &Publish, since: Instant, answer: &Result<(), Error>) {
+        let (exchange, size) = (&publish.destination.exchange, publish.message.body.len());
+        let now = Instant::now();
+        let mut table = self.lock();
+        match answer {
+            Ok(()) | Err(Error::Unroutable { .. } | Error::Rejected) => {
+                table.largest_body = table.largest_body.max(size);
+                table.change_state(exchange, |state| state.took_a_message(now));
+                if now < since + self.slow_after {
+                    let routing_key = &publish.destination.routing_key;
+                    let closed = table.answered_in_time(exchange, routing_key, self.slow_after);
+                    drop(table);
+                    closed.into_iter().for_each(SlowLanes::close);
+                }
+            }
+            Err(Error::Refused(Refusal::TooLarge { .. })) => {
+                table.largest_body = table.largest_body.min(size.saturating_sub(1));
+            }
+            Err(error) if error.refuses_the_exchange() => {
+                table.change_state(exchange, |state| state.was_refused(now));
+            }
+            Err(Error::Refused(Refusal::AccessRefused { .. })) => {
+                table.change_state(exchange, |state| *state = State::KeyRestricted { since: now });
+            }
+            // The exchange is there, and RabbitMQ finds the message wrong.
+            Err(Error::Refused(_)) => table.change_state(exchange, |state| *state = State::Unknown),
+            Err(Error::Unknown(Cause::Lost { .. })) => table.change_state(exchange, State::may_be_refused),
+            // A publish without an answer says nothing of its exchange, nor does one that was not written.
+            Err(Error::Unknown(_) | Error::NotSent(_)) => {}
+        }
+    }
+
+    /// Gives an answer to the callers that wait for it, where it is theirs too.
+    pub(super) fn tell(waiters: &Waiters, error: &Error) {
+        let is_theirs = error.refuses_the_exchange() || *error == Error::NotSent(Unavailable::ShuttingDown);
+        if let Some(waiters) = waiters.as_ref().filter(|_| is_theirs) {
+            waiters.send_replace(Some(error.clone()));
+        }
+    }
+
+    /// The gateway has declared this exchange.
+    pub(super) fn declared(&self, exchange: &ExchangeName) {
+        self.lock().change_state(exchange, |state| {
+            if matches!(state, State::Refused(_)) {
+                *state = State::Unknown;
+            }
+        });
+    }
+
+    /// Publishes to this destination stay unanswered while RabbitMQ answers others.
+    pub(super) fn mark_slow(&self, destination: &KnownDestination) {
+        let closed = self.lock().mark_slow(destination, || self.slow.open());
+        closed.into_iter().for_each(SlowLanes::close);
+    }
+
+    /// Whether a publish to any other destination than this was confirmed since then.
+    pub(super) fn was_another_confirmed(&self, destination: &KnownDestination, since: Instant) -> bool {
+        let table = self.lock();
+        table.destinations().any(|it| it != destination && it.last_confirm().is_some_and(|at| at >= since))
+    }
+
+    /// The lanes of slow destinations.
+    pub(super) fn slow_lanes(&self) -> Vec<Arc<SlowLanes>> {
+        self.lock().slow().filter_map(Slow::lanes).collect()
+    }
+
+    /// Forgets slow destinations without a publish for a minute.
+    pub(super) fn forget_idle(&self) {
+        if let Some(idle_since) = Instant::now().checked_sub(SLOW_MEMORY) {
+            self.forget_slow(idle_since);
+        }
+    }
+
+    /// Closes the connections of slow destinations.
+    pub(super) fn close(&self) {
+        self.forget_slow(Instant::now());
+    }
+
+    fn forget_slow(&self, idle_since: Instant) {
+        let closed = self.lock().forget_slow(idle_since);
+        closed.into_iter().for_each(SlowLanes::close);
+    }
+}

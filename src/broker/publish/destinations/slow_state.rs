@@ -1,0 +1,100 @@
+//! A destination whose publishes stay unanswered, and the connection that it has, if one was free.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::broker::destination::KnownDestination;
+use crate::broker::publish::slow::SlowLanes;
+
+/// A slow destination without a connection is tried again after so long.
+const TRY_AGAIN: Duration = Duration::from_secs(10);
+
+/// The lanes of one slow destination; `None` where no connection is free.
+pub(super) type SlowLanesOf = Option<Arc<SlowLanes>>;
+
+/// The slow state of a destination.
+pub(super) struct Slow {
+    destination: KnownDestination,
+    lanes: SlowLanesOf,
+    last_publish: Instant,
+    /// Without a connection: when a message was let through last.
+    tried: Instant,
+}
+
+/// Which way a message to a slow destination takes.
+pub(super) enum SlowWay {
+    /// On its own connection.
+    Own(Arc<SlowLanes>),
+    /// Alone on a channel, to find out whether RabbitMQ answers again.
+    Try,
+    /// None: no connection is free.
+    None,
+}
+
+impl Slow {
+    /// A destination that is slow from now on.
+    pub(super) fn new(destination: KnownDestination, lanes: SlowLanesOf) -> Self {
+        let now = Instant::now();
+        Self { destination, lanes, last_publish: now, tried: now }
+    }
+
+    /// Several as one; returns the lanes that it does not need.
+    pub(super) fn merge(all: Vec<Self>) -> (Option<Self>, Vec<Arc<SlowLanes>>) {
+        let mut rest = all.into_iter();
+        let Some(mut merged) = rest.next() else { return (None, Vec::new()) };
+        let mut unneeded = Vec::new();
+        for lanes in rest.filter_map(Self::into_lanes) {
+            match &merged.lanes {
+                Some(_) => unneeded.push(lanes),
+                None => merged.lanes = Some(lanes),
+            }
+        }
+        (Some(merged), unneeded)
+    }
+
+    /// The way of a message that comes now. `open` opens a connection, where one is free.
+    pub(super) fn way(&mut self, open: impl FnOnce() -> SlowLanesOf) -> SlowWay {
+        let now = Instant::now();
+        self.last_publish = now;
+        if self.lanes.is_none() {
+            self.lanes = open();
+        }
+        if let Some(lanes) = &self.lanes {
+            return SlowWay::Own(Arc::clone(lanes));
+        }
+        let answers_again = self.destination.last_answer().is_some_and(|at| at > self.tried);
+        if answers_again || now >= self.tried + TRY_AGAIN {
+            self.tried = now;
+            return SlowWay::Try;
+        }
+        SlowWay::None
+    }
+
+    /// Whether RabbitMQ answers in time again, of which this is asked after such an answer: no other publish on its
+    /// connection has waited for so long.
+    pub(super) fn is_over(&self, slow_after: Duration) -> bool {
+        self.lanes.as_ref().is_none_or(|lanes| !lanes.has_waited(slow_after))
+    }
+
+    /// Whether there was no publish since then.
+    pub(super) fn is_idle_since(&self, instant: Instant) -> bool {
+        self.last_publish <= instant
+    }
+
+    /// Whether it has a connection of its own.
+    pub(super) fn has_lanes(&self) -> bool {
+        self.lanes.is_some()
+    }
+
+    /// Its lanes.
+    pub(super) fn lanes(&self) -> SlowLanesOf {
+        self.lanes.clone()
+    }
+
+    /// Its lanes, which it gives up.
+    pub(super) fn into_lanes(self) -> SlowLanesOf {
+        self.lanes
+    }
+}

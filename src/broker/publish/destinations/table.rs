@@ -1,0 +1,271 @@
+//! The states of all destinations that were published to lately. Bounded in memory.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use super::refused::Question;
+use super::slow_state::{Slow, SlowLanesOf};
+use crate::broker::destination::KnownDestination;
+use crate::domain::names::{ExchangeName, ShortText};
+
+/// How long an exchange stays good without another success, and key-restricted without another refusal.
+const MEMORY: Duration = Duration::from_mins(1);
+/// Exchanges remembered, and destinations of all exchanges together.
+const LIMIT: usize = 10_000;
+/// With so many slow routing keys an exchange is slow as a whole.
+const SLOW_KEYS: usize = 8;
+
+/// The state of an exchange.
+#[derive(Debug)]
+pub(super) enum State {
+    /// It may be missing or forbidden.
+    Unknown,
+    /// It took a message at this instant.
+    Good { at: Instant },
+    /// RabbitMQ refused a message over its routing key, as with topic permissions: one success says nothing of the next
+    /// message.
+    KeyRestricted { since: Instant },
+    /// RabbitMQ refuses each message: it is missing, internal or forbidden.
+    Refused(Question),
+}
+
+impl State {
+    /// Whether a message to it may share a channel with others.
+    fn is_good(&self, now: Instant) -> bool {
+        matches!(self, Self::Good { at } if now < *at + MEMORY)
+    }
+
+    /// The exchange took a message.
+    pub(super) fn took_a_message(&mut self, now: Instant) {
+        match self {
+            Self::KeyRestricted { since } if now < *since + MEMORY => {}
+            state => *state = Self::Good { at: now },
+        }
+    }
+
+    /// RabbitMQ refused the exchange.
+    pub(super) fn was_refused(&mut self, now: Instant) {
+        match self {
+            Self::Refused(question) => question.refused_again(now),
+            state => *state = Self::Refused(Question::refused_at(now)),
+        }
+    }
+
+    /// A message to it was lost, and may be the reason of the loss.
+    pub(super) fn may_be_refused(&mut self) {
+        if matches!(self, Self::Good { .. }) {
+            *self = Self::Unknown;
+        }
+    }
+}
+
+/// An exchange that was published to.
+pub(super) struct Exchange {
+    state: State,
+    keys: HashMap<ShortText, Key>,
+    /// Set while it is slow as a whole.
+    slow: Option<Slow>,
+}
+
+/// A routing key of an exchange.
+struct Key {
+    destination: KnownDestination,
+    /// Set while this key is slow and the exchange is not.
+    slow: Option<Slow>,
+}
+
+impl Exchange {
+    fn new() -> Self {
+        Self { state: State::Unknown, keys: HashMap::new(), slow: None }
+    }
+
+    fn slow(&self) -> impl Iterator<Item = &Slow> {
+        self.slow.iter().chain(self.keys.values().filter_map(|key| key.slow.as_ref()))
+    }
+
+    fn slow_slots(&mut self) -> impl Iterator<Item = &mut Option<Slow>> {
+        std::iter::once(&mut self.slow).chain(self.keys.values_mut().map(|key| &mut key.slow))
+    }
+
+    fn slow_key_mut(&mut self, routing_key: &ShortText) -> Option<&mut Slow> {
+        match &mut self.slow {
+            Some(slow) => Some(slow),
+            None => self.keys.get_mut(routing_key)?.slow.as_mut(),
+        }
+    }
+
+    /// Whether it is worth remembering, beside its keys.
+    fn is_known(&self) -> bool {
+        !matches!(self.state, State::Unknown) || !self.keys.is_empty()
+    }
+}
+
+/// Where a message to a destination goes, as far as its state tells.
+pub(super) struct Found<'a> {
+    pub(super) destination: KnownDestination,
+    pub(super) is_good: bool,
+    /// Set when it is slow.
+    pub(super) slow: Option<&'a mut Slow>,
+}
+
+/// All of them.
+#[derive(Default)]
+pub(super) struct Table {
+    exchanges: HashMap<ExchangeName, Exchange>,
+    /// Routing keys of all exchanges together.
+    keys: usize,
+    /// Destinations and exchanges that are slow.
+    slow: usize,
+    /// With so many keys the idle ones are forgotten.
+    limit: usize,
+    /// The largest body that RabbitMQ took, in bytes.
+    pub(super) largest_body: usize,
+}
+
+impl Table {
+    /// Finds a destination, which is remembered from now on.
+    pub(super) fn find(&mut self, exchange: &ExchangeName, routing_key: &ShortText) -> Found<'_> {
+        let is_new = self.exchanges.get(exchange).is_none_or(|it| !it.keys.contains_key(routing_key));
+        if is_new {
+            self.add(exchange, routing_key);
+        }
+        // Present: it was added above, or found.
+        let found = self.exchanges.entry(exchange.clone()).or_insert_with(Exchange::new);
+        let destination = match found.keys.get(routing_key) {
+            Some(key) => key.destination.clone(),
+            None => KnownDestination::new(exchange.clone(), routing_key.clone()),
+        };
+        let is_good = found.state.is_good(Instant::now());
+        Found { destination, is_good, slow: found.slow_key_mut(routing_key) }
+    }
+
+    fn add(&mut self, exchange: &ExchangeName, routing_key: &ShortText) {
+        if self.keys >= self.limit.max(LIMIT) || self.exchanges.len() >= LIMIT {
+            self.forget_unused();
+        }
+        let destination = KnownDestination::new(exchange.clone(), routing_key.clone());
+        let found = self.exchanges.entry(exchange.clone()).or_insert_with(Exchange::new);
+        found.keys.insert(routing_key.clone(), Key { destination, slow: None });
+        self.keys += 1;
+    }
+
+    /// Forgets the keys without a publish in flight that are not slow. With too many exchanges, their states too.
+    fn forget_unused(&mut self) {
+        let has_too_many = self.exchanges.len() >= LIMIT;
+        self.exchanges.retain(|_, exchange| {
+            exchange.keys.retain(|_, key| key.slow.is_some() || key.destination.is_in_use());
+            exchange.slow.is_some() || !exchange.keys.is_empty() || (exchange.is_known() && !has_too_many)
+        });
+        self.keys = self.exchanges.values().map(|exchange| exchange.keys.len()).sum();
+        // When most keys are in use, the next look is worth its cost only after as many new ones.
+        self.limit = 2 * self.keys;
+    }
+
+    /// The question for an exchange that RabbitMQ refuses.
+    pub(super) fn refusal(&mut self, exchange: &ExchangeName) -> Option<&mut Question> {
+        match &mut self.exchanges.get_mut(exchange)?.state {
+            State::Refused(question) => Some(question),
+            _ => None,
+        }
+    }
+
+    /// Changes the state of an exchange.
+    pub(super) fn change_state(&mut self, exchange: &ExchangeName, change: impl FnOnce(&mut State)) {
+        // It may have been forgotten since the publish began, but it is not worth more than the limit.
+        let has_room = self.exchanges.len() < LIMIT;
+        match self.exchanges.get_mut(exchange) {
+            Some(found) => change(&mut found.state),
+            None if has_room => {
+                let new = self.exchanges.entry(exchange.clone()).or_insert_with(Exchange::new);
+                change(&mut new.state);
+            }
+            None => {}
+        }
+    }
+
+    /// RabbitMQ answered a publish to this destination in time: it is slow no more, unless another publish on its
+    /// connection is not answered in time. Returns lanes that are to be closed.
+    pub(super) fn answered_in_time(
+        &mut self,
+        exchange: &ExchangeName,
+        routing_key: &ShortText,
+        slow_after: Duration,
+    ) -> SlowLanesOf {
+        if self.slow == 0 {
+            return None;
+        }
+        let found = self.exchanges.get_mut(exchange)?;
+        let slot = match found.slow {
+            Some(_) => &mut found.slow,
+            None => &mut found.keys.get_mut(routing_key)?.slow,
+        };
+        let over = slot.take_if(|slow| slow.is_over(slow_after))?;
+        self.slow -= 1;
+        let (exchange, routing_key) = (exchange.as_str(), routing_key.as_str());
+        info!(exchange, routing_key, "RabbitMQ answers publishes to this destination in time again");
+        over.into_lanes()
+    }
+
+    /// Publishes to this destination stay unanswered. `open` opens a connection for it, where one is free. Returns lanes
+    /// that are to be closed.
+    pub(super) fn mark_slow(
+        &mut self,
+        destination: &KnownDestination,
+        open: impl FnOnce() -> SlowLanesOf,
+    ) -> Vec<Arc<super::SlowLanes>> {
+        let name = destination.exchange();
+        let Some(exchange) = self.exchanges.get_mut(name) else { return Vec::new() };
+        let is_slow_as_a_whole = exchange.slow.is_some();
+        let Some(key) = exchange.keys.get_mut(destination.routing_key()) else { return Vec::new() };
+        if is_slow_as_a_whole || key.slow.is_some() {
+            return Vec::new();
+        }
+        let slow = Slow::new(destination.clone(), open());
+        warn!(
+            exchange = name.as_str(),
+            routing_key = destination.routing_key().as_str(),
+            has_connection = slow.has_lanes(),
+            "RabbitMQ does not answer publishes to this destination: it gets a connection of its own"
+        );
+        key.slow = Some(slow);
+        self.slow += 1;
+        let slow_keys = exchange.keys.values().filter(|key| key.slow.is_some()).count();
+        // The default exchange holds all queues of the virtual host: one state for all would stop the healthy ones.
+        if slow_keys < SLOW_KEYS || name.as_str().is_empty() {
+            return Vec::new();
+        }
+        warn!(exchange = name.as_str(), slow_keys, "the exchange as a whole gets one connection of its own");
+        let (slow, closed) = Slow::merge(exchange.slow_slots().filter_map(Option::take).collect());
+        self.slow = self.slow + 1 - slow_keys;
+        exchange.slow = slow;
+        closed
+    }
+
+    /// Every destination.
+    pub(super) fn destinations(&self) -> impl Iterator<Item = &KnownDestination> {
+        self.exchanges.values().flat_map(|exchange| exchange.keys.values()).map(|key| &key.destination)
+    }
+
+    /// Every destination and exchange that is slow.
+    pub(super) fn slow(&self) -> impl Iterator<Item = &Slow> {
+        // Without any, the look at every destination is saved.
+        let exchanges = if self.slow == 0 { None } else { Some(self.exchanges.values()) };
+        exchanges.into_iter().flatten().flat_map(Exchange::slow)
+    }
+
+    /// Forgets slow destinations without a publish since this instant. Returns lanes that are to be closed.
+    pub(super) fn forget_slow(&mut self, idle_since: Instant) -> Vec<Arc<super::SlowLanes>> {
+        if self.slow == 0 {
+            return Vec::new();
+        }
+        let slots = self.exchanges.values_mut().flat_map(Exchange::slow_slots);
+        let idle = slots.filter_map(|slot| slot.take_if(|slow| slow.is_idle_since(idle_since)));
+        let forgotten: Vec<_> = idle.collect();
+        self.slow -= forgotten.len();
+        forgotten.into_iter().filter_map(Slow::into_lanes).collect()
+    }
+}

@@ -1,0 +1,106 @@
+//! When a lane gets a fresh channel because RabbitMQ only nacks a destination on it.
+//!
+//! A channel whose first publish to a quorum queue fell into the election of a leader keeps nacking for ever
+//! (RabbitMQ 3.10); a fresh channel confirms at once. A full queue nacks on every channel, so the pauses between fresh
+//! channels double until RabbitMQ confirms.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::broker::destination::KnownDestination;
+
+/// How long RabbitMQ only nacks before the lane gets a fresh channel; the first pause before the next one too.
+pub(super) const NACKING: Duration = Duration::from_secs(1);
+/// Longest pause between two fresh channels.
+const MAX_PAUSE: Duration = Duration::from_mins(1);
+/// Destinations whose pauses are remembered.
+const MAX_DESTINATIONS: usize = 1_000;
+
+/// The pauses of one lane, by the destination that was nacked.
+#[derive(Debug, Default)]
+pub(super) struct NackPauses {
+    pauses: HashMap<KnownDestination, Pause>,
+    last_fresh: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Pause {
+    begun: Instant,
+    length: Duration,
+}
+
+impl NackPauses {
+    /// Whether the lane is to get a fresh channel now, when these destinations are only nacked for [`NACKING`].
+    pub(super) fn wants_fresh_channel(&mut self, nacked: &[KnownDestination], now: Instant) -> bool {
+        self.pauses.retain(|destination, pause| destination.last_confirm().is_none_or(|at| at < pause.begun));
+        if self.last_fresh.is_some_and(|at| now < at + NACKING) {
+            return false;
+        }
+        let is_due = |destination: &&KnownDestination| {
+            self.pauses.get(destination).is_none_or(|pause| now >= pause.begun + pause.length)
+        };
+        let due: Vec<_> = nacked.iter().filter(is_due).cloned().collect();
+        if due.is_empty() {
+            return false;
+        }
+        if self.pauses.len() + due.len() > MAX_DESTINATIONS {
+            self.pauses.clear();
+        }
+        for destination in due {
+            let last = self.pauses.get(&destination).map(|pause| pause.length);
+            let length = last.map_or(NACKING, |last| MAX_PAUSE.min(last * 2));
+            self.pauses.insert(destination, Pause { begun: now, length });
+        }
+        self.last_fresh = Some(now);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::names::{ExchangeName, ShortText};
+
+    fn destination() -> KnownDestination {
+        KnownDestination::new(ExchangeName::default(), ShortText::default())
+    }
+
+    /// Seconds at which the lane gets a fresh channel, looked at once a second.
+    fn fresh_at(
+        pauses: &mut NackPauses,
+        nacked: &KnownDestination,
+        start: Instant,
+        seconds: std::ops::Range<u64>,
+    ) -> Vec<u64> {
+        let is_fresh = |second: &u64| {
+            let now = start + Duration::from_secs(*second);
+            pauses.wants_fresh_channel(std::slice::from_ref(nacked), now)
+        };
+        seconds.filter(is_fresh).collect()
+    }
+
+    #[test]
+    fn full_queue_gets_fresh_channels_ever_more_slowly_up_to_one_a_minute() {
+        let (mut pauses, full, start) = (NackPauses::default(), destination(), Instant::now());
+        let fresh = fresh_at(&mut pauses, &full, start, 0..300);
+        assert_eq!(fresh, [0, 1, 3, 7, 15, 31, 63, 123, 183, 243]);
+    }
+
+    #[test]
+    fn confirm_sets_the_pause_back() {
+        let (mut pauses, queue, start) = (NackPauses::default(), destination(), Instant::now());
+        assert_eq!(fresh_at(&mut pauses, &queue, start, 0..10), [0, 1, 3, 7]);
+        queue.note_answer(start + Duration::from_secs(10), true);
+        assert_eq!(fresh_at(&mut pauses, &queue, start, 11..15), [11, 12, 14]);
+    }
+
+    #[test]
+    fn two_destinations_cost_a_lane_no_more_than_one_fresh_channel_a_second() {
+        let (mut pauses, start) = (NackPauses::default(), Instant::now());
+        assert!(pauses.wants_fresh_channel(&[destination()], start));
+        assert!(!pauses.wants_fresh_channel(&[destination()], start + NACKING / 2));
+        assert!(pauses.wants_fresh_channel(&[destination()], start + NACKING));
+    }
+}

@@ -1,0 +1,108 @@
+//! Connections of their own for destinations whose publishes stay unanswered.
+//!
+//! RabbitMQ's flow control stops a whole connection when one queue does not take messages. So such a destination moves
+//! to a connection that carries nothing else. The connections are dialled on need, and their number is bounded.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::lane::Window;
+use super::lanes::{Kind, Lanes};
+use crate::broker::PublishSettings;
+use crate::broker::connections::{Connector, Role};
+
+/// The connections that are free.
+#[derive(Clone)]
+pub(super) struct SlowConnections(Arc<Parts>);
+
+struct Parts {
+    connector: Connector,
+    sizes: PublishSettings,
+    free: Mutex<BTreeSet<usize>>,
+}
+
+/// The connection of one slow destination: a lane with a small window, and one for messages that travel alone.
+pub(super) struct SlowLanes {
+    /// For messages that share a channel with others to the same destination.
+    pub(super) shared: Lanes,
+    /// For messages that travel alone.
+    pub(super) isolated: Lanes,
+    number: usize,
+    from: SlowConnections,
+    is_closed: AtomicBool,
+}
+
+impl SlowConnections {
+    /// As many as the settings say; none is dialled yet.
+    pub(super) fn new(connector: Connector, sizes: &PublishSettings) -> Self {
+        let free = Mutex::new((0..sizes.slow_connections).collect());
+        Self(Arc::new(Parts { connector, sizes: sizes.clone(), free }))
+    }
+
+    /// Opens one; `None` when all are in use.
+    pub(super) fn open(&self) -> Option<Arc<SlowLanes>> {
+        let number = self.free().pop_first()?;
+        let Parts { connector, sizes, .. } = &*self.0;
+        let connections = Arc::new(connector.start(Role::Slow, number, 1));
+        let lanes = |publishes: u32, is_isolated: bool| {
+            let window = Window { publishes, bytes: sizes.channel_window_bytes };
+            Lanes::start(
+                Arc::clone(&connections),
+                Kind { lanes: 1, window, is_isolated, is_for_slow_destination: true },
+            )
+        };
+        let (shared, isolated) = (lanes(sizes.slow_window, false), lanes(1, true));
+        let (Ok(shared), Ok(isolated)) = (shared, isolated) else {
+            // Not with sizes of at least 1; see `PublishSettings`.
+            connections.stop();
+            self.free().insert(number);
+            return None;
+        };
+        let (from, is_closed) = (self.clone(), AtomicBool::new(false));
+        Some(Arc::new(SlowLanes { shared, isolated, number, from, is_closed }))
+    }
+
+    /// The largest number of connections.
+    pub(super) fn limit(&self) -> usize {
+        self.0.sizes.slow_connections
+    }
+
+    fn free(&self) -> MutexGuard<'_, BTreeSet<usize>> {
+        self.0.free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl SlowLanes {
+    /// Both groups of lanes.
+    pub(super) fn groups(&self) -> [&Lanes; 2] {
+        [&self.shared, &self.isolated]
+    }
+
+    /// Whether a publish on the connection has waited for its answer for so long.
+    pub(super) fn has_waited(&self, time: Duration) -> bool {
+        let now = Instant::now();
+        self.groups()
+            .into_iter()
+            .flat_map(Lanes::channels)
+            .any(|channel| channel.publishes().oldest_since().is_some_and(|since| now >= since + time))
+    }
+
+    /// Takes no more publishes, and closes the connection when those in flight have their answers or are past their
+    /// deadlines; returns at once.
+    pub(super) fn close(self: Arc<Self>) {
+        if self.is_closed.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        tokio::spawn(async move {
+            let connections = self.shared.connections();
+            connections.give_up_waiting();
+            tokio::join!(self.shared.finish(), self.isolated.finish());
+            connections.stop();
+            self.from.free().insert(self.number);
+        });
+    }
+}

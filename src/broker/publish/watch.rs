@@ -1,0 +1,211 @@
+//! The publish watch: looks every 100 ms at the channels of all lanes for answers that do not come.
+//!
+//! - A lane is silent when publishes are in flight on it and none was answered for some time: it gets no new publishes
+//!   while another lane is not silent.
+//! - A lane gets a fresh channel when RabbitMQ only nacks a destination on it, when its newest publish is too far ahead
+//!   of its oldest, and when it is isolated and silent.
+//! - A connection is replaced when none of its publishes was answered for twice that time, and when confirms are too
+//!   long overdue.
+//! - A destination is slow when its publishes stay unanswered while RabbitMQ answers others.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use super::destinations::Destinations;
+use super::lane::Lane;
+use super::lanes::{Lanes, Slot};
+use super::nacks::NACKING;
+use super::slow::SlowLanes;
+use crate::broker::channels::ConfirmChannel;
+use crate::broker::destination::KnownDestination;
+use crate::broker::link::Link;
+
+/// How often it looks.
+const LOOK: Duration = Duration::from_millis(100);
+/// How long a confirm may be overdue before its connection is replaced.
+const MAX_OVERDUE: Duration = Duration::from_mins(1);
+/// Overdue confirms on one connection before it is replaced: the messages that they hold back cost memory.
+const MAX_OVERDUE_CONFIRMS: usize = 500;
+
+/// The watch over all lanes.
+pub(super) struct Watch {
+    /// The shared lanes.
+    pub(super) shared: Arc<Lanes>,
+    /// The isolated lanes.
+    pub(super) isolated: Arc<Lanes>,
+    /// The states of the destinations, which know the lanes of the slow ones.
+    pub(super) destinations: Arc<Destinations>,
+    /// After so long without an answer a lane is silent, and a destination slow.
+    pub(super) slow_after: Duration,
+    /// Confirms that did not come before their callers' deadlines, and may still come.
+    pub(super) overdue: Arc<AtomicUsize>,
+}
+
+/// One connection and the publishes that wait for their answers on it.
+struct Traffic {
+    link: Arc<Link>,
+    channels: Vec<Arc<ConfirmChannel>>,
+    is_for_slow_destination: bool,
+}
+
+/// How long the publishes of a connection have waited.
+#[derive(Default)]
+struct Waits {
+    overdue: usize,
+    earliest_deadline: Option<Instant>,
+    /// The last answer, or the oldest publish where none was answered after that; `None` without publishes.
+    silent_since: Option<Instant>,
+    /// When the newest publish that has an answer was handed in.
+    newest_answered: Option<Instant>,
+    /// The oldest publish to each destination, and how many wait.
+    destinations: HashMap<KnownDestination, (Instant, usize)>,
+}
+
+impl Watch {
+    /// Looks until it is cancelled.
+    pub(super) async fn run(self, closing: CancellationToken) {
+        let mut looks = interval(LOOK);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while closing.run_until_cancelled(looks.tick()).await.is_some() {
+            self.look(Instant::now());
+        }
+    }
+
+    fn look(&self, now: Instant) {
+        let slow = self.destinations.slow_lanes();
+        self.look_at_lanes(&self.shared, now);
+        self.look_at_lanes(&self.isolated, now);
+        for lanes in slow.iter().flat_map(|slow| slow.groups()) {
+            self.look_at_lanes(lanes, now);
+        }
+        self.look_at_connections(&slow, now);
+        self.destinations.forget_idle();
+    }
+
+    fn look_at_lanes(&self, lanes: &Lanes, now: Instant) {
+        let mut silent = 0;
+        for slot in lanes.slots() {
+            let Some(lane) = slot.lane() else { continue };
+            let is_silent = self.is_silent(lane.channel(), now);
+            lane.channel().publishes().set_silent(is_silent);
+            silent += usize::from(is_silent);
+            let is_stuck = is_silent && lanes.replaces_silent_lanes();
+            if is_stuck || lane.is_stretched() || is_only_nacked(slot, &lane, now) {
+                lane.retire();
+            }
+        }
+        lanes.note_silent(silent);
+    }
+
+    fn is_silent(&self, channel: &ConfirmChannel, now: Instant) -> bool {
+        channel.publishes().silent_since().is_some_and(|since| now >= since + self.slow_after)
+    }
+
+    fn look_at_connections(&self, slow: &[Arc<SlowLanes>], now: Instant) {
+        let mut overdue = 0;
+        for traffic in self.traffic(slow) {
+            let waits = traffic.waits(now);
+            overdue += waits.overdue;
+            traffic.link.set_silent(self.is_connection_silent(&traffic, &waits, now));
+            if let Some(why) = self.why_replace(&traffic, &waits, now) {
+                traffic.link.retire(why);
+            }
+            if !traffic.is_for_slow_destination {
+                self.mark_slow(&waits, now);
+            }
+        }
+        self.overdue.store(overdue, Ordering::Relaxed);
+    }
+
+    /// The channels of each connection, closed and replaced ones included.
+    fn traffic(&self, slow: &[Arc<SlowLanes>]) -> Vec<Traffic> {
+        let main = [&*self.shared, &*self.isolated].into_iter().map(|lanes| (lanes, false));
+        let slow = slow.iter().flat_map(|slow| slow.groups()).map(|lanes| (lanes, true));
+        let mut all: HashMap<*const Link, Traffic> = HashMap::new();
+        for (lanes, is_for_slow_destination) in main.chain(slow) {
+            for channel in lanes.channels() {
+                let link = Arc::clone(channel.link());
+                let new =
+                    || Traffic { link: Arc::clone(&link), channels: Vec::new(), is_for_slow_destination };
+                all.entry(Arc::as_ptr(&link)).or_insert_with(new).channels.push(channel);
+            }
+        }
+        all.into_values().collect()
+    }
+
+    fn why_replace(&self, traffic: &Traffic, waits: &Waits, now: Instant) -> Option<&'static str> {
+        let link = &traffic.link;
+        // During an alarm a new connection would learn of it only by holding a message too.
+        if !link.is_usable() || link.is_blocked() || self.shared.connections().blocked().is_some() {
+            return None;
+        }
+        if waits.overdue > MAX_OVERDUE_CONFIRMS {
+            return Some("too many confirms are overdue");
+        }
+        let is_long_overdue = waits.earliest_deadline.is_some_and(|deadline| now >= deadline + MAX_OVERDUE);
+        is_long_overdue.then_some("a confirm is long overdue")
+    }
+
+    /// Whether no publish was answered on the connection for so long that a replacement is to be dialled.
+    fn is_connection_silent(&self, traffic: &Traffic, waits: &Waits, now: Instant) -> bool {
+        let is_silent = waits.silent_since.is_some_and(|since| now >= since + traffic.link.patience());
+        is_silent && !traffic.is_for_slow_destination && self.shared.connections().blocked().is_none()
+    }
+
+    /// Marks the destinations whose publishes wait on this connection while RabbitMQ answers others.
+    fn mark_slow(&self, waits: &Waits, now: Instant) {
+        let Some(due) = now.checked_sub(self.slow_after) else { return };
+        let has_waited = |(_, (oldest, _)): &(&KnownDestination, &(Instant, usize))| *oldest <= due;
+        let is_stopped = waits.silent_since.is_some_and(|since| since <= due);
+        let most = waits.destinations.iter().max_by_key(|(_, (_, count))| *count).map(|(it, _)| it);
+        for (destination, (oldest, _)) in waits.destinations.iter().filter(has_waited) {
+            // RabbitMQ has answered a newer publish on the connection, so this one's queue holds it up. Or it reads
+            // nothing more from the connection, as it does when one queue takes no messages: the one with most of them.
+            let is_overtaken = waits.newest_answered.is_some_and(|at| at >= *oldest + self.slow_after / 2);
+            let is_the_reason = is_overtaken || (is_stopped && most == Some(destination));
+            let is_unanswered = destination.last_answer().is_none_or(|at| at < due);
+            if is_the_reason && is_unanswered && self.destinations.was_another_confirmed(destination, due) {
+                self.destinations.mark_slow(destination);
+            }
+        }
+    }
+}
+
+impl Traffic {
+    fn waits(&self, now: Instant) -> Waits {
+        let mut waits = Waits::default();
+        let (mut oldest, mut last_answer) = (None::<Instant>, None);
+        for channel in &self.channels {
+            let publishes = channel.publishes();
+            let progress = publishes.progress();
+            last_answer = last_answer.max(progress.last_answer);
+            waits.newest_answered = waits.newest_answered.max(progress.newest_answered);
+            publishes.look_at_waiting(|pending| {
+                let earlier = |at: Option<Instant>, other| Some(at.map_or(other, |at| at.min(other)));
+                oldest = earlier(oldest, pending.since);
+                waits.earliest_deadline = earlier(waits.earliest_deadline, pending.deadline);
+                waits.overdue += usize::from(pending.deadline < now);
+                let new = (pending.since, 0);
+                let (since, count) = waits.destinations.entry(pending.destination.clone()).or_insert(new);
+                (*since, *count) = (pending.since.min(*since), *count + 1);
+            });
+        }
+        waits.silent_since = oldest.max(last_answer.filter(|_| oldest.is_some()));
+        if last_answer.is_some() {
+            self.link.note_answer();
+        }
+        waits
+    }
+}
+
+/// Whether the lane is to get a fresh channel because RabbitMQ only nacks a destination on it.
+fn is_only_nacked(slot: &Slot, lane: &Lane, now: Instant) -> bool {
+    let nacked = now.checked_sub(NACKING).map(|since| lane.channel().publishes().nacked_since(since));
+    let mut pauses = slot.nack_pauses.lock().unwrap_or_else(PoisonError::into_inner);
+    nacked.is_some_and(|nacked| !nacked.is_empty() && pauses.wants_fresh_channel(&nacked, now))
+}

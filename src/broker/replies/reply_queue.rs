@@ -1,0 +1,111 @@
+//! One reply queue, and the callers that wait for replies on it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use crate::broker::error::{Cause, Error};
+use crate::domain::message::ReceivedMessage;
+
+/// A reply.
+pub(super) type Reply = ReceivedMessage;
+
+/// The callers, by correlation id.
+type Callers = HashMap<Uuid, oneshot::Sender<Reply>>;
+
+/// A reply queue; its table of callers is gone when the queue is.
+pub(super) struct ReplyQueue {
+    name: String,
+    callers: Mutex<Option<Callers>>,
+}
+
+/// Why a caller cannot wait on a queue.
+pub(super) enum NoPlace {
+    /// The queue is lost.
+    Lost,
+    /// As many callers wait as may.
+    TooMany,
+}
+
+impl ReplyQueue {
+    /// A queue with this name, which RabbitMQ chose.
+    pub(super) fn new(name: String) -> Arc<Self> {
+        Arc::new(Self { name, callers: Mutex::new(Some(HashMap::new())) })
+    }
+
+    /// Its name.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Callers>> {
+        self.callers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A place to wait for one reply.
+    pub(super) fn expect(self: Arc<Self>, max_waiting: usize) -> Result<PendingReply, NoPlace> {
+        let (sender, reply) = oneshot::channel();
+        let id = Uuid::new_v4();
+        match &mut *self.lock() {
+            None => return Err(NoPlace::Lost),
+            Some(callers) if callers.len() >= max_waiting => return Err(NoPlace::TooMany),
+            Some(callers) => callers.insert(id, sender),
+        };
+        Ok(PendingReply { queue: self, id, reply })
+    }
+
+    /// Callers that wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.lock().as_ref().map_or(0, HashMap::len)
+    }
+
+    /// The caller with this correlation id, which waits in the table no longer.
+    pub(super) fn take_caller(&self, correlation_id: &str) -> Option<oneshot::Sender<Reply>> {
+        self.remove(Uuid::try_parse(correlation_id).ok()?)
+    }
+
+    fn remove(&self, id: Uuid) -> Option<oneshot::Sender<Reply>> {
+        self.lock().as_mut()?.remove(&id)
+    }
+
+    /// The queue is lost: tells its callers. Returns how many there were.
+    pub(super) fn lose(&self) -> usize {
+        // Dropping the senders tells every caller.
+        self.lock().take().map_or(0, |callers| callers.len())
+    }
+}
+
+/// A caller's place in the table; leaves it when dropped.
+pub(in crate::broker) struct PendingReply {
+    queue: Arc<ReplyQueue>,
+    id: Uuid,
+    reply: oneshot::Receiver<Reply>,
+}
+
+impl PendingReply {
+    /// Where the reply is to be sent.
+    pub(in crate::broker) fn reply_to(&self) -> &str {
+        &self.queue.name
+    }
+
+    /// The correlation id that the reply is to carry.
+    pub(in crate::broker) fn correlation_id(&self) -> String {
+        self.id.to_string()
+    }
+
+    /// The reply, for as long as it takes.
+    ///
+    /// # Errors
+    /// [`Cause::ReplyChannelLost`] as soon as the queue is lost.
+    pub(in crate::broker) async fn reply(&mut self) -> Result<Reply, Error> {
+        (&mut self.reply).await.map_err(|_| Error::Unknown(Cause::ReplyChannelLost))
+    }
+}
+
+impl Drop for PendingReply {
+    fn drop(&mut self) {
+        self.queue.remove(self.id);
+    }
+}

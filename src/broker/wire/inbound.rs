@@ -1,0 +1,190 @@
+//! The reading side of a connection.
+//!
+//! Cuts the bytes into frames and hands each to the channel's owner or to lapin. The bytes that lapin has not taken are
+//! kept up to a limit, and reading goes on meanwhile; beyond the limit reading waits.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::{Instant, timeout};
+
+use super::frame::{
+    BASIC, BODY, CHANNEL_CLOSE, CHANNEL_CLOSE_OK, CONNECTION_BLOCKED, CONNECTION_CLOSE, CONNECTION_UNBLOCKED,
+    END_MARK, HEAD, HEADER, HEARTBEAT, Head, METHOD, Malformed, method_of, payload_mut,
+};
+use super::owner::{Close, End, Owner};
+use super::router::{LAPIN_STREAM, Shared};
+use super::sanitise;
+
+/// Bytes read at a time.
+const READ: usize = 32 * 1024;
+/// A refusal in place of the first frame: `AMQP` and the version that the server speaks.
+const VERSION_REFUSAL: usize = 8;
+/// After so long without a frame for lapin it is handed a heartbeat: RabbitMQ sends none while it sends other frames.
+const QUIET: Duration = Duration::from_secs(1);
+/// How long lapin may take to read the last frames when the socket has ended.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Reads the frames of RabbitMQ.
+pub(super) struct Inbound<R, L> {
+    from: R,
+    lapin: L,
+    shared: Arc<Shared>,
+    bytes: BytesMut,
+    for_lapin: BytesMut,
+    is_greeted: bool,
+    /// When lapin was handed a frame last.
+    handed: Instant,
+}
+
+impl<R: AsyncRead + Unpin, L: AsyncWrite + Unpin> Inbound<R, L> {
+    pub(super) fn new(from: R, lapin: L, shared: Arc<Shared>) -> Self {
+        let (bytes, for_lapin) = (BytesMut::new(), BytesMut::new());
+        Self { from, lapin, shared, bytes, for_lapin, is_greeted: false, handed: Instant::now() }
+    }
+
+    /// Reads until the socket ends or cannot be trusted any more, and says why it ended.
+    pub(super) async fn run(mut self) -> String {
+        let end = loop {
+            self.bytes.reserve(READ);
+            tokio::select! {
+                biased;
+                count = self.from.read_buf(&mut self.bytes), if self.for_lapin.len() < LAPIN_STREAM => match count {
+                    Ok(0) => break "RabbitMQ closed the socket".to_owned(),
+                    Ok(_) => {
+                        if let Err(error) = self.take_frames() {
+                            return error.to_string();
+                        }
+                        self.keep_lapin_alive();
+                    }
+                    Err(error) => break error.to_string(),
+                },
+                written = self.lapin.write(&self.for_lapin), if !self.for_lapin.is_empty() => match written {
+                    Ok(count) => self.for_lapin.advance(count),
+                    // lapin has closed its end, which ends the connection elsewhere.
+                    Err(_) => self.for_lapin.clear(),
+                },
+            }
+        };
+        // lapin may have gone already.
+        let _gone = timeout(LAST_WORDS, self.lapin.write_all(&self.for_lapin)).await;
+        end
+    }
+
+    fn take_frames(&mut self) -> Result<(), Malformed> {
+        let mut bytes = std::mem::take(&mut self.bytes);
+        let mut at = 0;
+        let taken = loop {
+            match self.frame_len(&bytes[at..]) {
+                Ok(None) => break Ok(()),
+                Ok(Some(len)) => {
+                    if let Err(error) = self.take_frame(&mut bytes[at..at + len]) {
+                        break Err(error);
+                    }
+                    at += len;
+                }
+                Err(error) => break Err(error),
+            }
+        };
+        bytes.advance(at);
+        self.bytes = bytes;
+        taken
+    }
+
+    /// Bytes of the frame at the beginning; `None` while it is not here whole.
+    fn frame_len(&mut self, bytes: &[u8]) -> Result<Option<usize>, Malformed> {
+        let Some(head) = Head::read(bytes) else { return Ok(None) };
+        if !self.is_greeted && bytes.starts_with(b"AMQP") {
+            return Ok((bytes.len() >= VERSION_REFUSAL).then_some(VERSION_REFUSAL));
+        }
+        let (size, limit) = (head.frame_len(), self.shared.frame_max());
+        if size > limit {
+            return Err(Malformed::TooLarge { size, limit });
+        }
+        Ok((bytes.len() >= size).then_some(size))
+    }
+
+    fn take_frame(&mut self, frame: &mut [u8]) -> Result<(), Malformed> {
+        let is_refusal = !self.is_greeted && frame.starts_with(b"AMQP");
+        self.is_greeted = true;
+        let Some(head) = Head::read(frame).filter(|_| !is_refusal) else {
+            self.hand_to_lapin(frame);
+            return Ok(());
+        };
+        if frame.last() != Some(&END_MARK) {
+            return Err(Malformed::Frame("it has no end mark"));
+        }
+        match head.kind {
+            METHOD => self.take_method(head.channel, frame),
+            HEADER => {
+                let payload = payload_mut(frame);
+                sanitise::header(payload).ok_or(Malformed::Frame("its content header cannot be read"))?;
+                self.give(head.channel, frame, |owner, frame| owner.header(frame))
+            }
+            BODY => self.give(head.channel, frame, |owner, frame| owner.body(&frame[HEAD..frame.len() - 1])),
+            _ => {
+                self.hand_to_lapin(frame);
+                Ok(())
+            }
+        }
+    }
+
+    fn take_method(&mut self, channel: u16, frame: &mut [u8]) -> Result<(), Malformed> {
+        let method = method_of(frame).ok_or(Malformed::Frame("it has no method"))?;
+        match method {
+            CHANNEL_CLOSE => self.shared.release(channel, &End::ChannelClosed(close(frame)?)),
+            CHANNEL_CLOSE_OK => self.shared.release(channel, &End::CloseOk),
+            CONNECTION_CLOSE => self.shared.note_close(close(frame)?),
+            CONNECTION_BLOCKED => self.shared.set_blocked(Some(short_text(&frame[HEAD + 4..]))),
+            CONNECTION_UNBLOCKED => self.shared.set_blocked(None),
+            [class @ .., _, _] if class == BASIC => {
+                return self.give(channel, frame, |owner, frame| owner.method(frame));
+            }
+            _ => {}
+        }
+        self.hand_to_lapin(frame);
+        Ok(())
+    }
+
+    /// Gives a frame to the channel's owner, or to lapin where it has none.
+    fn give(
+        &mut self,
+        channel: u16,
+        frame: &mut [u8],
+        to: impl FnOnce(&dyn Owner, &mut [u8]) -> Result<(), Malformed>,
+    ) -> Result<(), Malformed> {
+        let Some(owner) = self.shared.owner(channel) else {
+            self.hand_to_lapin(frame);
+            return Ok(());
+        };
+        to(&*owner, frame)
+    }
+
+    fn hand_to_lapin(&mut self, frame: &[u8]) {
+        self.for_lapin.extend_from_slice(frame);
+        self.handed = Instant::now();
+    }
+
+    /// To be called when bytes have come: a silent socket stays silent for lapin too.
+    fn keep_lapin_alive(&mut self) {
+        if self.for_lapin.is_empty() && self.handed.elapsed() >= QUIET {
+            self.hand_to_lapin(&HEARTBEAT);
+        }
+    }
+}
+
+/// The reply code and text of a close, which are made readable.
+fn close(frame: &mut [u8]) -> Result<Close, Malformed> {
+    let payload = payload_mut(frame);
+    sanitise::close(payload).ok_or(Malformed::Frame("its close cannot be read"))?;
+    let code = payload.get(4..6).and_then(|code| code.try_into().ok()).map(u16::from_be_bytes);
+    Ok(Close { code: code.unwrap_or_default(), text: short_text(payload.get(6..).unwrap_or_default()) })
+}
+
+/// A short string: its length in one byte, then its bytes.
+fn short_text(bytes: &[u8]) -> String {
+    let text = bytes.split_first().and_then(|(len, rest)| rest.get(..usize::from(*len)));
+    String::from_utf8_lossy(text.unwrap_or_default()).into_owned()
+}

@@ -1,0 +1,103 @@
+//! The frames that lapin writes: cut whole, kept until the writer takes them.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::sync::Notify;
+
+use super::frame::{CONNECTION_TUNE_OK, Head, method_of};
+use super::router::Shared;
+
+/// Bytes that are kept for the writer before lapin has to wait.
+const LIMIT: usize = 256 * 1024;
+/// Length of the protocol header, lapin's first bytes.
+const PROTOCOL_HEADER: usize = 8;
+
+/// lapin's frames on their way to the writer.
+#[derive(Debug, Default)]
+pub(super) struct LapinFrames {
+    state: Mutex<State>,
+    room: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    frames: Vec<u8>,
+    has_ended: bool,
+}
+
+impl LapinFrames {
+    /// Reads lapin's end of the stream until lapin closes it.
+    pub(super) async fn read(&self, mut from: impl AsyncRead + Unpin, shared: &Shared) {
+        let (mut bytes, mut is_greeted) = (Vec::with_capacity(1024), false);
+        while let Ok(1..) = from.read_buf(&mut bytes).await {
+            let whole = whole_frames(&bytes, &mut is_greeted, shared);
+            if whole > 0 {
+                self.lock().frames.extend(bytes.drain(..whole));
+                shared.work.notify_one();
+            }
+            while self.lock().frames.len() > LIMIT {
+                self.room.notified().await;
+            }
+        }
+        self.lock().has_ended = true;
+        shared.work.notify_one();
+    }
+
+    /// Whole frames that are to be written, in order.
+    pub(super) fn take(&self) -> Vec<u8> {
+        let frames = std::mem::take(&mut self.lock().frames);
+        if !frames.is_empty() {
+            self.room.notify_one();
+        }
+        frames
+    }
+
+    /// Whether lapin has closed its end, and all that it wrote is taken.
+    pub(super) fn is_finished(&self) -> bool {
+        let state = self.lock();
+        state.has_ended && state.frames.is_empty()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Bytes of the whole frames at the beginning; the protocol header counts as one.
+fn whole_frames(bytes: &[u8], is_greeted: &mut bool, shared: &Shared) -> usize {
+    let mut at = 0;
+    if !*is_greeted {
+        if bytes.len() < PROTOCOL_HEADER {
+            return 0;
+        }
+        (at, *is_greeted) = (PROTOCOL_HEADER, true);
+    }
+    while let Some(head) = Head::read(&bytes[at..])
+        && let Some(frame) = bytes[at..].get(..head.frame_len())
+    {
+        note_tuning(head, frame, shared);
+        at += frame.len();
+    }
+    at
+}
+
+/// Notes the frame size that lapin and RabbitMQ agreed: `channel_max`, `frame_max` and `heartbeat` of `tune-ok`.
+fn note_tuning(head: Head, frame: &[u8], shared: &Shared) {
+    if head.channel == 0
+        && method_of(frame) == Some(CONNECTION_TUNE_OK)
+        && let Some(frame_max) = frame.get(13..17).and_then(|bytes| bytes.try_into().ok())
+    {
+        shared.set_frame_max(u32::from_be_bytes(frame_max) as usize);
+    }
+}
+
+/// Splits whole frames from each other, with the channel of each.
+pub(super) fn split(mut frames: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    std::iter::from_fn(move || {
+        let head = Head::read(frames)?;
+        let (frame, rest) = frames.split_at_checked(head.frame_len())?;
+        frames = rest;
+        Some((head.channel, frame))
+    })
+}

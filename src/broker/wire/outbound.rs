@@ -1,0 +1,102 @@
+//! The writing side of a connection.
+//!
+//! Takes everything that was handed in, yields once so that callers who are about to publish join the same write,
+//! then writes and flushes.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::task::yield_now;
+
+use super::batch::Batch;
+use super::lapin_stream::{LapinFrames, split};
+use super::owner::Step;
+use super::router::{Shared, Turn};
+
+/// Writes the frames of lapin and of the owners.
+pub(super) struct Outbound<W> {
+    to: W,
+    shared: Arc<Shared>,
+    lapin: Arc<LapinFrames>,
+    batch: Batch,
+    /// Channels that stand inside a message, with lapin's frames that wait for its end.
+    inside: HashMap<u16, Vec<u8>>,
+}
+
+impl<W: AsyncWrite + Unpin> Outbound<W> {
+    pub(super) fn new(to: W, shared: Arc<Shared>, lapin: Arc<LapinFrames>) -> Self {
+        Self { to, shared, lapin, batch: Batch::default(), inside: HashMap::new() }
+    }
+
+    /// Writes until lapin has closed its end and all that it wrote is written.
+    ///
+    /// # Errors
+    /// The socket's.
+    pub(super) async fn run(mut self) -> io::Result<()> {
+        loop {
+            self.shared.work.notified().await;
+            yield_now().await;
+            loop {
+                self.gather();
+                if self.batch.is_empty() {
+                    break;
+                }
+                self.send().await?;
+            }
+            self.to.flush().await?;
+            if self.lapin.is_finished() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn gather(&mut self) {
+        self.take_lapin_frames();
+        while !self.batch.is_full()
+            && !self.shared.is_blocked()
+            && let Some(turn) = self.shared.next_turn()
+        {
+            let step = turn.owner.write(&mut self.batch);
+            self.continue_after(turn, step);
+        }
+    }
+
+    /// lapin's frames for a channel wait for the end of the message that is being written there.
+    fn take_lapin_frames(&mut self) {
+        let frames = self.lapin.take();
+        if self.inside.is_empty() {
+            // The first bytes are the protocol header, which is no frame; no channel is open then.
+            self.batch.append(&frames);
+            return;
+        }
+        for (channel, frame) in split(&frames) {
+            match self.inside.get_mut(&channel) {
+                Some(held) => held.extend_from_slice(frame),
+                None => self.batch.append(frame),
+            }
+        }
+    }
+
+    fn continue_after(&mut self, turn: Turn, step: Step) {
+        if step == Step::Inside {
+            self.inside.entry(turn.channel).or_default();
+        } else if let Some(held) = self.inside.remove(&turn.channel) {
+            self.batch.append(&held);
+        }
+        if step != Step::Done {
+            self.shared.requeue(turn);
+        }
+    }
+
+    async fn send(&mut self) -> io::Result<()> {
+        self.to.write_all(&self.batch.copied).await?;
+        let piece = self.batch.piece.take();
+        if let Some(piece) = &piece {
+            self.to.write_all(piece).await?;
+        }
+        self.batch.advance(piece.is_some());
+        Ok(())
+    }
+}

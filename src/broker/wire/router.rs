@@ -1,0 +1,251 @@
+//! The task of one connection, and the state that its users share with it.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, duplex, split};
+use tokio::sync::{Notify, watch};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use super::inbound::Inbound;
+use super::lapin_stream::LapinFrames;
+use super::outbound::Outbound;
+use super::owner::{Close, End, Outlet, Owner};
+
+/// Bytes that the in-memory stream to lapin holds in each direction.
+pub(super) const LAPIN_STREAM: usize = 256 * 1024;
+/// How long the bytes that lapin left behind may take, when lapin has closed its end.
+const LAST_WRITE: Duration = Duration::from_secs(1);
+
+/// How long reading goes on when the socket takes no more bytes.
+const LAST_READ: Duration = Duration::from_millis(100);
+
+/// lapin's end of the stream.
+pub(in crate::broker) type LapinEnd = DuplexStream;
+
+/// The handle of one connection's router. The connection ends when it is dropped.
+pub(in crate::broker) struct Wire(Arc<Shared>);
+
+/// Starts the router of a connection on this socket, whose frames may have `frame_limit` bytes until lapin and
+/// RabbitMQ have agreed another size. Needs a tokio runtime.
+pub(in crate::broker) fn start<S>(socket: S, frame_limit: usize) -> (Wire, LapinEnd)
+where
+    S: AsyncRead + AsyncWrite + Send + 'static,
+{
+    let (router_end, lapin_end) = duplex(LAPIN_STREAM);
+    let shared = Arc::new(Shared::new(frame_limit));
+    tokio::spawn(run(socket, router_end, Arc::clone(&shared)));
+    (Wire(shared), lapin_end)
+}
+
+async fn run<S: AsyncRead + AsyncWrite>(socket: S, lapin: DuplexStream, shared: Arc<Shared>) {
+    // Dropped last, when the socket and lapin's stream are closed.
+    let _guard = EndGuard(Arc::clone(&shared));
+    let (from_socket, to_socket) = split(socket);
+    let (from_lapin, to_lapin) = split(lapin);
+    let lapin_frames = Arc::new(LapinFrames::default());
+    let inbound = Inbound::new(from_socket, to_lapin, Arc::clone(&shared));
+    let outbound = Outbound::new(to_socket, Arc::clone(&shared), Arc::clone(&lapin_frames));
+    let lapin_writes = async {
+        lapin_frames.read(from_lapin, &shared).await;
+        sleep(LAST_WRITE).await;
+    };
+    let outbound_end = async {
+        if let Err(error) = outbound.run().await {
+            // RabbitMQ may have said why, in bytes that are here and not read yet.
+            sleep(LAST_READ).await;
+            shared.note_reason(error.to_string());
+        }
+    };
+    tokio::select! {
+        biased;
+        () = shared.killed.cancelled() => {}
+        end = inbound.run() => shared.note_reason(end),
+        () = lapin_writes => {}
+        () = outbound_end => {}
+    }
+}
+
+/// Tells the owners that the connection is gone, however the task ends.
+struct EndGuard(Arc<Shared>);
+
+impl Drop for EndGuard {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
+impl Wire {
+    /// Ends the connection at once: waits for no write, flush or TLS close.
+    pub(in crate::broker) fn kill(&self) {
+        self.0.killed.cancel();
+    }
+
+    /// Makes `owner` the owner of a channel. Between the channel's opening and this call no frame of class `basic`
+    /// may be sent on the channel. When the connection has ended already, the owner is told so at once.
+    pub(in crate::broker) fn register(&self, channel: u16, owner: Arc<dyn Owner>) {
+        if let Err(late) = self.0.insert_owner(channel, owner) {
+            late.closed(&End::ConnectionLost);
+        }
+    }
+
+    /// The way of a channel's owner to this connection.
+    pub(in crate::broker) fn outlet(&self, channel: u16) -> Outlet {
+        Outlet { shared: Arc::clone(&self.0), channel }
+    }
+
+    /// RabbitMQ's reason while it blocks the connection. Keeps its last value when the connection is lost.
+    pub(in crate::broker) fn blocked(&self) -> watch::Receiver<Option<String>> {
+        self.0.blocked.subscribe()
+    }
+
+    /// Whether RabbitMQ blocks the connection.
+    pub(in crate::broker) fn is_blocked(&self) -> bool {
+        self.0.is_blocked()
+    }
+
+    /// Why the router ended the connection, where it was the router.
+    pub(in crate::broker) fn end_reason(&self) -> Option<&str> {
+        self.0.reason.get().map(String::as_str)
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// A channel whose owner has frames to write.
+pub(super) struct Turn {
+    pub(super) channel: u16,
+    pub(super) owner: Arc<dyn Owner>,
+}
+
+/// State that the task shares with the connection's users.
+pub(super) struct Shared {
+    owners: Mutex<Owners>,
+    turns: Mutex<VecDeque<Turn>>,
+    /// Something is to be written.
+    pub(super) work: Notify,
+    frame_max: AtomicUsize,
+    is_blocked: AtomicBool,
+    blocked: watch::Sender<Option<String>>,
+    killed: CancellationToken,
+    reason: OnceLock<String>,
+}
+
+#[derive(Default)]
+struct Owners {
+    by_channel: HashMap<u16, Arc<dyn Owner>>,
+    /// Why RabbitMQ closed the connection.
+    close: Option<Close>,
+    has_ended: bool,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    pub(super) fn new(frame_limit: usize) -> Self {
+        Self {
+            owners: Mutex::default(),
+            turns: Mutex::default(),
+            work: Notify::new(),
+            frame_max: AtomicUsize::new(frame_limit),
+            is_blocked: AtomicBool::new(false),
+            blocked: watch::Sender::new(None),
+            killed: CancellationToken::new(),
+            reason: OnceLock::new(),
+        }
+    }
+
+    pub(super) fn frame_max(&self) -> usize {
+        self.frame_max.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_frame_max(&self, bytes: usize) {
+        self.frame_max.store(bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_blocked(&self) -> bool {
+        self.is_blocked.load(Ordering::Acquire)
+    }
+
+    /// RabbitMQ blocks the connection, or no longer does.
+    pub(super) fn set_blocked(&self, reason: Option<String>) {
+        let is_blocked = reason.is_some();
+        self.is_blocked.store(is_blocked, Ordering::Release);
+        self.blocked.send_replace(reason);
+        if is_blocked {
+            let owners: Vec<_> = lock(&self.owners).by_channel.values().cloned().collect();
+            for owner in owners {
+                owner.blocked();
+            }
+        } else {
+            self.work.notify_one();
+        }
+    }
+
+    /// Gives the owner back when the connection has ended.
+    fn insert_owner(&self, channel: u16, owner: Arc<dyn Owner>) -> Result<(), Arc<dyn Owner>> {
+        let mut owners = lock(&self.owners);
+        if owners.has_ended {
+            return Err(owner);
+        }
+        owners.by_channel.insert(channel, owner);
+        Ok(())
+    }
+
+    pub(super) fn owner(&self, channel: u16) -> Option<Arc<dyn Owner>> {
+        lock(&self.owners).by_channel.get(&channel).cloned()
+    }
+
+    /// The channel has no owner from now on.
+    pub(super) fn release(&self, channel: u16, end: &End) {
+        let owner = lock(&self.owners).by_channel.remove(&channel);
+        if let Some(owner) = owner {
+            owner.closed(end);
+        }
+    }
+
+    /// RabbitMQ closes the connection.
+    pub(super) fn note_close(&self, close: Close) {
+        lock(&self.owners).close = Some(close);
+    }
+
+    fn note_reason(&self, reason: String) {
+        // The first reason is the one that counts.
+        let _later = self.reason.set(reason);
+    }
+
+    pub(super) fn queue(&self, channel: u16, owner: Arc<dyn Owner>) {
+        self.requeue(Turn { channel, owner });
+        self.work.notify_one();
+    }
+
+    pub(super) fn requeue(&self, turn: Turn) {
+        lock(&self.turns).push_back(turn);
+    }
+
+    pub(super) fn next_turn(&self) -> Option<Turn> {
+        lock(&self.turns).pop_front()
+    }
+
+    fn end(&self) {
+        let (owners, close) = {
+            let mut owners = lock(&self.owners);
+            owners.has_ended = true;
+            (std::mem::take(&mut owners.by_channel), owners.close.take())
+        };
+        let end = close.map_or(End::ConnectionLost, End::ConnectionClosed);
+        for owner in owners.into_values() {
+            owner.closed(&end);
+        }
+        lock(&self.turns).clear();
+    }
+}
