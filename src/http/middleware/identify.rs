@@ -85,7 +85,7 @@ fn written(
     let problem = match said {
         Some(problem) => about(message, problem),
         None if is_bare_error(&response) => {
-            let problem = about(message, Problem::from(response.status()));
+            let problem = about(message, of_library(response.status(), message.is_some()));
             response = problem.clone().into_response();
             problem
         }
@@ -94,6 +94,13 @@ fn written(
     *response.body_mut() = Body::from(problem.clone().render(id.as_str()));
     response.headers_mut().remove(CONTENT_LENGTH);
     (response, Some(problem))
+}
+
+/// A problem in place of a library's error. This layer does not know whether the handler ran before it, so it does
+/// not know the outcome of a message.
+fn of_library(status: StatusCode, is_about_a_message: bool) -> Problem {
+    let problem = Problem::from(status);
+    if is_about_a_message { problem.outcome(Outcome::Unknown, true) } else { problem }
 }
 
 /// An error that a library answered in its own words.
@@ -126,16 +133,16 @@ fn about(message: Option<&Option<MessageId>>, problem: Problem) -> Problem {
     if problem.has_outcome() { problem } else { with_outcome(problem) }
 }
 
-/// What became of a message that no one else said more about: nothing was sent unless the gateway failed itself.
+/// The outcome where the problem names none. The gateway refuses a caller's mistakes, and what is beyond its limits,
+/// before it sends a message. After any other failure the outcome is unknown.
 fn with_outcome(problem: Problem) -> Problem {
     match problem.kind().status() {
-        StatusCode::INTERNAL_SERVER_ERROR | StatusCode::GATEWAY_TIMEOUT => {
-            problem.outcome(Outcome::Unknown, true)
-        }
         StatusCode::REQUEST_TIMEOUT | StatusCode::SERVICE_UNAVAILABLE => {
             problem.outcome(Outcome::NotSent, true)
         }
-        _ => problem.outcome(Outcome::NotSent, false),
+        StatusCode::NOT_IMPLEMENTED => problem.outcome(Outcome::NotSent, false),
+        status if status.is_client_error() => problem.outcome(Outcome::NotSent, false),
+        _ => problem.outcome(Outcome::Unknown, true),
     }
 }
 

@@ -118,6 +118,14 @@ async fn an_error_in_the_words_of_a_library_becomes_a_problem() {
 }
 
 #[tokio::test]
+async fn an_error_in_the_words_of_a_library_leaves_the_outcome_of_a_message_unknown() {
+    let answer = ask(&toy().await, get_request("/rpc/x", "X-Amqp-Message-Id: mine\r\n")).await;
+    let body = answer.json();
+    assert_eq!((answer.status, &body["outcome"], &body["retryable"]), (409, &"unknown".into(), &true.into()));
+    assert_eq!(body["message_id"], "mine");
+}
+
+#[tokio::test]
 async fn a_request_id_is_taken_over_or_replaced() {
     let toy = toy().await;
     let answer = ask(&toy, get_request("/id", "X-Request-Id: mine\r\n")).await;

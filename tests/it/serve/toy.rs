@@ -96,6 +96,7 @@ fn routes(keep: mpsc::UnboundedSender<Bytes>) -> Router {
         .route("/teapot", get(async || (StatusCode::CONFLICT, "words of a library")))
         .route("/echo", post(async |body: ReadBody| body.bytes))
         .route("/publish/{exchange}", post(async |body: ReadBody| body.bytes))
+        .route("/rpc/{queue}", get(async || (StatusCode::CONFLICT, "words of a library")))
         .route("/slow", get(async || dawdle(Duration::from_millis(700)).await))
         .route("/big", get(async || vec![0_u8; 64 << 20]))
         .route("/stuck", get(async || std::future::pending::<()>().await))
