@@ -25,7 +25,7 @@ pub use self::admission::{Admission, Gate};
 use self::browser::Origins;
 use self::door::Door;
 pub(super) use self::door::too_large;
-pub use self::identify::RequestId;
+pub use self::identify::{IsReply, RequestId};
 use super::problem::{Problem, ProblemType};
 use crate::http::Limits;
 use crate::metrics::Metrics;

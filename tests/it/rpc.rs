@@ -68,6 +68,30 @@ async fn a_reply_sets_the_status_where_configuration_allows_it() {
 }
 
 #[tokio::test]
+async fn a_reply_with_an_error_status_is_answered_as_its_server_sent_it() {
+    let stage = Stage::set_with("rpc-error", &[("GATEWAY_RPC_STATUS_HEADER", "true")]).await;
+    for content_type in [None, Some("text/plain")] {
+        let answering = async {
+            let request = stage.observer.get_one("orders", SOON).await;
+            let mut headers = FieldTable::default();
+            headers.insert("x-http-status".into(), AMQPValue::LongInt(404));
+            let id = request.properties.correlation_id().clone().expect("an id");
+            let reply_to = request.properties.reply_to().clone().expect("a queue");
+            let mut properties = BasicProperties::default().with_correlation_id(id).with_headers(headers);
+            if let Some(content_type) = content_type {
+                properties = properties.with_content_type(content_type.into());
+            }
+            stage.observer.publish("", reply_to.as_str(), b"no order 7", properties).await;
+        };
+        stage.observer.declare_queue("orders").await;
+        let (answer, ()) = tokio::join!(stage.post("/rpc/orders").body("7").send(), answering);
+        let answer = answer.expect("an answer");
+        assert_eq!(answer.status(), 404);
+        assert_eq!(answer.text().await.expect("a whole body"), "no order 7", "{content_type:?}");
+    }
+}
+
+#[tokio::test]
 async fn the_server_sees_a_transient_request_that_expires_with_its_caller() {
     let stage = Stage::set("rpc-request").await;
     stage.observer.declare_queue("idle").await;

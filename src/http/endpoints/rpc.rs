@@ -13,6 +13,7 @@ use crate::domain::names::{ExchangeName, QueueName, ShortText};
 use crate::domain::outcome::Outcome;
 use crate::http::extract::{Query, ReadBody, Timeout};
 use crate::http::message::{self, Envelope, EnvelopeOut, Parcel};
+use crate::http::middleware::IsReply;
 use crate::http::openapi::shared_problems::{OfAll, OfBodies};
 use crate::http::problem::{Problem, ProblemType};
 use crate::http::state::AppState;
@@ -162,6 +163,7 @@ fn answer(
     let bytes = response.body().size_hint().exact().unwrap_or_default();
     // The request has been executed, and its reply does not fit.
     let share = body.share(bytes.try_into().unwrap_or(usize::MAX));
+    response.extensions_mut().insert(IsReply);
     response.extensions_mut().insert(share.map_err(|problem| problem.outcome(Outcome::Unknown, true))?);
     Ok(response)
 }

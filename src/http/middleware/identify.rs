@@ -46,6 +46,11 @@ impl RequestId {
     }
 }
 
+/// In the extensions of an answer that is the reply of an RPC server: its status and its body are not the gateway's,
+/// so an error status makes it no problem.
+#[derive(Debug, Clone, Copy)]
+pub struct IsReply;
+
 fn is_usable(id: &[u8]) -> bool {
     (1..=MAX_ID_BYTES).contains(&id.len()) && id.iter().all(u8::is_ascii_graphic)
 }
@@ -107,7 +112,9 @@ fn of_library(status: StatusCode, is_about_a_message: bool) -> Problem {
 fn is_bare_error(response: &Response) -> bool {
     let status = response.status();
     let media_type = response.headers().get(CONTENT_TYPE);
-    (status.is_client_error() || status.is_server_error())
+    let is_reply = response.extensions().get::<IsReply>().is_some();
+    !is_reply
+        && (status.is_client_error() || status.is_server_error())
         && media_type.is_none_or(|value| value.as_bytes().starts_with(b"text/plain"))
 }
 
