@@ -14,6 +14,7 @@ use crate::process::{Running, command};
 use crate::spec::{Dialect, Style, Target};
 
 const GATEWAY: &str = "target/release/rabbitmq-gateway";
+const FLOOR: &str = "target/release/examples/floor";
 /// Where `scripts/bench` puts the Python environment.
 pub const PYTHON: &str = "target/bench/venv/bin/python";
 /// Where it puts the Node.js service and its packages.
@@ -32,6 +33,8 @@ pub enum Contestant {
     DirectOneTask,
     /// The gateway, with default settings.
     Gateway,
+    /// A bare hyper service over the gateway's broker code, without its HTTP layers.
+    Floor,
     /// fastify and amqplib.
     Fastify,
     /// `FastAPI` and aio-pika, one worker.
@@ -52,6 +55,7 @@ impl Contestant {
             Self::DirectTasks => "AMQP directly, a task a caller",
             Self::DirectOneTask => "AMQP directly, one task",
             Self::Gateway => "gateway",
+            Self::Floor => "floor (broker code, bare hyper)",
             Self::Fastify => "fastify + amqplib",
             Self::FastApi1 => "FastAPI + aio-pika, 1 worker",
             Self::FastApi2 => "FastAPI + aio-pika, 2 workers",
@@ -63,6 +67,12 @@ impl Contestant {
     #[must_use]
     pub fn is_direct(self) -> bool {
         matches!(self, Self::DirectTasks | Self::DirectOneTask)
+    }
+
+    /// Whether it is another HTTP service that publishes to RabbitMQ, which the gateway is to outdo.
+    #[must_use]
+    pub fn is_peer(self) -> bool {
+        matches!(self, Self::Fastify | Self::FastApi1 | Self::FastApi2 | Self::Management)
     }
 
     /// Starts it where it is a process of its own, and waits until it is ready.
@@ -82,7 +92,7 @@ impl Contestant {
                     process: None,
                 });
             }
-            Self::Gateway | Self::Fastify | Self::FastApi1 | Self::FastApi2 => {}
+            Self::Gateway | Self::Floor | Self::Fastify | Self::FastApi1 | Self::FastApi2 => {}
         }
         let port = free_port().await?;
         let address = format!("127.0.0.1:{port}");
@@ -115,6 +125,7 @@ impl Contestant {
                 node.arg(format!("{FASTIFY}/server.js"));
                 node
             }
+            Self::Floor => command(FLOOR, &environment[..2]),
             _ => command(GATEWAY, &environment[..2]),
         }
     }

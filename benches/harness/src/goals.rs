@@ -65,7 +65,8 @@ fn speed(results: &Results, workload: &Workload) -> [Goal; 3] {
 fn peers(results: &Results, workload: &Workload) -> Vec<Goal> {
     let all_cpu = |it: &Sample| it.each(it.contestant_cpu + it.broker_cpu);
     let median = |row, of: &dyn Fn(&Sample) -> f64| results.figure(workload, row, of).median;
-    let rows = Row::all(workload).into_iter().filter(|row| !matches!(row, Row::Limit) && *row != GATEWAY);
+    let is_peer = |row: &Row| matches!(row, Row::Of(contestant) if contestant.is_peer());
+    let rows = Row::all(workload).into_iter().filter(is_peer);
     let ahead = rows.flat_map(|row| {
         let name = row.title();
         let faster = median(GATEWAY, &Sample::rate) / median(row, &Sample::rate);

@@ -5,15 +5,20 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::contestant::Contestant::{
-    self, DirectOneTask, DirectTasks, FastApi1, FastApi2, Fastify, Gateway, Management,
+    self, DirectOneTask, DirectTasks, FastApi1, FastApi2, Fastify, Floor, Gateway, Management,
 };
 use crate::spec::{Ask, Mix, Operation, Pace, Queue, Traffic};
 
 const EVERYONE: &[Contestant] =
+    &[DirectTasks, DirectOneTask, Gateway, Floor, Fastify, FastApi1, FastApi2, Management];
+/// The floor answers 500 where the gateway answers 422, so it is not asked for unroutable messages.
+const WITHOUT_FLOOR: &[Contestant] =
     &[DirectTasks, DirectOneTask, Gateway, Fastify, FastApi1, FastApi2, Management];
-const MOST: &[Contestant] = &[DirectTasks, DirectOneTask, Gateway, Fastify, FastApi2];
-const LIMIT_AND_GATEWAY: &[Contestant] = &[DirectTasks, DirectOneTask, Gateway];
-const LIMIT_GATEWAY_AND_PEER: &[Contestant] = &[DirectTasks, DirectOneTask, Gateway, Fastify];
+const MOST: &[Contestant] = &[DirectTasks, DirectOneTask, Gateway, Floor, Fastify, FastApi2];
+const CORE: &[Contestant] = &[DirectTasks, DirectOneTask, Gateway, Floor];
+const CORE_AND_PEER: &[Contestant] = &[DirectTasks, DirectOneTask, Gateway, Floor, Fastify];
+/// The floor publishes only.
+const CALLS: &[Contestant] = &[DirectTasks, DirectOneTask, Gateway];
 const ALONE: &[Contestant] = &[Gateway];
 
 /// One line of traffic and those who take it in turn.
@@ -57,9 +62,11 @@ impl Plan {
             vary("64-kibibytes", "64 KiB", MOST, |it| it.size = 64 * 1024),
             vary("transient", "transient", MOST, |it| it.persistent = false),
             vary("quorum", "quorum queue", MOST, |it| it.queue = Queue::Quorum),
-            vary("unroutable", "10 % unroutable", EVERYONE, |it| it.mix = Mix(vec![(Ask::Unroutable, 10)])),
+            vary("unroutable", "10 % unroutable", WITHOUT_FLOOR, |it| {
+                it.mix = Mix(vec![(Ask::Unroutable, 10)]);
+            }),
             rate(1_000, MOST),
-            rate(5_000, LIMIT_AND_GATEWAY),
+            rate(5_000, CORE),
         ]);
         workloads.extend([1, 64, 256].map(rpc));
         workloads.extend([good(), beside_poison(), mixed(), idle()]);
@@ -69,12 +76,7 @@ impl Plan {
     /// The core.
     #[must_use]
     pub fn quick() -> Self {
-        let workloads = vec![
-            publish(1, LIMIT_AND_GATEWAY),
-            publish(64, LIMIT_GATEWAY_AND_PEER),
-            publish(256, LIMIT_AND_GATEWAY),
-            rpc(64),
-        ];
+        let workloads = vec![publish(1, CORE), publish(64, CORE_AND_PEER), publish(256, CORE), rpc(64)];
         Self::of(3, 400, 1_500, workloads)
     }
 
@@ -127,7 +129,7 @@ fn rate(rate: u32, contestants: &[Contestant]) -> Workload {
 fn rpc(callers: usize) -> Workload {
     let title = format!("RPC, {callers} {}", if callers == 1 { "caller" } else { "callers" });
     let traffic = Traffic { operation: Operation::Rpc, callers, persistent: false, ..base() };
-    workload(&format!("rpc-{callers}"), &title, LIMIT_AND_GATEWAY, traffic)
+    workload(&format!("rpc-{callers}"), &title, CALLS, traffic)
 }
 
 /// Good callers whose neighbours do no harm.
