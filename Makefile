@@ -16,7 +16,7 @@ test-ui: ## Try Swagger UI in a headless Chromium, against a RabbitMQ of its own
 bench: ## Measure the gateway, AMQP directly and its peers; the results go into benches and the README
 	@scripts/bench --out benches
 
-bench-quick: ## Measure the core of that in two minutes
+bench-quick: ## Measure what has a bound on speed or cost, in three minutes
 	@scripts/bench --quick
 
 lint: ## Check format, lints, docs, dependencies and scripts

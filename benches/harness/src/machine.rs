@@ -14,7 +14,7 @@ import importlib.metadata as m
 print(', '.join(f'{name} {m.version(name)}' for name in ('fastapi', 'uvicorn', 'uvloop', 'aio-pika', 'aiormq')))";
 
 /// The machine and the versions.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Machine {
     /// Model and number of its cores.
     pub cpu: String,

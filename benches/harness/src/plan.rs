@@ -60,8 +60,8 @@ impl Plan {
         workloads.extend([
             vary("100-bytes", "100 B", MOST, |it| it.size = 100),
             vary("64-kibibytes", "64 KiB", MOST, |it| it.size = 64 * 1024),
-            vary("transient", "transient", MOST, |it| it.persistent = false),
-            vary("quorum", "quorum queue", MOST, |it| it.queue = Queue::Quorum),
+            transient(MOST),
+            quorum(MOST),
             vary("unroutable", "10 % unroutable", WITHOUT_FLOOR, |it| {
                 it.mix = Mix(vec![(Ask::Unroutable, 10)]);
             }),
@@ -70,13 +70,20 @@ impl Plan {
         ]);
         workloads.extend([1, 64, 256].map(rpc));
         workloads.extend([good(), beside_poison(), mixed(), idle()]);
-        Self::of(5, 500, 2_000, workloads)
+        Self::of(3, 500, 2_000, workloads)
     }
 
-    /// The core.
+    /// The workloads that have a bound on speed or cost.
     #[must_use]
     pub fn quick() -> Self {
-        let workloads = vec![publish(1, CORE), publish(64, CORE_AND_PEER), publish(256, CORE), rpc(64)];
+        let workloads = vec![
+            publish(1, CORE),
+            publish(64, CORE_AND_PEER),
+            publish(256, CORE),
+            transient(CORE),
+            quorum(CORE),
+            rpc(64),
+        ];
         Self::of(3, 400, 1_500, workloads)
     }
 
@@ -119,6 +126,14 @@ fn vary(name: &str, what: &str, contestants: &[Contestant], change: impl Fn(&mut
     let mut traffic = base();
     change(&mut traffic);
     workload(name, &format!("Publish, 64 callers, {what}"), contestants, traffic)
+}
+
+fn transient(contestants: &[Contestant]) -> Workload {
+    vary("transient", "transient", contestants, |it| it.persistent = false)
+}
+
+fn quorum(contestants: &[Contestant]) -> Workload {
+    vary("quorum", "quorum queue", contestants, |it| it.queue = Queue::Quorum)
 }
 
 fn rate(rate: u32, contestants: &[Contestant]) -> Workload {
