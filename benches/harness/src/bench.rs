@@ -109,7 +109,7 @@ async fn run_once(
     plan: &Plan,
     broker: &Broker,
 ) -> anyhow::Result<Sample> {
-    let started = contestant.start(broker).await?;
+    let started = contestant.start(broker, plan.before.as_deref()).await?;
     let leaders = started.process.iter().map(Running::leader).chain([broker.leader()]);
     usage::rest(&leaders.collect::<Vec<_>>()).await?;
     let watched = started.process.as_ref().map(|process| usage::group(process.leader()));

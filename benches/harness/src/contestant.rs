@@ -1,5 +1,6 @@
 //! Who takes part, how each is started, and when it is ready.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -33,6 +34,8 @@ pub enum Contestant {
     DirectOneTask,
     /// The gateway, with default settings.
     Gateway,
+    /// Another binary of the gateway, with default settings, named by `--before`.
+    Before,
     /// A bare hyper service over the gateway's broker code, without its HTTP layers.
     Floor,
     /// fastify and amqplib.
@@ -48,6 +51,22 @@ pub enum Contestant {
 }
 
 impl Contestant {
+    /// As `--list` and the file of its log call it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::DirectTasks => "direct_tasks",
+            Self::DirectOneTask => "direct_one_task",
+            Self::Gateway => "gateway",
+            Self::Before => "before",
+            Self::Floor => "floor",
+            Self::Fastify => "fastify",
+            Self::FastApi1 => "fastapi_1",
+            Self::FastApi2 => "fastapi_2",
+            Self::Management => "management",
+        }
+    }
+
     /// As it is called in tables.
     #[must_use]
     pub fn title(self) -> &'static str {
@@ -55,6 +74,7 @@ impl Contestant {
             Self::DirectTasks => "AMQP directly, a task a caller",
             Self::DirectOneTask => "AMQP directly, one task",
             Self::Gateway => "gateway",
+            Self::Before => "gateway before",
             Self::Floor => "floor (broker code, bare hyper)",
             Self::Fastify => "fastify + amqplib",
             Self::FastApi1 => "FastAPI + aio-pika, 1 worker",
@@ -75,11 +95,12 @@ impl Contestant {
         matches!(self, Self::Fastify | Self::FastApi1 | Self::FastApi2 | Self::Management)
     }
 
-    /// Starts it where it is a process of its own, and waits until it is ready.
+    /// Starts it where it is a process of its own, and waits until it is ready. `before` is the binary of
+    /// [`Contestant::Before`].
     ///
     /// # Errors
     /// When it is not ready in time.
-    pub async fn start(self, broker: &Broker) -> anyhow::Result<Started> {
+    pub async fn start(self, broker: &Broker, before: Option<&Path>) -> anyhow::Result<Started> {
         let url = broker.url().to_owned();
         let amqp = |style| Started { target: Target::Amqp { url: url.clone(), style }, process: None };
         match self {
@@ -92,23 +113,22 @@ impl Contestant {
                     process: None,
                 });
             }
-            Self::Gateway | Self::Floor | Self::Fastify | Self::FastApi1 | Self::FastApi2 => {}
+            Self::Gateway | Self::Before | Self::Floor | Self::Fastify | Self::FastApi1 | Self::FastApi2 => {}
         }
         let port = free_port().await?;
         let address = format!("127.0.0.1:{port}");
-        let name = serde_json::to_string(&self)?;
-        let mut process = Running::start(name.trim_matches('"'), &mut self.command(&url, port))?;
+        let mut process = Running::start(self.name(), &mut self.command(&url, port, before)?)?;
         wait_until_ready(&mut process, &address)
             .await
             .with_context(|| format!("waiting for {}", self.title()))?;
         Ok(Started { target: Target::Http { address, dialect: Dialect::Gateway }, process: Some(process) })
     }
 
-    fn command(self, url: &str, port: u16) -> Command {
+    fn command(self, url: &str, port: u16, before: Option<&Path>) -> anyhow::Result<Command> {
         let address = format!("127.0.0.1:{port}");
         let port = port.to_string();
         let environment = [("AMQP_URL", url), ("GATEWAY_LISTEN", &*address), ("PORT", &*port)];
-        match self {
+        Ok(match self {
             Self::FastApi1 | Self::FastApi2 => {
                 let no_cache = ("PYTHONDONTWRITEBYTECODE", "1");
                 let mut python = command(PYTHON, &[environment[0], no_cache]);
@@ -125,9 +145,10 @@ impl Contestant {
                 node.arg(format!("{FASTIFY}/server.js"));
                 node
             }
+            Self::Before => command(before.context("--before names no binary")?, &environment[..2]),
             Self::Floor => command(FLOOR, &environment[..2]),
             _ => command(GATEWAY, &environment[..2]),
-        }
+        })
     }
 }
 

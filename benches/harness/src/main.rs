@@ -6,6 +6,7 @@
 mod amqp;
 mod bench;
 mod broker;
+mod choice;
 mod contestant;
 mod dialect;
 mod echo;
@@ -25,15 +26,15 @@ mod usage;
 mod worker;
 
 use std::fs;
-use std::io::{stdin, stdout};
+use std::io::{Write, stdin, stdout};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use anyhow::{bail, ensure};
-use clap::{Args, Parser, Subcommand};
+use anyhow::bail;
+use clap::{Parser, Subcommand};
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::choice::Choice;
 use crate::plan::Plan;
 use crate::results::Results;
 
@@ -50,7 +51,16 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Task {
     /// Run the benchmark.
-    Bench(Choice),
+    Bench {
+        #[command(flatten)]
+        choice: Choice,
+        /// The folder of the results.
+        #[arg(long, default_value = "target/bench/results")]
+        out: PathBuf,
+        /// List the chosen workloads and their contestants, and run nothing.
+        #[arg(long)]
+        list: bool,
+    },
     /// Write tables and plots anew from results.json.
     Report {
         /// The folder of the results.
@@ -67,42 +77,10 @@ enum Task {
     },
 }
 
-/// What to run.
-#[derive(Args)]
-struct Choice {
-    /// The core, in two minutes.
-    #[arg(long)]
-    quick: bool,
-    /// Only workloads whose name begins so; may be repeated.
-    #[arg(long)]
-    only: Vec<String>,
-    /// How often each contestant has its turn.
-    #[arg(long)]
-    rounds: Option<usize>,
-    /// Seconds of a window.
-    #[arg(long)]
-    seconds: Option<f64>,
-    /// Where the results go.
-    #[arg(long, default_value = "target/bench/results")]
-    out: PathBuf,
-}
-
-impl Choice {
-    fn plan(&self) -> anyhow::Result<Plan> {
-        let mut plan = if self.quick { Plan::quick() } else { Plan::full() };
-        let is_wanted =
-            |name: &str| self.only.is_empty() || self.only.iter().any(|only| name.starts_with(only));
-        plan.workloads.retain(|workload| is_wanted(&workload.name));
-        ensure!(!plan.workloads.is_empty(), "no workload is called that");
-        plan.rounds = self.rounds.unwrap_or(plan.rounds);
-        plan.window = self.seconds.map_or(plan.window, Duration::from_secs_f64);
-        Ok(plan)
-    }
-}
-
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
-        Task::Bench(choice) => runtime()?.block_on(bench(&choice)),
+        Task::Bench { choice, list: true, .. } => Ok(write!(stdout(), "{}", choice.plan()?)?),
+        Task::Bench { choice, out, .. } => runtime()?.block_on(bench(choice.plan()?, &out)),
         Task::Report { folder } => report::write(&folder),
         Task::Worker => {
             Ok(serde_json::to_writer(stdout(), &worker::run(serde_json::from_reader(stdin())?)?)?)
@@ -116,8 +94,7 @@ fn runtime() -> std::io::Result<Runtime> {
 }
 
 /// A signal ends it as an error does: what was started is stopped when it is dropped.
-async fn bench(choice: &Choice) -> anyhow::Result<()> {
-    let plan = choice.plan()?;
+async fn bench(plan: Plan, out: &Path) -> anyhow::Result<()> {
     let mut terminated = signal(SignalKind::terminate())?;
     let mut interrupted = signal(SignalKind::interrupt())?;
     let results = tokio::select! {
@@ -125,8 +102,8 @@ async fn bench(choice: &Choice) -> anyhow::Result<()> {
         _ = terminated.recv() => bail!("stopped"),
         _ = interrupted.recv() => bail!("stopped"),
     };
-    keep(&results, &choice.out)?;
-    report::write(&choice.out)
+    keep(&results, out)?;
+    report::write(out)
 }
 
 fn keep(results: &Results, folder: &Path) -> anyhow::Result<()> {

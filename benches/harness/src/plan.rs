@@ -1,5 +1,7 @@
 //! What is run: one thing is varied at a time, from one base case.
 
+use std::fmt::{self, Display, Formatter};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -49,6 +51,9 @@ pub struct Plan {
     pub window: Duration,
     /// In the order of a round.
     pub workloads: Vec<Workload>,
+    /// The binary of the contestant `before`. A path of this machine is of no use in the results, so it is not kept.
+    #[serde(skip)]
+    pub before: Option<PathBuf>,
 }
 
 impl Plan {
@@ -89,7 +94,17 @@ impl Plan {
 
     fn of(rounds: usize, warmup: u64, window: u64, workloads: Vec<Workload>) -> Self {
         let (warmup, window) = (Duration::from_millis(warmup), Duration::from_millis(window));
-        Self { rounds, warmup, window, workloads }
+        Self { rounds, warmup, window, workloads, before: None }
+    }
+}
+
+impl Display for Plan {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        for workload in &self.workloads {
+            let names: Vec<_> = workload.contestants.iter().map(|contestant| contestant.name()).collect();
+            writeln!(out, "{}: {}", workload.name, names.join(" "))?;
+        }
+        Ok(())
     }
 }
 
