@@ -19,12 +19,11 @@ use hyper_util::rt::TokioIo;
 use rabbitmq_gateway::broker::{Attempts, Broker, Publish};
 use rabbitmq_gateway::config::Config;
 use rabbitmq_gateway::domain::field::FieldTable;
-use rabbitmq_gateway::domain::message::{DeliveryMode, Destination, Message, Properties};
+use rabbitmq_gateway::domain::message::{DeliveryMode, Destination, Message, MessageId, Properties};
 use rabbitmq_gateway::domain::names::{ExchangeName, ShortText};
 use rabbitmq_gateway::metrics::Metrics;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
-use uuid::Uuid;
 
 /// The gateway's default deadline of a publish.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -78,15 +77,15 @@ async fn publish(broker: Broker, request: Request<Incoming>) -> anyhow::Result<S
     let exchange = head.uri.path().strip_prefix("/publish/").context("the path is not /publish/EXCHANGE")?;
     let key = head.uri.query().and_then(|query| query.strip_prefix("routing_key=")).unwrap_or_default();
     let header = |name| head.headers.get(name).and_then(|value| value.to_str().ok());
-    let id = Uuid::now_v7().to_string();
+    let id = MessageId::generate();
     let properties = Properties {
         content_type: header("content-type").map(ShortText::parse).transpose()?,
         delivery_mode: Some(delivery_mode(header("x-amqp-delivery-mode"))),
-        message_id: Some(ShortText::parse(id.as_str())?),
         ..Properties::default()
     };
     let publish = Publish {
         message: Message {
+            id: id.clone(),
             properties,
             headers: FieldTable::default(),
             body: body.collect().await?.to_bytes(),
