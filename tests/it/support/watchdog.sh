@@ -1,11 +1,15 @@
-# Owns one RabbitMQ node and its epmd. Obeys one command a line on stdin and answers each with one line.
-# Rust never drops a static, so the end of stdin, however the tests ended, kills both and removes their folder.
-# Arguments: the folder, rabbitmq-server.
+# Owns one RabbitMQ node, and its epmd when the third argument says so. Obeys one command a line on stdin and answers
+# each with one line. Rust never drops a static, so the end of stdin, however the tests ended, kills both and removes
+# their folder.
+# Arguments: the folder, rabbitmq-server, and "epmd" unless another node has started it.
 set -u
 exec 2>>"$1/console"
 node=
-epmd -port "$ERL_EPMD_PORT" -address 127.0.0.1 </dev/null >>"$1/console" 2>&1 &
-epmd=$!
+epmd=
+if [ "${3:-}" = epmd ]; then
+    epmd -port "$ERL_EPMD_PORT" -address 127.0.0.1 </dev/null >>"$1/console" 2>&1 &
+    epmd=$!
+fi
 
 while read -r command argument; do
     case $command in
@@ -25,6 +29,6 @@ while read -r command argument; do
     esac
 done
 
-kill -s KILL $node "$epmd"
+kill -s KILL $node $epmd
 wait
 rm -rf "$1"
