@@ -1,67 +1,38 @@
 //! `Link`: a wire between the gateway and its broker that can be cut, half closed, slowed, silenced and mended.
 //!
-//! A mode is how the wire treats bytes and new connections from now on; a cut happens once, to what is open.
+//! A mode is how the wire treats bytes and new connections from now on; a cut happens once, to what is open. Both are
+//! for all connections, or for those with some name.
+
+mod modes;
+mod names;
+mod pump;
 
 use std::{
-    io,
     net::{Ipv4Addr, SocketAddr},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
 };
 
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{
-        TcpListener, TcpStream,
-        tcp::{ReadHalf, WriteHalf},
-    },
+    io::AsyncReadExt,
+    net::{TcpListener, TcpStream},
     sync::{broadcast, watch},
     task::{JoinHandle, JoinSet},
-    time::timeout,
 };
 
-/// How the wire behaves; may change at any time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// As a good wire.
-    Pass,
-    /// Bytes are taken and lost.
-    BlackHole(Way),
-    /// Bytes are not taken, so the sender's buffers fill; they flow when the mode changes.
-    Stall(Way),
-    /// Every piece is held for this long.
-    Delay(Duration),
-    /// Every byte travels in a packet of its own.
-    Slice,
-    /// The receiving end sees the end of the stream; the other direction flows.
-    HalfClose(Way),
-    /// New connections are refused; open ones pass.
-    Refuse,
-    /// New connections are accepted and never answered, until they are cut or leave; open ones pass.
-    Silence,
-}
-
-/// A direction on the wire.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
-    ToBroker,
-    ToClient,
-    Both,
-}
-
-impl Way {
-    fn covers(self, one: Self) -> bool {
-        self == Self::Both || self == one
-    }
-}
+pub use self::modes::{Mode, Way};
+use self::{
+    modes::{Modes, matches},
+    names::{Name, Names},
+    pump::exchange,
+};
 
 /// A TCP proxy on loopback; its connections end when it is dropped.
 pub struct Link {
     address: SocketAddr,
-    mode: watch::Sender<Mode>,
+    modes: watch::Sender<Modes>,
     wire: Wire,
     listening: JoinHandle<()>,
 }
@@ -70,10 +41,18 @@ pub struct Link {
 #[derive(Clone)]
 struct Wire {
     target: SocketAddr,
-    mode: watch::Receiver<Mode>,
-    cut: broadcast::Sender<()>,
+    modes: watch::Receiver<Modes>,
+    cut: broadcast::Sender<Cut>,
     accepted: Arc<AtomicUsize>,
     open: Arc<AtomicUsize>,
+    names: Arc<Names>,
+}
+
+/// All connections, or those that have told such a name.
+#[derive(Debug, Clone)]
+enum Cut {
+    All,
+    Named(String),
 }
 
 impl Link {
@@ -81,16 +60,17 @@ impl Link {
     pub async fn to(target: SocketAddr) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("loopback has a free port");
         let address = listener.local_addr().expect("a bound listener has an address");
-        let (mode, seen) = watch::channel(Mode::Pass);
+        let (modes, seen) = watch::channel(Modes::passing());
         let wire = Wire {
             target,
-            mode: seen,
-            cut: broadcast::Sender::new(1),
+            modes: seen,
+            cut: broadcast::Sender::new(16),
             accepted: Arc::default(),
             open: Arc::default(),
+            names: Arc::default(),
         };
         let listening = tokio::spawn(listen(listener, address, wire.clone()));
-        Self { address, mode, wire, listening }
+        Self { address, modes, wire, listening }
     }
 
     /// Where clients connect.
@@ -98,19 +78,36 @@ impl Link {
         self.address
     }
 
+    /// For all connections without a mode of their own.
     pub fn set(&self, mode: Mode) {
-        self.mode.send_replace(mode);
+        self.modes.send_modify(|modes| modes.general = mode);
+    }
+
+    /// For the connections whose name ends with this word, as `publish-0`, or begins its last word so, as `slow-*`:
+    /// those of now and those to come, from the moment when they tell their name.
+    pub fn set_named(&self, name: &str, mode: Mode) {
+        self.modes.send_modify(|modes| modes.set_named(name, mode));
     }
 
     /// Back to passing.
     pub fn mend(&self) {
-        self.set(Mode::Pass);
+        self.modes.send_replace(Modes::passing());
+    }
+
+    /// Undoes [`Self::set_named`] of the same name.
+    pub fn mend_named(&self, name: &str) {
+        self.modes.send_modify(|modes| modes.mend_named(name));
     }
 
     /// Resets (RST) both sides of every open connection; new ones are treated as the mode says.
     pub fn cut(&self) {
-        // Nobody listens when nothing is open: then there is nothing to cut.
-        let _ = self.wire.cut.send(());
+        // The only error: none is open, so there is nothing to cut.
+        let _ = self.wire.cut.send(Cut::All);
+    }
+
+    /// Resets the open connections of a name, as [`Self::set_named`] takes it.
+    pub fn cut_named(&self, name: &str) {
+        let _ = self.wire.cut.send(Cut::Named(name.to_owned()));
     }
 
     /// Connections accepted since the start.
@@ -122,6 +119,21 @@ impl Link {
     pub fn open(&self) -> usize {
         self.wire.open.load(Ordering::SeqCst)
     }
+
+    /// The last words of the names of all that are open now and have told it, sorted.
+    pub fn names(&self) -> Vec<String> {
+        self.wire.names.open()
+    }
+
+    /// How many open connections have a name as [`Self::set_named`] takes it.
+    pub fn open_named(&self, name: &str) -> usize {
+        self.names().iter().filter(|open| matches(name, open)).count()
+    }
+
+    /// How many connections since the start have told a name as [`Self::set_named`] takes it.
+    pub fn accepted_named(&self, name: &str) -> usize {
+        self.wire.names.count_seen(name)
+    }
 }
 
 impl Drop for Link {
@@ -132,14 +144,14 @@ impl Drop for Link {
 
 /// Accepts for ever; while the mode is [`Mode::Refuse`] there is no listener.
 async fn listen(mut listener: TcpListener, address: SocketAddr, wire: Wire) {
-    let mut mode = wire.mode.clone();
+    let mut modes = wire.modes.clone();
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             biased;
-            () = becomes(&mut mode, |mode| mode == Mode::Refuse) => {
+            () = becomes(&mut modes, |mode| mode == Mode::Refuse) => {
                 drop(listener);
-                becomes(&mut mode, |mode| mode != Mode::Refuse).await;
+                becomes(&mut modes, |mode| mode != Mode::Refuse).await;
                 listener = TcpListener::bind(address).await.expect("the port is still free");
             }
             Ok((client, _)) = listener.accept() => {
@@ -151,11 +163,12 @@ async fn listen(mut listener: TcpListener, address: SocketAddr, wire: Wire) {
     }
 }
 
-async fn connection(mut client: TcpStream, wire: Wire, mut cut: broadcast::Receiver<()>) {
+async fn connection(mut client: TcpStream, wire: Wire, mut cut: broadcast::Receiver<Cut>) {
     let _open = Counted::new(&wire.open);
-    if *wire.mode.borrow() == Mode::Silence {
+    let name = Name::unknown(&wire.names);
+    if wire.modes.borrow().general == Mode::Silence {
         tokio::select! {
-            _ = cut.recv() => drop(client.set_zero_linger()),
+            () = is_cut(&mut cut, &name) => drop(client.set_zero_linger()),
             () = swallow(&mut client) => {}
         }
         return;
@@ -165,12 +178,27 @@ async fn connection(mut client: TcpStream, wire: Wire, mut cut: broadcast::Recei
         return;
     };
     let _ = (client.set_nodelay(true), broker.set_nodelay(true));
-    tokio::select! {
+    let is_reset = tokio::select! {
         biased;
-        _ = cut.recv() => {
-            let _ = (client.set_zero_linger(), broker.set_zero_linger());
+        () = is_cut(&mut cut, &name) => true,
+        ended = exchange(&mut client, &mut broker, &wire.modes, &name) =>
+            ended.is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionRefused),
+    };
+    if is_reset {
+        let _ = (client.set_zero_linger(), broker.set_zero_linger());
+    }
+}
+
+/// Ends when this connection is cut; never ends once the link is dropped.
+async fn is_cut(cut: &mut broadcast::Receiver<Cut>, name: &Name) {
+    loop {
+        match cut.recv().await {
+            Ok(Cut::All) => return,
+            Ok(Cut::Named(pattern)) if name.get().is_some_and(|name| matches(&pattern, name)) => return,
+            Ok(Cut::Named(_)) => {}
+            Err(broadcast::error::RecvError::Lagged(count)) => panic!("{count} cuts passed at once"),
+            Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
         }
-        _ = exchange(&mut client, &mut broker, &wire.mode) => {}
     }
 }
 
@@ -180,78 +208,16 @@ async fn swallow(client: &mut TcpStream) {
     while let Ok(1..) = client.read(&mut buffer).await {}
 }
 
-/// Both directions, until both have ended or one has failed.
-async fn exchange(
-    client: &mut TcpStream,
-    broker: &mut TcpStream,
-    mode: &watch::Receiver<Mode>,
-) -> io::Result<()> {
-    let (from_client, to_client) = client.split();
-    let (from_broker, to_broker) = broker.split();
-    let there = Pump { from: from_client, to: to_broker, way: Way::ToBroker, mode: mode.clone() };
-    let back = Pump { from: from_broker, to: to_client, way: Way::ToClient, mode: mode.clone() };
-    tokio::try_join!(there.run(), back.run()).map(|_| ())
-}
-
-/// One direction of one connection.
-struct Pump<'a> {
-    from: ReadHalf<'a>,
-    to: WriteHalf<'a>,
-    way: Way,
-    mode: watch::Receiver<Mode>,
-}
-
-impl Pump<'_> {
-    async fn run(mut self) -> io::Result<()> {
-        let mut buffer = vec![0; 16 * 1024];
-        loop {
-            let mode = *self.mode.borrow_and_update();
-            match mode {
-                Mode::HalfClose(way) if way.covers(self.way) => break,
-                Mode::Stall(way) if way.covers(self.way) => changed(&mut self.mode).await,
-                _ => tokio::select! {
-                    biased;
-                    () = changed(&mut self.mode) => {}
-                    read = self.from.read(&mut buffer) => match read? {
-                        0 => break,
-                        count => self.forward(&buffer[..count], mode).await?,
-                    },
-                },
-            }
-        }
-        self.to.shutdown().await
-    }
-
-    async fn forward(&mut self, bytes: &[u8], mode: Mode) -> io::Result<()> {
-        match mode {
-            Mode::BlackHole(way) if way.covers(self.way) => return Ok(()),
-            // Ends early when the wire is mended.
-            Mode::Delay(delay) => drop(timeout(delay, changed(&mut self.mode)).await),
-            Mode::Slice => return self.slice(bytes).await,
-            _ => {}
-        }
-        self.to.write_all(bytes).await
-    }
-
-    async fn slice(&mut self, bytes: &[u8]) -> io::Result<()> {
-        for byte in bytes {
-            self.to.write_all(&[*byte]).await?;
-            tokio::task::yield_now().await;
-        }
-        Ok(())
-    }
-}
-
 /// Never ends once the link is dropped.
-async fn becomes(mode: &mut watch::Receiver<Mode>, wanted: fn(Mode) -> bool) {
-    if mode.wait_for(|mode| wanted(*mode)).await.is_err() {
+async fn becomes(modes: &mut watch::Receiver<Modes>, wanted: fn(Mode) -> bool) {
+    if modes.wait_for(|modes| wanted(modes.general)).await.is_err() {
         std::future::pending::<()>().await;
     }
 }
 
 /// Never ends once the link is dropped.
-async fn changed(mode: &mut watch::Receiver<Mode>) {
-    if mode.changed().await.is_err() {
+async fn changed(modes: &mut watch::Receiver<Modes>) {
+    if modes.changed().await.is_err() {
         std::future::pending::<()>().await;
     }
 }
