@@ -5,12 +5,14 @@
 #![allow(dead_code, reason = "each tool is whole, whether or not a test of today needs every part")]
 
 pub mod amqplib;
+pub mod arrivals;
 pub mod book;
 pub mod broker;
 pub mod certificates;
 pub mod contract;
 pub mod echo;
 pub mod fake_broker;
+pub mod figures;
 pub mod gateway;
 pub mod link;
 pub mod load;
@@ -21,3 +23,4 @@ pub mod poll;
 pub mod process;
 pub mod raw;
 pub mod stage;
+pub mod stuck;

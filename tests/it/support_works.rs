@@ -19,7 +19,9 @@ use tokio::{
 use crate::support::{
     book::{Book, Lies, Outcome},
     broker::Broker,
+    figures::{Figures, Window, longest_gap},
     link::{Link, Mode, Way},
+    load::Answer,
     observer::Observer,
     pika,
     poll::{eventually, within},
@@ -131,6 +133,86 @@ async fn link_silence_accepts_and_says_nothing_until_cut() {
     assert!(tokio::time::timeout(QUIET, client.read_u8()).await.is_err());
     link.cut();
     assert!(sees_reset(&mut client).await);
+}
+
+/// The general mode and that of one name, of which the connection has told "observer".
+#[tokio::test]
+async fn link_breaks_connections_of_one_name_alone() {
+    let link = Link::to(Broker::shared().await.address()).await;
+    let url = format!("amqp://guest:guest@{}/", link.addr());
+    let one = Observer::connect(&url).await;
+    assert_eq!(
+        (link.names(), link.open_named("obs*"), link.open_named("publish-0")),
+        (vec!["observer".into()], 1, 0)
+    );
+    link.set_named("publish-0", Mode::BlackHole(Way::Both));
+    link.cut_named("publish-0");
+    assert_eq!(one.count("missing").await, None);
+
+    link.set_named("observer", Mode::BlackHole(Way::Both));
+    let mut count = pin!(one.count("missing"));
+    assert!(tokio::time::timeout(QUIET, &mut count).await.is_err());
+    assert!(one.is_connected());
+    let mut raw = TcpStream::connect(link.addr()).await.unwrap();
+    raw.write_all(b"AMQP\0\0\x09\x01").await.unwrap();
+    assert_eq!(within(SOON, "another connection is answered", raw.read_u8()).await.unwrap(), 1);
+
+    link.mend_named("observer");
+    link.cut_named("observer");
+    eventually(SOON, "it is cut", || async { !one.is_connected() }).await;
+    link.set_named("observer", Mode::Refuse);
+    assert!(Observer::try_connect(&url).await.is_err(), "a connection that is refused by its name");
+    link.mend();
+    assert_eq!(Observer::connect(&url).await.count("missing").await, None);
+    assert_eq!(link.accepted_named("observer"), 3);
+}
+
+#[tokio::test]
+async fn suspended_queue_answers_nothing_until_it_is_resumed_and_its_neighbours_do() {
+    let vhost = Broker::shared().await.vhost("suspended").await;
+    let observer = Observer::connect(&vhost.url).await;
+    observer.declare_queue("stuck").await;
+    observer.declare_queue("well").await;
+    for by_drop in [false, true] {
+        let stuck = vhost.suspend_queue("stuck").await;
+        let mut publish = pin!(observer.publish("", "stuck", b"held", BasicProperties::default()));
+        assert!(tokio::time::timeout(QUIET * 3, &mut publish).await.is_err());
+        observer.publish("", "well", b"passes", BasicProperties::default()).await;
+        if by_drop {
+            drop(stuck);
+        } else {
+            stuck.resume().await;
+        }
+        within(SOON, "the held publish is confirmed", publish).await;
+    }
+    assert_eq!((observer.take_ids("stuck").await.len(), observer.take_ids("well").await.len()), (2, 2));
+    observer.publish("", "well", b"stays", BasicProperties::default()).await;
+    assert_eq!(observer.count("well").await, Some(1));
+}
+
+#[test]
+fn figures_are_those_of_the_window() {
+    let start = Instant::now();
+    let at = |milliseconds| start + Duration::from_millis(milliseconds);
+    let answer = |sent, came, outcome: &str| Answer {
+        id: String::new(),
+        status: reqwest::StatusCode::OK,
+        has_retry_after: false,
+        text: String::new(),
+        body: serde_json::json!({ "outcome": outcome }),
+        sent: at(sent),
+        at: at(came),
+    };
+    let mut answers: Vec<_> =
+        (1..=99).map(|number| answer(number * 10, number * 10 + 2, "confirmed")).collect();
+    answers.push(answer(0, 995, "confirmed"));
+    answers.extend([answer(0, 500, "unknown"), answer(2_000, 2_500, "confirmed")]);
+    let figures = Figures::of(&answers, Window { from: at(0), to: at(1_000) });
+    assert_eq!((figures.confirmed, figures.others, figures.p99), (100, 1, Duration::from_millis(2)));
+    assert!((figures.rate - 100.0).abs() < 0.001, "{figures}");
+    let gap = longest_gap(&answers, Window { from: at(0), to: at(3_000) });
+    assert_eq!(gap, Duration::from_millis(1_505));
+    assert_eq!(longest_gap(&[], Window { from: at(0), to: at(3_000) }), Duration::from_secs(3));
 }
 
 #[tokio::test]

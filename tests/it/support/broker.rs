@@ -15,6 +15,7 @@ use super::{
     certificates::Certificates,
     node::{Node, free_port},
     poll::eventually,
+    stuck::StuckQueue,
 };
 
 const EFFECT_DEADLINE: Duration = Duration::from_secs(30);
@@ -92,6 +93,11 @@ impl Broker {
     /// Evaluates Erlang inside the node, in some 10 ms.
     pub async fn eval(&self, expression: &str) -> String {
         self.node.eval(expression).await
+    }
+
+    /// The same for a drop: holds the thread meanwhile, and tells an error in place of a panic.
+    pub fn eval_blocking(&self, expression: &str) -> Result<String, String> {
+        self.node.eval_blocking(expression)
     }
 
     /// How many channels are in confirm mode in the default vhost.
@@ -255,6 +261,11 @@ impl Vhost<'_> {
         let delete = format!("rabbit_amqqueue:delete(Q, false, false, {GUEST})");
         let count = self.broker.eval(&format!("length([{delete} || {mine}])")).await;
         count.parse().expect("a length is a number")
+    }
+
+    /// Suspends the process of a classic queue, until the answer is resumed or dropped.
+    pub async fn suspend_queue(&self, queue: &str) -> StuckQueue<'_> {
+        StuckQueue::suspend(self.broker, &binary(&self.name), &binary(queue)).await
     }
 
     /// How many connections this vhost has.

@@ -107,11 +107,11 @@ pub async fn publish(gateway: &TestGateway, target: &str, id: &str) -> Answer {
     ask(message(gateway.client(), &gateway.url(&format!("/publish/{target}")), id), id).await
 }
 
-fn message(client: &Client, url: &str, id: &str) -> RequestBuilder {
+pub(super) fn message(client: &Client, url: &str, id: &str) -> RequestBuilder {
     client.post(url).header("content-type", "text/plain").header("x-amqp-message-id", id).body(id.to_owned())
 }
 
-async fn ask(request: RequestBuilder, id: &str) -> Answer {
+pub(super) async fn ask(request: RequestBuilder, id: &str) -> Answer {
     let sent = Instant::now();
     let response = within(NOBODY_HANGS, "the gateway answers", request.send()).await;
     Answer::of(id, sent, response.expect("the gateway answers")).await

@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use async_rs::Runtime;
+use futures_util::StreamExt;
 use lapin::{
     BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Consumer, ExchangeKind,
     message::Delivery,
@@ -29,14 +30,17 @@ pub struct Observer {
 impl Observer {
     /// lapin takes a lone slash for the vhost named "", people for the default one.
     pub async fn connect(url: &str) -> Self {
+        Self::try_connect(url).await.unwrap_or_else(|error| panic!("the observer connects to {url}: {error}"))
+    }
+
+    /// The same where the broker may be away.
+    pub async fn try_connect(url: &str) -> lapin::Result<Self> {
         let url = &url.strip_suffix('/').map_or_else(|| url.to_owned(), |rest| format!("{rest}/%2f"));
         let properties =
             ConnectionProperties::default().with_connection_name(lapin::types::LongString::from("observer"));
         let connect = Connection::connect_with_runtime(url, properties, Runtime::tokio_current());
         let connection = within(DEADLINE, "the observer connects", connect).await;
-        Self {
-            connection: connection.unwrap_or_else(|error| panic!("the observer connects to {url}: {error}")),
-        }
+        connection.map(|connection| Self { connection })
     }
 
     /// Declares a durable queue.
@@ -126,6 +130,23 @@ impl Observer {
     /// The `message_id`s of everything that is in the queue now, for the [`super::book::Book`].
     pub async fn drain_ids(&self, queue: &str) -> Vec<String> {
         self.drain(queue).await.iter().map(message_id).collect()
+    }
+
+    /// The same by a consumer, for tens of thousands of messages; the queue must be at rest.
+    pub async fn take_ids(&self, queue: &str) -> Vec<String> {
+        let count = self.count(queue).await.unwrap_or_else(|| panic!("there is a queue {queue}"));
+        let channel = self.channel().await;
+        let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
+        let consume = channel.basic_consume(short(queue), short(""), options, FieldTable::default());
+        let mut deliveries = done(&format!("consume {queue}"), consume).await;
+        let mut ids = Vec::new();
+        while ids.len() < usize::try_from(count).expect("it fits") {
+            let delivery = within(DEADLINE, "the next message", deliveries.next()).await;
+            ids.push(message_id(&delivery.expect("the consumer lives").expect("a delivery")));
+        }
+        // A consumer that was only dropped would take what comes next.
+        done("close a channel", channel.close(200, short("done"))).await;
+        ids
     }
 
     /// Takes one message, waiting for it up to the deadline.

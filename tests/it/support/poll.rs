@@ -47,6 +47,11 @@ where
     within(deadline, what, ask).await
 }
 
+/// Lets a window of time pass in which something is measured; nothing may depend on what happens at its end.
+pub async fn pass(window: Duration) {
+    tokio::time::sleep(window).await;
+}
+
 /// Waits for `work`; panics with `what` after `deadline`.
 pub async fn within<T>(deadline: Duration, what: &str, work: impl Future<Output = T>) -> T {
     let outcome = tokio::time::timeout(deadline, work).await;
