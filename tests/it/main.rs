@@ -7,6 +7,7 @@ mod connection_names;
 mod docs;
 mod envelope;
 mod exact;
+mod faults;
 mod health;
 mod layers;
 mod metrics;

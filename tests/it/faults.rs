@@ -1,0 +1,59 @@
+//! A fault of one queue, exchange, connection or node reaches the callers of that one and no others.
+//!
+//! Faults that need several nodes are in `cluster.rs`.
+
+#![expect(clippy::print_stdout, reason = "the figures, for who wants to compare them")]
+
+mod addresses;
+pub(crate) mod beside;
+mod forgotten;
+mod frozen;
+mod limit;
+mod silent;
+mod stuck;
+
+use std::time::{Duration, Instant};
+
+use crate::support::{
+    broker::{Broker, Vhost},
+    gateway::TestGateway,
+    link::Link,
+    load::Answer,
+    observer::Observer,
+};
+
+/// For what has no promise of its own.
+const SOON: Duration = Duration::from_secs(10);
+const SECOND: Duration = Duration::from_secs(1);
+/// How long a fault may reach callers of others.
+pub(crate) const NOTICED: Duration = Duration::from_secs(2);
+
+/// A vhost with a queue `q`, the wire to it, and its gateway.
+async fn wired<'a>(name: &str, settings: &[(&str, &str)]) -> (Vhost<'a>, Observer, Link, TestGateway) {
+    let broker = Broker::shared().await;
+    let vhost = broker.vhost(name).await;
+    let observer = Observer::connect(&vhost.url).await;
+    observer.declare_queue("q").await;
+    let link = Link::to(broker.address()).await;
+    let url = vhost.url_by(link.addr());
+    let gateway = TestGateway::start(&[&[("AMQP_URL", url.as_str())], settings].concat()).await;
+    (vhost, observer, link, gateway)
+}
+
+/// The path of a publish to the default exchange.
+fn to(queue: &str, timeout: &str) -> String {
+    format!("amq.default?routing_key={queue}&timeout={timeout}")
+}
+
+/// Publishes that were in flight where it is silent may be unknown; all others are confirmed, those that were sent
+/// later within a second.
+pub(crate) fn assert_only_those_in_flight_are_unknown(answers: &[Answer], fault: Instant) {
+    let noticed = fault + NOTICED;
+    let late: Vec<_> = answers.iter().filter(|answer| answer.sent >= noticed).collect();
+    assert!(late.len() >= 10, "only {} were sent {NOTICED:?} after the fault", late.len());
+    let wrong = late.iter().filter(|answer| !answer.is_confirmed() || answer.took() > SECOND);
+    let wrong: Vec<_> = wrong.collect();
+    assert!(wrong.is_empty(), "{} of {}, the first {:?}", wrong.len(), late.len(), wrong[0]);
+    let early = answers.iter().filter(|answer| answer.sent < noticed && !answer.is_confirmed());
+    early.for_each(Answer::assert_unknown);
+}

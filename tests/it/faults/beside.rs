@@ -1,0 +1,131 @@
+//! Callers of a healthy queue alone, beside callers of a queue that is stuck, and alone again.
+
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
+
+use crate::support::{
+    figures::{Figures, Window},
+    gateway::TestGateway,
+    load::{Answer, Answers, Load, prove},
+    observer::Observer,
+    poll::pass,
+};
+
+const HEALTHY_CALLERS: usize = 8;
+const STUCK_CALLERS: usize = 200;
+const ALONE: Duration = Duration::from_secs(2);
+/// Before this much time has passed, publishes that were in flight on the connection may be lost.
+const SETTLED: Duration = Duration::from_secs(5);
+const BESIDE: Duration = Duration::from_secs(3);
+const SOON: Duration = Duration::from_secs(20);
+/// Of the rate alone.
+const LEAST_RATE: f64 = 0.2;
+/// Of the p99 alone.
+const MOST_P99: u32 = 10;
+
+/// What the callers were told. The queues are `healthy` and `stuck`, by the default exchange.
+pub(crate) struct Report {
+    pub(crate) healthy: Answers,
+    pub(crate) stuck: Answers,
+    alone: Window,
+    beside: Window,
+    alone_again: Window,
+}
+
+/// Measures with a queue that `stick` stops and `resume` lets go on.
+pub(crate) async fn measure<T>(
+    gateway: &TestGateway,
+    stick: impl AsyncFnOnce() -> T,
+    resume: impl AsyncFnOnce(T),
+) -> Report {
+    prove(gateway, &to_stuck(0)).await;
+    prove(gateway, &to_healthy(0)).await;
+    let healthy = Load::start(gateway, "healthy", HEALTHY_CALLERS, to_healthy);
+    healthy.flows(10 * HEALTHY_CALLERS, SOON).await;
+    let alone = window(ALONE).await;
+
+    let fault = stick().await;
+    let stuck = Load::start(gateway, "stuck", STUCK_CALLERS, to_stuck);
+    pass(SETTLED).await;
+    let beside = window(BESIDE).await;
+
+    resume(fault).await;
+    stuck.flows(50, SOON).await;
+    let stuck = stuck.stop().await;
+    let alone_again = window(ALONE).await;
+    Report { healthy: healthy.stop().await, stuck, alone, beside, alone_again }
+}
+
+fn to_healthy(_: usize) -> String {
+    "amq.default?routing_key=healthy&timeout=10s".to_owned()
+}
+
+fn to_stuck(_: usize) -> String {
+    "amq.default?routing_key=stuck&timeout=500ms".to_owned()
+}
+
+async fn window(length: Duration) -> Window {
+    let from = Instant::now();
+    pass(length).await;
+    Window { from, to: Instant::now() }
+}
+
+impl Report {
+    /// The bounds of issue 11.
+    pub(crate) fn assert_is_not_slowed(&self) {
+        println!("{self}");
+        let [alone, beside, again] = self.figures();
+        assert_eq!(beside.others, 0, "callers of the healthy queue saw errors: {:?}", self.first_error());
+        let share = beside.rate / alone.rate;
+        assert!(share >= LEAST_RATE, "{share:.2} of the rate alone");
+        // The slower of the two, for the machine does other things too.
+        let p99 = alone.p99.max(again.p99);
+        assert!(beside.p99 <= p99 * MOST_P99, "p99 {:?}, alone {p99:?}", beside.p99);
+        for answer in self.healthy.0.iter().filter(|answer| !answer.is_confirmed()) {
+            assert!(answer.sent < self.beside.from, "{answer:?}");
+            answer.assert_unknown();
+        }
+    }
+
+    /// Callers of the stuck queue learn what is true, and some of them were told that it is stuck.
+    pub(crate) fn assert_stuck_callers_are_told_so(&self) {
+        let failed: Vec<_> = self.stuck.0.iter().filter(|answer| !answer.is_confirmed()).collect();
+        assert!(failed.len() >= STUCK_CALLERS, "only {} failed", failed.len());
+        for answer in failed {
+            match answer.outcome() {
+                "not_sent" => answer.assert_refused("overloaded"),
+                _ => answer.assert_unknown(),
+            }
+        }
+    }
+
+    /// The answers agree with both queues.
+    pub(crate) async fn assert_agrees(&self, observer: &Observer) {
+        for (answers, queue) in [(&self.healthy, "healthy"), (&self.stuck, "stuck")] {
+            let mut there = observer.take_ids(queue).await;
+            there.retain(|id| id != "proof");
+            answers.assert_agree_with(&there);
+        }
+    }
+
+    fn figures(&self) -> [Figures; 3] {
+        [self.alone, self.beside, self.alone_again].map(|window| Figures::of(&self.healthy.0, window))
+    }
+
+    fn first_error(&self) -> Option<&Answer> {
+        let beside = self.healthy.0.iter().filter(|answer| self.beside.contains(answer.at));
+        beside.into_iter().find(|answer| !answer.is_confirmed())
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
+        let [alone, beside, again] = self.figures();
+        let stuck = Figures::of(&self.stuck.0, self.beside);
+        write!(out, "healthy alone: {alone}; beside: {beside}; again: {again}; stuck: {stuck}; ")?;
+        let (share, alone, beside) = (beside.rate / alone.rate, alone.p99.max(again.p99), beside.p99);
+        write!(out, "share {share:.2}, p99 {:.1} times", beside.as_secs_f64() / alone.as_secs_f64())
+    }
+}

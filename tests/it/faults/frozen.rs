@@ -1,0 +1,49 @@
+//! All of RabbitMQ stands still for three seconds, as it does when its disk stalls.
+
+use super::{SECOND, SOON};
+use crate::support::{
+    broker::Broker,
+    gateway::TestGateway,
+    link::Link,
+    load::{Load, prove},
+    observer::Observer,
+    poll::pass,
+};
+
+const QUEUES: usize = 4;
+const CALLERS: usize = 32;
+
+fn to_one_of_them(number: usize) -> String {
+    super::to(&format!("q{}", number % QUEUES), "20s")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_frozen_broker_makes_no_destination_slow_and_costs_no_error() {
+    let broker = Broker::own().await;
+    let observer = Observer::connect(&broker.url()).await;
+    for number in 0..QUEUES {
+        observer.declare_queue(&format!("q{number}")).await;
+    }
+    let link = Link::to(broker.address()).await;
+    let url = format!("amqp://guest:guest@{}/", link.addr());
+    let gateway = TestGateway::start(&[("AMQP_URL", &url)]).await;
+    prove(&gateway, &to_one_of_them(0)).await;
+    let load = Load::start(&gateway, "frozen", CALLERS, to_one_of_them);
+    load.flows(10 * CALLERS, SOON).await;
+    broker.pause().await;
+    pass(SECOND * 3).await;
+    broker.resume().await;
+    // Enough for each caller to have been answered and to have published again.
+    load.flows(10 * CALLERS, SOON).await;
+    let answers = load.stop().await;
+    answers.assert_all_confirmed();
+    assert_eq!(link.accepted_named("slow-*"), 0, "a connection for a slow destination");
+
+    let mut there = Vec::new();
+    for number in 0..QUEUES {
+        there.extend(observer.take_ids(&format!("q{number}")).await);
+    }
+    there.retain(|id| id != "proof");
+    answers.assert_agree_with(&there);
+    gateway.stop().await;
+}

@@ -1,0 +1,122 @@
+//! One connection of several swallows what is written on it, and nothing comes back.
+
+use std::time::{Duration, Instant};
+
+use lapin::ExchangeKind;
+
+use super::{NOTICED, SECOND, SOON, assert_only_those_in_flight_are_unknown, to, wired};
+use crate::support::{
+    arrivals::Arrivals,
+    figures::{Window, longest_gap},
+    gateway::TestGateway,
+    link::{Link, Mode, Way},
+    load::{Answers, Load, prove},
+    observer::Observer,
+    poll::{eventually, pass},
+};
+
+const CALLERS: usize = 16;
+/// New publishes begin this often.
+const PAUSE: Duration = Duration::from_millis(50);
+
+const LOST: Mode = Mode::BlackHole(Way::Both);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_silent_connection_does_not_stop_publishing() {
+    let (_vhost, observer, link, gateway) = wired("silent", &[]).await;
+    prove(&gateway, &to("q", "4s")).await;
+    let callers = Load::start(&gateway, "caller", CALLERS, |_| to("q", "4s"));
+    callers.flows(20 * CALLERS, SOON).await;
+    link.set_named("publish-0", LOST);
+    let silent = Instant::now();
+    let arrivals = Arrivals::start(&gateway, "arrival", PAUSE, |_| to("q", "4s"));
+    pass(SECOND * 6).await;
+    let window = Window { from: silent, to: Instant::now() };
+    let mut answers = callers.stop().await;
+    answers.0.extend(arrivals.stop().await.0);
+
+    let gap = longest_gap(&answers.0, window);
+    let unknown = answers.0.iter().filter(|answer| answer.outcome() == "unknown").count();
+    println!("longest gap {gap:?}, {unknown} of {} unknown", answers.len());
+    assert!(gap <= NOTICED, "no confirm for {gap:?}");
+    assert_only_those_in_flight_are_unknown(&answers.0, silent);
+
+    link.mend();
+    link.cut_named("publish-0");
+    eventually(SOON, "it is there again", || async { link.open_named("publish-0") == 1 }).await;
+    let after = Load::of(&gateway, "after", CALLERS, 10, |_| to("q", "4s")).end().await;
+    after.assert_all_confirmed();
+    answers.0.extend(after.0);
+    agree(&answers, &observer).await;
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_silent_isolated_connection_does_not_stop_publishes_to_exchanges_not_used_before() {
+    let (_vhost, observer, link, gateway) = wired("silent-isolated", &[]).await;
+    let mut answers = Answers(Vec::new());
+    for name in ["quarantine-0", "quarantine-1"] {
+        declare_exchanges(&observer, name, 100).await;
+        link.set_named(name, LOST);
+        let silent = Instant::now();
+        let arrivals =
+            Arrivals::start(&gateway, name, PAUSE, move |number| format!("{name}-{number}?timeout=1s"));
+        pass(SECOND * 4).await;
+        let some = arrivals.stop().await;
+        assert_only_those_in_flight_are_unknown(&some.0, silent);
+        answers.0.extend(some.0);
+        link.mend();
+        link.cut_named(name);
+        let are_back = || async { link.open_named("quarantine-*") == 2 };
+        eventually(SOON, "both isolated connections are there", are_back).await;
+    }
+    agree(&answers, &observer).await;
+    gateway.stop().await;
+}
+
+/// All connections are lost, and one of the isolated ones cannot be made anew.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn publishing_goes_on_after_a_loss_before_every_isolated_connection_is_back() {
+    let (_vhost, observer, link, gateway) = wired("silent-dial", &[]).await;
+    prove(&gateway, &to("q", "10s")).await;
+    let mut answers = Answers(Vec::new());
+    for name in ["quarantine-0", "quarantine-1"] {
+        link.set_named(name, LOST);
+        link.cut();
+        let first = first_confirm(&gateway, &link, name, &mut answers).await;
+        assert!(first <= NOTICED, "the first confirm came {first:?} after the loss, without {name}");
+        link.mend();
+        link.cut_named(name);
+        let are_back = || async { link.open_named("quarantine-*") == 2 };
+        eventually(SOON, "both isolated connections are there", are_back).await;
+    }
+    agree(&answers, &observer).await;
+    gateway.stop().await;
+}
+
+async fn first_confirm(gateway: &TestGateway, link: &Link, name: &str, answers: &mut Answers) -> Duration {
+    let lost = Instant::now();
+    let load = Load::start(gateway, name, CALLERS, |_| to("q", "10s"));
+    load.flows(CALLERS * 5, SOON * 2).await;
+    let first = load.first_confirm_after(lost).expect("some were confirmed");
+    assert!(link.open_named(name) <= 1, "one dial at a time");
+    let some = load.stop().await;
+    some.assert_all_confirmed();
+    answers.0.extend(some.0);
+    first - lost
+}
+
+/// Fanout exchanges bound to `q`, called after `name`.
+async fn declare_exchanges(observer: &Observer, name: &str, count: usize) {
+    for number in 0..count {
+        let exchange = format!("{name}-{number}");
+        observer.declare_exchange(&exchange, ExchangeKind::Fanout).await;
+        observer.bind("q", &exchange, "").await;
+    }
+}
+
+async fn agree(answers: &Answers, observer: &Observer) {
+    let mut there = observer.take_ids("q").await;
+    there.retain(|id| id != "proof");
+    answers.assert_agree_with(&there);
+}
