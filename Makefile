@@ -1,14 +1,17 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test test-ui bench bench-quick lint image
+.PHONY: help run test test-cluster test-ui bench bench-quick lint image
 
 help: ## List the commands
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 run: ## Run the gateway, with a private RabbitMQ unless AMQP_URL names one
 	@scripts/run
 
 test: ## Run all tests, against a RabbitMQ of their own
 	@scripts/test
+
+test-cluster: ## Break the nodes of a cluster of three, for some ten minutes
+	@scripts/test-cluster
 
 test-ui: ## Try Swagger UI in a headless Chromium, against a RabbitMQ of its own
 	@scripts/test-ui

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "all of this is tests, and a test ends by panicking")]
 
 mod alarm;
+mod cluster;
 mod connection_names;
 mod docs;
 mod envelope;

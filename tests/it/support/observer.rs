@@ -48,6 +48,13 @@ impl Observer {
         self.declare_queue_with(queue, &[]).await;
     }
 
+    /// Declares a quorum queue, led by the node of this connection.
+    pub async fn declare_quorum_queue(&self, queue: &str) {
+        let text = |text: &str| AMQPValue::LongString(text.into());
+        let arguments = [("x-queue-type", text("quorum")), ("x-queue-leader-locator", text("client-local"))];
+        self.declare_queue_with(queue, &arguments).await;
+    }
+
     /// Declares a durable queue with arguments.
     pub async fn declare_queue_with(&self, queue: &str, arguments: &[(&str, AMQPValue)]) {
         let channel = self.channel().await;
@@ -103,6 +110,19 @@ impl Observer {
         let confirm = done("publish", publish).await;
         let confirmation = done("confirm", confirm).await;
         assert_eq!(confirmation, Confirmation::Ack(None), "the broker takes what the observer publishes");
+    }
+
+    /// Publishes a persistent message over a fresh channel: whether RabbitMQ confirmed it or refused it (nack).
+    pub async fn try_publish(&self, queue: &str, id: &str) -> lapin::Result<bool> {
+        let channel = self.connection.create_channel().await?;
+        channel.confirm_select(ConfirmSelectOptions::default()).await?;
+        let properties = BasicProperties::default().with_message_id(short(id)).with_delivery_mode(2);
+        let options = BasicPublishOptions::default();
+        let publish =
+            channel.basic_publish(short(""), short(queue), options, id.as_bytes(), properties).await?;
+        let confirmation = publish.await?;
+        channel.close(200, short("done")).await?;
+        Ok(confirmation == Confirmation::Ack(None))
     }
 
     /// Ready messages of a queue; `None` when there is no such queue.
