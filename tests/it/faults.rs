@@ -9,6 +9,7 @@ pub(crate) mod beside;
 mod forgotten;
 mod frozen;
 mod limit;
+mod nacked;
 mod silent;
 mod stuck;
 

@@ -4,12 +4,13 @@ use std::time::{Duration, Instant};
 
 use lapin::ExchangeKind;
 
-use super::{SECOND, SOON, gateway_of, others_than, outcomes};
+use super::{CALLER_PAUSE, SECOND, SOON, gateway_of, others_than, outcomes};
 use crate::{
     faults::{NOTICED, assert_only_those_in_flight_are_unknown},
     support::{
         arrivals::Arrivals,
         cluster::{Cluster, NODES},
+        direct::{Direct, Told, Try},
         figures::{Window, longest_gap},
         load::{Answers, Load, prove},
         observer::Observer,
@@ -51,18 +52,22 @@ async fn freeze_the_node_of(connection: &str) {
     prove(&gateway, &to_one_of_them(0)).await;
     prove(&gateway, &to_one_of_them(1)).await;
 
-    let callers = Load::start(&gateway, "caller", CALLERS, to_one_of_them);
+    let callers = Load::paced(&gateway, "caller", CALLERS, CALLER_PAUSE, to_one_of_them);
     callers.flows(20 * CALLERS, SOON).await;
     cluster.pause(node).await;
     let frozen = Instant::now();
     let arrivals = Arrivals::start(&gateway, "arrival", PAUSE, to_one_of_them);
     let unused = Arrivals::start(&gateway, "unused", PAUSE, |number| format!("unused-{number}?timeout=2s"));
+    let direct = QUEUES.map(|queue| Direct::start(vec![cluster.url_of(other)], queue, PAUSE));
     pass(FROZEN).await;
     let window = Window { from: frozen, to: Instant::now() };
     let (mut known, unused) = (callers.stop().await, unused.stop().await);
     known.0.extend(arrivals.stop().await.0);
+    let [quorum, classic] = direct.map(Direct::stop);
+    let direct = [quorum.await, classic.await].concat();
     cluster.resume(node).await;
 
+    assert_rabbitmq_is_well(&direct);
     report(connection, &known, &unused, window);
     let gap = longest_gap(&known.0, window);
     assert!(gap <= NOTICED, "no confirm for {gap:?}");
@@ -71,13 +76,12 @@ async fn freeze_the_node_of(connection: &str) {
 
     let after = Load::of(&gateway, "after", CALLERS, 10, to_one_of_them).end().await;
     after.assert_all_confirmed();
-    let mut all = Answers([known.0, unused.0, after.0].concat());
+    let all = Answers([known.0, unused.0, after.0].concat());
     let mut there = Vec::new();
     for queue in QUEUES {
         there.extend(observer.take_ids(queue).await);
     }
-    all.0.retain(|answer| answer.id != "proof");
-    there.retain(|id| id != "proof");
+    there.retain(|id| id != "proof" && !Direct::is_own(id));
     all.assert_agree_with(&there);
     gateway.stop().await;
 }
@@ -91,6 +95,20 @@ fn report(connection: &str, known: &Answers, unused: &Answers, window: Window) {
         longest_gap(&unused.0, window),
         outcomes(unused)
     );
+}
+
+/// The other nodes answer a publisher of AMQP, else the gateway cannot be asked to.
+fn assert_rabbitmq_is_well(direct: &[Try]) {
+    let slowest = direct.iter().map(|tried| tried.at - tried.sent).max().expect("it published");
+    println!(
+        "figure: {} direct publishes beside the frozen node, the slowest took {slowest:.1?}",
+        direct.len()
+    );
+    assert!(
+        direct.iter().all(|tried| tried.told == Told::Ack),
+        "a direct publish without an ack: {direct:?}"
+    );
+    assert!(slowest <= SECOND, "a direct publish took {slowest:?}");
 }
 
 async fn declare(observer: &Observer) {

@@ -47,7 +47,7 @@ async fn measure(which: Stopped) {
         }
     };
     let report = beside::measure(&gateway, stop, start).await;
-    println!("figure: majority lost, {which:?} stopped: {report}");
+    println!("majority lost, {which:?} stopped");
     report.assert_is_not_slowed();
     report.assert_stuck_callers_are_told_so();
     report.assert_agrees(&observer).await;

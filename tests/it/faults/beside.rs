@@ -75,7 +75,7 @@ async fn window(length: Duration) -> Window {
 impl Report {
     /// The bounds of issue 11.
     pub(crate) fn assert_is_not_slowed(&self) {
-        println!("{self}");
+        println!("figure: {self}");
         let [alone, beside, again] = self.figures();
         assert_eq!(beside.others, 0, "callers of the healthy queue saw errors: {:?}", self.first_error());
         let share = beside.rate / alone.rate;

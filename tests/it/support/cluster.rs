@@ -94,11 +94,12 @@ impl Cluster {
 
     /// The last words of the names of a node's client connections.
     pub async fn connection_names(&self, node: usize) -> Vec<String> {
-        let names = "[Name || C <- rabbit_networking:local_connections(), \
+        // erl_call prints strings, and of binaries their length alone.
+        let names = "[binary_to_list(Name) || C <- rabbit_networking:local_connections(), \
                      [{client_properties, Table}] <- [catch rabbit_networking:connection_info(C, \
                      [client_properties])], is_list(Table), {<<\"connection_name\">>, _, Name} <- Table]";
         let answer = self.eval(node, names).await;
-        let quoted = answer.split("<<\"").skip(1).filter_map(|rest| rest.split("\">>").next());
+        let quoted = answer.split('"').skip(1).step_by(2);
         quoted.filter_map(|name| name.split_whitespace().next_back()).map(str::to_owned).collect()
     }
 

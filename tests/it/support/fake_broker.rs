@@ -71,6 +71,14 @@ struct Shared(Mutex<State>);
 struct State {
     seen: Vec<Arrival>,
     scripts: VecDeque<Script>,
+    channels_opened: usize,
+    nacks: Option<Nacks>,
+}
+
+/// Publishes with this routing key are refused on the channels that were opened before this many.
+struct Nacks {
+    routing_key: String,
+    channels: usize,
 }
 
 struct Script {
@@ -102,6 +110,29 @@ impl FakeBroker {
         let script = Script { count, arrived: Vec::new(), steps, cuts, played };
         self.shared.lock().scripts.push_back(script);
         arrivals
+    }
+
+    /// From now on, refuses publishes with this routing key on every channel that is open now, and confirms them on those
+    /// that are opened later: as RabbitMQ does where a channel's first publish fell into an election.
+    pub fn nack_on_channels_of_now(&self, routing_key: &str) {
+        let mut state = self.shared.lock();
+        state.nacks = Some(Nacks { routing_key: routing_key.to_owned(), channels: state.channels_opened });
+    }
+
+    /// From now on, refuses publishes with this routing key on all channels, as a full queue does.
+    pub fn nack_on_all_channels(&self, routing_key: &str) {
+        let nacks = Nacks { routing_key: routing_key.to_owned(), channels: usize::MAX };
+        self.shared.lock().nacks = Some(nacks);
+    }
+
+    /// Confirms again.
+    pub fn stop_nacks(&self) {
+        self.shared.lock().nacks = None;
+    }
+
+    /// Channels opened since the start, on all connections.
+    pub fn channels_opened(&self) -> usize {
+        self.shared.lock().channels_opened
     }
 
     /// Which connections brought messages with this id so far, by the ends of their names. There are several for
@@ -137,17 +168,31 @@ impl Shared {
         self.0.lock().expect("no connection panics")
     }
 
+    /// How many were opened before this one.
+    fn channel_is_opened(&self) -> usize {
+        let mut state = self.lock();
+        state.channels_opened += 1;
+        state.channels_opened - 1
+    }
+
     fn arrived(&self, arrival: Arrival) {
         let mut state = self.lock();
         state.seen.push(arrival.clone());
         let Some(script) = state.scripts.front_mut() else {
-            arrival.say(&[arrival.ack(false)]);
+            let is_refused = state.nacks.as_ref().is_some_and(|nacks| nacks.concern(&arrival));
+            arrival.say(&[if is_refused { arrival.nack(false) } else { arrival.ack(false) }]);
             return;
         };
         script.arrived.push(arrival);
         if script.arrived.len() == script.count {
             state.scripts.pop_front().expect("it is there").play();
         }
+    }
+}
+
+impl Nacks {
+    fn concern(&self, arrival: &Arrival) -> bool {
+        arrival.routing_key() == self.routing_key && arrival.channels_before < self.channels
     }
 }
 

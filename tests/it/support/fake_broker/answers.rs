@@ -49,6 +49,10 @@ pub(super) fn is_about_a_channel(asked: &AMQPClass) -> bool {
     matches!(asked, AMQPClass::Channel(_))
 }
 
+pub(super) fn opens_a_channel(asked: &AMQPClass) -> bool {
+    matches!(asked, AMQPClass::Channel(channel::AMQPMethod::Open(_)))
+}
+
 fn to_connection(asked: &connection::AMQPMethod) -> Option<connection::AMQPMethod> {
     use connection::{AMQPMethod, CloseOk, OpenOk};
     Some(match asked {

@@ -18,6 +18,8 @@ pub struct Arrival {
     /// The end of the connection's name, such as `publish-0`.
     pub connection: String,
     pub channel: u16,
+    /// Channels that the broker had opened before this one.
+    pub(super) channels_before: usize,
     pub(super) tag: u64,
     pub(super) publish: Publish,
     pub(super) properties: AMQPProperties,
@@ -40,9 +42,7 @@ impl Arrival {
         Some(match step {
             Step::Return(_) => self.returned(),
             Step::Ack { multiple, .. } => vec![self.ack(multiple)],
-            Step::Nack { multiple, .. } => {
-                vec![self.basic(AMQPMethod::Nack(Nack { delivery_tag: self.tag, multiple, requeue: false }))]
-            }
+            Step::Nack { multiple, .. } => vec![self.nack(multiple)],
             Step::CloseChannel(reply_code, words) => {
                 let reply_text = short(words);
                 let close = channel::Close { reply_code, reply_text, class_id: 60, method_id: 40 };
@@ -70,6 +70,10 @@ impl Arrival {
 
     pub(super) fn ack(&self, multiple: bool) -> AMQPFrame {
         self.basic(AMQPMethod::Ack(Ack { delivery_tag: self.tag, multiple }))
+    }
+
+    pub(super) fn nack(&self, multiple: bool) -> AMQPFrame {
+        self.basic(AMQPMethod::Nack(Nack { delivery_tag: self.tag, multiple, requeue: false }))
     }
 
     fn basic(&self, method: AMQPMethod) -> AMQPFrame {

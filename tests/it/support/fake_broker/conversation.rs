@@ -66,6 +66,8 @@ struct Conversation {
 
 #[derive(Default)]
 struct Channel {
+    /// Channels that the broker had opened before this one.
+    before: usize,
     published: u64,
     coming: Option<Coming>,
 }
@@ -110,6 +112,10 @@ impl Conversation {
                 if answers::is_about_a_channel(&method) {
                     self.channels.remove(&channel);
                 }
+                if answers::opens_a_channel(&method) {
+                    let before = self.shared.channel_is_opened();
+                    self.channels.insert(channel, Channel { before, ..Channel::default() });
+                }
             }
             AMQPFrame::Header(channel, header) => self.comes(channel, |coming| coming.header = Some(header)),
             AMQPFrame::Body(channel, piece) => self.comes(channel, |coming| coming.body.extend(piece)),
@@ -131,6 +137,7 @@ impl Conversation {
             body,
             connection: self.name.clone(),
             channel: number,
+            channels_before: channel.before,
             tag: channel.published,
             publish,
             properties: header.properties,
