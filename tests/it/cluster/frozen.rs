@@ -10,7 +10,7 @@ use crate::{
     support::{
         arrivals::Arrivals,
         cluster::{Cluster, NODES},
-        direct::{Direct, Told, Try},
+        direct::{Attempt, Direct, Told},
         figures::{Window, longest_gap},
         load::{Answers, Load, prove},
         observer::Observer,
@@ -98,14 +98,14 @@ fn report(connection: &str, known: &Answers, unused: &Answers, window: Window) {
 }
 
 /// The other nodes answer a publisher of AMQP, else the gateway cannot be asked to.
-fn assert_rabbitmq_is_well(direct: &[Try]) {
-    let slowest = direct.iter().map(|tried| tried.at - tried.sent).max().expect("it published");
+fn assert_rabbitmq_is_well(direct: &[Attempt]) {
+    let slowest = direct.iter().map(|attempt| attempt.at - attempt.sent).max().expect("it published");
     println!(
         "figure: {} direct publishes beside the frozen node, the slowest took {slowest:.1?}",
         direct.len()
     );
     assert!(
-        direct.iter().all(|tried| tried.told == Told::Ack),
+        direct.iter().all(|attempt| attempt.told == Told::Ack),
         "a direct publish without an ack: {direct:?}"
     );
     assert!(slowest <= SECOND, "a direct publish took {slowest:?}");

@@ -62,18 +62,18 @@ async fn kill_the_leader(cluster: &Cluster, gateway: &TestGateway, kill: usize) 
     pass(WITHOUT_NODE).await;
     cluster.start_again(leader).await;
     load.flows(20 * CALLERS, SOON).await;
-    let (answers, tries) = (load.stop().await, direct.stop().await);
+    let (answers, attempts) = (load.stop().await, direct.stop().await);
 
     let rejected = answers.0.iter().filter(|answer| answer.outcome() == "rejected");
     let last = rejected.clone().map(|answer| answer.at).max().unwrap_or(killed);
     let late = last.saturating_duration_since(first);
     println!(
         "figure: kill {kill}: first fresh confirm {:.1?} after the kill, {} rejected, the last {late:.1?} after that; \
-         {:?}; {} direct tries",
+         {:?}; {} direct attempts",
         first - killed,
         rejected.count(),
         outcomes(&answers),
-        tries.len()
+        attempts.len()
     );
     for answer in &answers.0 {
         assert_is_confirmed_or_rejected(answer);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{CALLER_PAUSE, DIRECT_PAUSE, SECOND, SOON, assert_none_is_lost, gateway_of, outcomes, to_q};
 use crate::support::{
     cluster::{Cluster, NODES},
-    direct::{Direct, Told, Try},
+    direct::{Attempt, Direct, Told},
     load::{Answer, Load, prove},
     observer::Observer,
 };
@@ -31,11 +31,11 @@ async fn a_rolling_restart_costs_no_error_that_a_fresh_channel_does_not_see() {
     }
     cluster.agreed_leader("q").await;
     load.flows(BETWEEN, SOON).await;
-    let (answers, tries) = (load.stop().await, direct.stop().await);
+    let (answers, attempts) = (load.stop().await, direct.stop().await);
 
     let rejected: Vec<_> = answers.0.iter().filter(|answer| answer.outcome() == "rejected").collect();
-    let alone: Vec<_> = rejected.iter().filter(|answer| !is_nacked_too(answer, &tries)).collect();
-    let told = |told| tries.iter().filter(|tried| tried.told == told).count();
+    let alone: Vec<_> = rejected.iter().filter(|answer| !is_nacked_too(answer, &attempts)).collect();
+    let told = |told| attempts.iter().filter(|attempt| attempt.told == told).count();
     println!(
         "figure: rolling restart: {:?}, {} rejected where no fresh channel was nacked; slowest {:.1?}; direct: {} acks, \
          {} nacks, {} without an answer",
@@ -56,7 +56,7 @@ async fn a_rolling_restart_costs_no_error_that_a_fresh_channel_does_not_see() {
 }
 
 /// Whether a direct publisher was nacked within a second of this answer.
-fn is_nacked_too(answer: &Answer, tries: &[Try]) -> bool {
-    let nacks = tries.iter().filter(|tried| tried.told == Told::Nack);
+fn is_nacked_too(answer: &Answer, attempts: &[Attempt]) -> bool {
+    let nacks = attempts.iter().filter(|attempt| attempt.told == Told::Nack);
     nacks.into_iter().any(|nack| nack.at + SECOND >= answer.at && answer.at + SECOND >= nack.at)
 }

@@ -34,10 +34,10 @@ pub(crate) struct Report {
     alone_again: Window,
 }
 
-/// Measures with a queue that `stick` stops and `resume` lets go on.
+/// Measures with a queue that `suspend` stops and `resume` lets go on.
 pub(crate) async fn measure<T>(
     gateway: &TestGateway,
-    stick: impl AsyncFnOnce() -> T,
+    suspend: impl AsyncFnOnce() -> T,
     resume: impl AsyncFnOnce(T),
 ) -> Report {
     prove(gateway, &to_stuck(0)).await;
@@ -46,7 +46,7 @@ pub(crate) async fn measure<T>(
     healthy.flows(10 * HEALTHY_CALLERS, SOON).await;
     let alone = window(ALONE).await;
 
-    let fault = stick().await;
+    let fault = suspend().await;
     let stuck = Load::start(gateway, "stuck", STUCK_CALLERS, to_stuck);
     pass(SETTLED).await;
     let beside = window(BESIDE).await;

@@ -55,7 +55,9 @@ async fn a_channel_that_nacks_a_queue_for_a_second_is_replaced() {
     let last = rejected.iter().map(|answer| answer.at).max().expect("some were rejected");
     println!("{} confirmed, {} rejected, the last after {:?}", confirmed.len(), rejected.len(), last - since);
     assert!(rejected.len() > CALLERS, "only {}", rejected.len());
-    rejected.iter().for_each(|answer| assert_is_rejected(&fake, answer));
+    for answer in &rejected {
+        assert_is_rejected(&fake, answer);
+    }
     assert!(last <= since + REPLACED, "the last rejected came after {:?}", last - since);
     assert_has_nothing_to_do_with_it(&well);
     gateway.stop().await;
@@ -79,7 +81,9 @@ async fn an_isolated_channel_that_nacks_a_queue_for_a_second_is_replaced() {
     let rejected: Vec<_> = sour.0.iter().filter(|answer| !answer.is_confirmed()).collect();
     let last = rejected.iter().map(|answer| answer.at).max().expect("some were rejected");
     println!("{} rejected, the last after {:?}", rejected.len(), last - since);
-    rejected.iter().for_each(|answer| assert_is_rejected(&fake, answer));
+    for answer in &rejected {
+        assert_is_rejected(&fake, answer);
+    }
     assert!(last <= since + REPLACED * 2, "the last rejected came after {:?}", last - since);
     gateway.stop().await;
 }

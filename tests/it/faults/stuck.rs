@@ -7,7 +7,7 @@ use lapin::ExchangeKind;
 use super::{SECOND, SOON, beside, wired};
 use crate::support::{
     arrivals::Arrivals,
-    load::{Load, prove},
+    load::{Answer, Load, prove},
     poll::pass,
 };
 
@@ -16,8 +16,8 @@ async fn a_stuck_queue_does_not_slow_its_neighbour() {
     let (vhost, observer, _link, gateway) = wired("stuck", &[]).await;
     observer.declare_queue("healthy").await;
     observer.declare_queue("stuck").await;
-    let stick = async || vhost.suspend_queue("stuck").await;
-    let report = beside::measure(&gateway, stick, async |stuck| stuck.resume().await).await;
+    let suspend = async || vhost.suspend_queue("stuck").await;
+    let report = beside::measure(&gateway, suspend, async |stuck| stuck.resume().await).await;
     report.assert_is_not_slowed();
     report.assert_stuck_callers_are_told_so();
     report.assert_agrees(&observer).await;
@@ -45,7 +45,7 @@ async fn a_stuck_queue_of_an_exchange_not_used_before_does_not_stop_other_exchan
     pass(SECOND * 8).await;
     let others = others.stop().await;
     let settled = others.0.iter().filter(|answer| answer.sent >= since + SECOND * 5);
-    let slowest = settled.inspect(|answer| answer.assert_confirmed()).map(|answer| answer.took()).max();
+    let slowest = settled.inspect(|answer| answer.assert_confirmed()).map(Answer::took).max();
     let slowest = slowest.expect("some were sent after five seconds");
     println!("the slowest publish beside the stuck exchange took {slowest:?}");
     assert!(slowest <= SECOND, "{slowest:?} beside the stuck exchange");

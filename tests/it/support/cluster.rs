@@ -17,7 +17,7 @@ cluster_partition_handling = pause_minority
 ";
 
 /// Generous: the nodes start on few cores.
-const WHOLE_DEADLINE: Duration = Duration::from_secs(120);
+const WHOLE_DEADLINE: Duration = Duration::from_mins(2);
 const LEADER_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Its nodes are called by their numbers, from 0. All that is asked concerns the default vhost.

@@ -31,7 +31,7 @@ pub enum Told {
 }
 
 #[derive(Debug, Clone, Copy)]
-pub struct Try {
+pub struct Attempt {
     pub sent: Instant,
     pub at: Instant,
     pub told: Told,
@@ -39,7 +39,7 @@ pub struct Try {
 
 pub struct Direct {
     stop: Arc<AtomicBool>,
-    tries: Arc<Mutex<Vec<Try>>>,
+    attempts: Arc<Mutex<Vec<Attempt>>>,
     work: JoinHandle<()>,
 }
 
@@ -52,11 +52,11 @@ struct Place {
 impl Direct {
     /// Publishes to a queue after each pause, to one node after the other, whether or not those before were answered.
     pub fn start(urls: Vec<String>, queue: &str, pause: Duration) -> Self {
-        let (stop, tries) = (Arc::<AtomicBool>::default(), Arc::<Mutex<Vec<Try>>>::default());
+        let (stop, attempts) = (Arc::<AtomicBool>::default(), Arc::<Mutex<Vec<Attempt>>>::default());
         let places =
             urls.into_iter().map(|url| Arc::new(Place { url, connection: tokio::sync::Mutex::default() }));
         let places: Vec<_> = places.collect();
-        let (queue, stopped, noted) = (queue.to_owned(), Arc::clone(&stop), Arc::clone(&tries));
+        let (queue, stopped, noted) = (queue.to_owned(), Arc::clone(&stop), Arc::clone(&attempts));
         let work = tokio::spawn(async move {
             let mut tick = tokio::time::interval(pause);
             let mut publishes = JoinSet::new();
@@ -67,30 +67,30 @@ impl Direct {
                 publishes.spawn(async move {
                     let sent = Instant::now();
                     let told = place.publish(&queue, &format!("{ID}{number}")).await;
-                    let tried = Try { sent, at: Instant::now(), told };
-                    noted.lock().expect("no publish panics").push(tried);
+                    let attempt = Attempt { sent, at: Instant::now(), told };
+                    noted.lock().expect("no publish panics").push(attempt);
                 });
             }
             publishes.join_all().await;
         });
-        Self { stop, tries, work }
+        Self { stop, attempts, work }
     }
 
     /// When the first message that was sent after `instant` was confirmed.
     pub fn first_ack_after(&self, instant: Instant) -> Option<Instant> {
-        let tries = self.tries.lock().expect("no publish panics");
-        tries
+        let attempts = self.attempts.lock().expect("no publish panics");
+        attempts
             .iter()
-            .filter(|tried| tried.told == Told::Ack && tried.sent >= instant)
-            .map(|tried| tried.at)
+            .filter(|attempt| attempt.told == Told::Ack && attempt.sent >= instant)
+            .map(|attempt| attempt.at)
             .min()
     }
 
     /// All answers, when the last one is there.
-    pub async fn stop(self) -> Vec<Try> {
+    pub async fn stop(self) -> Vec<Attempt> {
         self.stop.store(true, Ordering::SeqCst);
         self.work.await.expect("no publish panics");
-        std::mem::take(&mut self.tries.lock().expect("no publish panics"))
+        std::mem::take(&mut self.attempts.lock().expect("no publish panics"))
     }
 
     /// Whether a message in a queue is one of its own.
