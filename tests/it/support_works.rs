@@ -163,8 +163,12 @@ async fn link_breaks_connections_of_one_name_alone() {
     link.set_named("observer", Mode::Refuse);
     assert!(Observer::try_connect(&url).await.is_err(), "a connection that is refused by its name");
     link.mend();
+    let lost = Observer::connect(&url).await;
+    link.lose_named("observer");
+    let mut count = pin!(lost.count("missing"));
+    assert!(tokio::time::timeout(QUIET, &mut count).await.is_err());
     assert_eq!(Observer::connect(&url).await.count("missing").await, None);
-    assert_eq!(link.accepted_named("observer"), 3);
+    assert_eq!((link.accepted_named("observer"), lost.is_connected()), (4, true));
 }
 
 #[tokio::test]

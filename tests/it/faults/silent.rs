@@ -7,6 +7,7 @@ use lapin::ExchangeKind;
 use super::{NOTICED, SECOND, SOON, assert_only_those_in_flight_are_unknown, to, wired};
 use crate::support::{
     arrivals::Arrivals,
+    broker::Broker,
     figures::{Window, longest_gap},
     gateway::TestGateway,
     link::{Link, Mode, Way},
@@ -47,6 +48,60 @@ async fn a_silent_connection_does_not_stop_publishing() {
     let after = Load::of(&gateway, "after", CALLERS, 10, |_| to("q", "4s")).end().await;
     after.assert_all_confirmed();
     answers.0.extend(after.0);
+    agree(&answers, &observer).await;
+    gateway.stop().await;
+}
+
+/// Long before a heartbeat is missed. Those who wait there keep it until their deadlines.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_on_which_nothing_is_answered_is_replaced_and_closed_after_the_last_deadline() {
+    let (_vhost, observer, link, gateway) = wired("replaced", &[("RABBITMQ_HEARTBEAT", "60")]).await;
+    prove(&gateway, &to("q", "8s")).await;
+    let callers = Load::start(&gateway, "caller", CALLERS, |_| to("q", "8s"));
+    callers.flows(20 * CALLERS, SOON).await;
+    link.lose_named("publish-0");
+    let silent = Instant::now();
+    let arrivals = Arrivals::start(&gateway, "arrival", PAUSE, |_| to("q", "8s"));
+    let is_dialled = || async { link.accepted_named("publish-0") == 2 };
+    eventually(SECOND * 5, "a replacement is dialled", is_dialled).await;
+    println!("replaced after {:?}", silent.elapsed());
+    assert_eq!(link.open_named("publish-0"), 2, "callers wait on the old one");
+    let is_closed = || async { link.open_named("publish-0") == 1 };
+    eventually(SECOND * 10, "the old one is closed", is_closed).await;
+    assert!(silent.elapsed() >= SECOND * 7, "closed after {:?}, before the deadline", silent.elapsed());
+    let mut answers = callers.stop().await;
+    answers.0.extend(arrivals.stop().await.0);
+    assert_only_those_in_flight_are_unknown(&answers.0, silent);
+    agree(&answers, &observer).await;
+    gateway.stop().await;
+}
+
+/// RabbitMQ answers nothing then and has said why.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_an_alarm_blocks_is_not_replaced() {
+    let broker = Broker::own().await;
+    let observer = Observer::connect(&broker.url()).await;
+    observer.declare_queue("q").await;
+    let link = Link::to(broker.address()).await;
+    let url = format!("amqp://guest:guest@{}/", link.addr());
+    let gateway = TestGateway::start(&[("AMQP_URL", &url)]).await;
+    prove(&gateway, &to("q", "20s")).await;
+    let callers = Load::paced(&gateway, "caller", CALLERS, PAUSE, |_| to("q", "20s"));
+    callers.flows(5 * CALLERS, SOON).await;
+    let dialled = link.accepted();
+    broker.alarm_on().await;
+    pass(SECOND * 4).await;
+    assert_eq!(
+        (link.accepted() - dialled, link.accepted_named("slow-*")),
+        (0, 0),
+        "dials because of an alarm"
+    );
+    broker.alarm_off().await;
+    callers.flows(5 * CALLERS, SOON).await;
+    let answers = callers.stop().await;
+    for answer in answers.0.iter().filter(|answer| !answer.is_confirmed()) {
+        answer.assert_refused("broker-blocked");
+    }
     agree(&answers, &observer).await;
     gateway.stop().await;
 }

@@ -4,9 +4,10 @@ use std::time::{Duration, Instant};
 
 use lapin::ExchangeKind;
 
-use super::{SECOND, SOON, beside, wired};
+use super::{SECOND, SOON, beside, to, wired};
 use crate::support::{
     arrivals::Arrivals,
+    figures::{Figures, Window},
     load::{Answer, Load, prove},
     poll::pass,
 };
@@ -21,6 +22,44 @@ async fn a_stuck_queue_does_not_slow_its_neighbour() {
     report.assert_is_not_slowed();
     report.assert_stuck_callers_are_told_so();
     report.assert_agrees(&observer).await;
+    gateway.stop().await;
+}
+
+/// More keys than there may be connections for slow destinations, and than an exchange may have slow keys.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_stuck_keys_of_one_exchange_take_few_connections_and_do_not_slow_another() {
+    let (vhost, observer, link, gateway) = wired("stuck-keys", &[]).await;
+    observer.declare_queue("stuck").await;
+    observer.declare_exchange("topic", ExchangeKind::Topic).await;
+    observer.bind("stuck", "topic", "#").await;
+    let key = |number: usize| format!("topic?routing_key=key-{}&timeout=500ms", number % 12);
+    let proofs = Load::of(&gateway, "proof", 1, 24, key).end().await;
+    prove(&gateway, &to("q", "10s")).await;
+    let healthy = Load::start(&gateway, "healthy", 4, |_| to("q", "10s"));
+    let fault = vhost.suspend_queue("stuck").await;
+    let stuck = Load::paced(&gateway, "stuck", 24, Duration::from_millis(100), key);
+    pass(SECOND * 5).await;
+    let from = Instant::now();
+    let mut most = 0;
+    while from.elapsed() < SECOND * 2 {
+        most = most.max(link.open_named("slow-*"));
+        pass(Duration::from_millis(20)).await;
+    }
+    let window = Window { from, to: Instant::now() };
+    fault.resume().await;
+    stuck.flows(100, SOON).await;
+    let (mut stuck, healthy) = (stuck.stop().await, healthy.stop().await);
+
+    let figures = Figures::of(&healthy.0, window);
+    println!("healthy beside many stuck keys: {figures}; {most} connections for slow destinations");
+    assert!((1..=4).contains(&most), "{most} connections for slow destinations");
+    assert_eq!(figures.others, 0);
+    assert!(figures.confirmed > 100, "{figures}");
+    stuck.0.extend(proofs.0);
+    stuck.assert_agree_with(&observer.take_ids("stuck").await);
+    let mut there = observer.take_ids("q").await;
+    there.retain(|id| id != "proof");
+    healthy.assert_agree_with(&there);
     gateway.stop().await;
 }
 

@@ -11,7 +11,7 @@ use super::{
 pub const NODES: usize = 3;
 
 const CONFIG: &str = "\
-cluster_formation.peer_discovery_backend = rabbit_peer_discovery_classic_config
+cluster_formation.peer_discovery_backend = classic_config
 cluster_formation.classic_config.nodes.1 = c1@localhost
 cluster_partition_handling = pause_minority
 ";

@@ -1,8 +1,9 @@
 //! `Link`: a wire between the gateway and its broker that can be cut, half closed, slowed, silenced and mended.
 //!
-//! A mode is how the wire treats bytes and new connections from now on; a cut happens once, to what is open. Both are
-//! for all connections, or for those with some name.
+//! A mode is how the wire treats bytes and new connections from now on; an end comes once, to what is open. Both are for
+//! all connections, or for those with some name.
 
+mod connection;
 mod modes;
 mod names;
 mod pump;
@@ -16,17 +17,16 @@ use std::{
 };
 
 use tokio::{
-    io::AsyncReadExt,
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     sync::{broadcast, watch},
     task::{JoinHandle, JoinSet},
 };
 
 pub use self::modes::{Mode, Way};
 use self::{
+    connection::{End, Who, connection},
     modes::{Modes, matches},
-    names::{Name, Names},
-    pump::exchange,
+    names::Names,
 };
 
 /// A TCP proxy on loopback; its connections end when it is dropped.
@@ -42,17 +42,10 @@ pub struct Link {
 struct Wire {
     target: SocketAddr,
     modes: watch::Receiver<Modes>,
-    cut: broadcast::Sender<Cut>,
+    ends: broadcast::Sender<(Who, End)>,
     accepted: Arc<AtomicUsize>,
     open: Arc<AtomicUsize>,
     names: Arc<Names>,
-}
-
-/// All connections, or those that have told such a name.
-#[derive(Debug, Clone)]
-enum Cut {
-    All,
-    Named(String),
 }
 
 impl Link {
@@ -64,7 +57,7 @@ impl Link {
         let wire = Wire {
             target,
             modes: seen,
-            cut: broadcast::Sender::new(16),
+            ends: broadcast::Sender::new(16),
             accepted: Arc::default(),
             open: Arc::default(),
             names: Arc::default(),
@@ -101,13 +94,22 @@ impl Link {
 
     /// Resets (RST) both sides of every open connection; new ones are treated as the mode says.
     pub fn cut(&self) {
-        // The only error: none is open, so there is nothing to cut.
-        let _ = self.wire.cut.send(Cut::All);
+        self.end(Who::All, End::Cut);
     }
 
     /// Resets the open connections of a name, as [`Self::set_named`] takes it.
     pub fn cut_named(&self, name: &str) {
-        let _ = self.wire.cut.send(Cut::Named(name.to_owned()));
+        self.end(Who::Named(name.to_owned()), End::Cut);
+    }
+
+    /// Loses what is written on the open connections of a name from now on; later ones of that name pass.
+    pub fn lose_named(&self, name: &str) {
+        self.end(Who::Named(name.to_owned()), End::Lost);
+    }
+
+    fn end(&self, who: Who, end: End) {
+        // The only error: none is open, so there is none to end.
+        let _ = self.wire.ends.send((who, end));
     }
 
     /// Connections accepted since the start.
@@ -156,56 +158,11 @@ async fn listen(mut listener: TcpListener, address: SocketAddr, wire: Wire) {
             }
             Ok((client, _)) = listener.accept() => {
                 wire.accepted.fetch_add(1, Ordering::SeqCst);
-                connections.spawn(connection(client, wire.clone(), wire.cut.subscribe()));
+                connections.spawn(connection(client, wire.clone(), wire.ends.subscribe()));
             }
             Some(_) = connections.join_next() => {}
         }
     }
-}
-
-async fn connection(mut client: TcpStream, wire: Wire, mut cut: broadcast::Receiver<Cut>) {
-    let _open = Counted::new(&wire.open);
-    let name = Name::unknown(&wire.names);
-    if wire.modes.borrow().general == Mode::Silence {
-        tokio::select! {
-            () = is_cut(&mut cut, &name) => drop(client.set_zero_linger()),
-            () = swallow(&mut client) => {}
-        }
-        return;
-    }
-    let Ok(mut broker) = TcpStream::connect(wire.target).await else {
-        let _ = client.set_zero_linger();
-        return;
-    };
-    let _ = (client.set_nodelay(true), broker.set_nodelay(true));
-    let is_reset = tokio::select! {
-        biased;
-        () = is_cut(&mut cut, &name) => true,
-        ended = exchange(&mut client, &mut broker, &wire.modes, &name) =>
-            ended.is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionRefused),
-    };
-    if is_reset {
-        let _ = (client.set_zero_linger(), broker.set_zero_linger());
-    }
-}
-
-/// Ends when this connection is cut; never ends once the link is dropped.
-async fn is_cut(cut: &mut broadcast::Receiver<Cut>, name: &Name) {
-    loop {
-        match cut.recv().await {
-            Ok(Cut::All) => return,
-            Ok(Cut::Named(pattern)) if name.get().is_some_and(|name| matches(&pattern, name)) => return,
-            Ok(Cut::Named(_)) => {}
-            Err(broadcast::error::RecvError::Lagged(count)) => panic!("{count} cuts passed at once"),
-            Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
-        }
-    }
-}
-
-/// Reads until the client leaves.
-async fn swallow(client: &mut TcpStream) {
-    let mut buffer = [0; 1024];
-    while let Ok(1..) = client.read(&mut buffer).await {}
 }
 
 /// Never ends once the link is dropped.
@@ -219,21 +176,5 @@ async fn becomes(modes: &mut watch::Receiver<Modes>, wanted: fn(Mode) -> bool) {
 async fn changed(modes: &mut watch::Receiver<Modes>) {
     if modes.changed().await.is_err() {
         std::future::pending::<()>().await;
-    }
-}
-
-/// Counts itself for as long as it lives.
-struct Counted(Arc<AtomicUsize>);
-
-impl Counted {
-    fn new(count: &Arc<AtomicUsize>) -> Self {
-        count.fetch_add(1, Ordering::SeqCst);
-        Self(Arc::clone(count))
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
