@@ -115,7 +115,7 @@ async fn a_silent_isolated_connection_does_not_stop_publishes_to_exchanges_not_u
         link.set_named(name, LOST);
         let silent = Instant::now();
         let arrivals =
-            Arrivals::start(&gateway, name, PAUSE, move |number| format!("{name}-{number}?timeout=1s"));
+            Arrivals::start(&gateway, name, PAUSE, move |number| format!("{name}-{number}?timeout=2s"));
         pass(SECOND * 4).await;
         let some = arrivals.stop().await;
         assert_only_those_in_flight_are_unknown(&some.0, silent);
