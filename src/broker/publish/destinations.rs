@@ -168,6 +168,11 @@ impl Destinations {
         closed.into_iter().for_each(SlowLanes::close);
     }
 
+    /// Whether it has moved to a connection of its own, or waits for one.
+    pub(super) fn is_slow(&self, destination: &KnownDestination) -> bool {
+        self.lock().is_slow(destination)
+    }
+
     /// Whether a publish to any other destination than this was confirmed since then.
     pub(super) fn was_another_confirmed(&self, destination: &KnownDestination, since: Instant) -> bool {
         let table = self.lock();

@@ -6,7 +6,8 @@
 //!   of its oldest, and when it is isolated and silent.
 //! - A connection is replaced when none of its publishes was answered for twice that time, and when confirms are too
 //!   long overdue.
-//! - A destination is slow when its publishes stay unanswered while RabbitMQ answers others.
+//! - A destination is slow when its publishes stay unanswered while RabbitMQ answers others, or when nearly all
+//!   publishes on a connection that is to be replaced are to it.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -111,12 +112,14 @@ impl Watch {
         for traffic in self.traffic(slow) {
             let waits = traffic.waits(now);
             overdue += waits.overdue;
-            traffic.link.set_silent(self.is_connection_silent(&traffic, &waits, now));
-            if let Some(why) = self.why_replace(&traffic, &waits, now) {
-                traffic.link.retire(why);
-            }
+            let why_replace = self.why_replace(&traffic, &waits, now);
             if !traffic.is_for_slow_destination {
-                self.mark_slow(&waits, now);
+                let is_silent = self.is_connection_silent(&traffic, &waits, now);
+                self.mark_slow(&waits, is_silent || why_replace.is_some(), now);
+                traffic.link.set_silent(is_silent);
+            }
+            if let Some(why) = why_replace {
+                traffic.link.retire(why);
             }
         }
         self.overdue.store(overdue, Ordering::Relaxed);
@@ -151,28 +154,55 @@ impl Watch {
         is_long_overdue.then_some("a confirm is long overdue")
     }
 
-    /// Whether no publish was answered on the connection for so long that a replacement is to be dialled.
+    /// Whether no publish was answered on the connection for so long that a replacement is to be dialled: at once where
+    /// a slow destination has stopped it.
     fn is_connection_silent(&self, traffic: &Traffic, waits: &Waits, now: Instant) -> bool {
-        let is_silent = waits.silent_since.is_some_and(|since| now >= since + traffic.link.patience());
-        is_silent && !traffic.is_for_slow_destination && self.shared.connections().blocked().is_none()
+        let is_slow = waits.most().is_some_and(|destination| self.destinations.is_slow(destination));
+        let patience = if is_slow { self.slow_after } else { traffic.link.patience() };
+        waits.is_silent_for(patience, now) && self.shared.connections().blocked().is_none()
     }
 
-    /// Marks the destinations whose publishes wait on this connection while RabbitMQ answers others.
-    fn mark_slow(&self, waits: &Waits, now: Instant) {
+    /// Marks the destinations whose publishes wait on this connection while RabbitMQ answers others. Before a connection
+    /// is replaced the one with nearly all of its publishes is taken for the reason, although RabbitMQ may answer no
+    /// other: else it would stop the replacement too. Where it is not the reason it is answered on its own connection, and
+    /// comes back.
+    fn mark_slow(&self, waits: &Waits, is_to_be_replaced: bool, now: Instant) {
         let Some(due) = now.checked_sub(self.slow_after) else { return };
-        let has_waited = |(_, (oldest, _)): &(&KnownDestination, &(Instant, usize))| *oldest <= due;
-        let is_stopped = waits.silent_since.is_some_and(|since| since <= due);
-        let most = waits.destinations.iter().max_by_key(|(_, (_, count))| *count).map(|(it, _)| it);
-        for (destination, (oldest, _)) in waits.destinations.iter().filter(has_waited) {
+        let is_stopped = waits.is_silent_for(self.slow_after, now);
+        let is_guessed = is_to_be_replaced && waits.are_nearly_all_to_one_of_several();
+        for (destination, (oldest, _)) in &waits.destinations {
             // RabbitMQ has answered a newer publish on the connection, so this one's queue holds it up. Or it reads
             // nothing more from the connection, as it does when one queue takes no messages: the one with most of them.
             let is_overtaken = waits.newest_answered.is_some_and(|at| at >= *oldest + self.slow_after / 2);
-            let is_the_reason = is_overtaken || (is_stopped && most == Some(destination));
-            let is_unanswered = destination.last_answer().is_none_or(|at| at < due);
-            if is_the_reason && is_unanswered && self.destinations.was_another_confirmed(destination, due) {
+            let is_the_reason = is_stopped && waits.most() == Some(destination);
+            let is_unanswered = *oldest <= due && destination.last_answer().is_none_or(|at| at < due);
+            let is_alone = || self.destinations.was_another_confirmed(destination, due);
+            if (is_overtaken || is_the_reason)
+                && is_unanswered
+                && ((is_the_reason && is_guessed) || is_alone())
+            {
                 self.destinations.mark_slow(destination);
             }
         }
+    }
+}
+
+impl Waits {
+    /// Whether publishes wait, and none was answered for so long.
+    fn is_silent_for(&self, time: Duration, now: Instant) -> bool {
+        self.silent_since.is_some_and(|since| now >= since + time)
+    }
+
+    /// Whether there are several destinations, and nine of ten publishes are to the same.
+    fn are_nearly_all_to_one_of_several(&self) -> bool {
+        let counts = || self.destinations.values().map(|(_, count)| *count);
+        let (most, all) = (counts().max().unwrap_or_default(), counts().sum::<usize>());
+        self.destinations.len() > 1 && most * 10 >= all * 9
+    }
+
+    /// The destination of most of the publishes.
+    fn most(&self) -> Option<&KnownDestination> {
+        self.destinations.iter().max_by_key(|(_, (_, count))| *count).map(|(destination, _)| destination)
     }
 }
 

@@ -107,7 +107,7 @@ impl Cluster {
     pub async fn leader(&self, seen_by: usize, queue: &str) -> Option<usize> {
         let name = ra_name(queue);
         let leader =
-            format!("case ra:members({{{name}, node()}}) of {{ok, _, {{_, L}}}} -> L; _ -> none end");
+            format!("case catch ra:members({{{name}, node()}}) of {{ok, _, {{_, L}}}} -> L; _ -> none end");
         let answer = self.eval(seen_by, &leader).await;
         self.nodes.iter().position(|node| answer.contains(&node.identity().name))
     }

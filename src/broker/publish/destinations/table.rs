@@ -245,6 +245,14 @@ impl Table {
         closed
     }
 
+    /// Whether the destination is slow, or its exchange as a whole.
+    pub(super) fn is_slow(&self, destination: &KnownDestination) -> bool {
+        self.exchanges.get(destination.exchange()).is_some_and(|exchange| {
+            let key = exchange.keys.get(destination.routing_key());
+            exchange.slow.is_some() || key.is_some_and(|key| key.slow.is_some())
+        })
+    }
+
     /// Every destination.
     pub(super) fn destinations(&self) -> impl Iterator<Item = &KnownDestination> {
         self.exchanges.values().flat_map(|exchange| exchange.keys.values()).map(|key| &key.destination)

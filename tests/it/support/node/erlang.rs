@@ -10,6 +10,9 @@ use tokio::io::AsyncWriteExt;
 
 use super::setup::Setup;
 
+/// Characters of an Erlang error that are shown.
+const MAX_ERROR: usize = 2_000;
+
 /// Panics on an Erlang error.
 pub(super) async fn eval(setup: &Setup, expression: &str) -> String {
     let mut command = tokio::process::Command::from(caller(setup));
@@ -51,5 +54,20 @@ fn script(expression: &str) -> String {
 fn value(output: &Output) -> Result<String, String> {
     let answer = String::from_utf8_lossy(&output.stdout);
     let value = answer.strip_prefix("{ok, ").and_then(|rest| rest.trim_end().strip_suffix('}'));
-    value.map(str::to_owned).ok_or_else(|| format!("{answer}{}", String::from_utf8_lossy(&output.stderr)))
+    value.map(str::to_owned).ok_or_else(|| {
+        let error = format!("{}{}", readable(&answer), String::from_utf8_lossy(&output.stderr));
+        error.chars().take(MAX_ERROR).collect()
+    })
+}
+
+/// Erlang prints a text as the list of its characters' numbers.
+fn readable(answer: &str) -> String {
+    let numbers = answer.split_once('[').and_then(|(_, rest)| rest.rsplit_once(']'));
+    let text = numbers.and_then(|(numbers, _)| {
+        numbers
+            .split(',')
+            .map(|it| it.trim().parse().ok().and_then(char::from_u32))
+            .collect::<Option<String>>()
+    });
+    text.map_or_else(|| answer.to_owned(), |text| text.split_whitespace().collect::<Vec<_>>().join(" "))
 }
