@@ -11,8 +11,10 @@ use tokio::time::Instant;
 
 use crate::broker::destination::KnownDestination;
 
-/// How long RabbitMQ only nacks before the lane gets a fresh channel; the first pause before the next one too.
-pub(super) const NACKING: Duration = Duration::from_secs(1);
+/// How long RabbitMQ only nacks before the lane gets a fresh channel.
+pub(super) const NACKING: Duration = Duration::from_millis(250);
+/// The first pause before the next fresh channel, and the shortest between any two of a lane.
+const PAUSE: Duration = Duration::from_secs(1);
 /// Longest pause between two fresh channels.
 const MAX_PAUSE: Duration = Duration::from_mins(1);
 /// Destinations whose pauses are remembered.
@@ -35,7 +37,7 @@ impl NackPauses {
     /// Whether the lane is to get a fresh channel now, when these destinations are only nacked for [`NACKING`].
     pub(super) fn wants_fresh_channel(&mut self, nacked: &[KnownDestination], now: Instant) -> bool {
         self.pauses.retain(|destination, pause| destination.last_confirm().is_none_or(|at| at < pause.begun));
-        if self.last_fresh.is_some_and(|at| now < at + NACKING) {
+        if self.last_fresh.is_some_and(|at| now < at + PAUSE) {
             return false;
         }
         let is_due = |destination: &&KnownDestination| {
@@ -50,7 +52,7 @@ impl NackPauses {
         }
         for destination in due {
             let last = self.pauses.get(&destination).map(|pause| pause.length);
-            let length = last.map_or(NACKING, |last| MAX_PAUSE.min(last * 2));
+            let length = last.map_or(PAUSE, |last| MAX_PAUSE.min(last * 2));
             self.pauses.insert(destination, Pause { begun: now, length });
         }
         self.last_fresh = Some(now);
@@ -100,7 +102,7 @@ mod tests {
     fn two_destinations_cost_a_lane_no_more_than_one_fresh_channel_a_second() {
         let (mut pauses, start) = (NackPauses::default(), Instant::now());
         assert!(pauses.wants_fresh_channel(&[destination()], start));
-        assert!(!pauses.wants_fresh_channel(&[destination()], start + NACKING / 2));
-        assert!(pauses.wants_fresh_channel(&[destination()], start + NACKING));
+        assert!(!pauses.wants_fresh_channel(&[destination()], start + PAUSE / 2));
+        assert!(pauses.wants_fresh_channel(&[destination()], start + PAUSE));
     }
 }

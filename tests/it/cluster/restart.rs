@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{CALLER_PAUSE, DIRECT_PAUSE, SECOND, SOON, assert_none_is_lost, gateway_of, outcomes, to_q};
+use super::{CALLER_PAUSE, SECOND, SOON, assert_none_is_lost, gateway_of, outcomes, to_q};
 use crate::support::{
     cluster::{Cluster, NODES},
     direct::{Attempt, Direct, Told},
@@ -11,6 +11,8 @@ use crate::support::{
 };
 
 const CALLERS: usize = 8;
+/// A direct publish begins this often: an election may be short.
+const DIRECT_PAUSE: Duration = Duration::from_millis(10);
 /// The cluster that came back has time to be used before the next node is stopped.
 const BETWEEN: usize = 50 * CALLERS;
 

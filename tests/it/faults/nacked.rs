@@ -88,7 +88,7 @@ async fn an_isolated_channel_that_nacks_a_queue_for_a_second_is_replaced() {
     gateway.stop().await;
 }
 
-/// After one second, then after pauses that double: three or four in six seconds.
+/// After a quarter of a second, then after pauses that double: three or four in six seconds.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_queue_costs_few_fresh_channels_and_its_neighbours_nothing() {
     let (fake, gateway) = stage().await;
