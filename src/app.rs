@@ -65,7 +65,7 @@ impl Gateway {
             TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
         let address = listener.local_addr().context("cannot tell the address listened on")?;
         let shutdown = Shutdown::default();
-        let router = http::router(broker.clone(), &config.http, address, metrics, dropped_log_lines);
+        let router = http::router(broker.clone(), &config.http, address, &metrics, dropped_log_lines);
         let server = tokio::spawn(serve(listener, router, config.http.connections, shutdown.clone()));
         info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
         if !address.ip().is_loopback() {

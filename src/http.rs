@@ -61,17 +61,17 @@ pub fn router(
     broker: Broker,
     settings: &Settings,
     listen: SocketAddr,
-    metrics: Metrics,
+    metrics: &Metrics,
     dropped_log_lines: Option<DroppedLines>,
 ) -> Router {
     let gate = Gate::new(&settings.limits);
     let telling = Telling { metrics: metrics.clone(), gate: gate.clone(), dropped_log_lines };
     let state = AppState::new(broker, settings, telling);
     let rules = Rules::new(listen, &settings.allowed_origins, &settings.limits);
-    let api = middleware::admit(Router::from(api()).with_state(state.clone()), gate);
+    let api = Router::from(api()).with_state(state.clone());
     let operations = Router::from(operations()).with_state(state);
     let pages = docs::router().merge(problem::page::router()).route("/openapi.json", get(openapi::serve));
-    middleware::apply(api.merge(operations).merge(pages), &rules, metrics)
+    middleware::apply(api, operations.merge(pages), &rules, metrics, gate)
 }
 
 /// The paths of all routes, for the contract.

@@ -94,6 +94,12 @@ impl ExchangeName {
         self.0.as_str()
     }
 
+    /// The name as it stands in a path.
+    #[must_use]
+    pub fn in_path(&self) -> &str {
+        if self.is_default() { Self::DEFAULT_IN_PATH } else { self.as_str() }
+    }
+
     /// Whether this is the default exchange, which routes to the queue named by the routing key.
     #[must_use]
     pub fn is_default(&self) -> bool {
@@ -103,7 +109,7 @@ impl ExchangeName {
 
 impl fmt::Display for ExchangeName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.is_default() { Self::DEFAULT_IN_PATH } else { self.as_str() })
+        f.write_str(self.in_path())
     }
 }
 

@@ -3,6 +3,8 @@
 pub mod body;
 mod query;
 
+use std::convert::Infallible;
+
 use axum::extract::{FromRequestParts, Path};
 use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
@@ -39,6 +41,17 @@ impl<S: Sync> FromRequestParts<S> for QueueName {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let name = path_name(parts).await?;
         Self::parse(&name).map_err(|error| wrong_name("queue", &name, &error))
+    }
+}
+
+/// The headers of a request, taken out of it: no extractor after this one but the body's may need them.
+pub(super) struct Headers(pub(super) HeaderMap);
+
+impl<S: Sync> FromRequestParts<S> for Headers {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self(std::mem::take(&mut parts.headers)))
     }
 }
 

@@ -10,21 +10,29 @@ mod identify;
 mod log_line;
 
 use std::any::Any;
+use std::convert::Infallible;
+use std::future::ready;
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::Request;
 use axum::http::{Method, StatusCode};
-use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
-use tower::ServiceBuilder;
-use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::validate_request::ValidateRequestHeaderLayer;
+use axum::routing::Route;
+use futures_util::FutureExt;
+use futures_util::future::Either;
+use tower::layer::layer_fn;
+use tower::{Service, service_fn};
+use tower_http::cors::CorsLayer;
+use tracing::Instrument;
 
 pub use self::admission::{Admission, Gate};
-use self::browser::Origins;
+use self::browser::{Origins, is_for_cors};
 use self::door::Door;
 pub(super) use self::door::too_large;
+use self::identify::Identified;
 pub use self::identify::{IsReply, RequestId};
 use super::problem::{Problem, ProblemType};
 use crate::http::Limits;
@@ -56,31 +64,95 @@ impl Rules {
     }
 }
 
-/// Puts the list around a whole router. The first layer is the outermost.
+/// What every request passes, from the top:
 ///
-/// 1. `identify` comes first, so that every answer has the id, one log line, is counted, and has its problem
-///    written out.
+/// 1. It gets its id first, so that every answer has the id and one log line, is counted, and has its problem written
+///    out.
 /// 2. Panics are caught right below it: they become problems like any other.
 /// 3. Foreign pages are turned away before anything else looks at what they sent.
 /// 4. CORS stands outside of what may refuse, so that an allowed page can read the refusal.
 /// 5. The door refuses what is not well-formed HTTP before a handler sees it.
+/// 6. Admission limits the requests and bytes in flight; health, metrics and pages stay outside of it.
 ///
-/// Admission comes after all of these, on the routes that [`admit`] was given.
-pub fn apply(router: Router, rules: &Rules, metrics: Metrics) -> Router {
-    let cors = browser::cors_layer(&rules.allowed_origins);
-    let door = Door { max_header_bytes: rules.max_header_bytes, max_body_bytes: rules.max_body_bytes };
-    let stack = ServiceBuilder::new()
-        .layer(from_fn_with_state(metrics, identify::identify))
-        .layer(CatchPanicLayer::custom(on_panic))
-        .layer(ValidateRequestHeaderLayer::custom(Origins::new(rules)))
-        .option_layer(cors.map(|cors| from_fn_with_state(cors, browser::cors)))
-        .layer(ValidateRequestHeaderLayer::custom(door));
-    router.fallback(not_found).method_not_allowed_fallback(method_not_allowed).layer(stack)
+/// It is one layer, because axum puts each one into boxes of its own and clones those for each request.
+struct List {
+    metrics: Metrics,
+    origins: Origins,
+    cors: Option<CorsLayer>,
+    door: Door,
+    gate: Option<Gate>,
 }
 
-/// Puts the limits on requests and bytes in flight around `router`; health and metrics stay outside of them.
-pub fn admit(router: Router, gate: Gate) -> Router {
-    router.route_layer(from_fn_with_state(gate, admission::admit))
+/// What a service answers.
+type Answer = Result<Response, Infallible>;
+
+/// Puts the list around both routers and makes them one. The requests of the first need admission; the second answers
+/// every path that is served nowhere.
+pub fn apply(admitted: Router, others: Router, rules: &Rules, metrics: &Metrics, gate: Gate) -> Router {
+    let list = |gate| List {
+        metrics: metrics.clone(),
+        origins: Origins::new(rules),
+        cors: browser::cors_layer(&rules.allowed_origins),
+        door: Door { max_header_bytes: rules.max_header_bytes, max_body_bytes: rules.max_body_bytes },
+        gate,
+    };
+    let others = list(None).around(others.fallback(not_found));
+    list(Some(gate)).around(admitted).merge(others)
+}
+
+impl List {
+    fn around(self, router: Router) -> Router {
+        let list = Arc::new(self);
+        let layer = layer_fn(move |mut route: Route| {
+            let list = Arc::clone(&list);
+            service_fn(move |request| list.pass(request, &mut route))
+        });
+        router.method_not_allowed_fallback(method_not_allowed).layer(layer)
+    }
+
+    fn pass(&self, mut request: Request, route: &mut Route) -> impl Future<Output = Answer> + Send + use<> {
+        let identified = Identified::new(&self.metrics, &mut request);
+        let span = identified.span().clone();
+        let rest = span.in_scope(|| match self.origins.check(&request) {
+            Ok(()) => Either::Left(self.with_cors(request, route)),
+            Err(problem) => Either::Right(ready(Ok(browser::refusal(problem)))),
+        });
+        async move {
+            let caught = AssertUnwindSafe(rest).catch_unwind().instrument(span).await;
+            let response = caught.unwrap_or_else(|panic| Ok(on_panic(&*panic)));
+            response.map(|response| identified.end(response))
+        }
+    }
+
+    fn with_cors(&self, request: Request, route: &mut Route) -> impl Future<Output = Answer> + Send + use<> {
+        match self.cors.as_ref().filter(|_| is_for_cors(&request)) {
+            Some(cors) => {
+                let rest = service_fn(|request| self.enter(request, route));
+                Either::Left(tower::Layer::layer(cors, rest).call(request))
+            }
+            None => Either::Right(self.enter(request, route)),
+        }
+    }
+
+    fn enter(&self, mut request: Request, route: &mut Route) -> impl Future<Output = Answer> + Send + use<> {
+        match self.admit(&mut request) {
+            Ok(admission) => {
+                // A route is always ready.
+                let answer = route.call(request);
+                Either::Left(async move {
+                    let answer = answer.await;
+                    drop(admission);
+                    answer
+                })
+            }
+            Err(problem) => Either::Right(ready(Ok(problem.into_response()))),
+        }
+    }
+
+    fn admit(&self, request: &mut Request) -> Result<Option<Admission>, Problem> {
+        self.door.check(request)?;
+        self.gate.as_ref().map(|gate| gate.admit(request)).transpose()
+    }
 }
 
 async fn not_found() -> Problem {
@@ -96,8 +168,7 @@ async fn method_not_allowed(request: Request) -> Response {
     Problem::new(ProblemType::MethodNotAllowed, detail).into_response()
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "the signature is tower-http's")]
-fn on_panic(panic: Box<dyn Any + Send>) -> Response {
+fn on_panic(panic: &(dyn Any + Send)) -> Response {
     let text = panic.downcast_ref::<&str>().copied().or(panic.downcast_ref::<String>().map(String::as_str));
     Problem::internal(format!("a handler panicked: {}", text.unwrap_or("no text"))).into_response()
 }

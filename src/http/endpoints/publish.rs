@@ -11,7 +11,7 @@ use crate::broker::{Attempts, Publish, Receipt};
 use crate::domain::message::{DeliveryMode, Destination, Message, MessageId};
 use crate::domain::names::{ExchangeName, ShortText};
 use crate::domain::outcome::Outcome;
-use crate::http::extract::{Query, ReadBody};
+use crate::http::extract::{Headers, Query, ReadBody};
 use crate::http::message::{self, Envelope, Parcel};
 use crate::http::openapi::shared_problems::{OfAll, OfBodies};
 use crate::http::problem::Problem;
@@ -25,19 +25,19 @@ const RETURN_MINIMAL: HeaderValue = HeaderValue::from_static("return=minimal");
 
 /// The broker holds the message.
 #[derive(Debug, Serialize, ToSchema)]
-pub(in crate::http) struct PublishReceipt {
+pub(in crate::http) struct PublishReceipt<'a> {
     /// `confirmed`: acknowledged by the broker and taken by at least one queue. `accepted`:
     /// acknowledged, and with `mandatory=false` nobody looked whether a queue took it.
     outcome: Outcome,
     /// The message's id: the caller's, or the one that the gateway gave it.
     #[schema(value_type = String, example = "019c2b6e-8c1a-7c3e-9a51-5f0c3f3c8b11")]
-    message_id: MessageId,
+    message_id: &'a MessageId,
     /// The exchange; `amq.default` is the default exchange.
-    #[schema(example = "amq.default")]
-    exchange: String,
+    #[schema(value_type = String, example = "amq.default")]
+    exchange: &'a str,
     /// The routing key.
-    #[schema(example = "hello")]
-    routing_key: String,
+    #[schema(value_type = String, example = "hello")]
+    routing_key: &'a str,
     /// How often the message was written to the broker.
     #[schema(example = 1)]
     attempts: u32,
@@ -107,7 +107,7 @@ pub(in crate::http) async fn publish_message(
     State(state): State<AppState>,
     exchange: ExchangeName,
     mut query: Query,
-    headers: HeaderMap,
+    Headers(headers): Headers,
     body: ReadBody,
 ) -> Result<Response, Problem> {
     let timeout = query.timeout(state.limits().publish)?;
@@ -182,13 +182,13 @@ fn prefers_minimal(headers: &HeaderMap) -> bool {
     })
 }
 
-impl PublishReceipt {
-    fn of(publish: &Publish, receipt: Receipt) -> Self {
+impl<'a> PublishReceipt<'a> {
+    fn of(publish: &'a Publish, receipt: Receipt) -> Self {
         Self {
             outcome: receipt.outcome,
-            message_id: publish.message.id.clone(),
-            exchange: publish.destination.exchange.to_string(),
-            routing_key: publish.destination.routing_key.to_string(),
+            message_id: &publish.message.id,
+            exchange: publish.destination.exchange.in_path(),
+            routing_key: publish.destination.routing_key.as_str(),
             attempts: receipt.attempts,
             duplicate_possible: receipt.duplicate_possible,
         }

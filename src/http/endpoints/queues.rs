@@ -4,14 +4,14 @@ mod declaration;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use self::declaration::QueueDeclarationBody;
 use crate::domain::names::QueueName;
 use crate::domain::topology::{DeleteConditions, QueueState};
-use crate::http::extract::{self, Query, ReadBody};
+use crate::http::extract::{self, Headers, Query, ReadBody};
 use crate::http::message::check_integers;
 use crate::http::openapi::shared_problems::{OfAll, OfBodies, OfTopology};
 use crate::http::problem::Problem;
@@ -112,7 +112,7 @@ pub(in crate::http) async fn declare_queue(
     State(state): State<AppState>,
     name: QueueName,
     mut query: Query,
-    headers: HeaderMap,
+    Headers(headers): Headers,
     body: ReadBody,
 ) -> Result<(StatusCode, Json<Queue>), Problem> {
     let timeout = query.timeout(state.limits().topology)?;

@@ -11,7 +11,7 @@ use crate::domain::field::FieldValue;
 use crate::domain::message::{DeliveryMode, Message, ReceivedMessage};
 use crate::domain::names::{ExchangeName, QueueName, ShortText};
 use crate::domain::outcome::Outcome;
-use crate::http::extract::{Query, ReadBody, Timeout};
+use crate::http::extract::{Headers, Query, ReadBody, Timeout};
 use crate::http::message::{self, Envelope, EnvelopeOut, Parcel};
 use crate::http::middleware::IsReply;
 use crate::http::openapi::shared_problems::{OfAll, OfBodies};
@@ -82,7 +82,7 @@ pub(in crate::http) async fn call_queue(
     State(state): State<AppState>,
     queue: QueueName,
     mut query: Query,
-    headers: HeaderMap,
+    Headers(headers): Headers,
     body: ReadBody,
 ) -> Result<Response, Problem> {
     let timeout = query.timeout(state.limits().rpc)?;

@@ -20,7 +20,7 @@ const TRUSTED_LENGTH: usize = 64 * 1024;
 /// used for the next request.
 const SMALL: usize = 4 * 1024;
 
-/// The whole body. Needs the route to be behind [`crate::http::middleware::admit`].
+/// The whole body. Needs a route whose requests have admission, see [`crate::http::middleware::apply`].
 #[derive(Debug, Clone)]
 pub struct ReadBody {
     /// The bytes; the last clone or slice frees what they hold.

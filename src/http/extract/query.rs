@@ -1,5 +1,6 @@
 //! The query string: each parameter known, given once, and valid UTF-8.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use axum::extract::FromRequestParts;
@@ -27,8 +28,9 @@ impl<S: Sync> FromRequestParts<S> for Query {
 impl Query {
     fn parse(query: &str) -> Result<Self, Problem> {
         let decode = |text: &str| {
-            let text = text.replace('+', " ");
-            percent_decode_str(&text).decode_utf8().map(std::borrow::Cow::into_owned)
+            let text =
+                if text.contains('+') { Cow::Owned(text.replace('+', " ")) } else { Cow::Borrowed(text) };
+            percent_decode_str(&text).decode_utf8().map(Cow::into_owned)
         };
         let pairs = query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -45,11 +47,12 @@ impl Query {
     /// # Errors
     /// When it is given more than once.
     pub(in crate::http) fn take(&mut self, name: &str) -> Result<Option<String>, Problem> {
-        let mut values = self.take_all(name);
-        if values.len() > 1 {
+        let Some(at) = self.0.iter().position(|(other, _)| other == name) else { return Ok(None) };
+        let (_, value) = self.0.remove(at);
+        if self.0.iter().any(|(other, _)| other == name) {
             return Err(Problem::malformed(name, "is given more than once"));
         }
-        Ok(values.pop())
+        Ok(Some(value))
     }
 
     /// Takes all values of a parameter that may be repeated.

@@ -6,9 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Request, State};
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::extract::Request;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::http::Limits;
@@ -47,6 +45,16 @@ impl Gate {
     #[must_use]
     pub fn bytes_in_flight(&self) -> usize {
         self.0.limits.max_bytes_in_flight.saturating_sub(self.0.bytes.available_permits())
+    }
+
+    /// Lets a request in, which has its place in its extensions then.
+    ///
+    /// # Errors
+    /// `overloaded`, at once, when there is no place.
+    pub fn admit(&self, request: &mut Request) -> Result<Admission, Problem> {
+        let admission = self.enter()?;
+        request.extensions_mut().insert(admission.clone());
+        Ok(admission)
     }
 
     fn enter(&self) -> Result<Admission, Problem> {
@@ -91,18 +99,5 @@ impl Admission {
     #[must_use]
     pub fn body_timeout(&self) -> Duration {
         self.gate.0.limits.body_timeout
-    }
-}
-
-/// The layer.
-pub async fn admit(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
-    match gate.enter() {
-        Ok(admission) => {
-            request.extensions_mut().insert(admission.clone());
-            let response = next.run(request).await;
-            drop(admission);
-            response
-        }
-        Err(problem) => problem.into_response(),
     }
 }

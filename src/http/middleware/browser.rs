@@ -6,16 +6,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::header::{ACCESS_CONTROL_REQUEST_METHOD, ALLOW, HOST, LOCATION, ORIGIN, RETRY_AFTER, VARY};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderValue, Method, Uri};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use tower::{Layer, ServiceExt};
 use tower_http::cors::{AllowHeaders, AllowMethods, AllowOrigin, CorsLayer};
-use tower_http::validate_request::ValidateRequest;
 
 use super::{Rules, identify::X_REQUEST_ID};
 use crate::http::problem::{Problem, ProblemType};
@@ -36,7 +32,12 @@ impl Origins {
         Self { allowed: rules.allowed_origins.clone().into(), loopback_only: rules.listen.ip().is_loopback() }
     }
 
-    fn check(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
+    /// Whether the page and the host that a request names may call.
+    ///
+    /// # Errors
+    /// The problem of a request that may not; its answer varies with the origin, see [`refusal`].
+    pub fn check(&self, request: &Request) -> Result<(), Problem> {
+        let (uri, headers) = (request.uri(), request.headers());
         if self.loopback_only && !hosts(uri, headers).all(is_loopback) {
             return Err(cross_origin(
                 "the gateway listens on loopback only, the host of this request is another",
@@ -54,15 +55,6 @@ impl Origins {
     }
 }
 
-impl ValidateRequest<Body> for Origins {
-    type ResponseBody = Body;
-
-    fn validate(&mut self, request: &mut Request) -> Result<(), Response> {
-        let checked = self.check(request.uri(), request.headers());
-        checked.map_err(|problem| ([(VARY, HeaderValue::from_static("origin"))], problem).into_response())
-    }
-}
-
 /// CORS for the allowed origins; `None` without any.
 pub fn cors_layer(allowed: &[String]) -> Option<CorsLayer> {
     let origins: Vec<HeaderValue> = allowed.iter().filter_map(|origin| origin.parse().ok()).collect();
@@ -76,18 +68,15 @@ pub fn cors_layer(allowed: &[String]) -> Option<CorsLayer> {
     })
 }
 
-/// The layer that answers preflights and names the allowed origin in every answer.
-pub async fn cors(State(cors): State<CorsLayer>, request: Request, next: Next) -> Response {
-    // tower-http takes every OPTIONS for a preflight; one that is not wants to know the methods.
-    let plain_options =
-        request.method() == Method::OPTIONS && !request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD);
-    if plain_options {
-        return next.run(request).await;
-    }
-    match cors.layer(next).oneshot(request).await {
-        Ok(response) => response,
-        Err(never) => match never {},
-    }
+/// Whether it is for the CORS layer, which answers preflights and names the allowed origin in every answer. tower-http
+/// takes every OPTIONS for a preflight; one that is not wants to know the methods.
+pub fn is_for_cors(request: &Request) -> bool {
+    request.method() != Method::OPTIONS || request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD)
+}
+
+/// The answer to a foreign page.
+pub fn refusal(problem: Problem) -> Response {
+    ([(VARY, HeaderValue::from_static("origin"))], problem).into_response()
 }
 
 fn cross_origin(detail: &str) -> Problem {

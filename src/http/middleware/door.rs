@@ -2,14 +2,11 @@
 //!
 //! hyper lets all of this through. Nothing behind the door checks it again.
 
-use axum::body::Body;
 use axum::extract::Request;
 use axum::http::header::{CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Uri, Version};
-use axum::response::{IntoResponse, Response};
 use percent_encoding::percent_decode_str;
-use tower_http::validate_request::ValidateRequest;
 
 use crate::http::problem::{Problem, ProblemType};
 
@@ -22,22 +19,20 @@ pub struct Door {
     pub max_body_bytes: usize,
 }
 
-impl ValidateRequest<Body> for Door {
-    type ResponseBody = Body;
-
-    fn validate(&mut self, request: &mut Request) -> Result<(), Response> {
-        check(*self, request).map_err(Problem::into_response)
+impl Door {
+    /// Refuses a request over its header.
+    ///
+    /// # Errors
+    /// The problem.
+    pub fn check(self, request: &Request) -> Result<(), Problem> {
+        let headers = request.headers();
+        header_size(request, self.max_header_bytes)?;
+        host(request.version(), request.uri(), headers)?;
+        path(request.uri().path())?;
+        transfer_encoding(headers)?;
+        expect(headers)?;
+        content_length(headers, self.max_body_bytes)
     }
-}
-
-fn check(door: Door, request: &Request) -> Result<(), Problem> {
-    let headers = request.headers();
-    header_size(request, door.max_header_bytes)?;
-    host(request.version(), request.uri(), headers)?;
-    path(request.uri().path())?;
-    transfer_encoding(headers)?;
-    expect(headers)?;
-    content_length(headers, door.max_body_bytes)
 }
 
 fn malformed(detail: &str, field: &str) -> Problem {

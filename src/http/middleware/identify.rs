@@ -3,12 +3,11 @@
 //! The only place that writes a problem's body. A bare error of a library becomes a problem here too.
 
 use axum::body::Body;
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{MatchedPath, Request};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use tracing::Instrument;
+use tracing::Span;
 use tracing::field::Empty;
 use uuid::Uuid;
 
@@ -61,51 +60,78 @@ fn fresh() -> HeaderValue {
     HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("unknown"))
 }
 
-/// The outermost layer.
-pub async fn identify(State(metrics): State<Metrics>, mut request: Request, next: Next) -> Response {
-    let id = RequestId::of(request.headers());
-    request.extensions_mut().insert(id.clone());
-    let route = request.extensions().get::<MatchedPath>().cloned();
-    // At the level of errors, so that a log of nothing else has the id too. The place of a panic is filled in by the
-    // log, since a handler that is caught no longer knows it.
-    let span = tracing::error_span!("request", id = id.as_str(), panicked_at = Empty);
-    let line = LogLine::new(request.method().clone(), route.clone(), span.clone(), metrics);
-    let message =
-        route.as_ref().filter(|route| is_about_a_message(route)).map(|_| message(request.headers()));
-
-    let response = next.run(request).instrument(span).await;
-    let (mut response, problem) = written(response, message.as_ref(), &id);
-    response.headers_mut().insert(X_REQUEST_ID, id.0);
-    line.end(response.status(), problem.as_ref());
-    response
+/// A request that has its id, and what its answer needs of it.
+pub struct Identified {
+    id: RequestId,
+    is_about_a_message: bool,
+    /// The id that the caller gave its message.
+    message_id: Option<MessageId>,
+    line: LogLine,
 }
 
-/// The response with its problem, if it is one, written out.
-fn written(
-    mut response: Response,
-    message: Option<&Option<MessageId>>,
-    id: &RequestId,
-) -> (Response, Option<Problem>) {
-    let said = response.extensions_mut().remove::<Problem>();
-    let problem = match said {
-        Some(problem) => about(message, problem),
-        None if is_bare_error(&response) => {
-            let problem = about(message, of_library(response.status(), message.is_some()));
-            response = problem.clone().into_response();
-            problem
+impl Identified {
+    /// Gives a request its id, in its extensions too, and begins its log line.
+    pub fn new(metrics: &Metrics, request: &mut Request) -> Self {
+        let id = RequestId::of(request.headers());
+        request.extensions_mut().insert(id.clone());
+        let route = request.extensions().get::<MatchedPath>().cloned();
+        let is_about_a_message = route.as_ref().is_some_and(is_about_a_message);
+        let message_id = Some(request.headers()).filter(|_| is_about_a_message).and_then(message_id);
+        // At the level of errors, so that a log of nothing else has the id too. The place of a panic is filled in by the
+        // log, since a handler that is caught no longer knows it.
+        let span = tracing::error_span!("request", id = id.as_str(), panicked_at = Empty);
+        let line = LogLine::new(request.method().clone(), route, span, metrics.clone());
+        Self { id, is_about_a_message, message_id, line }
+    }
+
+    /// The span of its log lines.
+    pub fn span(&self) -> &Span {
+        self.line.span()
+    }
+
+    /// Puts the id on its answer, writes the answer's problem out, and ends the log line.
+    pub fn end(self, response: Response) -> Response {
+        let (mut response, problem) = self.written(response);
+        response.headers_mut().insert(X_REQUEST_ID, self.id.0);
+        self.line.end(response.status(), problem.as_ref());
+        response
+    }
+
+    /// The response with its problem, if it is one, written out.
+    fn written(&self, mut response: Response) -> (Response, Option<Problem>) {
+        let said = response.extensions_mut().remove::<Problem>();
+        let problem = match said {
+            Some(problem) => self.about(problem),
+            None if is_bare_error(&response) => {
+                let problem = self.about(self.of_library(response.status()));
+                response = problem.clone().into_response();
+                problem
+            }
+            None => return (response, None),
+        };
+        *response.body_mut() = Body::from(problem.clone().render(self.id.as_str()));
+        response.headers_mut().remove(CONTENT_LENGTH);
+        (response, Some(problem))
+    }
+
+    /// A problem in place of a library's error. This layer does not know whether the handler ran before it, so it does
+    /// not know the outcome of a message.
+    fn of_library(&self, status: StatusCode) -> Problem {
+        let problem = Problem::from(status);
+        if self.is_about_a_message { problem.outcome(Outcome::Unknown, true) } else { problem }
+    }
+
+    /// A problem of a request that carries a message says which one and what became of it.
+    fn about(&self, problem: Problem) -> Problem {
+        if !self.is_about_a_message {
+            return problem;
         }
-        None => return (response, None),
-    };
-    *response.body_mut() = Body::from(problem.clone().render(id.as_str()));
-    response.headers_mut().remove(CONTENT_LENGTH);
-    (response, Some(problem))
-}
-
-/// A problem in place of a library's error. This layer does not know whether the handler ran before it, so it does
-/// not know the outcome of a message.
-fn of_library(status: StatusCode, is_about_a_message: bool) -> Problem {
-    let problem = Problem::from(status);
-    if is_about_a_message { problem.outcome(Outcome::Unknown, true) } else { problem }
+        let problem = match &self.message_id {
+            Some(id) if !problem.has_message_id() => problem.message_id(id.clone()),
+            _ => problem,
+        };
+        if problem.has_outcome() { problem } else { with_outcome(problem) }
+    }
 }
 
 /// An error that a library answered in its own words.
@@ -123,21 +149,11 @@ fn is_about_a_message(route: &MatchedPath) -> bool {
 }
 
 /// The id that the caller gave a message by header.
-fn message(headers: &HeaderMap) -> Option<MessageId> {
+fn message_id(headers: &HeaderMap) -> Option<MessageId> {
     let mut given = headers.get_all(X_AMQP_MESSAGE_ID).iter();
     let (Some(id), None) = (given.next(), given.next()) else { return None };
     let id = std::str::from_utf8(id.as_bytes()).ok()?;
     ShortText::parse(id).ok().map(MessageId::from)
-}
-
-/// A problem of a request that carries a message says which one and what became of it.
-fn about(message: Option<&Option<MessageId>>, problem: Problem) -> Problem {
-    let Some(id) = message else { return problem };
-    let problem = match id {
-        Some(id) if !problem.has_message_id() => problem.message_id(id.clone()),
-        _ => problem,
-    };
-    if problem.has_outcome() { problem } else { with_outcome(problem) }
 }
 
 /// The outcome where the problem names none. The gateway refuses a caller's mistakes, and what is beyond its limits,

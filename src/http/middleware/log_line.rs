@@ -29,6 +29,11 @@ impl LogLine {
         Self { method, route, span, begun: Instant::now(), written: false, metrics }
     }
 
+    /// The span of the request.
+    pub fn span(&self) -> &Span {
+        &self.span
+    }
+
     /// Writes the line: a 5xx that is a problem as an error with its cause, everything else for those who debug.
     /// A health check that says no is an answer, and its caller is told.
     pub fn end(mut self, status: StatusCode, problem: Option<&Problem>) {

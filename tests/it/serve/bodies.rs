@@ -1,5 +1,6 @@
 //! Bodies: their deadline, their limit, their budget, and the place of a request among those in flight.
 
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -8,7 +9,8 @@ use axum::extract::Request;
 use axum::routing::post;
 use http_body_util::BodyExt;
 use rabbitmq_gateway::http::extract::body::ReadBody;
-use rabbitmq_gateway::http::middleware::{Gate, admit};
+use rabbitmq_gateway::http::middleware::{Gate, Rules, apply};
+use rabbitmq_gateway::metrics::Metrics;
 use tower::ServiceExt;
 
 use super::toy::*;
@@ -32,8 +34,11 @@ async fn a_small_body_that_is_kept_keeps_no_buffer_of_its_connection() {
         let buffer = Bytes::from(vec![b'x'; size]);
         let start = buffer.as_ptr() as usize;
         let compare = async move |body: ReadBody| (body.bytes.as_ptr() as usize != start).to_string();
-        let router = admit(Router::new().route("/", post(compare)), Gate::new(&limits()));
-        let request = Request::post("/").body(Body::from(buffer.clone())).unwrap();
+        let (compared, limits) = (Router::new().route("/", post(compare)), limits());
+        let rules = Rules::new((Ipv4Addr::LOCALHOST, 1).into(), &[], &limits);
+        let router = apply(compared, Router::new(), &rules, &Metrics::default(), Gate::new(&limits));
+        let request =
+            Request::post("/").header("host", "localhost").body(Body::from(buffer.clone())).unwrap();
         let answer = router.oneshot(request).await.unwrap().into_body().collect().await.unwrap();
         assert_eq!(answer.to_bytes(), is_copied.to_string(), "{size}");
     }

@@ -11,7 +11,7 @@ use axum::http::StatusCode;
 use axum::routing::{get, post};
 use rabbitmq_gateway::domain::field::HeaderLimits;
 use rabbitmq_gateway::http::extract::body::ReadBody;
-use rabbitmq_gateway::http::middleware::{Gate, RequestId, Rules, admit, apply};
+use rabbitmq_gateway::http::middleware::{Gate, RequestId, Rules, apply};
 use rabbitmq_gateway::http::serve::{Shutdown, serve};
 use rabbitmq_gateway::http::{ConnectionLimits, Deadline, Limits};
 use rabbitmq_gateway::metrics::Metrics;
@@ -78,8 +78,9 @@ pub async fn toy_with(connections: ConnectionLimits, limits: &Limits, origins: &
     let (keep, kept) = mpsc::unbounded_channel();
     let gate = Gate::new(limits);
     let origins: Vec<String> = origins.iter().map(ToString::to_string).collect();
-    let router = admit(routes(keep), gate.clone()).merge(Router::new().route("/health", get(async || "up")));
-    let router = apply(router, &Rules::new(address, &origins, limits), Metrics::default());
+    let health = Router::new().route("/health", get(async || "up"));
+    let rules = Rules::new(address, &origins, limits);
+    let router = apply(routes(keep), health, &rules, &Metrics::default(), gate.clone());
     let shutdown = Shutdown::default();
     let task = tokio::spawn(serve(listener, router, connections, shutdown.clone()));
     Toy { address, shutdown, gate, task, kept }
