@@ -16,7 +16,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 pub(super) use self::in_flight::{Ending, NotWritten, Pending};
-pub(super) use self::publish_channel::PublishChannel;
+pub(super) use self::publish_channel::{Progress, PublishChannel};
 use super::SettingsError;
 use super::connections::{Connections, REOPEN_PAUSE};
 use super::error::{Cause, Error, Unavailable};

@@ -11,6 +11,7 @@ mod lane;
 mod lanes;
 mod nacks;
 mod slow;
+mod waits;
 mod watch;
 
 use std::sync::Arc;
@@ -285,7 +286,7 @@ impl Publisher {
 
 fn may_resend(error: &Error, publish: &Publish) -> bool {
     let is_repeatable = matches!(error, Error::Unknown(Cause::Lost { repeatable: true, .. }));
-    is_repeatable && publish.resend && Instant::now() < publish.deadline
+    is_repeatable && publish.resend && Instant::now() + RESEND_PAUSE < publish.deadline
 }
 
 /// A copy that an earlier attempt may have left is not unmade by how the last attempt ended.

@@ -22,6 +22,7 @@ use super::lane::Lane;
 use super::lanes::{Lanes, Slot};
 use super::nacks::NACKING;
 use super::slow::SlowLanes;
+use super::waits::Waits;
 use crate::broker::channels::ConfirmChannel;
 use crate::broker::destination::KnownDestination;
 use crate::broker::link::Link;
@@ -52,19 +53,6 @@ struct Traffic {
     link: Arc<Link>,
     channels: Vec<Arc<ConfirmChannel>>,
     is_for_slow_destination: bool,
-}
-
-/// How long the publishes of a connection have waited.
-#[derive(Default)]
-struct Waits {
-    overdue: usize,
-    earliest_deadline: Option<Instant>,
-    /// The last answer, or the oldest publish where none was answered after that; `None` without publishes.
-    silent_since: Option<Instant>,
-    /// When the newest publish that has an answer was handed in.
-    newest_answered: Option<Instant>,
-    /// The oldest publish to each destination, and how many wait.
-    destinations: HashMap<KnownDestination, (Instant, usize)>,
 }
 
 impl Watch {
@@ -115,7 +103,8 @@ impl Watch {
             let why_replace = self.why_replace(&traffic, &waits, now);
             if !traffic.is_for_slow_destination {
                 let is_silent = self.is_connection_silent(&traffic, &waits, now);
-                self.mark_slow(&waits, is_silent || why_replace.is_some(), now);
+                let is_to_be_replaced = is_silent || why_replace.is_some();
+                self.mark_slow(&waits, is_to_be_replaced, now);
                 traffic.link.set_silent(is_silent);
             }
             if let Some(why) = why_replace {
@@ -123,6 +112,15 @@ impl Watch {
             }
         }
         self.overdue.store(overdue, Ordering::Relaxed);
+    }
+
+    fn mark_slow(&self, waits: &Waits, is_to_be_replaced: bool, now: Instant) {
+        let was_another_confirmed = |destination: &KnownDestination, since| {
+            self.destinations.was_another_confirmed(destination, since)
+        };
+        for slow in waits.slow(self.slow_after, is_to_be_replaced, now, was_another_confirmed) {
+            self.destinations.mark_slow(slow);
+        }
     }
 
     /// The channels of each connection, closed and replaced ones included.
@@ -161,72 +159,22 @@ impl Watch {
         let patience = if is_slow { self.slow_after } else { traffic.link.patience() };
         waits.is_silent_for(patience, now) && self.shared.connections().blocked().is_none()
     }
-
-    /// Marks the destinations whose publishes wait on this connection while RabbitMQ answers others. Before a connection
-    /// is replaced the one with nearly all of its publishes is taken for the reason, although RabbitMQ may answer no
-    /// other: else it would stop the replacement too. Where it is not the reason it is answered on its own connection, and
-    /// comes back.
-    fn mark_slow(&self, waits: &Waits, is_to_be_replaced: bool, now: Instant) {
-        let Some(due) = now.checked_sub(self.slow_after) else { return };
-        let is_stopped = waits.is_silent_for(self.slow_after, now);
-        let is_guessed = is_to_be_replaced && waits.are_nearly_all_to_one_of_several();
-        for (destination, (oldest, _)) in &waits.destinations {
-            // RabbitMQ has answered a newer publish on the connection, so this one's queue holds it up. Or it reads
-            // nothing more from the connection, as it does when one queue takes no messages: the one with most of them.
-            let is_overtaken = waits.newest_answered.is_some_and(|at| at >= *oldest + self.slow_after / 2);
-            let is_the_reason = is_stopped && waits.most() == Some(destination);
-            let is_unanswered = *oldest <= due && destination.last_answer().is_none_or(|at| at < due);
-            let is_alone = || self.destinations.was_another_confirmed(destination, due);
-            if (is_overtaken || is_the_reason)
-                && is_unanswered
-                && ((is_the_reason && is_guessed) || is_alone())
-            {
-                self.destinations.mark_slow(destination);
-            }
-        }
-    }
-}
-
-impl Waits {
-    /// Whether publishes wait, and none was answered for so long.
-    fn is_silent_for(&self, time: Duration, now: Instant) -> bool {
-        self.silent_since.is_some_and(|since| now >= since + time)
-    }
-
-    /// Whether there are several destinations, and nine of ten publishes are to the same.
-    fn are_nearly_all_to_one_of_several(&self) -> bool {
-        let counts = || self.destinations.values().map(|(_, count)| *count);
-        let (most, all) = (counts().max().unwrap_or_default(), counts().sum::<usize>());
-        self.destinations.len() > 1 && most * 10 >= all * 9
-    }
-
-    /// The destination of most of the publishes.
-    fn most(&self) -> Option<&KnownDestination> {
-        self.destinations.iter().max_by_key(|(_, (_, count))| *count).map(|(destination, _)| destination)
-    }
 }
 
 impl Traffic {
     fn waits(&self, now: Instant) -> Waits {
         let mut waits = Waits::default();
-        let (mut oldest, mut last_answer) = (None::<Instant>, None);
+        let mut has_answered = false;
         for channel in &self.channels {
             let publishes = channel.publishes();
             let progress = publishes.progress();
-            last_answer = last_answer.max(progress.last_answer);
-            waits.newest_answered = waits.newest_answered.max(progress.newest_answered);
+            has_answered |= progress.last_answer.is_some();
+            waits.note_progress(progress);
             publishes.look_at_waiting(|pending| {
-                let earlier = |at: Option<Instant>, other| Some(at.map_or(other, |at| at.min(other)));
-                oldest = earlier(oldest, pending.since);
-                waits.earliest_deadline = earlier(waits.earliest_deadline, pending.deadline);
-                waits.overdue += usize::from(pending.deadline < now);
-                let new = (pending.since, 0);
-                let (since, count) = waits.destinations.entry(pending.destination.clone()).or_insert(new);
-                (*since, *count) = (pending.since.min(*since), *count + 1);
+                waits.add(&pending.destination, pending.since, pending.deadline, now);
             });
         }
-        waits.silent_since = oldest.max(last_answer.filter(|_| oldest.is_some()));
-        if last_answer.is_some() {
+        if has_answered {
             self.link.note_answer();
         }
         waits

@@ -1,5 +1,7 @@
 //! All of RabbitMQ stands still for three seconds, as it does when its disk stalls.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use super::{SECOND, SOON};
 use crate::support::{
     broker::Broker,
@@ -13,12 +15,22 @@ use crate::support::{
 const QUEUES: usize = 4;
 const CALLERS: usize = 32;
 
-fn to_one_of_them(number: usize) -> String {
-    super::to(&format!("q{}", number % QUEUES), "20s")
+/// Counts the publishes of all callers: they count up in step, so that by their own numbers most would be to one queue.
+fn next() -> usize {
+    static PUBLISHES: AtomicUsize = AtomicUsize::new(0);
+    PUBLISHES.fetch_add(1, Ordering::Relaxed)
 }
 
-fn nearly_all_to_one(number: usize) -> String {
-    to_one_of_them(usize::from(number == 1))
+fn to_queue(number: usize) -> String {
+    super::to(&format!("q{number}"), "20s")
+}
+
+fn to_one_of_them(_: usize) -> String {
+    to_queue(next() % QUEUES)
+}
+
+fn nearly_all_to_one(_: usize) -> String {
+    to_queue(usize::from(next().is_multiple_of(CALLERS / 2)))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
