@@ -74,3 +74,38 @@ async fn small_publish_does_not_wait_behind_a_large_one_while_a_channel_has_a_pl
     assert_eq!(large.expect("it is not cancelled").expect("it is answered").status(), 200);
     gateway.stop().await;
 }
+
+#[tokio::test]
+async fn publish_that_waits_for_a_place_is_told_at_once_that_rabbitmq_blocks_publishers() {
+    let (fake, gateway) = stage(1).await;
+    let held = held(&fake, &gateway, 2).await;
+    let block = async {
+        somebody_waits(&gateway).await;
+        held[0].block();
+    };
+    // Its own deadline is later.
+    let refused = async { tokio::join!(publish(&gateway, "x?timeout=60s", "third"), block) };
+    within(SOON, "the third is answered", refused).await.0.assert_refused("broker-blocked");
+    assert!(fake.brought("third").is_empty(), "it was written");
+    held.iter().for_each(Arrival::confirm);
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn publish_that_stays_unanswered_holds_no_channel_back_for_ever() {
+    let (fake, gateway) = stage(4).await;
+    let held = fake.arm(1, vec![], vec![]);
+    let first = tokio::spawn(gateway.post("/publish/x?timeout=60s").body("x").send());
+    let held = within(SOON, "the first is written", held).await.expect("it has arrived");
+    let before = fake.channels_opened();
+    let is_replaced = async || {
+        publish(&gateway, "x", "another").await.assert_confirmed();
+        fake.channels_opened() > before
+    };
+    eventually(SOON, "its lane has a fresh channel", is_replaced).await;
+    // It keeps the old one until it is answered.
+    held[0].confirm();
+    let first = within(SOON, "the first is answered", first).await;
+    assert_eq!(first.expect("it is not cancelled").expect("it is answered").status(), 200);
+    gateway.stop().await;
+}

@@ -37,6 +37,11 @@ impl Arrival {
         self.say(&[self.ack(false)]);
     }
 
+    /// Blocks its connection.
+    pub fn block(&self) {
+        self.say(&self.frames(Step::Block).unwrap_or_default());
+    }
+
     /// What the step says; `None` for hanging up.
     pub(super) fn frames(&self, step: Step) -> Option<Vec<AMQPFrame>> {
         Some(match step {
