@@ -6,6 +6,7 @@
 mod in_flight;
 mod publish_channel;
 
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -25,6 +26,8 @@ use super::link::Link;
 /// How often lapin is asked whether it has noticed the end of a channel, and for how long.
 const NOTICE_PAUSE: Duration = Duration::from_millis(1);
 const NOTICE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long RabbitMQ may take to open a channel.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A confirm channel and the connection that it lives on.
 pub(super) struct ConfirmChannel {
@@ -81,8 +84,7 @@ impl managed::Manager for ChannelManager {
 
     async fn create(&self) -> Result<Self::Type, Error> {
         let link = self.connections.wait_slot(self.slot).await?;
-        let opened = link.unless_gone(open(link.connection())).await;
-        let channel = opened.map_err(|error| link.not_opened(error))?;
+        let channel = self.open(&link).await?;
         let publishes = PublishChannel::new(link.wire().outlet(channel.id()));
         link.wire().register(channel.id(), Arc::clone(&publishes) as _);
         let user = link.users().token();
@@ -96,6 +98,23 @@ impl managed::Manager for ChannelManager {
             Ok(())
         } else {
             Err(RecycleError::message("the channel is gone, or a publish on it has no answer"))
+        }
+    }
+}
+
+impl ChannelManager {
+    /// Opens a channel. A connection on which RabbitMQ opens none in time is replaced, except during an alarm.
+    async fn open(&self, link: &Link) -> Result<Channel, Error> {
+        let mut opening = pin!(link.unless_gone(open(link.connection())));
+        loop {
+            match timeout(OPEN_TIMEOUT, opening.as_mut()).await {
+                Ok(opened) => return opened.map_err(|error| link.not_opened(error)),
+                Err(_) if self.connections.blocked().is_some() => {}
+                Err(_) => {
+                    link.retire("RabbitMQ opens no channel on it");
+                    return Err(Error::lost("RabbitMQ opens no channel"));
+                }
+            }
         }
     }
 }

@@ -16,9 +16,9 @@ use super::connections::SlotState;
 use super::dialler::Dialler;
 use super::link::Link;
 
-/// How long a retired connection may take to answer the publishes in flight on it: longer than any caller waits by
-/// default.
-const RETIREMENT: Duration = Duration::from_secs(61);
+/// How long a retired connection may be used: longer than callers wait. The publishes in flight on it end with their
+/// callers' deadlines, and it is closed then.
+const RETIREMENT: Duration = Duration::from_hours(1);
 /// Longest time that publishes may be in flight without any answer before their connection is replaced.
 const MAX_PATIENCE: Duration = Duration::from_mins(1);
 /// A connection that ends sooner counts as a failed dial, so that a broker that hangs up on everybody
@@ -77,7 +77,7 @@ pub(super) async fn keep(slot: Slot, mut dialler: Dialler, blocked_timeout: Opti
         let mut follower = AlarmFollower::new(&link, Arc::clone(&slot.alarms), Arc::clone(&slot.changes));
         let end = tokio::select! {
             end = watch_link(&link, blocked_timeout, &slot.stop, &mut follower) => end,
-            next = replace_silent(&link, &mut dialler, patience.next(&link)) => {
+            next = replace_silent(&link, &mut dialler, &patience) => {
                 patience.now = next.patience();
                 replacement = Some(next);
                 End::Retired(SILENT)
@@ -124,17 +124,20 @@ impl Patience {
 }
 
 /// A connection in place of one that has become silent; never, while that one is not.
-async fn replace_silent(link: &Link, dialler: &mut Dialler, patience: Duration) -> Link {
+async fn replace_silent(link: &Link, dialler: &mut Dialler, patience: &Patience) -> Link {
     loop {
         link.until_silent(true).await;
         dialler.leave_node();
         let dial = tokio::select! {
             () = link.until_silent(false) => continue,
-            dial = dialler.dial(patience) => dial,
+            dial = dialler.dial(patience.next(link)) => dial,
         };
         match dial {
             // An alarm explains the silence, and only this connection knows of it.
-            Ok(_unneeded) if link.is_blocked() => {}
+            Ok(unneeded) if link.is_blocked() => {
+                unneeded.close().await;
+                link.until_unblocked().await;
+            }
             Ok(replacement) => return replacement,
             Err(failure) => sleep(failure.pause).await,
         }
@@ -171,7 +174,6 @@ fn after(end: End, link: &Arc<Link>, name: &str, mut follower: AlarmFollower) {
                 tokio::select! {
                     () = link.users().wait() => {}
                     () = follow => {}
-                    // Its last publishes are not answered.
                     () = sleep(RETIREMENT) => {}
                 }
                 link.close().await;

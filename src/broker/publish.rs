@@ -111,7 +111,9 @@ impl Publisher {
             Lanes::start(Arc::new(connector.start(role, 0, connections)), kind).map(Arc::new)
         };
         let shared = start(Role::Publish, sizes.connections, sizes.pool_size, sizes.channel_window)?;
-        let isolated = start(Role::Quarantine, sizes.isolated_connections, sizes.quarantine_size, 1)?;
+        // At least one lane on each connection.
+        let isolated = sizes.quarantine_size.max(sizes.isolated_connections);
+        let isolated = start(Role::Quarantine, sizes.isolated_connections, isolated, 1)?;
         let slow = SlowConnections::new(connector.clone(), sizes);
         let destinations = Arc::new(Destinations::new(slow, sizes.slow_after));
         let (overdue, closing) = (Arc::<AtomicUsize>::default(), CancellationToken::new());
@@ -121,6 +123,7 @@ impl Publisher {
             destinations: Arc::clone(&destinations),
             slow_after: sizes.slow_after,
             overdue: Arc::clone(&overdue),
+            last_alarm: None,
         };
         tokio::spawn(watch.run(closing.clone()));
         let in_flight = AtomicUsize::new(0);

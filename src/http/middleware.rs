@@ -13,7 +13,7 @@ use std::any::Any;
 use std::convert::Infallible;
 use std::future::ready;
 use std::net::SocketAddr;
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use axum::Router;
@@ -113,10 +113,13 @@ impl List {
     fn pass(&self, mut request: Request, route: &mut Route) -> impl Future<Output = Answer> + Send + use<> {
         let identified = Identified::new(&self.metrics, &mut request);
         let span = identified.span().clone();
-        let rest = span.in_scope(|| match self.origins.check(&request) {
+        let begin = AssertUnwindSafe(|| match self.origins.check(&request) {
             Ok(()) => Either::Left(self.with_cors(request, route)),
             Err(problem) => Either::Right(ready(Ok(browser::refusal(problem)))),
         });
+        let rest = span
+            .in_scope(|| catch_unwind(begin))
+            .unwrap_or_else(|panic| Either::Right(ready(Ok(on_panic(&*panic)))));
         async move {
             let caught = AssertUnwindSafe(rest).catch_unwind().instrument(span).await;
             let response = caught.unwrap_or_else(|panic| Ok(on_panic(&*panic)));

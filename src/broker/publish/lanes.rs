@@ -225,8 +225,10 @@ impl Lanes {
             (is_silent, here().filter(|it| !it.is_idle()).count())
         };
         if let Some(slot) = self.slots.iter().filter(is_up).filter(|slot| slot.is_idle()).min_by_key(burden) {
-            slot.need.is_waiting.store(false, Ordering::Relaxed);
-            slot.need.asked.notify_one();
+            // Another caller may have asked for it just now.
+            if slot.need.is_waiting.swap(false, Ordering::Relaxed) {
+                slot.need.asked.notify_one();
+            }
         }
     }
 
@@ -300,6 +302,10 @@ impl SlotTask {
         {
             let lane = Arc::new(Lane::on(Arc::clone(&pooled), window, is_isolated));
             self.set(Some(Arc::clone(&lane)));
+            if self.closing.is_cancelled() {
+                // It was being opened meanwhile, so `finish` has not seen it.
+                lane.retire();
+            }
             lane.until_closed().await;
             self.need.is_waiting.store(is_isolated, Ordering::Relaxed);
             self.set(None);

@@ -46,6 +46,8 @@ pub(super) struct Watch {
     pub(super) slow_after: Duration,
     /// Confirms that did not come before their callers' deadlines, and may still come.
     pub(super) overdue: Arc<AtomicUsize>,
+    /// When RabbitMQ was last seen to block publishers: no answer is due for a while after it.
+    pub(super) last_alarm: Option<Instant>,
 }
 
 /// One connection and the publishes that wait for their answers on it.
@@ -57,7 +59,7 @@ struct Traffic {
 
 impl Watch {
     /// Looks until it is cancelled.
-    pub(super) async fn run(self, closing: CancellationToken) {
+    pub(super) async fn run(mut self, closing: CancellationToken) {
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while closing.run_until_cancelled(looks.tick()).await.is_some() {
@@ -65,7 +67,10 @@ impl Watch {
         }
     }
 
-    fn look(&self, now: Instant) {
+    fn look(&mut self, now: Instant) {
+        if self.is_blocked() {
+            self.last_alarm = Some(now);
+        }
         let slow = self.destinations.slow_lanes();
         self.look_at_lanes(&self.shared, now);
         self.look_at_lanes(&self.isolated, now);
@@ -74,6 +79,12 @@ impl Watch {
         }
         self.look_at_connections(&slow, now);
         self.destinations.forget_idle();
+    }
+
+    /// Whether RabbitMQ blocks publishers, as far as any connection knows: the others would learn of it only by holding a
+    /// message too.
+    fn is_blocked(&self) -> bool {
+        [&self.shared, &self.isolated].into_iter().any(|lanes| lanes.connections().blocked().is_some())
     }
 
     fn look_at_lanes(&self, lanes: &Lanes, now: Instant) {
@@ -141,8 +152,7 @@ impl Watch {
 
     fn why_replace(&self, traffic: &Traffic, waits: &Waits, now: Instant) -> Option<&'static str> {
         let link = &traffic.link;
-        // During an alarm a new connection would learn of it only by holding a message too.
-        if !link.is_usable() || link.is_blocked() || self.shared.connections().blocked().is_some() {
+        if !link.is_usable() || link.is_blocked() || self.is_blocked() {
             return None;
         }
         if waits.overdue > MAX_OVERDUE_CONFIRMS {
@@ -157,7 +167,8 @@ impl Watch {
     fn is_connection_silent(&self, traffic: &Traffic, waits: &Waits, now: Instant) -> bool {
         let is_slow = waits.most().is_some_and(|destination| self.destinations.is_slow(destination));
         let patience = if is_slow { self.slow_after } else { traffic.link.patience() };
-        waits.is_silent_for(patience, now) && self.shared.connections().blocked().is_none()
+        let is_answer_due = self.last_alarm.is_none_or(|at| now >= at + patience);
+        waits.is_silent_for(patience, now) && is_answer_due
     }
 }
 

@@ -40,7 +40,7 @@ fn assert_has_nothing_to_do_with_it(answers: &Answers) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_channel_that_nacks_a_queue_for_a_second_is_replaced() {
+async fn a_channel_that_nacks_a_queue_for_a_quarter_of_a_second_is_replaced() {
     let (fake, gateway) = stage().await;
     prove(&gateway, SOUR).await;
     let (sour, well) = (start(&gateway, "sour", SOUR), start(&gateway, "well", WELL));
@@ -65,7 +65,7 @@ async fn a_channel_that_nacks_a_queue_for_a_second_is_replaced() {
 
 /// Isolated channels follow the same rule. The fake nacks on shared ones too, which the exchange reaches when it is good.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_isolated_channel_that_nacks_a_queue_for_a_second_is_replaced() {
+async fn an_isolated_channel_that_nacks_a_queue_for_a_quarter_of_a_second_is_replaced() {
     let (fake, gateway) = stage().await;
     // Each of these opens a channel, when it does not find one at rest.
     let many = Load::of(&gateway, "other", 16, 4, |number| format!("other-{number}?routing_key=well"));

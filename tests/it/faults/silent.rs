@@ -76,6 +76,30 @@ async fn a_connection_on_which_nothing_is_answered_is_replaced_and_closed_after_
     gateway.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_becomes_silent_again_and_again_is_replaced_as_soon_each_time() {
+    let settings = [("RABBITMQ_HEARTBEAT", "60"), ("RABBITMQ_PUBLISH_CONNECTIONS", "1")];
+    let (_vhost, observer, link, gateway) = wired("again", &settings).await;
+    prove(&gateway, &to("q", "1s")).await;
+    let callers = Load::paced(&gateway, "caller", CALLERS, PAUSE, |_| to("q", "1s"));
+    callers.flows(5 * CALLERS, SOON).await;
+    for round in 1..=3 {
+        link.lose_named("publish-0");
+        let silent = Instant::now();
+        let is_dialled = || async { link.accepted_named("publish-0") == 1 + round };
+        eventually(SECOND * 10, "a replacement is dialled", is_dialled).await;
+        let dialled = Instant::now();
+        println!("round {round}: replaced after {:?}", dialled - silent);
+        assert!(dialled - silent <= SECOND * 3, "round {round}: replaced after {:?}", dialled - silent);
+        let is_confirmed = || async { callers.first_confirm_after(dialled) };
+        eventually(SOON, "a publish is confirmed", is_confirmed).await;
+        callers.flows(5 * CALLERS, SOON).await;
+    }
+    let answers = callers.stop().await;
+    agree(&answers, &observer).await;
+    gateway.stop().await;
+}
+
 /// RabbitMQ answers nothing then and has said why.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_that_an_alarm_blocks_is_not_replaced() {
@@ -106,9 +130,44 @@ async fn a_connection_that_an_alarm_blocks_is_not_replaced() {
     gateway.stop().await;
 }
 
+/// The others learn of it only by holding a message too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_alarm_that_an_isolated_connection_learns_of_first_dials_nothing() {
+    let broker = Broker::own().await;
+    let observer = Observer::connect(&broker.url()).await;
+    observer.declare_queue("q").await;
+    let link = Link::to(broker.address()).await;
+    let url = format!("amqp://guest:guest@{}/", link.addr());
+    let gateway = TestGateway::start(&[("AMQP_URL", &url)]).await;
+    let roles = ["publish-0", "publish-1", "quarantine-0", "quarantine-1"];
+    let are_open = || async { roles.iter().all(|role| link.open_named(role) == 1) };
+    eventually(SOON, "all connections for publishes are there", are_open).await;
+    broker.alarm_on().await;
+    let dialled = link.accepted();
+    let held = Load::of(&gateway, "held", 1, 1, |_| to("q", "20s"));
+    pass(SECOND * 5).await;
+    assert_eq!(link.accepted() - dialled, 0, "dials because of an alarm");
+    broker.alarm_off().await;
+    let answers = held.end().await;
+    answers.assert_all_confirmed();
+    pass(SECOND).await;
+    assert_eq!(link.accepted() - dialled, 0, "dials after the alarm");
+    agree(&answers, &observer).await;
+    gateway.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_silent_isolated_connection_does_not_stop_publishes_to_exchanges_not_used_before() {
-    let (_vhost, observer, link, gateway) = wired("silent-isolated", &[]).await;
+    publish_beside_a_silent_isolated_connection("silent-isolated", &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_silent_isolated_connection_does_not_stop_them_with_one_isolated_channel_either() {
+    publish_beside_a_silent_isolated_connection("silent-single", &[("RABBITMQ_QUARANTINE_SIZE", "1")]).await;
+}
+
+async fn publish_beside_a_silent_isolated_connection(vhost: &str, settings: &[(&str, &str)]) {
+    let (_vhost, observer, link, gateway) = wired(vhost, settings).await;
     let mut answers = Answers(Vec::new());
     for name in ["quarantine-0", "quarantine-1"] {
         declare_exchanges(&observer, name, 100).await;

@@ -225,11 +225,12 @@ impl Table {
             return Vec::new();
         }
         let slow = Slow::new(destination.clone(), open());
+        let (exchange_name, routing_key) = (name.as_str(), destination.routing_key().as_str());
+        let consequence =
+            if slow.has_lanes() { "it gets a connection of its own" } else { "no connection is free for it" };
         warn!(
-            exchange = name.as_str(),
-            routing_key = destination.routing_key().as_str(),
-            has_connection = slow.has_lanes(),
-            "RabbitMQ does not answer publishes to this destination: it gets a connection of its own"
+            exchange = exchange_name,
+            routing_key, "RabbitMQ does not answer publishes to this destination: {consequence}"
         );
         key.slow = Some(slow);
         self.slow += 1;
