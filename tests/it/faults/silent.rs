@@ -174,7 +174,7 @@ async fn publish_beside_a_silent_isolated_connection(vhost: &str, settings: &[(&
         link.set_named(name, LOST);
         let silent = Instant::now();
         let arrivals =
-            Arrivals::start(&gateway, name, PAUSE, move |number| format!("{name}-{number}?timeout=2s"));
+            Arrivals::start(&gateway, name, PAUSE, move |number| format!("{name}-{number}?timeout=1s"));
         pass(SECOND * 4).await;
         let some = arrivals.stop().await;
         assert_only_those_in_flight_are_unknown(&some.0, silent);
