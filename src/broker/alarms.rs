@@ -5,9 +5,10 @@
 
 use std::future::pending;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::link::Link;
@@ -15,24 +16,46 @@ use super::link::Link;
 /// The connections of a role that RabbitMQ blocks.
 #[derive(Default)]
 pub(super) struct Alarms {
-    blocked: AtomicUsize,
-    /// RabbitMQ's reason for the last one.
-    reason: Mutex<String>,
+    /// Kept beside the list, for each publish asks.
+    count: AtomicUsize,
+    blocked: Mutex<Vec<Blocked>>,
+}
+
+/// A connection that RabbitMQ blocks.
+struct Blocked {
+    reason: String,
+    /// Ended with the connection, before any caller learns of its loss: nothing is known of the alarm from then on.
+    end: CancellationToken,
 }
 
 impl Alarms {
     /// RabbitMQ's reason, while it blocks one of the connections.
     pub(super) fn reason(&self) -> Option<String> {
-        if self.blocked.load(Ordering::Relaxed) == 0 {
+        if self.count.load(Ordering::Relaxed) == 0 {
             return None;
         }
-        Some(self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone())
+        self.lock().iter().rfind(|it| !it.end.is_cancelled()).map(|it| it.reason.clone())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Blocked>> {
+        self.blocked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn begin(&self, reason: String, end: CancellationToken) {
+        self.lock().push(Blocked { reason, end });
+        self.count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn end(&self, end: &CancellationToken) {
+        self.lock().retain(|it| it.end != *end);
+        self.count.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 /// Follows the alarms of one connection, and counts it among the blocked ones meanwhile.
 pub(super) struct AlarmFollower {
     blocked: watch::Receiver<Option<String>>,
+    end: CancellationToken,
     is_counted: bool,
     alarms: Arc<Alarms>,
     changes: Arc<watch::Sender<()>>,
@@ -43,7 +66,7 @@ impl AlarmFollower {
     pub(super) fn new(link: &Link, alarms: Arc<Alarms>, changes: Arc<watch::Sender<()>>) -> Self {
         let mut blocked = link.wire().blocked();
         blocked.mark_changed();
-        Self { blocked, is_counted: false, alarms, changes }
+        Self { blocked, end: link.wire().end(), is_counted: false, alarms, changes }
     }
 
     /// Ends with the next change: true when RabbitMQ blocks the connection. Cancel safe.
@@ -65,11 +88,10 @@ impl AlarmFollower {
         self.is_counted = reason.is_some();
         if let Some(reason) = reason {
             warn!(reason, "the broker blocks publishers");
-            *self.alarms.reason.lock().unwrap_or_else(PoisonError::into_inner) = reason;
-            self.alarms.blocked.fetch_add(1, Ordering::Relaxed);
+            self.alarms.begin(reason, self.end.clone());
         } else {
             info!("the broker takes messages again");
-            self.alarms.blocked.fetch_sub(1, Ordering::Relaxed);
+            self.alarms.end(&self.end);
         }
         self.changes.send_replace(());
     }
@@ -78,8 +100,28 @@ impl AlarmFollower {
 impl Drop for AlarmFollower {
     fn drop(&mut self) {
         if self.is_counted {
-            self.alarms.blocked.fetch_sub(1, Ordering::Relaxed);
+            self.alarms.end(&self.end);
             self.changes.send_replace(());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_alarm_is_over_for_the_gateway_when_the_last_connection_that_knows_of_it_has_ended() {
+        let (alarms, first, second) = (Alarms::default(), CancellationToken::new(), CancellationToken::new());
+        alarms.begin("low on disk".to_owned(), first.clone());
+        alarms.begin("low on memory".to_owned(), second.clone());
+        assert_eq!(alarms.reason().as_deref(), Some("low on memory"));
+        second.cancel();
+        assert_eq!(alarms.reason().as_deref(), Some("low on disk"));
+        first.cancel();
+        assert_eq!(alarms.reason(), None);
+        alarms.end(&first);
+        alarms.end(&second);
+        assert_eq!(alarms.reason(), None);
     }
 }

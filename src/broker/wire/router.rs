@@ -107,6 +107,11 @@ impl Wire {
         self.0.is_blocked()
     }
 
+    /// Cancelled when the connection ends, before any owner is told.
+    pub(in crate::broker) fn end(&self) -> CancellationToken {
+        self.0.ended.clone()
+    }
+
     /// Why the router ended the connection, where it was the router.
     pub(in crate::broker) fn end_reason(&self) -> Option<&str> {
         self.0.reason.get().map(String::as_str)
@@ -135,6 +140,7 @@ pub(super) struct Shared {
     is_blocked: AtomicBool,
     blocked: watch::Sender<Option<String>>,
     killed: CancellationToken,
+    ended: CancellationToken,
     reason: OnceLock<String>,
 }
 
@@ -160,6 +166,7 @@ impl Shared {
             is_blocked: AtomicBool::new(false),
             blocked: watch::Sender::new(None),
             killed: CancellationToken::new(),
+            ended: CancellationToken::new(),
             reason: OnceLock::new(),
         }
     }
@@ -237,6 +244,7 @@ impl Shared {
     }
 
     fn end(&self) {
+        self.ended.cancel();
         let (owners, close) = {
             let mut owners = lock(&self.owners);
             owners.has_ended = true;

@@ -18,7 +18,7 @@ use crate::support::{
     fake_broker::{FakeBroker, Step},
     gateway::TestGateway,
     load::{Answer, publish},
-    poll::within,
+    poll::{eventually, within},
 };
 
 const SOON: Duration = Duration::from_secs(10);
@@ -65,6 +65,7 @@ impl Stage {
         publish(&self.gateway, "x", &format!("warm-{play}")).await.assert_confirmed();
         let script = schedule.play();
         let count = schedule.fates.len();
+        let opened = self.fake.channels_opened();
         let played = self.fake.arm(count, script.steps.clone(), schedule.cuts.clone());
         // Only silence lets a deadline pass.
         let timeout = if schedule.end == End::Silence { "2s" } else { "10s" };
@@ -76,8 +77,14 @@ impl Stage {
             let number = arrived.iter().position(|arrival| arrival.id == answer.id).expect("it has arrived");
             self.check(script.verdict(number), number, answer)?;
         }
-        if schedule.end == End::Silence {
-            self.end_silence(play).await;
+        match schedule.end {
+            End::Answered => {}
+            End::Silence => self.end_silence(play).await,
+            // Callers who were answered before the end would publish again in the middle of it.
+            _ => {
+                let is_reopened = || async { self.fake.channels_opened() > opened };
+                eventually(SOON, "the lane has another channel", is_reopened).await;
+            }
         }
         Ok(())
     }
