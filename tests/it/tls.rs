@@ -2,11 +2,14 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use futures_util::future::join_all;
+
 use crate::support::{
     broker::{Broker, OwnBroker, Vhost},
     certificates::{CLIENT, Certificates},
     gateway::TestGateway,
-    load::publish,
+    link::Link,
+    load::{Load, publish},
     observer::Observer,
     poll::eventually,
     process::Process,
@@ -14,6 +17,7 @@ use crate::support::{
 };
 
 const SOON: Duration = Duration::from_secs(10);
+const CALLERS: usize = 16;
 const PASSWORD: &str = "never-to-be-printed";
 
 #[tokio::test]
@@ -50,6 +54,40 @@ async fn gateway_believes_its_own_authority_only_and_logs_in_by_certificate() {
     let by_name = by_password.replace("127.0.0.1", "localhost");
     refuses(&[("AMQP_URL", &by_name), ("RABBITMQ_SSL_CA_CERT", &ca)], "not valid for name").await;
     certificate_of_nobody_is_refused(&broker, &vhost, secure, &certificates).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn callers_over_tls_are_confirmed_with_large_bodies_and_after_lost_connections() {
+    let certificates = Certificates::new();
+    let (broker, secure) = Broker::own_with_tls(&certificates).await;
+    let vhost = broker.vhost("tls-load").await;
+    let observer = Observer::connect(&vhost.url).await;
+    observer.declare_queue("q").await;
+    broker.add_user("plain", PASSWORD).await;
+    vhost.permit("plain", ".*", ".*", ".*").await;
+    let link = Link::to(secure).await;
+    let url = format!("amqps://plain:{PASSWORD}@{}/{}", link.addr(), vhost.name);
+    let gateway =
+        TestGateway::start(&[("AMQP_URL", &url), ("RABBITMQ_SSL_CA_CERT", &certificates.path("ca.pem"))])
+            .await;
+
+    let large =
+        (0..8).map(|_| gateway.post("/publish/amq.default?routing_key=q").body(vec![b'x'; 1 << 20]).send());
+    for answer in join_all(large).await {
+        assert_eq!(answer.expect("an answer").status(), 200);
+    }
+    assert_eq!(observer.take_ids("q").await.len(), 8);
+
+    let load = Load::start(&gateway, "tls", CALLERS, |_| "amq.default?routing_key=q&timeout=10s".to_owned());
+    for _ in 0..3 {
+        load.flows(20 * CALLERS, SOON).await;
+        link.cut();
+    }
+    load.flows(20 * CALLERS, SOON).await;
+    let answers = load.stop().await;
+    answers.assert_all_confirmed();
+    answers.assert_agree_with(&observer.take_ids("q").await);
+    gateway.stop().await;
 }
 
 async fn confirms(settings: &[(&str, &str)]) {
