@@ -72,6 +72,8 @@ impl ConfirmChannel {
 pub(super) struct ChannelManager {
     connections: Arc<Connections>,
     slot: usize,
+    /// The connection of a slow destination, which RabbitMQ may stop for as long as the destination is slow.
+    may_be_stopped: bool,
     opened: Arc<Opened>,
 }
 
@@ -103,13 +105,14 @@ impl managed::Manager for ChannelManager {
 }
 
 impl ChannelManager {
-    /// Opens a channel. A connection on which RabbitMQ opens none in time is replaced, except during an alarm.
+    /// Opens a channel. A connection on which RabbitMQ opens none in time is replaced, except during an alarm,
+    /// and except that of a slow destination.
     async fn open(&self, link: &Link) -> Result<Channel, Error> {
         let mut opening = pin!(link.unless_gone(open(link.connection())));
         loop {
             match timeout(OPEN_TIMEOUT, opening.as_mut()).await {
                 Ok(opened) => return opened.map_err(|error| link.not_opened(error)),
-                Err(_) if self.connections.blocked().is_some() => {}
+                Err(_) if self.may_be_stopped || self.connections.blocked().is_some() => {}
                 Err(_) => {
                     link.retire("RabbitMQ opens no channel on it");
                     return Err(Error::lost("RabbitMQ opens no channel"));
@@ -141,14 +144,16 @@ impl ConfirmChannels {
         connections: Arc<Connections>,
         slot: usize,
         size: usize,
+        may_be_stopped: bool,
     ) -> Result<Self, SettingsError> {
         let opened = Arc::<Opened>::default();
         // The last one used comes first: the fewer channels are open, the less lapin has to look at.
-        let pool = Pool::builder(ChannelManager { connections, slot, opened: Arc::clone(&opened) })
-            .max_size(size)
-            .queue_mode(QueueMode::Lifo)
-            .build()
-            .map_err(|error| SettingsError::Pool { reason: error.to_string() })?;
+        let pool =
+            Pool::builder(ChannelManager { connections, slot, may_be_stopped, opened: Arc::clone(&opened) })
+                .max_size(size)
+                .queue_mode(QueueMode::Lifo)
+                .build()
+                .map_err(|error| SettingsError::Pool { reason: error.to_string() })?;
         Ok(Self { pool, opened })
     }
 

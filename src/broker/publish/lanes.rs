@@ -90,7 +90,8 @@ impl Lanes {
     pub(super) fn start(connections: Arc<Connections>, kind: Kind) -> Result<Self, SettingsError> {
         let connected = connections.len();
         let each = kind.lanes.div_ceil(connected);
-        let pool = |slot| ConfirmChannels::new(Arc::clone(&connections), slot, each);
+        let pool =
+            |slot| ConfirmChannels::new(Arc::clone(&connections), slot, each, kind.is_for_slow_destination);
         let pools = (0..connected).map(pool).collect::<Result<Vec<_>, _>>()?;
         let news = Arc::new(watch::Sender::new(()));
         let (closing, tasks) = (CancellationToken::new(), TaskTracker::new());
