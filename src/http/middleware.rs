@@ -64,7 +64,7 @@ impl Rules {
     }
 }
 
-/// What every request passes, from the top:
+/// The list that every request passes, from the top:
 ///
 /// 1. It gets its id first, so that every answer has the id and one log line, is counted, and has its problem written
 ///    out.
@@ -83,11 +83,11 @@ struct List {
     gate: Option<Gate>,
 }
 
-/// What a service answers.
+/// The answer of a service.
 type Answer = Result<Response, Infallible>;
 
-/// Puts the list around both routers and makes them one. The requests of the first need admission; the second answers
-/// every path that is served nowhere.
+/// Puts the list around both routers and makes them one. The requests of the first need admission; the second
+/// answers `not-found` for every path that neither serves.
 pub fn apply(admitted: Router, others: Router, rules: &Rules, metrics: &Metrics, gate: Gate) -> Router {
     let list = |gate| List {
         metrics: metrics.clone(),

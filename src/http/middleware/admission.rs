@@ -52,18 +52,14 @@ impl Gate {
     /// # Errors
     /// `overloaded`, at once, when there is no place.
     pub fn admit(&self, request: &mut Request) -> Result<Admission, Problem> {
-        let admission = self.enter()?;
-        request.extensions_mut().insert(admission.clone());
-        Ok(admission)
-    }
-
-    fn enter(&self) -> Result<Admission, Problem> {
         let place = self.0.places.clone().try_acquire_owned().map_err(|_| {
             let limit = self.0.limits.max_requests_in_flight;
             let detail = format!("the gateway has {limit} requests in flight, as many as it may have");
             Problem::new(ProblemType::Overloaded, detail).with("limit", limit)
         })?;
-        Ok(Admission { gate: self.clone(), _place: Arc::new(place) })
+        let admission = Admission { gate: self.clone(), _place: Arc::new(place) };
+        request.extensions_mut().insert(admission.clone());
+        Ok(admission)
     }
 }
 

@@ -60,7 +60,7 @@ fn fresh() -> HeaderValue {
     HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("unknown"))
 }
 
-/// A request that has its id, and what its answer needs of it.
+/// The id of a request, and the parts of the request that the gateway needs for its answer.
 pub struct Identified {
     id: RequestId,
     is_about_a_message: bool,
@@ -121,7 +121,7 @@ impl Identified {
         if self.is_about_a_message { problem.outcome(Outcome::Unknown, true) } else { problem }
     }
 
-    /// A problem of a request that carries a message says which one and what became of it.
+    /// Where a request carries a message, its problem names the message and tells the outcome.
     fn about(&self, problem: Problem) -> Problem {
         if !self.is_about_a_message {
             return problem;

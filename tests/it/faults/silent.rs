@@ -7,7 +7,7 @@ use lapin::ExchangeKind;
 use super::{NOTICED, SECOND, SOON, assert_only_those_in_flight_are_unknown, to, wired};
 use crate::support::{
     arrivals::Arrivals,
-    broker::Broker,
+    broker::{Broker, OwnBroker},
     figures::{Window, longest_gap},
     gateway::TestGateway,
     link::{Link, Mode, Way},
@@ -100,15 +100,21 @@ async fn a_connection_that_becomes_silent_again_and_again_is_replaced_as_soon_ea
     gateway.stop().await;
 }
 
-/// RabbitMQ answers nothing then and has said why.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_connection_that_an_alarm_blocks_is_not_replaced() {
+/// A broker for alarms, and a gateway behind a link.
+async fn with_own_broker() -> (OwnBroker, Observer, Link, TestGateway) {
     let broker = Broker::own().await;
     let observer = Observer::connect(&broker.url()).await;
     observer.declare_queue("q").await;
     let link = Link::to(broker.address()).await;
     let url = format!("amqp://guest:guest@{}/", link.addr());
     let gateway = TestGateway::start(&[("AMQP_URL", &url)]).await;
+    (broker, observer, link, gateway)
+}
+
+/// RabbitMQ answers nothing then and has said why.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_an_alarm_blocks_is_not_replaced() {
+    let (broker, observer, link, gateway) = with_own_broker().await;
     prove(&gateway, &to("q", "20s")).await;
     let callers = Load::paced(&gateway, "caller", CALLERS, PAUSE, |_| to("q", "20s"));
     callers.flows(5 * CALLERS, SOON).await;
@@ -133,12 +139,7 @@ async fn a_connection_that_an_alarm_blocks_is_not_replaced() {
 /// The others learn of it only by holding a message too.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_alarm_that_an_isolated_connection_learns_of_first_dials_nothing() {
-    let broker = Broker::own().await;
-    let observer = Observer::connect(&broker.url()).await;
-    observer.declare_queue("q").await;
-    let link = Link::to(broker.address()).await;
-    let url = format!("amqp://guest:guest@{}/", link.addr());
-    let gateway = TestGateway::start(&[("AMQP_URL", &url)]).await;
+    let (broker, observer, link, gateway) = with_own_broker().await;
     let roles = ["publish-0", "publish-1", "quarantine-0", "quarantine-1"];
     let are_open = || async { roles.iter().all(|role| link.open_named(role) == 1) };
     eventually(SOON, "all connections for publishes are there", are_open).await;
