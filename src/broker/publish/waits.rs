@@ -57,6 +57,15 @@ impl Waits {
         oldest.is_some_and(|oldest| now >= self.last_answer.map_or(oldest, |at| at.max(oldest)) + time)
     }
 
+    /// Whether no caller waits for any of them.
+    pub(super) fn are_all_overdue(&self) -> bool {
+        self.overdue == self.count()
+    }
+
+    fn count(&self) -> usize {
+        self.destinations.values().map(|waiting| waiting.count).sum()
+    }
+
     /// The destination of most of the publishes.
     pub(super) fn most(&self) -> Option<&KnownDestination> {
         self.destinations.iter().max_by_key(|(_, waiting)| waiting.count).map(|(destination, _)| destination)
@@ -64,9 +73,8 @@ impl Waits {
 
     /// Whether there are several destinations, and nine of ten publishes are to the same.
     fn are_nearly_all_to_one_of_several(&self) -> bool {
-        let counts = || self.destinations.values().map(|waiting| waiting.count);
-        let (most, all) = (counts().max().unwrap_or_default(), counts().sum::<usize>());
-        self.destinations.len() > 1 && most * 10 >= all * 9
+        let most = self.destinations.values().map(|waiting| waiting.count).max().unwrap_or_default();
+        self.destinations.len() > 1 && most * 10 >= self.count() * 9
     }
 
     /// The destinations whose publishes wait while RabbitMQ answers others: `was_another_confirmed` tells whether it has

@@ -4,8 +4,8 @@
 //!   while another lane is not silent.
 //! - A lane gets a fresh channel when RabbitMQ only nacks a destination on it, when its newest publish is too far ahead
 //!   of its oldest, and when it is isolated and silent.
-//! - A connection is replaced when none of its publishes was answered for twice that time, and when confirms are too
-//!   long overdue.
+//! - A connection is replaced when none of its publishes was answered for twice that time (that of a slow destination for
+//!   ten times, and when no caller waits on it), and when confirms are too long overdue.
 //! - A destination is slow when its publishes stay unanswered while RabbitMQ answers others, or when nearly all
 //!   publishes on a connection that is to be replaced are to it.
 
@@ -29,6 +29,8 @@ use crate::broker::link::Link;
 
 /// How often it looks.
 const LOOK: Duration = Duration::from_millis(100);
+/// How many times [`Watch::slow_after`] the connection of a slow destination may be silent, once no caller waits on it.
+const SLOW_PATIENCE: u32 = 10;
 /// How long a confirm may be overdue before its connection is replaced.
 const MAX_OVERDUE: Duration = Duration::from_mins(1);
 /// Overdue confirms on one connection before it is replaced: the messages that they hold back cost memory.
@@ -155,6 +157,9 @@ impl Watch {
         if !link.is_usable() || link.is_blocked() || self.is_blocked() {
             return None;
         }
+        if self.is_slow_connection_stuck(traffic, waits, now) {
+            return Some("RabbitMQ answers no publish to the slow destination on it");
+        }
         if waits.overdue > MAX_OVERDUE_CONFIRMS {
             return Some("too many confirms are overdue");
         }
@@ -167,8 +172,21 @@ impl Watch {
     fn is_connection_silent(&self, traffic: &Traffic, waits: &Waits, now: Instant) -> bool {
         let is_slow = waits.most().is_some_and(|destination| self.destinations.is_slow(destination));
         let patience = if is_slow { self.slow_after } else { traffic.link.patience() };
+        self.is_silent_for(patience, waits, now)
+    }
+
+    fn is_silent_for(&self, patience: Duration, waits: &Waits, now: Instant) -> bool {
         let is_answer_due = self.last_alarm.is_none_or(|at| now >= at + patience);
         waits.is_silent_for(patience, now) && is_answer_due
+    }
+
+    /// Whether the connection of a slow destination is silent for so long that a fresh one is worth a try. RabbitMQ's
+    /// channel of a quorum queue that has lost its leader may wait for half a minute, while a fresh one is served at once
+    /// when there is a leader again. No caller must wait on it any more.
+    fn is_slow_connection_stuck(&self, traffic: &Traffic, waits: &Waits, now: Instant) -> bool {
+        traffic.is_for_slow_destination
+            && waits.are_all_overdue()
+            && self.is_silent_for(self.slow_after * SLOW_PATIENCE, waits, now)
     }
 }
 

@@ -9,7 +9,7 @@ use crate::support::{
     arrivals::Arrivals,
     figures::{Figures, Window},
     load::{Answer, Load, prove},
-    poll::pass,
+    poll::{eventually, pass},
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -95,5 +95,32 @@ async fn a_stuck_queue_of_an_exchange_not_used_before_does_not_stop_other_exchan
     let mut there = observer.take_ids("q").await;
     there.retain(|id| id != "proof");
     others.assert_agree_with(&there);
+    gateway.stop().await;
+}
+
+/// As with RabbitMQ's channel of a quorum queue that has lost its leader, which may wait for half a minute.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_queue_that_answers_again_is_confirmed_although_its_connection_stays_silent() {
+    let (vhost, observer, link, gateway) = wired("slow-silent", &[("RABBITMQ_HEARTBEAT", "0")]).await;
+    observer.declare_queue("stuck").await;
+    prove(&gateway, &to("stuck", "5s")).await;
+    let healthy = Load::start(&gateway, "healthy", 1, |_| to("q", "10s"));
+    let fault = vhost.suspend_queue("stuck").await;
+    let stuck = Load::start(&gateway, "stuck", 50, |_| to("stuck", "500ms"));
+    let has_one = || async { link.open_named("slow-*") == 1 };
+    eventually(SOON, "the stuck queue has a connection of its own", has_one).await;
+    // No answer to a publish on the shared connections may come in time any more.
+    pass(SECOND * 2).await;
+    link.lose_named("slow-*");
+    fault.resume().await;
+    stuck.flows(100, SOON * 2).await;
+    assert_eq!(link.accepted_named("slow-*"), 2);
+
+    let mut answers = stuck.stop().await;
+    answers.0.extend(healthy.stop().await.0);
+    let mut there = observer.take_ids("stuck").await;
+    there.extend(observer.take_ids("q").await);
+    there.retain(|id| id != "proof");
+    answers.assert_agree_with(&there);
     gateway.stop().await;
 }
