@@ -259,6 +259,11 @@ impl Connections {
         if self.up().next().is_some() { Error::NotSent(Unavailable::Busy) } else { self.why_down() }
     }
 
+    /// Whether a dial failed, and none has succeeded in its slot since.
+    pub(super) fn is_down(&self) -> bool {
+        self.slots.iter().any(|slot| matches!(&*slot.borrow(), SlotState::Down { .. }))
+    }
+
     /// Why there is no connection now.
     pub(super) fn why_down(&self) -> Error {
         let refused =

@@ -139,7 +139,15 @@ impl Lanes {
         deadline: Instant,
     ) -> Result<Option<(Arc<Lane>, Permit)>, Error> {
         let _waiting = Counted::on(&self.waiting);
-        self.connections.unwritten(deadline, self.reserve_later(bytes)).await
+        match self.connections.unwritten(deadline, self.reserve_later(bytes)).await {
+            // RabbitMQ is there, and the connection of the slow destination is being replaced.
+            Err(Error::NotSent(Unavailable::NoConnection))
+                if self.kind.is_for_slow_destination && !self.connections.is_down() =>
+            {
+                Err(Error::NotSent(Unavailable::Busy))
+            }
+            found => found,
+        }
     }
 
     fn reserve_now(&self, bytes: usize) -> Option<(Arc<Lane>, Permit)> {
