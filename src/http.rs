@@ -111,6 +111,8 @@ pub struct ConnectionLimits {
     pub keep_alive_timeout: Duration,
     /// How long a client may refuse to take bytes of an answer.
     pub write_timeout: Duration,
+    /// Bytes of one body; larger chunks are refused before they come.
+    pub max_body_bytes: usize,
 }
 
 /// Bounds of one request and of all requests together.

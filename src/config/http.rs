@@ -10,23 +10,25 @@ use crate::http::{ConnectionLimits, Deadline, Limits, Settings};
 const MANY: usize = 1_000_000;
 
 pub(super) fn read(from: &mut Reader<'_>, amqp_headers: HeaderLimits) -> Settings {
+    let limits = limits(from, amqp_headers);
     Settings {
         listen: from.read("GATEWAY_LISTEN", |text| text.parse::<SocketAddr>().map_err(|_| String::new())),
-        connections: connections(from),
-        limits: limits(from, amqp_headers),
+        connections: connections(from, limits.max_body_bytes),
+        limits,
         allowed_origins: from.read_optional("GATEWAY_ALLOWED_ORIGINS", forms::origins).unwrap_or_default(),
         health_queues: from.read_optional("GATEWAY_HEALTH_QUEUES", forms::queues).unwrap_or_default(),
         rpc_status_header: from.read("GATEWAY_RPC_STATUS_HEADER", forms::switch),
     }
 }
 
-fn connections(from: &mut Reader<'_>) -> ConnectionLimits {
+fn connections(from: &mut Reader<'_>, max_body_bytes: usize) -> ConnectionLimits {
     ConnectionLimits {
         max_connections: from.read("GATEWAY_MAX_CONNECTIONS", forms::count(MANY)),
         first_byte_timeout: from.read("GATEWAY_FIRST_BYTE_TIMEOUT", forms::positive_duration),
         header_timeout: from.read("GATEWAY_HEADER_TIMEOUT", forms::positive_duration),
         keep_alive_timeout: from.read("GATEWAY_KEEP_ALIVE_TIMEOUT", forms::positive_duration),
         write_timeout: from.read("GATEWAY_WRITE_TIMEOUT", forms::positive_duration),
+        max_body_bytes,
     }
 }
 

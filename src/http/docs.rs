@@ -19,7 +19,7 @@ use axum::routing::get;
 use flate2::read::GzDecoder;
 use utoipa_swagger_ui::{Config, SwaggerFile};
 
-use super::problem::{Problem, ProblemType};
+use super::problem::{NOSNIFF, Problem, ProblemType};
 
 const PAGE: &str = "/docs/";
 
@@ -80,7 +80,7 @@ fn answer(file: SwaggerFile<'static>, takes_gzip: bool) -> std::io::Result<Respo
     }
     headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
     headers.insert(CONTENT_SECURITY_POLICY, POLICY);
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
     Ok(response)
 }
 

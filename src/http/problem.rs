@@ -11,7 +11,7 @@ use std::error::Error;
 use std::fmt::Write;
 
 use axum::http::StatusCode;
-use axum::http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use axum::http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
 use axum::response::{IntoResponse, Response};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::Serialize;
@@ -24,6 +24,9 @@ use crate::domain::outcome::Outcome;
 
 /// Media type of a problem.
 pub const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
+
+/// The value of `X-Content-Type-Options`.
+pub(super) const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 
 /// What a URN may not hold unescaped.
 const NOT_IN_URN: &AsciiSet = &CONTROLS
@@ -205,6 +208,8 @@ impl IntoResponse for Problem {
         let mut response = self.0.kind.status().into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, PROBLEM_JSON);
+        // Its texts quote what the caller sent.
+        headers.insert(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
         if let Some(seconds) = self.0.kind.retry_after() {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }

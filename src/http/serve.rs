@@ -6,6 +6,7 @@
 
 mod activity;
 mod body;
+mod chunks;
 mod connection;
 mod header;
 mod refusal;

@@ -3,6 +3,8 @@
 //! Promises that the bytes it gives keep the request's place and their share of the budget for as long as they
 //! live, so that memory is bounded even when callers hang up and their messages do not.
 
+use std::error::Error;
+use std::iter::successors;
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes, HttpBody};
@@ -27,6 +29,11 @@ pub struct ReadBody {
     pub bytes: Bytes,
     admission: Admission,
 }
+
+/// The error of a body that announces a chunk larger than the limit: the client would be waited for in vain.
+#[derive(Debug, thiserror::Error)]
+#[error("a chunk is larger than a body may be")]
+pub struct ChunkTooLarge;
 
 /// A share of the budget of all bodies, for an answer. It travels in the answer's extensions.
 #[derive(Debug, Clone)]
@@ -128,10 +135,7 @@ impl Reading {
     async fn read(mut self, mut body: Body) -> Result<Held, Problem> {
         let announced = body.size_hint().exact().and_then(|length| usize::try_from(length).ok());
         while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|error| {
-                Problem::new(ProblemType::MalformedRequest, "the body ended early or is malformed")
-                    .because(&error)
-            })?;
+            let frame = frame.map_err(|error| self.unreadable(&error))?;
             // Trailers carry nothing that the gateway knows.
             if let Ok(data) = frame.into_data() {
                 self.take(data, announced)?;
@@ -143,6 +147,15 @@ impl Reading {
             Buffer::Frame(_) => {}
         }
         Ok(Held { buffer: self.buffer, _admission: self.admission, _share: self.share })
+    }
+
+    fn unreadable(&self, error: &axum::Error) -> Problem {
+        // axum puts an error into another one where a body is put into another one.
+        let mut errors = successors(Some(error as &dyn Error), |error| (*error).source());
+        if errors.any(<dyn Error>::is::<ChunkTooLarge>) {
+            return too_large(self.admission.max_body_bytes());
+        }
+        Problem::new(ProblemType::MalformedRequest, "the body ended early or is malformed").because(error)
     }
 
     fn take(&mut self, data: Bytes, announced: Option<usize>) -> Result<(), Problem> {

@@ -16,12 +16,12 @@ use super::field::{JsonTable, JsonValue};
 use crate::domain::field::FieldValue;
 use crate::domain::message::{DeliveryMode, Properties, ReceivedMessage};
 use crate::domain::names::ShortText;
+use crate::http::problem::NOSNIFF;
 
 const HEADERS_OMITTED: HeaderName = HeaderName::from_static("x-amqp-headers-omitted");
 const CONTENT_SECURITY_POLICY: HeaderName = HeaderName::from_static("content-security-policy");
 /// A reply's bytes are not the gateway's: a browser must not run them as if they were.
 const SANDBOX: HeaderValue = HeaderValue::from_static("sandbox");
-const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 
 /// Fields of an answer, and their bytes, that clients read: Python's takes 100, Node.js 16 KiB in all.
 const MOST_FIELDS: usize = 80;

@@ -53,6 +53,9 @@ fn header_size(request: &Request, limit: usize) -> Result<(), Problem> {
 
 /// RFC 9112, 3.2: one valid `Host` in HTTP/1.1; RFC 9113, 8.3.1: the authority in HTTP/2, and `Host` no other.
 fn host(version: Version, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
+    if uri.authority().is_some_and(|authority| !is_host(authority.as_str().as_bytes())) {
+        return Err(malformed("the request's target names no host, with a port or without", "target"));
+    }
     let mut hosts = headers.get_all(HOST).iter();
     let host = match (hosts.next(), hosts.next()) {
         (_, Some(_)) => return Err(malformed("more than one Host header", "Host")),
@@ -60,15 +63,26 @@ fn host(version: Version, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem>
         (None, None) => return Ok(()),
         (Some(host), None) => host.as_bytes(),
     };
-    let valid = Authority::try_from(host).is_ok_and(|host| !host.as_str().contains('@'));
-    if !valid {
-        return Err(malformed("the Host header is not a host", "Host"));
+    if !is_host(host) {
+        return Err(malformed("the Host header is not a host, with a port or without", "Host"));
     }
     match uri.authority() {
         Some(authority) if !authority.as_str().as_bytes().eq_ignore_ascii_case(host) => {
             Err(malformed("the Host header is not the host of the request's target", "Host"))
         }
         _ => Ok(()),
+    }
+}
+
+/// RFC 9110, 7.2: a host, and a port that may be empty (RFC 3986, 3.2.3).
+fn is_host(host: &[u8]) -> bool {
+    let Ok(authority) = Authority::try_from(host) else { return false };
+    // Without user information the host comes first.
+    let Some(port) = authority.as_str().strip_prefix(authority.host()) else { return false };
+    let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok();
+    match port.strip_prefix(':') {
+        Some(port) => port.is_empty() || is_port(port),
+        None => port.is_empty(),
     }
 }
 

@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
 use super::explain::Explanation;
-use super::{Problem, ProblemType};
+use super::{NOSNIFF, Problem, ProblemType};
 
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
@@ -49,7 +49,7 @@ fn page(media_type: HeaderValue, body: String) -> Response {
     let headers = [
         (CONTENT_TYPE, media_type),
         (CONTENT_SECURITY_POLICY, POLICY),
-        (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+        (X_CONTENT_TYPE_OPTIONS, NOSNIFF),
         (VARY, HeaderValue::from_static("accept")),
     ];
     (headers, body).into_response()

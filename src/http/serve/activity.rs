@@ -41,10 +41,22 @@ struct State {
     blocked: bool,
     /// When the client last took bytes.
     progress: Instant,
-    /// The body of an HTTP/1 request has not been read to its end.
-    unread: bool,
+    http1: Http1Request,
     /// The connection's task. On HTTP/2 answers are written by tasks of their own, which must tell it.
     task: Option<Waker>,
+}
+
+/// The HTTP/1 request that was read last.
+#[derive(Debug, Default)]
+struct Http1Request {
+    /// Its body has not been read to its end.
+    unread: bool,
+    /// It is finished although its client has gone.
+    outlives: bool,
+    /// A chunk of its body is larger than any body may be.
+    has_large_chunk: bool,
+    /// Who reads its body.
+    reader: Option<Waker>,
 }
 
 /// What an idle connection waits for.
@@ -69,7 +81,7 @@ impl Activity {
             offered: 0,
             blocked: false,
             progress: now,
-            unread: false,
+            http1: Http1Request::default(),
             task: None,
         };
         Self { limits, state: Mutex::new(state) }
@@ -92,7 +104,7 @@ impl Activity {
     /// Whether the next byte belongs to the header of a first or next HTTP/1 request.
     pub fn expects_header(&self) -> bool {
         let state = self.state();
-        state.requests == 0 && !state.unread && !state.http2 && state.wait != Wait::End
+        state.requests == 0 && !state.http1.unread && !state.http2 && state.wait != Wait::End
     }
 
     /// The socket took bytes.
@@ -114,17 +126,43 @@ impl Activity {
         }
     }
 
-    /// A request begins.
-    pub fn begin(&self, http2: bool, has_body: bool) {
+    /// Whether the client's end is to be kept from hyper, which would drop the connection over it. The client may have
+    /// closed only its side, and wait for the answer to a request that is finished in any case.
+    pub fn keeps_end(&self) -> bool {
+        let state = self.state();
+        state.http1.outlives && state.requests > 0 && !state.http1.unread
+    }
+
+    /// A request begins; `outlives` says whether it is finished although its client has gone.
+    pub fn begin(&self, http2: bool, has_body: bool, outlives: bool) {
         let mut state = self.state();
         state.http2 = http2;
         state.requests += 1;
-        state.unread = has_body && !http2;
+        state.http1.unread = has_body && !http2;
+        state.http1.outlives = outlives && !http2;
     }
 
     /// The request's body has been read to its end.
     pub fn body_read(&self) {
-        self.state().unread = false;
+        self.state().http1.unread = false;
+    }
+
+    /// Whether the body of the HTTP/1 request has chunks that are larger than any body may be.
+    pub fn set_large_chunk(&self, is_large: bool) {
+        let mut state = self.state();
+        state.http1.has_large_chunk = is_large;
+        if let Some(reader) = state.http1.reader.take() {
+            reader.wake();
+        }
+    }
+
+    /// Whether there was such a chunk; `reader` is told when one comes.
+    pub fn has_large_chunk(&self, reader: &Waker) -> bool {
+        let mut state = self.state();
+        if !state.http1.has_large_chunk {
+            state.http1.reader = Some(reader.clone());
+        }
+        state.http1.has_large_chunk
     }
 
     /// An answer waits for the client to take its next bytes, or no longer does.
@@ -149,7 +187,7 @@ impl Activity {
     pub fn linger(&self) -> bool {
         let mut state = self.state();
         state.begin_wait(Wait::End);
-        state.unread
+        state.http1.unread
     }
 
     /// Ends when the client has had its time. To be polled by the task that drives the connection.

@@ -4,13 +4,13 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use axum::body::{Body, Bytes, HttpBody};
 use hyper::body::{Frame, Incoming, SizeHint};
 
 use super::activity::Activity;
-use crate::http::extract::body::Share;
+use crate::http::extract::body::{ChunkTooLarge, Share};
 
 /// One request between its header and the last byte of its answer.
 #[derive(Debug)]
@@ -21,8 +21,8 @@ pub struct InFlight {
 
 impl InFlight {
     /// Begins a request.
-    pub fn new(activity: Arc<Activity>, http2: bool, has_body: bool) -> Self {
-        activity.begin(http2, has_body);
+    pub fn new(activity: Arc<Activity>, http2: bool, has_body: bool, outlives: bool) -> Self {
+        activity.begin(http2, has_body, outlives);
         Self { activity, offered: false }
     }
 
@@ -57,17 +57,22 @@ impl RequestBody {
 
 impl HttpBody for RequestBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = axum::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
-        let frame = ready!(Pin::new(&mut self.inner).poll_frame(cx));
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(cx) else {
+            if self.activity.has_large_chunk(cx.waker()) {
+                return Poll::Ready(Some(Err(axum::Error::new(ChunkTooLarge))));
+            }
+            return Poll::Pending;
+        };
         if frame.is_none() || self.inner.is_end_stream() {
             self.activity.body_read();
         }
-        Poll::Ready(frame)
+        Poll::Ready(frame.map(|frame| frame.map_err(axum::Error::new)))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -72,10 +72,10 @@ impl Server {
         activity: &Arc<Activity>,
     ) -> impl Future<Output = Result<Response<AnswerBody>, Infallible>> + use<> {
         let http2 = request.version() > Version::HTTP_11;
-        let flight = InFlight::new(activity.clone(), http2, !request.body().is_end_stream());
+        let outlives = outlives_its_caller(request.method(), request.uri().path());
+        let flight = InFlight::new(activity.clone(), http2, !request.body().is_end_stream(), outlives);
         request.extensions_mut().insert(ConnectInfo(peer));
         let request = request.map(|body| RequestBody::new(body, activity.clone()));
-        let outlives = outlives_its_caller(request.method(), request.uri().path());
         let answering = self.router.clone().oneshot(request);
         // Spawned here and not when polled first: hyper drops a service whose client has closed.
         let answering = if outlives {
@@ -100,7 +100,7 @@ pub async fn run(server: &Server, stream: TcpStream, peer: SocketAddr) {
     // Without it small answers wait for the acknowledgement of earlier ones. It fails on a dead socket only.
     let _ = stream.set_nodelay(true);
     let activity = Arc::new(Activity::new(server.limits.clone()));
-    let mut socket = Socket::new(stream, activity.clone());
+    let mut socket = Socket::new(stream, activity.clone(), server.limits.max_body_bytes);
     loop {
         let http2 = tokio::select! {
             biased;

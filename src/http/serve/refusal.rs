@@ -58,7 +58,8 @@ fn refusal() -> std::io::Result<Vec<u8>> {
     let mut answer = Vec::with_capacity(512);
     write!(
         answer,
-        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\nretry-after: 1\r\n\
+        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\n\
+         x-content-type-options: nosniff\r\nretry-after: 1\r\n\
          x-request-id: {id}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
         body.len()
     )?;

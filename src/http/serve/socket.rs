@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::activity::Activity;
+use super::chunks::Chunks;
 use super::header::Header;
 
 /// Bytes of a header that are read at a time.
@@ -24,13 +25,16 @@ pub struct Socket {
     stream: TcpStream,
     activity: Arc<Activity>,
     header: Header,
+    /// Of the last request whose body comes in chunks.
+    chunks: Option<Chunks>,
+    max_body_bytes: usize,
     ended: bool,
 }
 
 impl Socket {
-    /// Reports `stream`'s traffic to `activity`.
-    pub fn new(stream: TcpStream, activity: Arc<Activity>) -> Self {
-        Self { stream, activity, header: Header::default(), ended: false }
+    /// Reports `stream`'s traffic to `activity`, and chunks that no body may have.
+    pub fn new(stream: TcpStream, activity: Arc<Activity>, max_body_bytes: usize) -> Self {
+        Self { stream, activity, header: Header::default(), chunks: None, max_body_bytes, ended: false }
     }
 
     /// Takes back what was read and is not used.
@@ -51,6 +55,9 @@ impl Socket {
     /// Reads until a header is due or the client has ended.
     fn poll_header(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.header.is_due() {
+            if self.chunks.take().is_some() {
+                self.activity.set_large_chunk(false);
+            }
             let mut piece = [MaybeUninit::uninit(); PIECE];
             let mut piece = ReadBuf::uninit(&mut piece);
             match ready!(self.poll_stream(cx, &mut piece))? {
@@ -71,8 +78,23 @@ impl Socket {
         let read = buf.filled().len() - before;
         if read > 0 {
             self.activity.received();
+            let exceed = |chunks: &mut Chunks| chunks.exceed(&buf.filled()[before..]);
+            if self.chunks.as_mut().is_some_and(exceed) {
+                self.activity.set_large_chunk(true);
+            }
         }
         Poll::Ready(Ok(read))
+    }
+
+    /// Watches the chunks of the body that begins.
+    fn begin_body(&mut self) {
+        if let Some(begun) = self.header.take_chunked() {
+            let mut chunks = Chunks::new(self.max_body_bytes);
+            if chunks.exceed(begun) {
+                self.activity.set_large_chunk(true);
+            }
+            self.chunks = Some(chunks);
+        }
     }
 
     fn report(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -88,9 +110,13 @@ impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if !this.header.is_due() && (this.header.is_http2() || !this.activity.expects_header()) {
-            return this.poll_stream(cx, buf).map_ok(drop);
+            let read = ready!(this.poll_stream(cx, buf))?;
+            // hyper asks again when the answer is there.
+            let is_kept = read == 0 && buf.remaining() > 0 && this.activity.keeps_end();
+            return if is_kept { Poll::Pending } else { Poll::Ready(Ok(())) };
         }
         ready!(this.poll_header(cx))?;
+        this.begin_body();
         this.header.hand_on(buf);
         Poll::Ready(Ok(()))
     }

@@ -8,6 +8,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::routing::post;
 use http_body_util::BodyExt;
+use rabbitmq_gateway::http::Limits;
 use rabbitmq_gateway::http::extract::body::ReadBody;
 use rabbitmq_gateway::http::middleware::{Gate, Rules, apply};
 use rabbitmq_gateway::metrics::Metrics;
@@ -87,6 +88,55 @@ async fn a_chunked_body_over_the_limit_is_413() {
     request.resize(request.len() + (1 << 20) + 1, b'x');
     let answer = ask(&toy, request).await;
     assert_eq!((answer.status, answer.problem().as_str()), (413, "payload-too-large"));
+}
+
+#[tokio::test]
+async fn a_chunk_larger_than_a_body_may_be_is_413_before_its_bytes_come() {
+    let toy = toy().await;
+    let header = "POST /publish/x HTTP/1.1\r\nHost: localhost\r\ntransfer-encoding: Chunked\r\n\r\n";
+    for parts in [
+        &[header, "7fffffff\r\n"][..],
+        &[header, "5\r\nhello\r\n", "ffffc\r\n"],
+        &["POST /echo HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n100001\r\nx"],
+    ] {
+        let mut client = Client::to(&toy).await;
+        for part in parts {
+            client.send(part).await;
+            tokio::task::yield_now().await;
+        }
+        let answer = client.answer().await;
+        assert_eq!((answer.status, answer.problem().as_str()), (413, "payload-too-large"), "{parts:?}");
+        assert_eq!(answer.header("connection"), Some("close"));
+    }
+    let largest = format!("{header}fffff\r\n{}\r\n1\r\nx\r\n0\r\n\r\n", "x".repeat(0xf_ffff));
+    assert_eq!(ask(&toy, largest).await.body.len(), 1 << 20);
+}
+
+#[tokio::test]
+async fn a_publisher_who_closes_its_side_after_the_request_gets_the_answer() {
+    const CHUNKED: &str = "POST /publish/x/slow HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n\
+        3\r\nabc\r\n0\r\n\r\n";
+    let toy = toy().await;
+    for request in [post_request("/publish/x/slow", b"abc"), CHUNKED.as_bytes().to_vec()] {
+        let mut client = Client::to(&toy).await;
+        client.send(request).await;
+        client.close_side().await;
+        let answer = client.answer().await;
+        assert_eq!((answer.status, &*answer.body), (200, &b"abc"[..]));
+        client.closed().await;
+    }
+}
+
+#[tokio::test]
+async fn a_publisher_who_closes_its_side_within_the_body_is_waited_for_no_longer() {
+    let limits = Limits { body_timeout: PATIENCE, ..limits() };
+    let toy = toy_with(connection_limits(), &limits, &[]).await;
+    let mut client = Client::to(&toy).await;
+    client.send("POST /publish/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nab").await;
+    toy.is_busy_with(1).await;
+    client.close_side().await;
+    assert!(client.closed().await < PATIENCE / 2);
+    toy.is_busy_with(0).await;
 }
 
 #[tokio::test]

@@ -21,6 +21,29 @@ async fn a_request_without_a_host_or_with_two_is_400() {
 }
 
 #[tokio::test]
+async fn a_host_with_a_port_that_is_none_is_400() {
+    for host in ["localhost:abc", "localhost:70000", "localhost:+80", "[::1]:x", "[::1]8"] {
+        let request = format!("GET /hello HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        assert_eq!(refused(request).await, is(400, "malformed-request"), "{host}");
+    }
+    let target = "GET http://localhost:abc/hello HTTP/1.1\r\nHost: localhost:abc\r\n\r\n";
+    assert_eq!(refused(target).await, is(400, "malformed-request"));
+    let toy = toy().await;
+    for host in ["localhost", "localhost:", "localhost:80", "[::1]:65535", "127.0.0.1:0080"] {
+        let request = format!("GET /hello HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        assert_eq!(ask(&toy, request).await.status, 200, "{host}");
+    }
+}
+
+#[tokio::test]
+async fn no_browser_guesses_another_media_type_for_a_problem() {
+    let toy = toy().await;
+    for request in [get_request("/nowhere", ""), get_request("/teapot", ""), get_request("/hello/%", "")] {
+        assert_eq!(ask(&toy, request).await.header("x-content-type-options"), Some("nosniff"));
+    }
+}
+
+#[tokio::test]
 async fn http_1_0_needs_no_host() {
     let toy = toy().await;
     assert_eq!(ask(&toy, "GET /hello HTTP/1.0\r\n\r\n").await.status, 200);

@@ -50,6 +50,7 @@ pub fn connection_limits() -> ConnectionLimits {
         header_timeout: HEADER,
         keep_alive_timeout: KEEP_ALIVE,
         write_timeout: WRITE,
+        max_body_bytes: limits().max_body_bytes,
     }
 }
 
@@ -97,6 +98,7 @@ fn routes(keep: mpsc::UnboundedSender<Bytes>) -> Router {
         .route("/teapot", get(async || (StatusCode::CONFLICT, "words of a library")))
         .route("/echo", post(async |body: ReadBody| body.bytes))
         .route("/publish/{exchange}", post(async |body: ReadBody| body.bytes))
+        .route("/publish/{exchange}/slow", post(slow_echo))
         .route("/rpc/{queue}", get(async || (StatusCode::CONFLICT, "words of a library")))
         .route("/slow", get(async || dawdle(Duration::from_millis(700)).await))
         .route("/big", get(async || vec![0_u8; 64 << 20]))
@@ -110,6 +112,11 @@ fn routes(keep: mpsc::UnboundedSender<Bytes>) -> Router {
                 std::future::pending::<()>().await;
             }),
         )
+}
+
+async fn slow_echo(body: ReadBody) -> Bytes {
+    dawdle(Duration::from_millis(200)).await;
+    body.bytes
 }
 
 /// Tells when the future that holds it is dropped.
@@ -154,6 +161,11 @@ impl Client {
 
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.0.write_all(bytes.as_ref()).await.unwrap();
+    }
+
+    /// Sends no more; the answer can still come.
+    pub async fn close_side(&mut self) {
+        self.0.shutdown().await.unwrap();
     }
 
     /// Reads one answer with a `Content-Length`.
