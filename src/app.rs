@@ -6,18 +6,21 @@ use std::time::Duration;
 use anyhow::Context;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{info, warn};
 
 use crate::broker::Broker;
 use crate::config::Config;
 use crate::http;
+use crate::http::middleware::Gate;
 use crate::http::serve::{Shutdown, serve};
 use crate::metrics::Metrics;
 use crate::shutdown::Signal;
 use crate::telemetry::DroppedLines;
 
-/// Time that connections get to notice that they are dropped, once the deadline has passed.
+/// Time for the last answers, once the deadline has passed.
+const LAST_ANSWERS: Duration = Duration::from_millis(500);
+/// Time that connections get to notice that they are dropped, after that.
 const ABORT: Duration = Duration::from_millis(500);
 
 /// A gateway that serves.
@@ -25,6 +28,7 @@ pub struct Gateway {
     /// Where it listens; the real port where port 0 was asked for.
     pub address: SocketAddr,
     broker: Broker,
+    gate: Gate,
     shutdown: Shutdown,
     server: JoinHandle<()>,
     shutdown_timeout: Duration,
@@ -65,13 +69,15 @@ impl Gateway {
             TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
         let address = listener.local_addr().context("cannot tell the address listened on")?;
         let shutdown = Shutdown::default();
-        let router = http::router(broker.clone(), &config.http, address, &metrics, dropped_log_lines);
+        let gate = Gate::new(&config.http.limits);
+        let router =
+            http::router(broker.clone(), &config.http, address, &metrics, gate.clone(), dropped_log_lines);
         let server = tokio::spawn(serve(listener, router, config.http.connections, shutdown.clone()));
         info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
         if !address.ip().is_loopback() {
             warn!(%address, "everybody who reaches this address may use the broker: there is no authentication");
         }
-        Ok(Self { address, broker, shutdown, server, shutdown_timeout: config.shutdown_timeout })
+        Ok(Self { address, broker, gate, shutdown, server, shutdown_timeout: config.shutdown_timeout })
     }
 
     /// Stops in order: not ready at once, still serving for `drain_delay` so that load balancers
@@ -86,12 +92,22 @@ impl Gateway {
         self.broker.give_up_waiting();
         self.shutdown.drain();
         if timeout_at(deadline, &mut self.server).await.is_err() {
-            warn!("stopped before every request had its answer");
-            self.shutdown.abort();
-            // They are dropped with the process otherwise.
-            let _dropped = timeout_at(Instant::now() + ABORT, &mut self.server).await;
+            self.cut_short().await;
         }
         self.broker.close(deadline).await;
         info!("stopped");
+    }
+
+    /// Has every request answered at once with what is true of it, and drops the connections of those who do not take
+    /// their answers.
+    async fn cut_short(&mut self) {
+        warn!("the requests that are left are answered before they are finished");
+        self.gate.give_up();
+        self.broker.give_up();
+        if timeout(LAST_ANSWERS, &mut self.server).await.is_err() {
+            self.shutdown.abort();
+            // They are dropped with the process otherwise.
+            let _dropped = timeout(ABORT, &mut self.server).await;
+        }
     }
 }

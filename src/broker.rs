@@ -19,23 +19,24 @@ mod probe;
 mod publish;
 mod replies;
 mod rpc;
+mod settings;
 mod socket;
 mod topology;
 mod wire;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use secrecy::SecretString;
 use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use self::error::{Cause, Error, Refusal, Unavailable};
 pub use self::probe::Look;
 pub use self::publish::{Attempts, Publish, PublishFailure, Receipt};
 pub use self::rpc::Call;
+pub use self::settings::{Address, ClientCertificate, Login, PublishSettings, Settings, SettingsError, Tls};
 
 use self::connections::{Connections, Connector, Role};
 use self::probe::Probe;
@@ -60,6 +61,7 @@ struct Inner {
     probe: Probe,
     user: Option<String>,
     stopping: AtomicBool,
+    given_up: CancellationToken,
     publishes: TaskTracker,
     keepers: TaskTracker,
 }
@@ -104,7 +106,8 @@ impl Broker {
         // In this order, they are spread over the nodes.
         let connector = Connector::new(settings, metrics, &keepers)?;
         let publisher = Publisher::start(&connector, &settings.publish, metrics.clone())?;
-        let topology = Topology::new(connector.start(Role::Topology, 0, 1));
+        let given_up = CancellationToken::new();
+        let topology = Topology::new(&connector, settings.topology_connections, given_up.clone());
         let reply_connection = connector.start(Role::Reply, 0, 1);
         let probe = Probe::new(connector.start(Role::Probe, 0, 1));
         let unmatched = metrics.unmatched_replies.clone();
@@ -123,6 +126,7 @@ impl Broker {
             probe,
             user,
             stopping,
+            given_up,
             publishes: TaskTracker::new(),
             keepers,
         };
@@ -209,11 +213,12 @@ impl Broker {
 
     /// Connections that are up, by the word of their role. Asks nobody.
     #[must_use]
-    pub fn connected(&self) -> [(&'static str, usize); 6] {
+    pub fn connected(&self) -> [(&'static str, usize); 8] {
         let [publish, isolated, topology, reply, probe] =
             self.connections().map(|(role, connections)| (role.name(), connections.up().count()));
         let slow = (Role::Slow.name(), self.inner.publisher.slow_connections());
-        [publish, isolated, slow, topology, reply, probe]
+        let [removal, declaration] = self.inner.topology.alone();
+        [publish, isolated, slow, topology, removal, declaration, reply, probe]
     }
 
     fn connections(&self) -> [(Role, &Connections); 5] {
@@ -260,14 +265,29 @@ impl Broker {
     /// Nobody waits any longer for a broker that is away; see [`Unavailable::ShuttingDown`].
     pub fn give_up_waiting(&self) {
         self.connections().into_iter().for_each(|(_, connections)| connections.give_up_waiting());
+        self.inner.topology.give_up_waiting();
         self.inner.publisher.give_up_waiting();
+    }
+
+    /// Every caller is told at once what is true of its request, which for one that was written is that nobody knows.
+    pub fn give_up(&self) {
+        self.give_up_waiting();
+        let Inner { publisher, replies, given_up, .. } = &*self.inner;
+        given_up.cancel();
+        publisher.give_up();
+        replies.give_up();
+    }
+
+    /// Whether [`Self::give_up`] was called.
+    fn has_given_up(&self) -> bool {
+        self.inner.given_up.is_cancelled()
     }
 
     /// Finishes what is being published, then closes channels and connections; ends at the deadline.
     pub async fn close(&self, deadline: Instant) {
         self.begin_stopping();
         self.give_up_waiting();
-        let Inner { publisher, publishes, keepers, .. } = &*self.inner;
+        let Inner { publisher, topology, publishes, keepers, .. } = &*self.inner;
         publishes.close();
         let unfinished = timeout_at(deadline, publishes.wait()).await.is_err();
         if unfinished {
@@ -275,6 +295,7 @@ impl Broker {
         }
         publisher.close();
         self.connections().into_iter().for_each(|(_, connections)| connections.stop());
+        topology.stop();
         keepers.close();
         let goodbye = deadline.max(Instant::now() + GOODBYE);
         // Those that do not say goodbye in time are hung up on by the end of the process.
@@ -284,111 +305,3 @@ impl Broker {
 
 /// Time for closing connections when everything else has used up the deadline.
 const GOODBYE: Duration = Duration::from_millis(500);
-
-/// A setting that can never work.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SettingsError {
-    /// Certificates or keys.
-    #[error("TLS to the broker: {reason}")]
-    Tls {
-        /// What is wrong with which file.
-        reason: String,
-    },
-    /// Sizes or timeouts of a pool.
-    #[error("pool: {reason}")]
-    Pool {
-        /// What is wrong.
-        reason: String,
-    },
-}
-
-/// Where the broker is and how it is spoken to. Filled by [`crate::config`].
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// The nodes, tried in order; never empty.
-    pub addresses: Vec<Address>,
-    /// Virtual host.
-    pub vhost: String,
-    /// How the gateway proves who it is.
-    pub login: Login,
-    /// TLS to the broker; `None` speaks plain AMQP.
-    pub tls: Option<Tls>,
-    /// AMQP heartbeat interval in seconds; 0 leaves it to the server.
-    pub heartbeat: u16,
-    /// Deadline of one dial: name look-up, TCP, TLS and AMQP handshake together.
-    pub connection_timeout: Duration,
-    /// Cap of the backoff between dials.
-    pub retry_delay: Duration,
-    /// A connection that has been blocked for longer is replaced; `None` waits for ever.
-    pub blocked_timeout: Option<Duration>,
-    /// Publishing.
-    pub publish: PublishSettings,
-    /// RPC calls that may wait for their replies.
-    pub max_waiting_calls: usize,
-}
-
-/// How much is published at a time. All are at least 1, where nothing else is said.
-#[derive(Debug, Clone)]
-pub struct PublishSettings {
-    /// Connections used for publishing.
-    pub connections: usize,
-    /// Confirm channels over all of these connections.
-    pub pool_size: usize,
-    /// Publishes in flight on one of these channels.
-    pub channel_window: u32,
-    /// Bytes of bodies in flight on one of these channels; one larger body goes alone.
-    pub channel_window_bytes: usize,
-    /// Bytes that the headers of a message may have.
-    pub max_header_bytes: usize,
-    /// Connections for publishes that may end their channel.
-    pub isolated_connections: usize,
-    /// Channels for publishes that may end their channel, one at a time on each.
-    pub quarantine_size: usize,
-    /// Connections for slow destinations, one each; may be 0.
-    pub slow_connections: usize,
-    /// A destination whose publishes stay unanswered for so long, while others are answered, is slow.
-    pub slow_after: Duration,
-    /// Publishes in flight to one slow destination.
-    pub slow_window: u32,
-}
-
-/// One node of the broker.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Address {
-    /// Host name or IP literal, without brackets.
-    pub host: String,
-    /// TCP port.
-    pub port: u16,
-}
-
-/// SASL mechanism and its secret.
-#[derive(Debug, Clone)]
-pub enum Login {
-    /// `PLAIN`.
-    Plain {
-        /// User name.
-        user: String,
-        /// Password.
-        password: SecretString,
-    },
-    /// `EXTERNAL`: the client certificate says who we are.
-    External,
-}
-
-/// TLS towards the broker.
-#[derive(Debug, Clone, Default)]
-pub struct Tls {
-    /// PEM file with the certificate authorities to trust; `None` trusts the system's.
-    pub ca_cert: Option<PathBuf>,
-    /// PEM files of the client certificate chain and its key.
-    pub client: Option<ClientCertificate>,
-}
-
-/// Certificate and key that the gateway shows to the broker.
-#[derive(Debug, Clone)]
-pub struct ClientCertificate {
-    /// PEM file with the chain.
-    pub certificate: PathBuf,
-    /// PEM file with the private key.
-    pub key: PathBuf,
-}

@@ -62,9 +62,9 @@ pub fn router(
     settings: &Settings,
     listen: SocketAddr,
     metrics: &Metrics,
+    gate: Gate,
     dropped_log_lines: Option<DroppedLines>,
 ) -> Router {
-    let gate = Gate::new(&settings.limits);
     let telling = Telling { metrics: metrics.clone(), gate: gate.clone(), dropped_log_lines };
     let state = AppState::new(broker, settings, telling);
     let rules = Rules::new(listen, &settings.allowed_origins, &settings.limits);

@@ -37,8 +37,14 @@ pub(super) enum Role {
     Quarantine,
     /// Publishing to one destination whose publishes stay unanswered; dialled on need.
     Slow,
-    /// Declare, inspect, purge, delete. Some of these make the broker hang up.
+    /// Declare, inspect, delete.
     Topology,
+    /// Purge, and delete under conditions, one at a time: these may take long, and some make RabbitMQ close the connection.
+    /// Dialled on need.
+    Removal,
+    /// Declare with arguments that the gateway does not know, one at a time: some make RabbitMQ close the connection.
+    /// Dialled on need.
+    Declaration,
     /// Replies to RPC calls.
     Reply,
     /// Health checks.
@@ -53,6 +59,8 @@ impl Role {
             Self::Quarantine => "quarantine",
             Self::Slow => "slow",
             Self::Topology => "topology",
+            Self::Removal => "removal",
+            Self::Declaration => "declaration",
             Self::Reply => "reply",
             Self::Probe => "probe",
         }
@@ -62,7 +70,12 @@ impl Role {
     /// message and the arguments of a declare must fit one.
     pub(super) fn frame_max(self, publish: &PublishSettings) -> usize {
         match self {
-            Self::Publish | Self::Quarantine | Self::Slow | Self::Topology => {
+            Self::Publish
+            | Self::Quarantine
+            | Self::Slow
+            | Self::Topology
+            | Self::Removal
+            | Self::Declaration => {
                 (publish.max_header_bytes + OTHER_PROPERTIES).next_power_of_two().max(PUBLISH_FRAME)
             }
             // What others send has RabbitMQ's own limit.
@@ -275,6 +288,11 @@ impl Connections {
     /// From now on no caller waits for a connection that is not up.
     pub(super) fn give_up_waiting(&self) {
         self.give_up.cancel();
+    }
+
+    /// Whether no caller waits for a connection any more.
+    pub(super) fn has_given_up(&self) -> bool {
+        self.give_up.is_cancelled()
     }
 
     /// Whether they are being closed for good.

@@ -51,6 +51,12 @@ pub enum Unavailable {
         /// How many such connections there may be.
         limit: usize,
     },
+    /// As many operations that run alone take long as may.
+    #[error("{limit} operations that run alone on a connection take long already")]
+    TooManyLong {
+        /// How many connections there are for such operations.
+        limit: usize,
+    },
     /// A resource alarm blocks publishers.
     #[error("the broker blocks publishers")]
     Blocked,
@@ -98,6 +104,9 @@ pub enum Cause {
     /// RabbitMQ did not answer within the deadline.
     #[error("no answer from the broker within the deadline")]
     Silence,
+    /// The gateway stopped before RabbitMQ answered, or before a reply came.
+    #[error("the gateway stopped before the answer came")]
+    Stopped,
     /// No reply to a call came within the deadline.
     #[error("no reply within the deadline")]
     NoReply,

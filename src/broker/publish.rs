@@ -285,6 +285,16 @@ impl Publisher {
         self.isolated.close();
         self.destinations.close();
     }
+
+    /// Tells every caller at once what is true of its message: nobody waits for RabbitMQ any longer.
+    pub(super) fn give_up(&self) {
+        let slow = self.destinations.slow_lanes();
+        self.close();
+        let lanes = slow.iter().flat_map(|slow| slow.groups()).chain([&*self.shared, &*self.isolated]);
+        for channel in lanes.flat_map(Lanes::channels) {
+            channel.publishes().give_up();
+        }
+    }
 }
 
 fn may_resend(error: &Error, publish: &Publish) -> bool {

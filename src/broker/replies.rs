@@ -69,8 +69,18 @@ impl Replies {
             match queue.map(|queue| queue.expect(self.max_waiting)) {
                 Some(Ok(pending)) => return Ok(pending),
                 Some(Err(NoPlace::TooMany)) => return Err(Error::NotSent(Unavailable::TooManyCalls)),
+                Some(Err(NoPlace::Lost)) | None if self.connections.has_given_up() => {
+                    return Err(Error::NotSent(Unavailable::ShuttingDown));
+                }
                 Some(Err(NoPlace::Lost)) | None => sleep(REDECLARE_PAUSE).await,
             }
+        }
+    }
+
+    /// Nobody waits for replies any longer: tells every caller.
+    pub(super) fn give_up(&self) {
+        if let Some(queue) = &*self.current.borrow() {
+            queue.lose();
         }
     }
 

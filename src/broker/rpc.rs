@@ -59,10 +59,16 @@ impl Broker {
     /// # Errors
     /// Says whether the request may still be executed, see [`PublishFailure::outcome`].
     pub async fn call(&self, call: Call) -> Result<ReceivedMessage, PublishFailure> {
-        let answer = self.answer(call).await;
+        let answer = self.answer(call).await.map_err(|failure| self.unless_stopped(failure));
         let ending = answer.as_ref().map_or_else(|failure| ending(&failure.error), |_| "replied");
         self.inner.metrics.calls.with_label_values(&[ending]).inc();
         answer
+    }
+
+    /// The reply queue is not lost where the gateway has given it up.
+    fn unless_stopped(&self, failure: PublishFailure) -> PublishFailure {
+        let is_given_up = failure.error == Error::Unknown(Cause::ReplyChannelLost) && self.has_given_up();
+        if is_given_up { unknown(Error::Unknown(Cause::Stopped)) } else { failure }
     }
 
     async fn answer(&self, call: Call) -> Result<ReceivedMessage, PublishFailure> {

@@ -72,6 +72,8 @@ pub static SETTINGS: &[Setting] = &[
     plain("RABBITMQ_SLOW_AFTER", Value("1s"), DURATION,
         "A destination whose publishes stay unanswered for so long, while others are answered, is slow"),
     plain("RABBITMQ_SLOW_WINDOW", Value("32"), "whole number from 1 to 100000", "Publishes in flight to one slow destination"),
+    plain("RABBITMQ_TOPOLOGY_CONNECTIONS", Value("4"), "whole number from 1 to 256",
+        "Connections, dialled on need, for purges and deletions under conditions, and as many for declarations with arguments that the gateway does not know; when an operation on each takes long, further ones are refused as overloaded"),
     plain("RABBITMQ_HEARTBEAT", Value("10s"), "whole seconds from 0 to 65535", "AMQP heartbeat; 0 takes the broker's"),
     plain("RABBITMQ_CONNECTION_TIMEOUT", Value("5s"), DURATION,
         "Deadline of one dial: name, TCP, TLS and AMQP handshake together"),

@@ -55,6 +55,23 @@ pub enum FieldValue {
     Void,
 }
 
+impl FieldValue {
+    /// The value of an integer of any width.
+    #[must_use]
+    pub fn integer(&self) -> Option<i64> {
+        match *self {
+            Self::I8(n) => Some(n.into()),
+            Self::U8(n) => Some(n.into()),
+            Self::I16(n) => Some(n.into()),
+            Self::U16(n) => Some(n.into()),
+            Self::I32(n) => Some(n.into()),
+            Self::U32(n) => Some(n.into()),
+            Self::I64(n) => Some(n),
+            _ => None,
+        }
+    }
+}
+
 impl From<&str> for FieldValue {
     fn from(text: &str) -> Self {
         Self::Text(text.as_bytes().to_vec())

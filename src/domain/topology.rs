@@ -1,5 +1,7 @@
 //! Queues as they are declared and as they are found.
 
+pub mod arguments;
+
 use super::field::{FieldTable, FieldValue};
 use super::names::{ExchangeName, QueueName, ShortText};
 
@@ -14,6 +16,8 @@ pub struct QueueDeclaration {
     pub auto_delete: bool,
     /// All arguments, the plain words of the API included.
     pub arguments: FieldTable,
+    /// Whether RabbitMQ may close the connection over an argument that the gateway does not know.
+    pub has_unknown_arguments: bool,
     /// Exchange and queue for dead letters, to be made first.
     pub dead_letter_pair: Option<DeadLetterPair>,
 }
@@ -85,22 +89,9 @@ pub fn set_argument(
 
 /// RabbitMQ compares integer arguments by value, whatever their width.
 fn same(left: &FieldValue, right: &FieldValue) -> bool {
-    match (integer(left), integer(right)) {
+    match (left.integer(), right.integer()) {
         (Some(left), Some(right)) => left == right,
         _ => left == right,
-    }
-}
-
-fn integer(value: &FieldValue) -> Option<i64> {
-    match *value {
-        FieldValue::I8(n) => Some(n.into()),
-        FieldValue::U8(n) => Some(n.into()),
-        FieldValue::I16(n) => Some(n.into()),
-        FieldValue::U16(n) => Some(n.into()),
-        FieldValue::I32(n) => Some(n.into()),
-        FieldValue::U32(n) => Some(n.into()),
-        FieldValue::I64(n) => Some(n),
-        _ => None,
     }
 }
 

@@ -76,6 +76,7 @@ fn not_sent(unavailable: &Unavailable) -> Problem {
             Problem::new(Kind::Overloaded, "as many calls wait for replies as may; nothing was sent")
         }
         Unavailable::TooManySlow { limit } => Problem::new(Kind::Overloaded, too_many_slow(*limit)),
+        Unavailable::TooManyLong { limit } => Problem::new(Kind::Overloaded, too_many_long(*limit)),
         Unavailable::Blocked => Problem::new(
             Kind::BrokerBlocked,
             "the broker takes no messages because of a resource alarm; nothing was sent",
@@ -90,6 +91,12 @@ fn too_many_slow(limit: usize) -> String {
     format!(
         "this destination does not answer in time, and {limit} other destinations that do not answer have a \
          connection of their own already, as many as RABBITMQ_SLOW_CONNECTIONS allows; nothing was sent"
+    )
+}
+
+fn too_many_long(limit: usize) -> String {
+    format!(
+        "{limit} operations of this kind take long, as many as RABBITMQ_TOPOLOGY_CONNECTIONS allows; nothing was sent"
     )
 }
 
@@ -122,6 +129,10 @@ fn unknown(cause: &Cause) -> Problem {
         Cause::Silence => Problem::new(
             ProblemType::OutcomeUnknown,
             "the broker did not answer within the deadline; whether it did what was asked is unknown",
+        ),
+        Cause::Stopped => Problem::new(
+            ProblemType::OutcomeUnknown,
+            "the gateway stops and waits no longer for the answer; whether what was asked is done is unknown",
         ),
         Cause::Lost { .. } => Problem::new(
             ProblemType::OutcomeUnknown,

@@ -31,6 +31,8 @@ use crate::http::ConnectionLimits;
 /// Waits after accept errors in a row.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LAST_PAUSE: Duration = Duration::from_secs(1);
+/// Connections that are taken over at the end: more than a listener's queue has.
+const MOST_WAITING: usize = 8192;
 /// Without an accept error for so long, the next one is news again.
 const QUIET: Duration = Duration::from_mins(1);
 
@@ -43,7 +45,7 @@ pub async fn serve(listener: TcpListener, router: Router, limits: ConnectionLimi
     let refusals = Refusals::default();
     let tasks = TaskTracker::new();
 
-    let accepting = accept(&listener, |stream, peer| match open.clone().try_acquire_owned() {
+    let take = |stream, peer| match open.clone().try_acquire_owned() {
         Ok(place) => {
             let server = server.clone();
             tasks.spawn(async move {
@@ -52,12 +54,13 @@ pub async fn serve(listener: TcpListener, router: Router, limits: ConnectionLimi
             });
         }
         Err(_) => refusals.refuse(stream, &tasks),
-    });
+    };
+    let accepting = accept(&listener, take);
     tokio::select! {
         never = accepting => match never {},
         () = shutdown.draining() => {}
     }
-    drop(listener);
+    take_waiting(listener, take);
     tasks.close();
     tasks.wait().await;
 }
@@ -82,6 +85,19 @@ async fn accept(listener: &TcpListener, take: impl Fn(TcpStream, SocketAddr)) ->
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(LAST_PAUSE);
             }
+        }
+    }
+}
+
+/// Hands the connections to `take` that the system has accepted already: it would reset them with the listener.
+fn take_waiting(listener: TcpListener, take: impl Fn(TcpStream, SocketAddr)) {
+    let Ok(listener) = listener.into_std() else { return };
+    for _ in 0..MOST_WAITING {
+        let Ok((stream, peer)) = listener.accept() else { return };
+        if stream.set_nonblocking(true).is_ok()
+            && let Ok(stream) = TcpStream::from_std(stream)
+        {
+            take(stream, peer);
         }
     }
 }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "all of this is tests, and a test ends by panicking")]
 
 mod alarm;
+mod arguments;
 mod cluster;
 mod connection_names;
 mod docs;
@@ -19,6 +20,7 @@ mod pika_interop;
 mod process;
 mod publish;
 mod queues;
+mod queues_alone;
 mod readme;
 mod rpc;
 mod serve;

@@ -139,6 +139,15 @@ impl InFlight {
         written
     }
 
+    /// Tells the callers of all publishes that are written how their wait ended. The publishes themselves still wait.
+    pub(super) fn leave_written(&mut self, error: &Error) {
+        for pending in self.entries.iter_mut().filter_map(|entry| entry.pending.as_mut()) {
+            let (nobody, _) = oneshot::channel();
+            let caller = std::mem::replace(&mut pending.caller, nobody);
+            let _gone = caller.send(Ending::Written(Err(error.clone())));
+        }
+    }
+
     /// RabbitMQ answers one publish, or with `multiple` all up to this tag; tag 0 means all that are written.
     ///
     /// # Errors

@@ -130,6 +130,21 @@ impl PublishChannel {
         self.lock().takes_no_more = true;
     }
 
+    /// The gateway stops: takes no more, hands back what is not written, and tells the callers of the rest that nobody
+    /// waits for RabbitMQ's answers any longer.
+    pub(in crate::broker) fn give_up(&self) {
+        let unwritten = {
+            let mut state = self.lock();
+            state.takes_no_more = true;
+            let unwritten = state.in_flight.take_unwritten();
+            state.in_flight.leave_written(&Error::Unknown(Cause::Stopped));
+            unwritten
+        };
+        for pending in unwritten {
+            pending.tell(Ending::NotWritten(NotWritten::Closed));
+        }
+    }
+
     /// Whether publishes are in flight and none was answered for some time.
     pub(in crate::broker) fn is_silent(&self) -> bool {
         self.is_silent.load(Ordering::Relaxed)

@@ -6,6 +6,7 @@
 use std::error::Error;
 use std::iter::successors;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{FromRequest, Request};
@@ -72,12 +73,22 @@ impl<S: Send + Sync> FromRequest<S> for ReadBody {
             admission.ok_or_else(|| Problem::internal("a route that reads bodies has no admission"))?;
         let deadline = admission.body_timeout();
         let reading = Reading::new(admission.clone()).read(request.into_body());
-        let held = tokio::time::timeout(deadline, reading).await.map_err(|_| {
-            let detail = format!("the body was not complete within {} ms", deadline.as_millis());
-            Problem::new(ProblemType::RequestTimeout, detail)
-        })?;
+        let held = tokio::select! {
+            biased;
+            held = tokio::time::timeout(deadline, reading) => held.unwrap_or_else(|_| Err(too_late(deadline))),
+            () = admission.given_up() => Err(stopping()),
+        };
         Ok(Self { bytes: Bytes::from_owner(held?), admission })
     }
+}
+
+fn too_late(deadline: Duration) -> Problem {
+    let detail = format!("the body was not complete within {} ms", deadline.as_millis());
+    Problem::new(ProblemType::RequestTimeout, detail)
+}
+
+fn stopping() -> Problem {
+    Problem::new(ProblemType::ShuttingDown, "the gateway stops, and the body was not complete")
 }
 
 /// What the bytes of a body own.

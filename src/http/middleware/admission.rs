@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use axum::extract::Request;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
 
 use crate::http::Limits;
 use crate::http::problem::{Problem, ProblemType};
@@ -21,6 +22,7 @@ struct Inner {
     places: Arc<Semaphore>,
     bytes: Arc<Semaphore>,
     limits: Limits,
+    given_up: CancellationToken,
 }
 
 impl Gate {
@@ -32,7 +34,13 @@ impl Gate {
             places: semaphore(limits.max_requests_in_flight),
             bytes: semaphore(limits.max_bytes_in_flight),
             limits: limits.clone(),
+            given_up: CancellationToken::new(),
         }))
+    }
+
+    /// Nobody waits for the rest of a body any longer.
+    pub fn give_up(&self) {
+        self.0.given_up.cancel();
     }
 
     /// Requests in flight.
@@ -89,6 +97,11 @@ impl Admission {
     #[must_use]
     pub fn max_body_bytes(&self) -> usize {
         self.gate.0.limits.max_body_bytes
+    }
+
+    /// Ends when nobody waits for the rest of a body any longer.
+    pub async fn given_up(&self) {
+        self.gate.0.given_up.cancelled().await;
     }
 
     /// Time for the whole body.

@@ -106,7 +106,7 @@ pub async fn run(server: &Server, stream: TcpStream, peer: SocketAddr) {
             biased;
             header = socket.next_header() => header,
             () = activity.expired() => return cut(peer),
-            () = server.shutdown.draining() => return,
+            () = server.shutdown.drained() => return,
         };
         match http2 {
             Ok(Some(false)) => {}
@@ -160,7 +160,7 @@ async fn serve(
         biased;
         _ = connection.as_mut() => return,
         () = expired.as_mut() => return cut(peer),
-        () = server.shutdown.draining() => connection.as_mut().graceful_shutdown(),
+        () = server.shutdown.drained() => connection.as_mut().graceful_shutdown(),
     }
     tokio::select! {
         biased;

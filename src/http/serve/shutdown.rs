@@ -1,8 +1,14 @@
 //! The handle by which the process stops the server, in three steps that only go forward.
 //!
-//! Owns no timing: when to take the next step is its holder's decision.
+//! When to take the next step is its holder's decision.
 
+use std::time::Duration;
+
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
+
+/// Time for a request that is on its way when the draining begins.
+const GRACE: Duration = Duration::from_millis(250);
 
 /// Stops a server: [`close`](Self::close), then [`drain`](Self::drain), then [`abort`](Self::abort). A later step
 /// includes the earlier ones. Clones are handles to one server.
@@ -29,7 +35,7 @@ impl Shutdown {
         self.closing.cancel();
     }
 
-    /// Accepts no more; idle connections close at once, others after the answers in flight.
+    /// Accepts no more; idle connections close soon, see [`Self::drained`], others after the answers in flight.
     pub fn drain(&self) {
         self.draining.cancel();
     }
@@ -53,6 +59,12 @@ impl Shutdown {
     /// Ends when no more connections are accepted.
     pub async fn draining(&self) {
         self.draining.cancelled().await;
+    }
+
+    /// Ends when idle connections close: a client that has sent a request just now, or connected, gets its answer.
+    pub async fn drained(&self) {
+        self.draining().await;
+        sleep(GRACE).await;
     }
 
     /// Ends when the connections that are left are dropped.

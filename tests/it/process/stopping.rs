@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use reqwest::Response;
+use reqwest::{Client, Response};
 use serde_json::Value;
 use tokio::{net::TcpStream, task::JoinHandle, time::Instant};
 
@@ -12,6 +12,7 @@ use crate::support::{
     link::{Link, Mode, Way},
     observer::Observer,
     poll::{eventually, within},
+    raw::Raw,
 };
 
 /// A gateway behind a wire to its broker, and a queue to publish to.
@@ -135,14 +136,44 @@ async fn a_publish_that_waits_for_a_lost_broker_is_told_that_the_gateway_stops()
 }
 
 #[tokio::test]
-async fn the_shutdown_timeout_bounds_it_all() {
-    let mut wired = Wired::start("bounded", &[("GATEWAY_SHUTDOWN_TIMEOUT", "500ms")]).await;
-    let publish = wired.publish_without_answer().await;
+async fn at_the_shutdown_timeout_everybody_is_told_what_is_true_of_its_message() {
+    let settings = [
+        ("GATEWAY_SHUTDOWN_TIMEOUT", "500ms"),
+        ("RABBITMQ_PUBLISH_CONNECTIONS", "1"),
+        ("RABBITMQ_POOL_SIZE", "1"),
+        ("RABBITMQ_CHANNEL_WINDOW", "1"),
+    ];
+    let mut wired = Wired::start("bounded", &settings).await;
+    let call = wired.served.client.post(wired.served.url("/rpc/q?timeout=60s")).body("x");
+    let call = tokio::spawn(call.send());
+    let arrived = || async { wired.observer.count("q").await == Some(1) };
+    eventually(SOON, "the broker has the request of the call", arrived).await;
+    let written = wired.publish_without_answer().await;
+    let waiting = tokio::spawn(wired.served.publish("routing_key=q&timeout=60s", "waits").send());
+    let mut half = Raw::connect(wired.served.address).await;
+    let half_a_body = "Host: localhost\r\nContent-Length: 9\r\n\r\nhalf";
+    half.send(format!("POST /publish/amq.default?routing_key=q HTTP/1.1\r\n{half_a_body}")).await;
+    let is_waiting = || async {
+        let metrics = wired.served.get("/metrics").await.text().await.expect("a body");
+        metrics.contains("\ngateway_publishes_waiting 1\n")
+    };
+    eventually(SOON, "a publish waits for its turn", is_waiting).await;
+
     let begun = Instant::now();
     wired.served.process.signal("INT").await;
+    for (answer, status, kind, outcome) in [
+        (call, 504, "/problems/outcome-unknown", "unknown"),
+        (written, 504, "/problems/outcome-unknown", "unknown"),
+        (waiting, 503, "/problems/shutting-down", "not_sent"),
+    ] {
+        let answer = within(SOON, "its answer", answer).await.unwrap().expect("the gateway answers");
+        let told = problem(answer).await;
+        assert_eq!((told.0, &told.1["type"], &told.1["outcome"]), (status, &kind.into(), &outcome.into()));
+    }
+    let answer = half.response(SOON).await;
+    assert_eq!((answer.status, answer.text().contains("shutting-down")), (503, true), "{answer:?}");
     assert_eq!(wired.served.exit_code().await, 0);
     assert!(begun.elapsed() < Duration::from_secs(10), "took {:?}", begun.elapsed());
-    assert!(within(SOON, "its end", publish).await.unwrap().is_err(), "nobody can answer it");
     drop(wired.link);
     eventually(SOON, "no connection is left", || async { wired.vhost.connection_count().await <= 1 }).await;
 }
@@ -155,4 +186,62 @@ async fn further_signals_while_stopping_do_not_hang_it() {
     served.process.terminate().await;
     served.process.signal("INT").await;
     assert_eq!(served.exit_code().await, 0);
+}
+
+/// How callers that publish one message after another saw the end.
+#[derive(Debug, Default)]
+struct Ends {
+    answered: usize,
+    /// Connections that were not made any more.
+    refused: usize,
+    /// Requests without an answer.
+    cut: Vec<String>,
+}
+
+/// Publishes until the gateway is gone.
+async fn publish_to_the_end(client: Client, url: String) -> Ends {
+    let mut ends = Ends::default();
+    loop {
+        match client.post(&url).header("content-type", "text/plain").body("x").send().await {
+            Ok(answer) if answer.status() == 200 => ends.answered += 1,
+            Ok(answer) => ends.cut.push(format!("{answer:?}")),
+            Err(error) if error.is_connect() => {
+                ends.refused += 1;
+                return ends;
+            }
+            Err(error) => {
+                ends.cut.push(format!("{error:?}"));
+                return ends;
+            }
+        }
+    }
+}
+
+async fn busy_callers_see_no_cut(name: &str, signal: &str, callers: usize) {
+    let mut wired = Wired::start(name, &[("GATEWAY_DRAIN_DELAY", "500ms")]).await;
+    let url = wired.served.url("/publish/amq.default?routing_key=q");
+    let client = || Client::builder().no_proxy().build().expect("a client without TLS");
+    let callers: Vec<_> =
+        (0..callers).map(|_| tokio::spawn(publish_to_the_end(client(), url.clone()))).collect();
+    let flows = || async { wired.observer.count("q").await.is_some_and(|count| count > 500) };
+    eventually(SOON, "all of them publish", flows).await;
+    wired.served.process.signal(signal).await;
+    let mut answered = 0;
+    for caller in callers {
+        let ends = within(SOON, "the end of a caller", caller).await.expect("no panic");
+        assert!(ends.cut.is_empty() && ends.refused == 1, "{ends:?}");
+        answered += ends.answered;
+    }
+    assert_eq!(wired.served.exit_code().await, 0);
+    assert_eq!(wired.observer.drain("q").await.len(), answered);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_request_of_a_busy_caller_is_cut_by_sigint() {
+    busy_callers_see_no_cut("busy-int", "INT", 96).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_request_of_a_busy_caller_is_cut_by_sigterm() {
+    busy_callers_see_no_cut("busy-term", "TERM", 32).await;
 }

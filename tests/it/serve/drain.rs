@@ -38,6 +38,39 @@ async fn draining_finishes_what_is_in_flight_and_closes_what_is_idle() {
     tokio::time::timeout(PATIENCE, toy.task).await.expect("serve goes on").unwrap();
 }
 
+/// The system accepts connections before the gateway does: the test holds the only thread meanwhile.
+#[tokio::test]
+async fn clients_that_connected_just_before_the_end_are_answered() {
+    let toy = toy().await;
+    let connect = || std::net::TcpStream::connect(toy.address).expect("the system accepts");
+    let clients: Vec<_> = std::iter::repeat_with(connect).take(64).collect();
+    toy.shutdown.drain();
+    for client in clients {
+        client.set_nonblocking(true).unwrap();
+        let mut client = Client(tokio::net::TcpStream::from_std(client).unwrap());
+        client.send(get_request("/hello", "")).await;
+        let answer = client.answer().await;
+        assert_eq!((answer.status, answer.header("connection")), (200, Some("close")));
+    }
+    tokio::time::timeout(PATIENCE, toy.task).await.expect("serve goes on").unwrap();
+}
+
+#[tokio::test]
+async fn a_request_that_is_on_its_way_at_the_end_is_answered() {
+    let toy = toy().await;
+    let mut client = Client::to(&toy).await;
+    client.send(get_request("/hello", "")).await;
+    client.answer().await;
+    toy.shutdown.drain();
+    let refused = || async { tokio::net::TcpStream::connect(toy.address).await.is_err() };
+    eventually(PATIENCE, "it accepts no more", refused).await;
+    dawdle(Duration::from_millis(100)).await;
+    client.send(get_request("/hello", "")).await;
+    let answer = client.answer().await;
+    assert_eq!((answer.status, answer.header("connection")), (200, Some("close")));
+    tokio::time::timeout(PATIENCE, toy.task).await.expect("serve goes on").unwrap();
+}
+
 #[tokio::test]
 async fn aborting_drops_what_is_left() {
     let toy = toy().await;

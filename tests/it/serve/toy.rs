@@ -23,9 +23,9 @@ use tokio::task::JoinHandle;
 
 pub use crate::support::poll::{eventually, within};
 
-pub const FIRST_BYTE: Duration = Duration::from_millis(300);
+pub const FIRST_BYTE: Duration = Duration::from_millis(800);
 pub const HEADER: Duration = Duration::from_millis(400);
-pub const KEEP_ALIVE: Duration = Duration::from_millis(500);
+pub const KEEP_ALIVE: Duration = Duration::from_millis(800);
 pub const WRITE: Duration = Duration::from_millis(400);
 pub const BODY: Duration = Duration::from_millis(300);
 /// No test waits for longer.

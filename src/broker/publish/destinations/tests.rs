@@ -45,6 +45,7 @@ fn destinations(slow_connections: usize) -> Destinations {
         retry_delay: SLOW_AFTER,
         blocked_timeout: None,
         publish: publish.clone(),
+        topology_connections: 1,
         max_waiting_calls: 1,
     };
     let connector = Connector::new(&settings, &Metrics::default(), &TaskTracker::new()).expect("settings");

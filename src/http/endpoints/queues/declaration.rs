@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use crate::domain::field::{FieldTable, FieldValue, HeaderLimits};
 use crate::domain::names::{ExchangeName, QueueName, ShortText};
-use crate::domain::topology::{Contradiction, DeadLetterPair, QueueDeclaration, set_argument};
+use crate::domain::topology::{Contradiction, DeadLetterPair, QueueDeclaration, arguments, set_argument};
 use crate::http::message::{Table, reserved_on_default_exchange, reserved_queue_name};
 use crate::http::problem::{Problem, ProblemType};
 
@@ -119,6 +119,7 @@ impl QueueDeclarationBody {
     ) -> Result<QueueDeclaration, Problem> {
         refuse_reserved(name.as_str())?;
         let mut arguments = std::mem::take(&mut self.arguments.0);
+        check_values(&arguments)?;
         self.plain_words(&mut arguments)?;
         let dead_letter_pair = match self.dead_letter.take() {
             None | Some(DeadLetter::Default(false)) => None,
@@ -131,6 +132,7 @@ impl QueueDeclarationBody {
         arguments.check(limits).map_err(|error| Problem::malformed("arguments", error))?;
         refuse_reserved_dead_letters(&arguments)?;
         Ok(QueueDeclaration {
+            has_unknown_arguments: !arguments::are_known(&arguments),
             name,
             durable: self.durable.unwrap_or(true),
             auto_delete: self.auto_delete.unwrap_or(false),
@@ -160,6 +162,7 @@ impl QueueDeclarationBody {
         ];
         for (word, argument, value) in words {
             if let Some(value) = value {
+                arguments::check(argument, &value).map_err(|wrong| Problem::malformed(word, wrong))?;
                 set_argument(arguments, argument, value).map_err(|error| Problem::malformed(word, error))?;
             }
         }
@@ -199,6 +202,15 @@ impl QueueDeclarationBody {
             arguments: pair_arguments,
         }))
     }
+}
+
+/// RabbitMQ closes the connection of all operations over some wrong values.
+fn check_values(given: &FieldTable) -> Result<(), Problem> {
+    for (name, value) in &given.0 {
+        arguments::check(name.as_str(), value)
+            .map_err(|wrong| Problem::malformed(&format!("arguments.{name}"), wrong))?;
+    }
+    Ok(())
 }
 
 fn short(field: &str, text: &str) -> Result<ShortText, Problem> {

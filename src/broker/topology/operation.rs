@@ -1,0 +1,80 @@
+//! One operation: a channel of its own, a deadline, and what happens when the connection is lost under it.
+
+use std::sync::Arc;
+
+use lapin::Channel;
+use tokio::time::{Instant, sleep, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+use crate::broker::connections::{Connections, REOPEN_PAUSE};
+use crate::broker::error::{Cause, Error, Unavailable};
+use crate::broker::link::Link;
+
+/// Until when its caller waits.
+pub(super) struct Operation {
+    pub(super) deadline: Instant,
+    /// The gateway waits for RabbitMQ no longer.
+    pub(super) given_up: CancellationToken,
+}
+
+impl Operation {
+    /// Does what may be done twice, until it is answered.
+    ///
+    /// # Errors
+    /// RabbitMQ's refusal, or why there is no answer.
+    pub(super) async fn repeat<T, F: Future<Output = Result<T, Error>>>(
+        &self,
+        connections: &Connections,
+        methods: impl Fn(Channel) -> F,
+    ) -> Result<T, Error> {
+        loop {
+            match self.once(connections, &methods).await {
+                Err(Error::Unknown(Cause::Lost { repeatable: true, .. }))
+                    if Instant::now() < self.deadline => {}
+                answer => return answer,
+            }
+        }
+    }
+
+    /// Does it once.
+    ///
+    /// # Errors
+    /// RabbitMQ's refusal, or why there is no answer.
+    pub(super) async fn once<T, F: Future<Output = Result<T, Error>>>(
+        &self,
+        connections: &Connections,
+        methods: impl Fn(Channel) -> F,
+    ) -> Result<T, Error> {
+        let opened = tokio::select! {
+            biased;
+            opened = self.open(connections) => opened,
+            () = self.given_up.cancelled() => Err(Error::NotSent(Unavailable::ShuttingDown)),
+        };
+        let (link, channel) = opened?;
+        let _user = link.users().token();
+        tokio::select! {
+            biased;
+            answer = timeout_at(self.deadline, link.unless_gone(methods(channel))) => {
+                answer.unwrap_or(Err(Error::Unknown(Cause::Silence)))
+            }
+            () = self.given_up.cancelled() => Err(Error::Unknown(Cause::Stopped)),
+        }
+    }
+
+    /// A new channel; dropped, it closes itself.
+    async fn open(&self, connections: &Connections) -> Result<(Arc<Link>, Channel), Error> {
+        loop {
+            let link = connections.wait(self.deadline).await?;
+            let opened =
+                timeout_at(self.deadline, link.unless_gone(link.connection().create_channel())).await;
+            match opened {
+                Ok(Ok(channel)) => return Ok((link, channel)),
+                Ok(Err(error)) => {
+                    link.not_opened(error);
+                    sleep(REOPEN_PAUSE).await;
+                }
+                Err(_) => return Err(Error::NotSent(Unavailable::NoConnection)),
+            }
+        }
+    }
+}

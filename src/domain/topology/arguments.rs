@@ -1,0 +1,161 @@
+//! The arguments of a queue that the gateway knows, and the values that RabbitMQ can take for them (3.10 to 4.x).
+//!
+//! RabbitMQ closes the whole connection over some wrong values, such as an `x-queue-master-locator` that it does not know. See
+//! <https://www.rabbitmq.com/docs/queues#optional-arguments>.
+
+use std::fmt;
+
+use crate::domain::field::{FieldTable, FieldValue};
+
+/// Milliseconds that RabbitMQ's timers take at most: ten years.
+const LONGEST_TIMER: i64 = 315_360_000_000;
+/// Units of `x-max-age`.
+const UNITS_OF_AGE: [u8; 6] = *b"YMDhms";
+
+/// What a value must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rule {
+    Switch,
+    Text,
+    /// From and to.
+    Number(i64, i64),
+    OneOf(&'static [&'static str]),
+    Age,
+}
+
+/// Every known argument. The type of a queue may be a plugin's, which is for RabbitMQ to know.
+const KNOWN: [(&str, Rule); 23] = [
+    ("x-queue-type", Rule::Text),
+    ("x-message-ttl", Rule::Number(0, LONGEST_TIMER)),
+    ("x-expires", Rule::Number(1, LONGEST_TIMER)),
+    ("x-max-length", Rule::Number(0, i64::MAX)),
+    ("x-max-length-bytes", Rule::Number(0, i64::MAX)),
+    ("x-max-in-memory-length", Rule::Number(0, i64::MAX)),
+    ("x-max-in-memory-bytes", Rule::Number(0, i64::MAX)),
+    ("x-max-priority", Rule::Number(0, 255)),
+    ("x-overflow", Rule::OneOf(&["drop-head", "reject-publish", "reject-publish-dlx"])),
+    ("x-dead-letter-exchange", Rule::Text),
+    ("x-dead-letter-routing-key", Rule::Text),
+    ("x-dead-letter-strategy", Rule::OneOf(&["at-most-once", "at-least-once"])),
+    ("x-single-active-consumer", Rule::Switch),
+    ("x-queue-mode", Rule::OneOf(&["default", "lazy"])),
+    ("x-queue-version", Rule::Number(1, 2)),
+    ("x-queue-master-locator", Rule::OneOf(&["min-masters", "client-local", "random"])),
+    ("x-queue-leader-locator", Rule::OneOf(&["client-local", "balanced", "random", "least-leaders"])),
+    // Without a limit it is -1.
+    ("x-delivery-limit", Rule::Number(-1, i64::MAX)),
+    ("x-quorum-initial-group-size", Rule::Number(1, i64::MAX)),
+    ("x-initial-cluster-size", Rule::Number(1, i64::MAX)),
+    ("x-max-age", Rule::Age),
+    ("x-stream-max-segment-size-bytes", Rule::Number(1, i64::MAX)),
+    ("x-stream-filter-size-bytes", Rule::Number(16, 255)),
+];
+
+/// A value that RabbitMQ cannot take for an argument; completes a sentence that begins with the argument's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WrongValue(Rule);
+
+/// Checks the value of one argument. False when the gateway does not know the argument.
+///
+/// # Errors
+/// What the value must be.
+pub fn check(argument: &str, value: &FieldValue) -> Result<bool, WrongValue> {
+    let Some((_, rule)) = KNOWN.iter().find(|(name, _)| *name == argument) else { return Ok(false) };
+    if rule.allows(value) { Ok(true) } else { Err(WrongValue(*rule)) }
+}
+
+/// Whether the gateway knows what RabbitMQ does with these arguments.
+#[must_use]
+pub fn are_known(arguments: &FieldTable) -> bool {
+    let is_known = |name: &str| KNOWN.iter().any(|(known, _)| *known == name);
+    let types = ["classic", "quorum", "stream"].map(FieldValue::from);
+    arguments.0.keys().all(|name| is_known(name.as_str()))
+        && arguments.get("x-queue-type").is_none_or(|kind| types.contains(kind))
+}
+
+impl Rule {
+    fn allows(self, value: &FieldValue) -> bool {
+        match (self, value) {
+            (Self::Switch, FieldValue::Bool(_)) => true,
+            (Self::Text, FieldValue::Text(text)) => std::str::from_utf8(text).is_ok(),
+            (Self::OneOf(words), FieldValue::Text(text)) => words.iter().any(|word| word.as_bytes() == text),
+            (Self::Age, FieldValue::Text(text)) => is_age(text),
+            (Self::Number(from, to), value) => value.integer().is_some_and(|n| (from..=to).contains(&n)),
+            _ => false,
+        }
+    }
+}
+
+fn is_age(text: &[u8]) -> bool {
+    text.split_last().is_some_and(|(unit, number)| {
+        UNITS_OF_AGE.contains(unit) && !number.is_empty() && number.iter().all(u8::is_ascii_digit)
+    })
+}
+
+impl fmt::Display for WrongValue {
+    fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
+        match self.0 {
+            Rule::Switch => write!(out, "must be true or false"),
+            Rule::Text => write!(out, "must be a text"),
+            Rule::Number(from, i64::MAX) => write!(out, "must be a whole number from {from} on"),
+            Rule::Number(from, to) => write!(out, "must be a whole number from {from} to {to}"),
+            Rule::OneOf(words) => write!(out, "must be one of {}", words.join(", ")),
+            Rule::Age => write!(out, "must be a number and a unit (Y, M, D, h, m or s), such as 7D"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::names::ShortText;
+
+    fn table(arguments: &[(&str, FieldValue)]) -> FieldTable {
+        let mut table = FieldTable::default();
+        for (name, value) in arguments {
+            table.insert(ShortText::parse(*name).expect("short"), value.clone());
+        }
+        table
+    }
+
+    #[test]
+    fn a_value_that_rabbitmq_can_take_passes_in_any_width() {
+        for (argument, value) in [
+            ("x-max-length", FieldValue::U8(5)),
+            ("x-expires", FieldValue::I64(1)),
+            ("x-max-age", "7D".into()),
+            ("x-queue-master-locator", "min-masters".into()),
+            ("x-queue-type", "a-plugin's".into()),
+            ("x-single-active-consumer", FieldValue::Bool(false)),
+        ] {
+            assert_eq!(check(argument, &value), Ok(true), "{argument}");
+        }
+        assert_eq!(check("x-unknown", &FieldValue::Void), Ok(false));
+    }
+
+    #[test]
+    fn a_value_that_rabbitmq_cannot_take_is_told() {
+        for (argument, value, told) in [
+            ("x-queue-master-locator", "x".into(), "must be one of min-masters, client-local, random"),
+            ("x-max-age", "abc".into(), "must be a number and a unit (Y, M, D, h, m or s), such as 7D"),
+            ("x-max-age", "D".into(), "must be a number and a unit (Y, M, D, h, m or s), such as 7D"),
+            ("x-expires", FieldValue::I64(0), "must be a whole number from 1 to 315360000000"),
+            ("x-max-length", FieldValue::F64(5.0), "must be a whole number from 0 on"),
+            ("x-dead-letter-exchange", FieldValue::Bytes(b"a".to_vec()), "must be a text"),
+            ("x-single-active-consumer", "true".into(), "must be true or false"),
+        ] {
+            let wrong = check(argument, &value).expect_err(argument);
+            assert_eq!(wrong.to_string(), told, "{argument}");
+        }
+    }
+
+    #[test]
+    fn arguments_and_types_of_plugins_are_not_known() {
+        assert!(are_known(&table(&[
+            ("x-queue-type", "quorum".into()),
+            ("x-max-length", FieldValue::I32(1))
+        ])));
+        assert!(!are_known(&table(&[("x-queue-type", "a-plugin's".into())])));
+        assert!(!are_known(&table(&[("x-plugin", FieldValue::Bool(true))])));
+    }
+}

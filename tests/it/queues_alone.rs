@@ -1,0 +1,131 @@
+//! Topology operations that take long, or that make RabbitMQ close their connection, beside those of others.
+
+use std::time::{Duration, Instant};
+
+use reqwest::Method;
+use tokio::task::JoinHandle;
+
+use crate::support::{
+    broker::Broker, contract::Answer, gateway::TestGateway, link::Link, observer::Observer, poll::eventually,
+    stage::Stage, stuck::StuckQueue,
+};
+
+const SOON: Duration = Duration::from_secs(10);
+const AT_ONCE: Duration = Duration::from_secs(2);
+/// After so long an operation holds up the next one no longer.
+const LONG: Duration = Duration::from_secs(5);
+
+/// A queue `stuck` whose process does not answer, beside a queue `q`.
+async fn stage_with_stuck(name: &str, settings: &[(&str, &str)]) -> Stage {
+    let stage = Stage::set_with(name, settings).await;
+    for queue in ["q", "stuck"] {
+        stage.observer.declare_queue(queue).await;
+    }
+    stage
+}
+
+fn start_purge(stage: &Stage, queue: &str) -> JoinHandle<Answer> {
+    let url = stage.gateway.url(&format!("/queues/{queue}/messages?timeout=60s"));
+    let request = stage.gateway.client().delete(url);
+    tokio::spawn(Answer::to(request))
+}
+
+async fn took(stage: &Stage, method: Method, path: &str) -> (u16, Duration) {
+    let begun = Instant::now();
+    let answer = stage.ask(method, path).await;
+    (answer.status, begun.elapsed())
+}
+
+/// Waits until an operation runs alone.
+async fn purges_run(stage: &Stage, count: usize) {
+    let up = format!("gateway_broker_connections{{role=\"removal\"}} {count}\n");
+    let metrics = async || stage.gateway.get("/metrics").send().await?.text().await;
+    let is_up = || async { metrics().await.is_ok_and(|metrics| metrics.contains(&up)) };
+    eventually(SOON, "purges run on connections of their own", is_up).await;
+}
+
+async fn resume(stuck: StuckQueue<'_>, purges: Vec<JoinHandle<Answer>>) {
+    stuck.resume().await;
+    for purge in purges {
+        assert_eq!(purge.await.expect("an answer").status, 200);
+    }
+}
+
+#[tokio::test]
+async fn a_purge_that_hangs_holds_up_no_operation_of_others() {
+    let stage = stage_with_stuck("purge-hangs", &[]).await;
+    let stuck = stage.vhost.suspend_queue("stuck").await;
+    let hangs = start_purge(&stage, "stuck");
+    purges_run(&stage, 1).await;
+    for (method, path) in [
+        (Method::GET, "/queues/q"),
+        (Method::PUT, "/queues/new"),
+        (Method::DELETE, "/queues/new"),
+        (Method::GET, "/queues/q?timeout=1s"),
+    ] {
+        let (status, took) = took(&stage, method.clone(), path).await;
+        assert!(status < 300 && took < AT_ONCE, "{method} {path}: {status} after {took:?}");
+    }
+    let call = stage.post("/rpc/q?require_consumers=true&timeout=2s").body("x");
+    assert_eq!(Answer::to(call).await.verdict(), (503, "no-consumers".to_owned()));
+
+    for path in ["/queues/q/messages?timeout=20s", "/queues/q?if_empty=true&timeout=20s"] {
+        let (status, took) = took(&stage, Method::DELETE, path).await;
+        assert!(status == 200 && took < LONG + AT_ONCE, "{path}: {status} after {took:?}");
+    }
+    resume(stuck, vec![hangs]).await;
+}
+
+#[tokio::test]
+async fn purges_beyond_the_limit_that_hang_are_503_and_only_purges_are() {
+    let stage = stage_with_stuck("purges-hang", &[("RABBITMQ_TOPOLOGY_CONNECTIONS", "1")]).await;
+    let stuck = stage.vhost.suspend_queue("stuck").await;
+    let hangs = start_purge(&stage, "stuck");
+    purges_run(&stage, 1).await;
+    let begun = Instant::now();
+    let answer = stage.ask(Method::DELETE, "/queues/q/messages?timeout=20s").await;
+    assert_eq!(answer.verdict(), (503, "overloaded".to_owned()));
+    assert!(answer.text("detail").contains("RABBITMQ_TOPOLOGY_CONNECTIONS"), "{}", answer.json());
+    assert!(begun.elapsed() < LONG + AT_ONCE, "{:?}", begun.elapsed());
+    assert_eq!(stage.ask(Method::GET, "/queues/q").await.status, 200);
+    assert_eq!(stage.ask(Method::PUT, "/queues/new").await.status, 201);
+    resume(stuck, vec![hangs]).await;
+    assert_eq!(stage.ask(Method::DELETE, "/queues/q/messages?timeout=20s").await.status, 200);
+}
+
+/// RabbitMQ may still answer the first one, by closing the connection.
+#[tokio::test]
+async fn after_a_purge_without_an_answer_the_next_one_runs_on_another_connection() {
+    let broker = Broker::shared().await;
+    let vhost = broker.vhost("purge-late").await;
+    Observer::connect(&vhost.url).await.declare_queue("q").await;
+    let link = Link::to(broker.address()).await;
+    let gateway = TestGateway::start(&[("AMQP_URL", &vhost.url_by(link.addr()))]).await;
+    let purge = async |timeout: &str| {
+        Answer::to(gateway.delete(&format!("/queues/q/messages?timeout={timeout}"))).await.verdict()
+    };
+    assert_eq!(purge("10s").await.0, 200);
+    link.lose_named("removal-0");
+    assert_eq!(purge("500ms").await, (503, "broker-unavailable".to_owned()), "no channel is opened");
+    let begun = Instant::now();
+    assert_eq!(purge("10s").await.0, 200);
+    assert!(begun.elapsed() < AT_ONCE, "{:?}", begun.elapsed());
+    assert_eq!(link.accepted_named("removal-0"), 2);
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_value_that_makes_rabbitmq_close_the_connection_is_400_and_names_the_argument() {
+    let stage = Stage::set("wrong-values").await;
+    for (json, field) in [
+        (r#"{"arguments":{"x-queue-master-locator":"x"}}"#, "arguments.x-queue-master-locator"),
+        (r#"{"type":"stream","arguments":{"x-max-age":"abc"}}"#, "arguments.x-max-age"),
+        (r#"{"type":"stream","arguments":{"x-max-age":5}}"#, "arguments.x-max-age"),
+        (r#"{"expires_ms":0}"#, "expires_ms"),
+    ] {
+        let answer = stage.declare("/queues/q", json).await;
+        let told = (answer.verdict(), answer.text("field"));
+        assert_eq!(told, ((400, "malformed-request".to_owned()), field.to_owned()), "{json}");
+    }
+    assert_eq!(stage.observer.count("q").await, None);
+}
