@@ -24,10 +24,11 @@ mod socket;
 mod topology;
 mod wire;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use prometheus::IntCounter;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -44,6 +45,7 @@ use self::publish::Publisher;
 use self::replies::Replies;
 use self::topology::Topology;
 use crate::domain::names::QueueName;
+use crate::domain::outcome::Outcome;
 use crate::domain::topology::{DeleteConditions, QueueDeclaration, QueueState};
 use crate::metrics::Metrics;
 
@@ -56,6 +58,8 @@ pub struct Broker {
 struct Inner {
     publisher: Publisher,
     metrics: Metrics,
+    /// Counters of the outcomes that came, in the order of [`Outcome::ALL`].
+    outcomes: [OnceLock<IntCounter>; Outcome::ALL.len()],
     topology: Topology,
     replies: Replies,
     probe: Probe,
@@ -64,6 +68,13 @@ struct Inner {
     given_up: CancellationToken,
     publishes: TaskTracker,
     keepers: TaskTracker,
+}
+
+impl Inner {
+    fn count(&self, outcome: Outcome) {
+        let counter = || self.metrics.publishes.with_label_values(&[outcome.as_str()]);
+        self.outcomes[outcome as usize].get_or_init(counter).inc();
+    }
 }
 
 /// State of the publishing connections, as the gateway sees it without asking the broker.
@@ -121,6 +132,7 @@ impl Broker {
         let inner = Inner {
             publisher,
             metrics: metrics.clone(),
+            outcomes: Default::default(),
             topology,
             replies,
             probe,
@@ -141,7 +153,7 @@ impl Broker {
     pub async fn publish(&self, publish: &Publish) -> Result<Receipt, PublishFailure> {
         let answer = self.send(publish).await;
         let outcome = answer.as_ref().map_or_else(|failure| failure.outcome, |receipt| receipt.outcome);
-        self.inner.metrics.publishes.with_label_values(&[outcome.as_str()]).inc();
+        self.inner.count(outcome);
         answer
     }
 

@@ -4,6 +4,8 @@
 //! What was dropped is counted and told in the log. Neither bodies nor passwords are logged at any level: lapin's
 //! frames (`trace`), returned messages and channel faults hold them and stay off whatever the filter says.
 
+pub mod panics;
+
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Arc, OnceLock, mpsc};
 use std::thread;
@@ -22,9 +24,6 @@ const QUEUED_LINES: usize = 8_192;
 
 /// How long the end of the process waits for the queue to be written.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// The field of a request's span that takes the place of its panic.
-const PANICKED_AT: &str = "panicked_at";
 
 /// What is logged, and how. Filled by [`crate::config`].
 #[derive(Debug, Clone)]
@@ -135,7 +134,7 @@ pub fn init(settings: &Settings) -> Guard {
     let is_json = settings.format.is_json();
     let (writer, worker, dropped) = queue(io::stderr(), is_json, QUEUED_LINES);
     subscriber(settings, is_json, writer).init();
-    std::panic::set_hook(Box::new(log_panic));
+    std::panic::set_hook(Box::new(panics::log_panic));
     Guard { worker: Some(worker), dropped }
 }
 
@@ -208,19 +207,6 @@ fn gap(lines: usize, is_json: bool) -> String {
     } else {
         format!("{now}  WARN {target}: {message}\n")
     }
-}
-
-/// Logs a panic. That of a request is told by the request's own line, which says by this where it was.
-pub fn log_panic(panic: &std::panic::PanicHookInfo<'_>) {
-    let place = panic.location().map(ToString::to_string);
-    let span = tracing::Span::current();
-    if span.has_field(PANICKED_AT) {
-        span.record(PANICKED_AT, place);
-        return;
-    }
-    let message = panic.payload_as_str().unwrap_or("no message");
-    let thread = thread::current();
-    tracing::error!(panic = ?message, place, thread = thread.name(), "a task panicked");
 }
 
 #[cfg(test)]

@@ -9,11 +9,9 @@ mod door;
 mod identify;
 mod log_line;
 
-use std::any::Any;
 use std::convert::Infallible;
 use std::future::ready;
 use std::net::SocketAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use axum::Router;
@@ -21,7 +19,6 @@ use axum::extract::Request;
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::Route;
-use futures_util::FutureExt;
 use futures_util::future::Either;
 use tower::layer::layer_fn;
 use tower::{Service, service_fn};
@@ -34,9 +31,11 @@ use self::door::Door;
 pub(super) use self::door::too_large;
 use self::identify::Identified;
 pub use self::identify::{IsReply, RequestId};
+use self::log_line::RouteCounts;
 use super::problem::{Problem, ProblemType};
 use crate::http::Limits;
 use crate::metrics::Metrics;
+use crate::telemetry::panics::{self, Caught};
 
 /// What the list is built from.
 #[derive(Debug, Clone)]
@@ -104,25 +103,30 @@ impl List {
     fn around(self, router: Router) -> Router {
         let list = Arc::new(self);
         let layer = layer_fn(move |mut route: Route| {
-            let list = Arc::clone(&list);
-            service_fn(move |request| list.pass(request, &mut route))
+            let (list, counts) = (Arc::clone(&list), Arc::<RouteCounts>::default());
+            service_fn(move |request| list.pass(request, &mut route, &counts))
         });
         router.method_not_allowed_fallback(method_not_allowed).layer(layer)
     }
 
-    fn pass(&self, mut request: Request, route: &mut Route) -> impl Future<Output = Answer> + Send + use<> {
-        let identified = Identified::new(&self.metrics, &mut request);
+    fn pass(
+        &self,
+        mut request: Request,
+        route: &mut Route,
+        counts: &Arc<RouteCounts>,
+    ) -> impl Future<Output = Answer> + Send + use<> {
+        let identified = Identified::new(&self.metrics, counts, &mut request);
         let span = identified.span().clone();
-        let begin = AssertUnwindSafe(|| match self.origins.check(&request) {
+        let begin = || match self.origins.check(&request) {
             Ok(()) => Either::Left(self.with_cors(request, route)),
             Err(problem) => Either::Right(ready(Ok(browser::refusal(problem)))),
-        });
+        };
         let rest = span
-            .in_scope(|| catch_unwind(begin))
-            .unwrap_or_else(|panic| Either::Right(ready(Ok(on_panic(&*panic)))));
+            .in_scope(|| panics::catch(begin))
+            .unwrap_or_else(|panic| Either::Right(ready(Ok(on_panic(&panic)))));
         async move {
-            let caught = AssertUnwindSafe(rest).catch_unwind().instrument(span).await;
-            let response = caught.unwrap_or_else(|panic| Ok(on_panic(&*panic)));
+            let caught = panics::catch_in(rest).instrument(span).await;
+            let response = caught.unwrap_or_else(|panic| Ok(on_panic(&panic)));
             response.map(|response| identified.end(response))
         }
     }
@@ -171,7 +175,7 @@ async fn method_not_allowed(request: Request) -> Response {
     Problem::new(ProblemType::MethodNotAllowed, detail).into_response()
 }
 
-fn on_panic(panic: &(dyn Any + Send)) -> Response {
-    let text = panic.downcast_ref::<&str>().copied().or(panic.downcast_ref::<String>().map(String::as_str));
-    Problem::internal(format!("a handler panicked: {}", text.unwrap_or("no text"))).into_response()
+fn on_panic(panic: &Caught) -> Response {
+    let place = panic.place.as_deref().unwrap_or("an unknown place");
+    Problem::internal(format!("a handler panicked: {}, at {place}", panic.message)).into_response()
 }

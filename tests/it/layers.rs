@@ -35,7 +35,7 @@ const ALLOWED: [(&str, &[&str]); 9] = [
             "domain",
         ],
     ),
-    ("http", &["broker", "domain", "metrics", "telemetry::DroppedLines"]),
+    ("http", &["broker", "domain", "metrics", "telemetry::DroppedLines", "telemetry::panics"]),
     ("broker", &["domain", "metrics"]),
     ("domain", &[]),
     ("metrics, telemetry, shutdown", &[]),

@@ -2,16 +2,17 @@
 //!
 //! The only place that writes a problem's body. A bare error of a library becomes a problem here too.
 
+use std::sync::Arc;
+
 use axum::body::Body;
-use axum::extract::{MatchedPath, Request};
+use axum::extract::Request;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use tracing::Span;
-use tracing::field::Empty;
+use tracing::{Level, Span};
 use uuid::Uuid;
 
-use super::log_line::LogLine;
+use super::log_line::{LogLine, RouteCounts};
 use crate::domain::message::MessageId;
 use crate::domain::names::ShortText;
 use crate::domain::outcome::Outcome;
@@ -36,6 +37,11 @@ impl RequestId {
             (Some(id), None) if is_usable(id.as_bytes()) => Self(id.clone()),
             _ => Self(fresh()),
         }
+    }
+
+    /// A span that has it. At the level of errors, so that a log of nothing else has the id too.
+    fn span(&self) -> Span {
+        tracing::error_span!("request", id = self.as_str())
     }
 
     /// The id as text.
@@ -71,20 +77,18 @@ pub struct Identified {
 
 impl Identified {
     /// Gives a request its id, in its extensions too, and begins its log line.
-    pub fn new(metrics: &Metrics, request: &mut Request) -> Self {
+    pub fn new(metrics: &Metrics, counts: &Arc<RouteCounts>, request: &mut Request) -> Self {
         let id = RequestId::of(request.headers());
+        // Without a reader of the lines within it the span would be made for nobody.
+        let span = if tracing::enabled!(Level::DEBUG) { id.span() } else { Span::none() };
+        let line = LogLine::new(metrics.clone(), Arc::clone(counts), request, span);
         request.extensions_mut().insert(id.clone());
-        let route = request.extensions().get::<MatchedPath>().cloned();
-        let is_about_a_message = route.as_ref().is_some_and(is_about_a_message);
+        let is_about_a_message = is_about_a_message(line.route());
         let message_id = Some(request.headers()).filter(|_| is_about_a_message).and_then(message_id);
-        // At the level of errors, so that a log of nothing else has the id too. The place of a panic is filled in by the
-        // log, since a handler that is caught no longer knows it.
-        let span = tracing::error_span!("request", id = id.as_str(), panicked_at = Empty);
-        let line = LogLine::new(request.method().clone(), route, span, metrics.clone());
         Self { id, is_about_a_message, message_id, line }
     }
 
-    /// The span of its log lines.
+    /// The span of the lines within the request.
     pub fn span(&self) -> &Span {
         self.line.span()
     }
@@ -92,8 +96,8 @@ impl Identified {
     /// Puts the id on its answer, writes the answer's problem out, and ends the log line.
     pub fn end(self, response: Response) -> Response {
         let (mut response, problem) = self.written(response);
-        response.headers_mut().insert(X_REQUEST_ID, self.id.0);
-        self.line.end(response.status(), problem.as_ref());
+        response.headers_mut().insert(X_REQUEST_ID, self.id.0.clone());
+        self.line.end(response.status(), problem.as_ref(), || self.id.span());
         response
     }
 
@@ -144,8 +148,8 @@ fn is_bare_error(response: &Response) -> bool {
         && media_type.is_none_or(|value| value.as_bytes().starts_with(b"text/plain"))
 }
 
-fn is_about_a_message(route: &MatchedPath) -> bool {
-    ABOUT_A_MESSAGE.iter().any(|prefix| route.as_str().starts_with(prefix))
+fn is_about_a_message(route: &str) -> bool {
+    ABOUT_A_MESSAGE.iter().any(|prefix| route.starts_with(prefix))
 }
 
 /// The id that the caller gave a message by header.

@@ -73,7 +73,7 @@ async fn every_request_has_one_line_with_its_id_and_route_but_no_path_or_query()
 fn hook_panics() {
     let failing = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| match panic.payload_as_str() {
-        Some(SECRET) => rabbitmq_gateway::telemetry::log_panic(panic),
+        Some(SECRET) => rabbitmq_gateway::telemetry::panics::log_panic(panic),
         _ => failing(panic),
     }));
 }

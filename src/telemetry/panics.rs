@@ -1,0 +1,61 @@
+//! Panics: one that is caught is told by whoever catches it, with its place; any other has a log line of its own.
+
+use std::any::Any;
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
+use std::thread;
+
+use futures_util::FutureExt;
+use tokio::task_local;
+
+task_local! {
+    /// Set while panics are caught: where the last one was.
+    static PLACE: RefCell<Option<String>>;
+}
+
+/// A panic that was caught.
+#[derive(Debug)]
+pub struct Caught {
+    /// What it said.
+    pub message: String,
+    /// Its file and line, where [`log_panic`] is the hook.
+    pub place: Option<String>,
+}
+
+impl Caught {
+    fn new(panic: &(dyn Any + Send)) -> Self {
+        let text =
+            panic.downcast_ref::<&str>().copied().or(panic.downcast_ref::<String>().map(String::as_str));
+        Self { message: text.unwrap_or("no text").to_owned(), place: PLACE.with(RefCell::take) }
+    }
+}
+
+/// Does work, and catches its panic.
+///
+/// # Errors
+/// The panic.
+pub fn catch<T>(work: impl FnOnce() -> T) -> Result<T, Caught> {
+    PLACE.sync_scope(RefCell::default(), || {
+        catch_unwind(AssertUnwindSafe(work)).map_err(|panic| Caught::new(&*panic))
+    })
+}
+
+/// Waits for work, and catches its panic.
+///
+/// # Errors
+/// The panic.
+pub fn catch_in<T>(work: impl Future<Output = T>) -> impl Future<Output = Result<T, Caught>> {
+    let caught = AssertUnwindSafe(work).catch_unwind().map(|done| done.map_err(|panic| Caught::new(&*panic)));
+    PLACE.scope(RefCell::default(), caught)
+}
+
+/// Logs a panic that is not caught, and keeps the place of one that is.
+pub fn log_panic(panic: &PanicHookInfo<'_>) {
+    let place = panic.location().map(ToString::to_string);
+    if PLACE.try_with(|kept| kept.replace(place.clone())).is_ok() {
+        return;
+    }
+    let message = panic.payload_as_str().unwrap_or("no message");
+    let thread = thread::current();
+    tracing::error!(panic = ?message, place, thread = thread.name(), "a task panicked");
+}
