@@ -143,12 +143,18 @@ impl Topology {
 fn blame(error: Error, arguments: &FieldTable) -> Error {
     match error {
         Error::Unknown(Cause::Lost { reason, repeatable: false })
-            if arguments.0.keys().any(|name| reason.contains(name.as_str())) =>
+            if words_of(&reason).any(|word| arguments.get(word).is_some()) =>
         {
             Error::Refused(Refusal::Invalid { reason })
         }
         other => other,
     }
+}
+
+/// What may be the name of an argument.
+fn words_of(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|letter: char| !letter.is_alphanumeric() && letter != '-')
+        .filter(|word| word.starts_with("x-"))
 }
 
 #[cfg(test)]
@@ -161,10 +167,13 @@ mod tests {
     fn an_argument_is_blamed_where_the_words_of_the_close_name_it() {
         let mut arguments = FieldTable::default();
         arguments.insert(ShortText::parse("x-plugin").expect("short"), FieldValue::Void);
+        arguments.insert(ShortText::default(), FieldValue::Void);
         let closed = |text: &str| Error::of_connection_close(541, text);
         let named = closed("INTERNAL_ERROR - invalid x-plugin");
         assert!(matches!(blame(named, &arguments), Error::Refused(Refusal::Invalid { .. })));
-        for error in [closed("INTERNAL_ERROR"), Error::lost("x-plugin"), Error::Unknown(Cause::Silence)] {
+        for error in
+            [closed("INTERNAL_ERROR - x-plugins"), Error::lost("x-plugin"), Error::Unknown(Cause::Silence)]
+        {
             assert_eq!(blame(error.clone(), &arguments), error);
         }
     }

@@ -8,6 +8,7 @@ mod activity;
 mod body;
 mod chunks;
 mod connection;
+mod framing;
 mod header;
 mod refusal;
 mod shutdown;

@@ -4,6 +4,7 @@
 //! keeps its connection, and the next one starts on another.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -26,6 +27,8 @@ struct Parts {
     role: Role,
     limit: usize,
     turn: Arc<tokio::sync::Mutex<()>>,
+    /// No connection is waited for any longer.
+    given_up: AtomicBool,
     places: Mutex<BTreeMap<usize, Place>>,
 }
 
@@ -36,11 +39,42 @@ struct Place {
     free_since: Option<Instant>,
 }
 
+/// The place of an operation, until it is dropped.
+struct TakenPlace {
+    alone: Alone,
+    number: usize,
+    connections: Arc<Connections>,
+    /// RabbitMQ has answered the operation.
+    is_clean: bool,
+}
+
+impl TakenPlace {
+    /// Where RabbitMQ is there, and the connection was being dialled.
+    fn unless_dialling(&self, error: Error) -> Error {
+        let is_dialling = self.connections.up().next().is_none() && !self.connections.is_down();
+        let has_waited = error == Error::NotSent(Unavailable::NoConnection);
+        if has_waited && is_dialling { Error::NotSent(Unavailable::Busy) } else { error }
+    }
+}
+
+impl Drop for TakenPlace {
+    /// Frees the place. Where RabbitMQ may still be at the operation, its connection is closed.
+    fn drop(&mut self) {
+        let mut places = self.alone.places();
+        if !self.is_clean {
+            places.remove(&self.number);
+            self.connections.stop();
+        } else if let Some(place) = places.get_mut(&self.number) {
+            place.free_since = Some(Instant::now());
+        }
+    }
+}
+
 impl Alone {
     /// At most `limit` connections; none is dialled yet.
     pub(super) fn new(connector: Connector, role: Role, limit: usize) -> Self {
-        let (turn, places) = (Arc::default(), Mutex::default());
-        Self(Arc::new(Parts { connector, role, limit, turn, places }))
+        let (turn, given_up, places) = (Arc::default(), AtomicBool::new(false), Mutex::default());
+        Self(Arc::new(Parts { connector, role, limit, turn, given_up, places }))
     }
 
     fn places(&self) -> MutexGuard<'_, BTreeMap<usize, Place>> {
@@ -57,9 +91,11 @@ impl Alone {
         self.places().values().map(|place| place.connections.up().count()).sum()
     }
 
-    /// Nobody waits for a connection that is not up.
+    /// From now on no operation waits for a connection that is not up, and none is dialled.
     pub(super) fn give_up_waiting(&self) {
-        for place in self.places().values() {
+        let places = self.places();
+        self.0.given_up.store(true, Ordering::Relaxed);
+        for place in places.values() {
             place.connections.give_up_waiting();
         }
     }
@@ -88,9 +124,8 @@ impl Alone {
     {
         let turn = timeout_at(deadline, Arc::clone(&self.0.turn).lock_owned()).await;
         let mut turn = Some(turn.map_err(|_| Error::NotSent(Unavailable::Busy))?);
-        let limit = self.0.limit;
-        let (number, connections) = self.take().ok_or(Error::NotSent(Unavailable::TooManyLong { limit }))?;
-        let (alone, mut work) = (self.clone(), Box::pin(work(connections)));
+        let mut place = self.take()?;
+        let mut work = Box::pin(work(Arc::clone(&place.connections)));
         let task = tokio::spawn(async move {
             let answer = tokio::select! {
                 biased;
@@ -100,38 +135,35 @@ impl Alone {
                     work.await
                 }
             };
-            alone.give_back(number, answer.as_ref().err());
+            place.is_clean = !matches!(answer, Err(Error::Unknown(_) | Error::NotSent(_)));
+            let answer = answer.map_err(|error| place.unless_dialling(error));
+            drop(place);
             drop(turn);
             answer
         });
-        // It panics only by a defect, and nobody knows what it has done before.
+        // It panics only by a defect, and what it has done before is not known.
         task.await.unwrap_or_else(|_| Err(Error::gone()))
     }
 
-    /// The connection of a free place, or of a new one; `None` when operations run on all.
-    fn take(&self) -> Option<(usize, Arc<Connections>)> {
+    /// A free place, or a new one.
+    fn take(&self) -> Result<TakenPlace, Error> {
         let mut places = self.places();
+        let taken =
+            |number, connections| TakenPlace { alone: self.clone(), number, connections, is_clean: false };
         if let Some((number, place)) = places.iter_mut().find(|(_, place)| place.free_since.is_some()) {
             place.free_since = None;
-            return Some((*number, Arc::clone(&place.connections)));
+            return Ok(taken(*number, Arc::clone(&place.connections)));
         }
-        let number = (0..self.0.limit).find(|number| !places.contains_key(number))?;
+        if self.0.given_up.load(Ordering::Relaxed) {
+            return Err(Error::NotSent(Unavailable::ShuttingDown));
+        }
+        let limit = self.0.limit;
+        let number = (0..limit).find(|number| !places.contains_key(number));
+        let number = number.ok_or(Error::NotSent(Unavailable::TooManyLong { limit }))?;
         let connections = Arc::new(self.0.connector.start(self.0.role, number, 1));
         places.insert(number, Place { connections: Arc::clone(&connections), free_since: None });
         tokio::spawn(self.clone().close_idle(number, Arc::clone(&connections)));
-        Some((number, connections))
-    }
-
-    /// Frees the place of an operation. Where RabbitMQ may still be at it, its connection is closed.
-    fn give_back(&self, number: usize, error: Option<&Error>) {
-        let mut places = self.places();
-        if matches!(error, Some(Error::Unknown(_) | Error::NotSent(_))) {
-            if let Some(place) = places.remove(&number) {
-                place.connections.stop();
-            }
-        } else if let Some(place) = places.get_mut(&number) {
-            place.free_since = Some(Instant::now());
-        }
+        Ok(taken(number, connections))
     }
 
     async fn close_idle(self, number: usize, connections: Arc<Connections>) {

@@ -15,6 +15,7 @@ const UNITS_OF_AGE: [u8; 6] = *b"YMDhms";
 /// What a value must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Rule {
+    Any,
     Switch,
     Text,
     /// From and to.
@@ -42,13 +43,14 @@ const KNOWN: [(&str, Rule); 23] = [
     ("x-queue-version", Rule::Number(1, 2)),
     ("x-queue-master-locator", Rule::OneOf(&["min-masters", "client-local", "random"])),
     ("x-queue-leader-locator", Rule::OneOf(&["client-local", "balanced", "random", "least-leaders"])),
-    // Without a limit it is -1.
-    ("x-delivery-limit", Rule::Number(-1, i64::MAX)),
+    // RabbitMQ 3.10 takes every value.
+    ("x-delivery-limit", Rule::Any),
     ("x-quorum-initial-group-size", Rule::Number(1, i64::MAX)),
     ("x-initial-cluster-size", Rule::Number(1, i64::MAX)),
     ("x-max-age", Rule::Age),
-    ("x-stream-max-segment-size-bytes", Rule::Number(1, i64::MAX)),
-    ("x-stream-filter-size-bytes", Rule::Number(16, 255)),
+    ("x-stream-max-segment-size-bytes", Rule::Number(0, i64::MAX)),
+    // RabbitMQ 3.10 does not know it.
+    ("x-stream-filter-size-bytes", Rule::Any),
 ];
 
 /// A value that RabbitMQ cannot take for an argument; completes a sentence that begins with the argument's name.
@@ -76,7 +78,7 @@ pub fn are_known(arguments: &FieldTable) -> bool {
 impl Rule {
     fn allows(self, value: &FieldValue) -> bool {
         match (self, value) {
-            (Self::Switch, FieldValue::Bool(_)) => true,
+            (Self::Any, _) | (Self::Switch, FieldValue::Bool(_)) => true,
             (Self::Text, FieldValue::Text(text)) => std::str::from_utf8(text).is_ok(),
             (Self::OneOf(words), FieldValue::Text(text)) => words.iter().any(|word| word.as_bytes() == text),
             (Self::Age, FieldValue::Text(text)) => is_age(text),
@@ -95,6 +97,7 @@ fn is_age(text: &[u8]) -> bool {
 impl fmt::Display for WrongValue {
     fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
         match self.0 {
+            Rule::Any => write!(out, "may have any value"),
             Rule::Switch => write!(out, "must be true or false"),
             Rule::Text => write!(out, "must be a text"),
             Rule::Number(from, i64::MAX) => write!(out, "must be a whole number from {from} on"),
@@ -127,6 +130,8 @@ mod tests {
             ("x-queue-master-locator", "min-masters".into()),
             ("x-queue-type", "a-plugin's".into()),
             ("x-single-active-consumer", FieldValue::Bool(false)),
+            ("x-delivery-limit", FieldValue::I64(-1)),
+            ("x-stream-max-segment-size-bytes", FieldValue::I64(0)),
         ] {
             assert_eq!(check(argument, &value), Ok(true), "{argument}");
         }

@@ -49,12 +49,16 @@ struct State {
 /// The HTTP/1 request that was read last.
 #[derive(Debug, Default)]
 struct Http1Request {
-    /// Its body has not been read to its end.
+    /// Its number on the connection, from 1 on.
+    number: u64,
+    /// Its body, or that of a later one, has begun to come and is not whole.
     unread: bool,
     /// It is finished although its client has gone.
     outlives: bool,
-    /// A chunk of its body is larger than any body may be.
-    has_large_chunk: bool,
+    /// The client has sent its end, and hyper is not told.
+    keeps_end: bool,
+    /// The request whose chunks are larger than a body may be.
+    large: Option<u64>,
     /// Who reads its body.
     reader: Option<Waker>,
 }
@@ -87,9 +91,10 @@ impl Activity {
         Self { limits, state: Mutex::new(state) }
     }
 
-    /// Bytes came in.
-    pub fn received(&self) {
+    /// Bytes came in; whether the body of an HTTP/1 request has begun and is not whole.
+    pub fn received(&self, is_within_body: bool) {
         let mut state = self.state();
+        state.http1.unread = is_within_body;
         // On HTTP/2 they may be anything (a ping, a window update), so they begin no header.
         let begins = match state.wait {
             Wait::FirstByte => true,
@@ -127,42 +132,41 @@ impl Activity {
     }
 
     /// Whether the client's end is to be kept from hyper, which would drop the connection over it. The client may have
-    /// closed only its side, and wait for the answer to a request that is finished in any case.
-    pub fn keeps_end(&self) -> bool {
-        let state = self.state();
-        state.http1.outlives && state.requests > 0 && !state.http1.unread
+    /// closed only its side, and wait for the answer to a request that is finished in any case. [`Self::end`] has the
+    /// connection look again.
+    pub fn keep_end(&self) -> bool {
+        let mut state = self.state();
+        state.http1.keeps_end = state.http1.outlives && state.requests > 0 && !state.http1.unread;
+        state.http1.keeps_end
     }
 
-    /// A request begins; `outlives` says whether it is finished although its client has gone.
-    pub fn begin(&self, http2: bool, has_body: bool, outlives: bool) {
+    /// A request begins; `outlives` says whether it is finished although its client has gone. Its number on the connection.
+    pub fn begin(&self, http2: bool, outlives: bool) -> u64 {
         let mut state = self.state();
         state.http2 = http2;
         state.requests += 1;
-        state.http1.unread = has_body && !http2;
         state.http1.outlives = outlives && !http2;
+        state.http1.number += 1;
+        state.http1.number
     }
 
-    /// The request's body has been read to its end.
-    pub fn body_read(&self) {
-        self.state().http1.unread = false;
-    }
-
-    /// Whether the body of the HTTP/1 request has chunks that are larger than any body may be.
-    pub fn set_large_chunk(&self, is_large: bool) {
+    /// The body of the HTTP/1 request with this number has chunks that are larger than a body may be.
+    pub fn large_chunk(&self, number: u64) {
         let mut state = self.state();
-        state.http1.has_large_chunk = is_large;
+        state.http1.large = Some(number);
         if let Some(reader) = state.http1.reader.take() {
             reader.wake();
         }
     }
 
-    /// Whether there was such a chunk; `reader` is told when one comes.
-    pub fn has_large_chunk(&self, reader: &Waker) -> bool {
+    /// Whether the request with this number has such chunks; `reader` is told when they come.
+    pub fn has_large_chunk(&self, number: u64, reader: &Waker) -> bool {
         let mut state = self.state();
-        if !state.http1.has_large_chunk {
+        let is_large = state.http1.large == Some(number) && !state.http2;
+        if !is_large {
             state.http1.reader = Some(reader.clone());
         }
-        state.http1.has_large_chunk
+        is_large
     }
 
     /// An answer waits for the client to take its next bytes, or no longer does.
@@ -179,6 +183,10 @@ impl Activity {
         state.requests -= 1;
         if state.requests == 0 {
             state.begin_wait(Wait::NextRequest);
+        }
+        let keeps_end = std::mem::take(&mut state.http1.keeps_end);
+        if let Some(task) = state.task.as_ref().filter(|_| keeps_end) {
+            task.wake_by_ref();
         }
         state.wake();
     }

@@ -20,10 +20,10 @@ pub struct InFlight {
 }
 
 impl InFlight {
-    /// Begins a request.
-    pub fn new(activity: Arc<Activity>, http2: bool, has_body: bool, outlives: bool) -> Self {
-        activity.begin(http2, has_body, outlives);
-        Self { activity, offered: false }
+    /// Begins a request, and tells its number on the connection.
+    pub fn new(activity: Arc<Activity>, http2: bool, outlives: bool) -> (Self, u64) {
+        let number = activity.begin(http2, outlives);
+        (Self { activity, offered: false }, number)
     }
 
     fn offer(&mut self, offered: bool) {
@@ -41,17 +41,18 @@ impl Drop for InFlight {
     }
 }
 
-/// A request's body that reports its end.
+/// A request's body that ends with an error when its chunks are too large.
 #[derive(Debug)]
 pub struct RequestBody {
     inner: Incoming,
     activity: Arc<Activity>,
+    number: u64,
 }
 
 impl RequestBody {
-    /// Reports the end of `inner`.
-    pub fn new(inner: Incoming, activity: Arc<Activity>) -> Self {
-        Self { inner, activity }
+    /// The body of the request with this number on its connection.
+    pub fn new(inner: Incoming, activity: Arc<Activity>, number: u64) -> Self {
+        Self { inner, activity, number }
     }
 }
 
@@ -63,16 +64,13 @@ impl HttpBody for RequestBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(cx) else {
-            if self.activity.has_large_chunk(cx.waker()) {
-                return Poll::Ready(Some(Err(axum::Error::new(ChunkTooLarge))));
+        match Pin::new(&mut self.inner).poll_frame(cx) {
+            Poll::Ready(frame) => Poll::Ready(frame.map(|frame| frame.map_err(axum::Error::new))),
+            Poll::Pending if self.activity.has_large_chunk(self.number, cx.waker()) => {
+                Poll::Ready(Some(Err(axum::Error::new(ChunkTooLarge))))
             }
-            return Poll::Pending;
-        };
-        if frame.is_none() || self.inner.is_end_stream() {
-            self.activity.body_read();
+            Poll::Pending => Poll::Pending,
         }
-        Poll::Ready(frame.map(|frame| frame.map_err(axum::Error::new)))
     }
 
     fn is_end_stream(&self) -> bool {

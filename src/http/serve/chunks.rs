@@ -1,9 +1,8 @@
-//! The sizes of a body's chunks (RFC 9112, 7.1), read before hyper decodes them.
+//! The chunks of a body (RFC 9112, 7.1), as they pass on their way to hyper.
 //!
-//! hyper tells nothing of a chunk before its bytes are there, so that a client who announces too many of them and sends none
-//! would be waited for. Judges nothing else: what is malformed is hyper's to refuse.
+//! Judges nothing but their sizes: what is malformed is hyper's to refuse.
 
-/// Reads the sizes of one body.
+/// Follows the chunks of one body.
 #[derive(Debug)]
 pub struct Chunks {
     state: State,
@@ -19,55 +18,74 @@ enum State {
     Extension(u64),
     Data(u64),
     /// The end of the line after the data.
+    DataEnd,
+    /// After the last chunk; whether the line is empty so far.
+    Trailer(bool),
+}
+
+/// How far the chunks have come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// More is to come.
+    More,
+    /// They are together too large for the body.
+    Large,
+    /// The body is whole.
     End,
-    /// After the last chunk, or after what is none.
-    Over,
+    /// This is no chunk.
+    Malformed,
 }
 
 impl Chunks {
     /// The chunks of a body that may have so many bytes.
-    pub fn new(max_body_bytes: usize) -> Self {
-        Self { state: State::Size(0), room: u64::try_from(max_body_bytes).unwrap_or(u64::MAX) }
+    pub fn new(max_body_bytes: u64) -> Self {
+        Self { state: State::Size(0), room: max_body_bytes }
     }
 
-    /// Reads on; whether the chunks are together too large for the body.
-    pub fn exceed(&mut self, mut bytes: &[u8]) -> bool {
-        while let Some((byte, rest)) = bytes.split_first() {
-            (self.state, bytes) = match self.state {
-                State::Size(size) => match (digit(*byte), byte) {
-                    (Some(digit), _) => (State::Size(size.saturating_mul(16).saturating_add(digit)), rest),
-                    (None, b'\n') => (self.begin(size), rest),
-                    (None, b'\r' | b' ' | b'\t' | b';') => (State::Extension(size), rest),
-                    (None, _) => (State::Over, rest),
-                },
-                State::Extension(size) if *byte == b'\n' => (self.begin(size), rest),
-                State::End if *byte == b'\n' => (State::Size(0), rest),
-                State::Extension(_) | State::End => (self.state, rest),
-                State::Data(left) => {
-                    let read = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
-                    let left = left - read as u64;
-                    (if left == 0 { State::End } else { State::Data(left) }, &bytes[read..])
-                }
-                State::Over => return false,
-            };
-            if let State::Size(size) = self.state
-                && size > self.room
-            {
-                self.state = State::Over;
-                return true;
+    /// Reads on; how many of the bytes belong to the body, up to a progress other than [`Progress::More`].
+    pub fn read(&mut self, bytes: &[u8]) -> (usize, Progress) {
+        let mut at = 0;
+        while let Some(byte) = bytes.get(at) {
+            if let State::Data(left) = self.state {
+                let read = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len() - at);
+                let left = left - read as u64;
+                self.state = if left == 0 { State::DataEnd } else { State::Data(left) };
+                at += read;
+                continue;
+            }
+            at += 1;
+            let progress = self.step(*byte);
+            if progress != Progress::More {
+                return (at, progress);
             }
         }
-        false
+        (at, Progress::More)
+    }
+
+    fn step(&mut self, byte: u8) -> Progress {
+        self.state = match (self.state, byte) {
+            (State::Size(size) | State::Extension(size), b'\n') => self.begin(size),
+            (State::Size(size), b'\r' | b' ' | b'\t' | b';') => State::Extension(size),
+            (State::Size(size), _) => match char::from(byte).to_digit(16) {
+                Some(digit) => State::Size(size.saturating_mul(16).saturating_add(digit.into())),
+                None => return Progress::Malformed,
+            },
+            (State::Trailer(true), b'\n') => return Progress::End,
+            (State::Trailer(_), b'\n') => State::Trailer(true),
+            (State::Trailer(is_empty), _) => State::Trailer(is_empty && byte == b'\r'),
+            (State::DataEnd, b'\n') => State::Size(0),
+            (state, _) => state,
+        };
+        match self.state {
+            State::Size(size) if size > self.room => Progress::Large,
+            _ => Progress::More,
+        }
     }
 
     fn begin(&mut self, size: u64) -> State {
         self.room = self.room.saturating_sub(size);
-        if size == 0 { State::Over } else { State::Data(size) }
+        if size == 0 { State::Trailer(true) } else { State::Data(size) }
     }
-}
-
-fn digit(byte: u8) -> Option<u64> {
-    char::from(byte).to_digit(16).map(u64::from)
 }
 
 #[cfg(test)]
@@ -75,11 +93,12 @@ mod tests {
     use super::*;
 
     /// The same whether the bytes come together or one by one.
-    fn exceed(bytes: &str) -> bool {
-        let together = Chunks::new(16).exceed(bytes.as_bytes());
+    fn progress(bytes: &str) -> Progress {
+        let (_, together) = Chunks::new(16).read(bytes.as_bytes());
         let mut chunks = Chunks::new(16);
-        let alone = bytes.bytes().any(|byte| chunks.exceed(&[byte]));
-        assert_eq!(together, alone, "{bytes}");
+        let alone = bytes.bytes().map(|byte| chunks.read(&[byte]).1);
+        let alone = alone.into_iter().find(|progress| *progress != Progress::More);
+        assert_eq!(together, alone.unwrap_or(Progress::More), "{bytes}");
         together
     }
 
@@ -88,19 +107,20 @@ mod tests {
         for bytes in
             ["11", "7fffffff\r\n", "ffffffffffffffffff", "A;x=y\r\n0123456789\r\n7", "8\n12345678\n9"]
         {
-            assert!(exceed(bytes), "{bytes}");
+            assert_eq!(progress(bytes), Progress::Large, "{bytes}");
         }
     }
 
     #[test]
-    fn chunks_that_fit_and_what_comes_after_them_pass() {
-        for bytes in [
-            "10\r\n",
-            "8\r\n12345678\r\n8\r\nffffffff\r\n0\r\nffff: x\r\n\r\nfffff",
-            "0\r\n\r\nfff",
-            "zz\r\nfff",
-        ] {
-            assert!(!exceed(bytes), "{bytes}");
+    fn a_body_is_whole_after_its_trailers() {
+        for bytes in ["8\r\n12345678\r\n8\r\nffffffff\r\n0\r\nffff: x\r\n\r\n", "0\r\n\r\n", "01;a\n1\n0\n\n"]
+        {
+            assert_eq!(progress(bytes), Progress::End, "{bytes}");
+            assert_eq!(Chunks::new(16).read(format!("{bytes}GET").as_bytes()).0, bytes.len(), "{bytes}");
         }
+        for bytes in ["10\r\n", "2\r\nab\r\n0\r\n", "0\r\nfff: x\r\n"] {
+            assert_eq!(progress(bytes), Progress::More, "{bytes}");
+        }
+        assert_eq!(progress("zz\r\nfff"), Progress::Malformed);
     }
 }

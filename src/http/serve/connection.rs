@@ -14,7 +14,7 @@ use axum::http::{Request, Response, StatusCode, Version};
 use axum::response::IntoResponse;
 use futures_util::FutureExt;
 use futures_util::future::Either;
-use hyper::body::{Body, Incoming};
+use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -73,9 +73,9 @@ impl Server {
     ) -> impl Future<Output = Result<Response<AnswerBody>, Infallible>> + use<> {
         let http2 = request.version() > Version::HTTP_11;
         let outlives = outlives_its_caller(request.method(), request.uri().path());
-        let flight = InFlight::new(activity.clone(), http2, !request.body().is_end_stream(), outlives);
+        let (flight, number) = InFlight::new(activity.clone(), http2, outlives);
         request.extensions_mut().insert(ConnectInfo(peer));
-        let request = request.map(|body| RequestBody::new(body, activity.clone()));
+        let request = request.map(|body| RequestBody::new(body, activity.clone(), number));
         let answering = self.router.clone().oneshot(request);
         // Spawned here and not when polled first: hyper drops a service whose client has closed.
         let answering = if outlives {

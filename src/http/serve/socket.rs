@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::activity::Activity;
-use super::chunks::Chunks;
+use super::framing::Framing;
 use super::header::Header;
 
 /// Bytes of a header that are read at a time.
@@ -25,22 +25,23 @@ pub struct Socket {
     stream: TcpStream,
     activity: Arc<Activity>,
     header: Header,
-    /// Of the last request whose body comes in chunks.
-    chunks: Option<Chunks>,
-    max_body_bytes: usize,
+    framing: Framing,
+    /// Headers that came whole before the one that is kept.
+    heads: u64,
     ended: bool,
 }
 
 impl Socket {
     /// Reports `stream`'s traffic to `activity`, and chunks that no body may have.
     pub fn new(stream: TcpStream, activity: Arc<Activity>, max_body_bytes: usize) -> Self {
-        Self { stream, activity, header: Header::default(), chunks: None, max_body_bytes, ended: false }
+        let (header, framing) = (Header::default(), Framing::new(max_body_bytes));
+        Self { stream, activity, header, framing, heads: 0, ended: false }
     }
 
     /// Takes back what was read and is not used.
     pub fn give_back(&mut self, unused: &[u8]) {
         if !unused.is_empty() {
-            self.header.push(unused);
+            self.header.push(unused, false);
         }
     }
 
@@ -55,18 +56,14 @@ impl Socket {
     /// Reads until a header is due or the client has ended.
     fn poll_header(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.header.is_due() {
-            if self.chunks.take().is_some() {
-                self.activity.set_large_chunk(false);
-            }
             let mut piece = [MaybeUninit::uninit(); PIECE];
             let mut piece = ReadBuf::uninit(&mut piece);
-            match ready!(self.poll_stream(cx, &mut piece))? {
-                0 => {
-                    self.header.release();
-                    break;
-                }
-                _ => self.header.push(piece.filled()),
+            if ready!(self.poll_stream(cx, &mut piece))? == 0 {
+                self.header.release();
+                break;
             }
+            let is_complete = self.framing.heads() > self.heads;
+            self.header.push(piece.filled(), is_complete);
         }
         Poll::Ready(Ok(()))
     }
@@ -77,24 +74,13 @@ impl Socket {
         ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
         let read = buf.filled().len() - before;
         if read > 0 {
-            self.activity.received();
-            let exceed = |chunks: &mut Chunks| chunks.exceed(&buf.filled()[before..]);
-            if self.chunks.as_mut().is_some_and(exceed) {
-                self.activity.set_large_chunk(true);
+            self.framing.read(&buf.filled()[before..]);
+            self.activity.received(self.framing.is_within_body());
+            if let Some(message) = self.framing.take_large() {
+                self.activity.large_chunk(message);
             }
         }
         Poll::Ready(Ok(read))
-    }
-
-    /// Watches the chunks of the body that begins.
-    fn begin_body(&mut self) {
-        if let Some(begun) = self.header.take_chunked() {
-            let mut chunks = Chunks::new(self.max_body_bytes);
-            if chunks.exceed(begun) {
-                self.activity.set_large_chunk(true);
-            }
-            self.chunks = Some(chunks);
-        }
     }
 
     fn report(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -112,12 +98,12 @@ impl AsyncRead for Socket {
         if !this.header.is_due() && (this.header.is_http2() || !this.activity.expects_header()) {
             let read = ready!(this.poll_stream(cx, buf))?;
             // hyper asks again when the answer is there.
-            let is_kept = read == 0 && buf.remaining() > 0 && this.activity.keeps_end();
+            let is_kept = read == 0 && buf.remaining() > 0 && this.activity.keep_end();
             return if is_kept { Poll::Pending } else { Poll::Ready(Ok(())) };
         }
         ready!(this.poll_header(cx))?;
-        this.begin_body();
         this.header.hand_on(buf);
+        this.heads = this.framing.heads();
         Poll::Ready(Ok(()))
     }
 }

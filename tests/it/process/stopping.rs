@@ -136,6 +136,24 @@ async fn a_publish_that_waits_for_a_lost_broker_is_told_that_the_gateway_stops()
 }
 
 #[tokio::test]
+async fn purges_that_wait_for_their_turn_are_told_that_the_gateway_stops() {
+    let mut served = Served::start(&[NO_BROKER, ("GATEWAY_SHUTDOWN_TIMEOUT", "1h")]).await;
+    let purge = || tokio::spawn(served.client.delete(served.url("/queues/q/messages?timeout=60s")).send());
+    let purges: Vec<_> = std::iter::repeat_with(purge).take(3).collect();
+    let are_waiting = || async {
+        let metrics = served.get("/metrics").await.text().await.expect("a body");
+        metrics.contains("\ngateway_http_requests_in_flight 3\n")
+    };
+    eventually(SOON, "the purges wait", are_waiting).await;
+    served.process.signal("INT").await;
+    for purge in purges {
+        let answer = within(SOON, "its answer", purge).await.unwrap().expect("the gateway answers");
+        assert_eq!(problem(answer).await.1["type"], "/problems/shutting-down");
+    }
+    assert_eq!(served.exit_code().await, 0);
+}
+
+#[tokio::test]
 async fn at_the_shutdown_timeout_everybody_is_told_what_is_true_of_its_message() {
     let settings = [
         ("GATEWAY_SHUTDOWN_TIMEOUT", "500ms"),

@@ -113,16 +113,68 @@ async fn a_chunk_larger_than_a_body_may_be_is_413_before_its_bytes_come() {
 }
 
 #[tokio::test]
+async fn a_chunk_that_is_too_large_is_413_whatever_came_before_it() {
+    const LARGE: &str =
+        "POST /publish/x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n7fffffff\r\n";
+    let toy = toy().await;
+    let publish = String::from_utf8(post_request("/publish/x", b"ab")).unwrap();
+    let unread =
+        "GET /hello HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n";
+    let long = LARGE.replace("Transfer-", &format!("X-Long: {}\r\nTransfer-", "x".repeat(5_000)));
+    let (pipelined, after_get) = ([publish.as_str(), LARGE].concat(), [unread, LARGE].concat());
+    for (parts, answered) in [
+        (&[pipelined.as_str()][..], 1),
+        (&[after_get.as_str()], 1),
+        (&[unread, LARGE], 1),
+        (&[publish.as_str(), LARGE], 1),
+        (&[long.as_str()], 0),
+    ] {
+        let mut client = Client::to(&toy).await;
+        for (number, part) in parts.iter().enumerate() {
+            client.send(part).await;
+            if number < answered && parts.len() > 1 {
+                assert_eq!(client.answer().await.status, 200, "{parts:?}");
+            }
+        }
+        if parts.len() == 1 && answered == 1 {
+            assert_eq!(client.answer().await.status, 200, "{parts:?}");
+        }
+        let answer = client.answer().await;
+        assert_eq!((answer.status, answer.problem().as_str()), (413, "payload-too-large"), "{parts:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_publisher_who_closes_its_side_after_the_request_gets_the_answer() {
     const CHUNKED: &str = "POST /publish/x/slow HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n\
         3\r\nabc\r\n0\r\n\r\n";
     let toy = toy().await;
-    for request in [post_request("/publish/x/slow", b"abc"), CHUNKED.as_bytes().to_vec()] {
+    let mut requests = vec![(CHUNKED.as_bytes().to_vec(), 3)];
+    for length in [0, 2, 3_000, 20_000, 70_000, 300_000, 1 << 20] {
+        requests.push((post_request("/publish/x/slow", &vec![b'x'; length]), length));
+    }
+    for (request, length) in requests {
+        for _ in 0..4 {
+            let mut client = Client::to(&toy).await;
+            client.send(&request).await;
+            client.close_side().await;
+            let answer = client.answer().await;
+            assert_eq!((answer.status, answer.body.len()), (200, length));
+            assert!(client.closed().await < Duration::from_millis(500), "{length} bytes");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_publisher_who_closes_its_side_after_several_requests_gets_every_answer() {
+    let toy = toy().await;
+    for _ in 0..4 {
         let mut client = Client::to(&toy).await;
-        client.send(request).await;
+        client.send(post_request("/publish/x/slow", b"abc").repeat(3)).await;
         client.close_side().await;
-        let answer = client.answer().await;
-        assert_eq!((answer.status, &*answer.body), (200, &b"abc"[..]));
+        for _ in 0..3 {
+            assert_eq!(client.answer().await.body, b"abc");
+        }
         client.closed().await;
     }
 }
