@@ -98,7 +98,7 @@ impl Gateway {
         info!("stopped");
     }
 
-    /// Has every request answered at once with what is true of it, and drops the connections of those who do not take
+    /// Has every request answered at once with its outcome so far, and drops the connections of clients that do not take
     /// their answers.
     async fn cut_short(&mut self) {
         warn!("the requests that are left are answered before they are finished");

@@ -281,7 +281,7 @@ impl Broker {
         self.inner.publisher.give_up_waiting();
     }
 
-    /// Every caller is told at once what is true of its request, which for one that was written is that nobody knows.
+    /// Tells every caller at once the outcome of its request: unknown where the gateway has written it, else not sent.
     pub fn give_up(&self) {
         self.give_up_waiting();
         let Inner { publisher, replies, given_up, .. } = &*self.inner;

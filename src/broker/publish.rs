@@ -286,7 +286,7 @@ impl Publisher {
         self.destinations.close();
     }
 
-    /// Tells every caller at once what is true of its message: nobody waits for RabbitMQ any longer.
+    /// Tells every caller at once the outcome of its message, without RabbitMQ's answer.
     pub(super) fn give_up(&self) {
         let slow = self.destinations.slow_lanes();
         self.close();

@@ -77,7 +77,7 @@ impl Replies {
         }
     }
 
-    /// Nobody waits for replies any longer: tells every caller.
+    /// Tells every caller at once that no reply will come.
     pub(super) fn give_up(&self) {
         if let Some(queue) = &*self.current.borrow() {
             queue.lose();

@@ -1,7 +1,7 @@
 //! Declare, inspect, purge and delete, on connections of their own.
 //!
-//! Each operation has a channel of its own, since RabbitMQ answers a mistake by closing the channel. What can take long,
-//! and what can make RabbitMQ close the whole connection, runs alone on a connection; so nobody else waits for it.
+//! Each operation has a channel of its own, since RabbitMQ answers a mistake by closing the channel. Operations that can
+//! take long, or can make RabbitMQ close the whole connection, run alone on a connection: no other operation waits for them.
 //! Operations that may be repeated without harm are, when the connection is lost under them.
 
 mod alone;

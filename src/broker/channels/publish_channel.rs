@@ -130,8 +130,8 @@ impl PublishChannel {
         self.lock().takes_no_more = true;
     }
 
-    /// The gateway stops: takes no more, hands back what is not written, and tells the callers of the rest that nobody
-    /// waits for RabbitMQ's answers any longer.
+    /// The gateway stops: takes no more publishes, hands back those that are not written, and tells the callers of the
+    /// others [`Cause::Stopped`].
     pub(in crate::broker) fn give_up(&self) {
         let unwritten = {
             let mut state = self.lock();

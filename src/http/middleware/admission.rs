@@ -38,7 +38,7 @@ impl Gate {
         }))
     }
 
-    /// Nobody waits for the rest of a body any longer.
+    /// The gateway stops: the rest of a body is waited for no longer.
     pub fn give_up(&self) {
         self.0.given_up.cancel();
     }
@@ -99,7 +99,7 @@ impl Admission {
         self.gate.0.limits.max_body_bytes
     }
 
-    /// Ends when nobody waits for the rest of a body any longer.
+    /// Ends after [`Gate::give_up`].
     pub async fn given_up(&self) {
         self.gate.0.given_up.cancelled().await;
     }
