@@ -66,6 +66,11 @@ impl Role {
         }
     }
 
+    /// Whether its connections are dialled when they are needed.
+    fn is_on_need(self) -> bool {
+        matches!(self, Self::Slow | Self::Removal | Self::Declaration)
+    }
+
     /// Largest frame that is agreed to, in bytes; lapin's buffers are 64 times as large. The properties of a
     /// message and the arguments of a declare must fit one.
     pub(super) fn frame_max(self, publish: &PublishSettings) -> usize {
@@ -107,6 +112,8 @@ pub(super) struct Connections {
     alarms: Arc<Alarms>,
     give_up: CancellationToken,
     stop: CancellationToken,
+    /// They are dialled when they are needed: before a dial has failed their absence says nothing of RabbitMQ.
+    is_on_need: bool,
 }
 
 /// Starts the connections of every role, and spreads them over the nodes of a cluster.
@@ -165,7 +172,14 @@ impl Connector {
             slot
         };
         let slots = (0..size).map(slot).collect();
-        Connections { slots, changed: watched, alarms, give_up: CancellationToken::new(), stop }
+        Connections {
+            slots,
+            changed: watched,
+            alarms,
+            give_up: CancellationToken::new(),
+            stop,
+            is_on_need: role.is_on_need(),
+        }
     }
 }
 
@@ -272,17 +286,20 @@ impl Connections {
         if self.up().next().is_some() { Error::NotSent(Unavailable::Busy) } else { self.why_down() }
     }
 
-    /// Whether a dial failed, and none has succeeded in its slot since.
-    pub(super) fn is_down(&self) -> bool {
-        self.slots.iter().any(|slot| matches!(&*slot.borrow(), SlotState::Down { .. }))
-    }
-
     /// Why there is no connection now.
     pub(super) fn why_down(&self) -> Error {
-        let refused =
-            |slot: &watch::Receiver<SlotState>| matches!(&*slot.borrow(), SlotState::Down { refused: true });
-        let is_refused = self.slots.iter().any(refused);
-        Error::NotSent(if is_refused { Unavailable::LoginRefused } else { Unavailable::NoConnection })
+        let mut failed = self.slots.iter().filter_map(|slot| match &*slot.borrow() {
+            SlotState::Down { refused } => Some(*refused),
+            SlotState::Dialling | SlotState::Up(_) => None,
+        });
+        let has_not_failed = self.is_on_need && failed.clone().next().is_none();
+        Error::NotSent(if failed.any(|refused| refused) {
+            Unavailable::LoginRefused
+        } else if has_not_failed {
+            Unavailable::Busy
+        } else {
+            Unavailable::NoConnection
+        })
     }
 
     /// From now on no caller waits for a connection that is not up.

@@ -11,13 +11,13 @@ pub enum SettingsError {
     /// Certificates or keys.
     #[error("TLS to the broker: {reason}")]
     Tls {
-        /// What is wrong with which file.
+        /// The file, and its mistake.
         reason: String,
     },
     /// Sizes or timeouts of a pool.
     #[error("pool: {reason}")]
     Pool {
-        /// What is wrong.
+        /// The mistake.
         reason: String,
     },
 }

@@ -151,7 +151,7 @@ fn blame(error: Error, arguments: &FieldTable) -> Error {
     }
 }
 
-/// What may be the name of an argument.
+/// Its words that may be names of arguments.
 fn words_of(text: &str) -> impl Iterator<Item = &str> {
     text.split(|letter: char| !letter.is_alphanumeric() && letter != '-')
         .filter(|word| word.starts_with("x-"))

@@ -139,15 +139,7 @@ impl Lanes {
         deadline: Instant,
     ) -> Result<Option<(Arc<Lane>, Permit)>, Error> {
         let _waiting = Counted::on(&self.waiting);
-        match self.connections.unwritten(deadline, self.reserve_later(bytes)).await {
-            // RabbitMQ is there, and the connection of the slow destination is being replaced.
-            Err(Error::NotSent(Unavailable::NoConnection))
-                if self.kind.is_for_slow_destination && !self.connections.is_down() =>
-            {
-                Err(Error::NotSent(Unavailable::Busy))
-            }
-            found => found,
-        }
+        self.connections.unwritten(deadline, self.reserve_later(bytes)).await
     }
 
     fn reserve_now(&self, bytes: usize) -> Option<(Arc<Lane>, Permit)> {

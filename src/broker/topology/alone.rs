@@ -48,15 +48,6 @@ struct TakenPlace {
     is_clean: bool,
 }
 
-impl TakenPlace {
-    /// Where RabbitMQ is there, and the connection was being dialled.
-    fn unless_dialling(&self, error: Error) -> Error {
-        let is_dialling = self.connections.up().next().is_none() && !self.connections.is_down();
-        let has_waited = error == Error::NotSent(Unavailable::NoConnection);
-        if has_waited && is_dialling { Error::NotSent(Unavailable::Busy) } else { error }
-    }
-}
-
 impl Drop for TakenPlace {
     /// Frees the place. Where RabbitMQ may still be at the operation, its connection is closed.
     fn drop(&mut self) {
@@ -136,12 +127,11 @@ impl Alone {
                 }
             };
             place.is_clean = !matches!(answer, Err(Error::Unknown(_) | Error::NotSent(_)));
-            let answer = answer.map_err(|error| place.unless_dialling(error));
             drop(place);
             drop(turn);
             answer
         });
-        // It panics only by a defect, and what it has done before is not known.
+        // The task panics only by a defect; its operation may have been written before.
         task.await.unwrap_or_else(|_| Err(Error::gone()))
     }
 

@@ -1,4 +1,4 @@
-//! The AMQP methods of one operation, on a channel that nobody else uses.
+//! The AMQP methods of one operation, on a channel of its own.
 
 use lapin::options::{
     ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions, QueuePurgeOptions,

@@ -1,4 +1,4 @@
-//! One operation: a channel of its own, a deadline, and what happens when the connection is lost under it.
+//! One operation: its channel, its deadline, and its repetition after a lost connection.
 
 use std::sync::Arc;
 

@@ -12,7 +12,7 @@ const LONGEST_TIMER: i64 = 315_360_000_000;
 /// Units of `x-max-age`.
 const UNITS_OF_AGE: [u8; 6] = *b"YMDhms";
 
-/// What a value must be.
+/// The values that an argument may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Rule {
     Any,
@@ -60,7 +60,7 @@ pub struct WrongValue(Rule);
 /// Checks the value of one argument. False when the gateway does not know the argument.
 ///
 /// # Errors
-/// What the value must be.
+/// The values that RabbitMQ can take.
 pub fn check(argument: &str, value: &FieldValue) -> Result<bool, WrongValue> {
     let Some((_, rule)) = KNOWN.iter().find(|(name, _)| *name == argument) else { return Ok(false) };
     if rule.allows(value) { Ok(true) } else { Err(WrongValue(*rule)) }

@@ -79,7 +79,7 @@ impl Identified {
     /// Gives a request its id, in its extensions too, and begins its log line.
     pub fn new(metrics: &Metrics, counts: &Arc<RouteCounts>, request: &mut Request) -> Self {
         let id = RequestId::of(request.headers());
-        // Without a reader of the lines within it the span would be made for nobody.
+        // Only the lines for debugging within a request need the span.
         let span = if tracing::enabled!(Level::DEBUG) { id.span() } else { Span::none() };
         let line = LogLine::new(metrics.clone(), Arc::clone(counts), request, span);
         request.extensions_mut().insert(id.clone());

@@ -31,7 +31,7 @@ struct Commonest {
 pub struct LogLine {
     method: Method,
     route: Option<MatchedPath>,
-    /// Of the lines within the request, where somebody reads them.
+    /// Of the lines within the request, where the log has those for debugging.
     span: Span,
     begun: Instant,
     written: bool,

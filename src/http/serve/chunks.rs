@@ -1,6 +1,6 @@
 //! The chunks of a body (RFC 9112, 7.1), as they pass on their way to hyper.
 //!
-//! Judges nothing but their sizes: what is malformed is hyper's to refuse.
+//! Judges their sizes only: hyper refuses malformed chunks.
 
 /// Follows the chunks of one body.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! Where the messages on an HTTP/1 connection begin and end, read off the bytes on their way to hyper.
 //!
 //! hyper does not tell whether a body is whole before its reader has taken it, nor the size of a chunk before its bytes are
-//! there. Judges nothing but sizes: what is malformed is hyper's to refuse.
+//! there. Judges sizes only: hyper refuses malformed messages.
 
 use super::chunks::{Chunks, Progress};
 

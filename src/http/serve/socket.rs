@@ -97,6 +97,7 @@ impl AsyncRead for Socket {
         let this = self.get_mut();
         if !this.header.is_due() && (this.header.is_http2() || !this.activity.expects_header()) {
             let read = ready!(this.poll_stream(cx, buf))?;
+            this.heads = this.framing.heads();
             // hyper asks again when the answer is there.
             let is_kept = read == 0 && buf.remaining() > 0 && this.activity.keep_end();
             return if is_kept { Poll::Pending } else { Poll::Ready(Ok(())) };
