@@ -19,8 +19,10 @@ use crate::support::{
     broker::{Broker, Vhost},
     gateway::TestGateway,
     link::Link,
-    load::Answer,
+    load::{Answer, Load, prove},
     observer::Observer,
+    poll::eventually,
+    stuck::StuckQueue,
 };
 
 /// For what has no promise of its own.
@@ -39,6 +41,32 @@ async fn wired<'a>(name: &str, settings: &[(&str, &str)]) -> (Vhost<'a>, Observe
     let url = vhost.url_by(link.addr());
     let gateway = TestGateway::start(&[&[("AMQP_URL", url.as_str())], settings].concat()).await;
     (vhost, observer, link, gateway)
+}
+
+/// A queue `stuck` that has a connection of its own, since its process does not answer, beside callers of `q`.
+struct SlowQueue<'a> {
+    fault: StuckQueue<'a>,
+    healthy: Load,
+    stuck: Load,
+}
+
+impl<'a> SlowQueue<'a> {
+    async fn with(
+        callers: usize,
+        vhost: &'a Vhost<'_>,
+        observer: &Observer,
+        link: &Link,
+        gateway: &TestGateway,
+    ) -> Self {
+        observer.declare_queue("stuck").await;
+        prove(gateway, &to("stuck", "5s")).await;
+        let healthy = Load::start(gateway, "healthy", 1, |_| to("q", "10s"));
+        let fault = vhost.suspend_queue("stuck").await;
+        let stuck = Load::start(gateway, "stuck", callers, |_| to("stuck", "500ms"));
+        let has_one = || async { link.open_named("slow-*") == 1 };
+        eventually(SOON, "the stuck queue has a connection of its own", has_one).await;
+        Self { fault, healthy, stuck }
+    }
 }
 
 /// The path of a publish to the default exchange.

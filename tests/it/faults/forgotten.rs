@@ -5,11 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{SOON, to, wired};
-use crate::support::{
-    load::{Load, prove},
-    poll::eventually,
-};
+use super::{SlowQueue, to, wired};
+use crate::support::{load::Load, poll::eventually};
 
 /// A minute after the last publish, and what it takes to notice.
 const FORGOTTEN: Range<Duration> = Duration::from_secs(50)..Duration::from_secs(80);
@@ -18,13 +15,7 @@ const FORGOTTEN: Range<Duration> = Duration::from_secs(50)..Duration::from_secs(
 #[ignore = "more than a minute: make test-cluster"]
 async fn the_connection_of_a_slow_destination_without_a_publish_is_closed() {
     let (vhost, observer, link, gateway) = wired("forgotten", &[]).await;
-    observer.declare_queue("stuck").await;
-    prove(&gateway, &to("stuck", "5s")).await;
-    let healthy = Load::start(&gateway, "healthy", 1, |_| to("q", "10s"));
-    let fault = vhost.suspend_queue("stuck").await;
-    let stuck = Load::start(&gateway, "stuck", 20, |_| to("stuck", "500ms"));
-    let has_one = || async { link.open_named("slow-*") == 1 };
-    eventually(SOON, "the stuck queue has a connection of its own", has_one).await;
+    let SlowQueue { fault, healthy, stuck } = SlowQueue::with(20, &vhost, &observer, &link, &gateway).await;
     let answers = stuck.stop().await;
     let last = Instant::now();
     let healthy = healthy.stop().await;

@@ -4,12 +4,12 @@ use std::time::{Duration, Instant};
 
 use lapin::ExchangeKind;
 
-use super::{SECOND, SOON, beside, to, wired};
+use super::{SECOND, SOON, SlowQueue, beside, to, wired};
 use crate::support::{
     arrivals::Arrivals,
     figures::{Figures, Window},
     load::{Answer, Load, prove},
-    poll::{eventually, pass},
+    poll::pass,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -103,13 +103,7 @@ async fn a_stuck_queue_of_an_exchange_not_used_before_does_not_stop_other_exchan
 async fn a_slow_queue_that_answers_again_is_confirmed_although_its_connection_stays_silent() {
     let settings = [("RABBITMQ_HEARTBEAT", "0"), ("RABBITMQ_SLOW_AFTER", "400ms")];
     let (vhost, observer, link, gateway) = wired("slow-silent", &settings).await;
-    observer.declare_queue("stuck").await;
-    prove(&gateway, &to("stuck", "5s")).await;
-    let healthy = Load::start(&gateway, "healthy", 1, |_| to("q", "10s"));
-    let fault = vhost.suspend_queue("stuck").await;
-    let stuck = Load::start(&gateway, "stuck", 50, |_| to("stuck", "500ms"));
-    let has_one = || async { link.open_named("slow-*") == 1 };
-    eventually(SOON, "the stuck queue has a connection of its own", has_one).await;
+    let SlowQueue { fault, healthy, stuck } = SlowQueue::with(50, &vhost, &observer, &link, &gateway).await;
     // No answer to a publish on the shared connections may come in time any more.
     pass(SECOND).await;
     link.lose_named("slow-*");

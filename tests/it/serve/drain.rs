@@ -4,6 +4,13 @@ use std::time::Duration;
 
 use super::toy::*;
 
+/// Asks, and is asked to close.
+async fn is_answered_for_the_last_time(client: &mut Client) {
+    client.send(get_request("/hello", "")).await;
+    let answer = client.answer().await;
+    assert_eq!((answer.status, answer.header("connection")), (200, Some("close")));
+}
+
 #[tokio::test]
 async fn while_closing_new_connections_are_served_and_asked_to_close() {
     let toy = toy().await;
@@ -13,9 +20,7 @@ async fn while_closing_new_connections_are_served_and_asked_to_close() {
     toy.shutdown.close();
     let mut new = Client::to(&toy).await;
     for client in [&mut old, &mut new] {
-        client.send(get_request("/hello", "")).await;
-        let answer = client.answer().await;
-        assert_eq!((answer.status, answer.header("connection")), (200, Some("close")));
+        is_answered_for_the_last_time(client).await;
         assert!(client.closed().await < KEEP_ALIVE / 2);
     }
 }
@@ -48,9 +53,7 @@ async fn clients_that_connected_just_before_the_end_are_answered() {
     for client in clients {
         client.set_nonblocking(true).unwrap();
         let mut client = Client(tokio::net::TcpStream::from_std(client).unwrap());
-        client.send(get_request("/hello", "")).await;
-        let answer = client.answer().await;
-        assert_eq!((answer.status, answer.header("connection")), (200, Some("close")));
+        is_answered_for_the_last_time(&mut client).await;
     }
     tokio::time::timeout(PATIENCE, toy.task).await.expect("serve goes on").unwrap();
 }
@@ -62,12 +65,9 @@ async fn a_request_that_is_on_its_way_at_the_end_is_answered() {
     client.send(get_request("/hello", "")).await;
     client.answer().await;
     toy.shutdown.drain();
-    let refused = || async { tokio::net::TcpStream::connect(toy.address).await.is_err() };
-    eventually(PATIENCE, "it accepts no more", refused).await;
+    toy.accepts_no_more().await;
     dawdle(Duration::from_millis(100)).await;
-    client.send(get_request("/hello", "")).await;
-    let answer = client.answer().await;
-    assert_eq!((answer.status, answer.header("connection")), (200, Some("close")));
+    is_answered_for_the_last_time(&mut client).await;
     tokio::time::timeout(PATIENCE, toy.task).await.expect("serve goes on").unwrap();
 }
 
@@ -78,8 +78,7 @@ async fn aborting_drops_what_is_left() {
     stuck.send(get_request("/stuck", "")).await;
     toy.is_busy_with(1).await;
     toy.shutdown.drain();
-    let refused = || async { tokio::net::TcpStream::connect(toy.address).await.is_err() };
-    eventually(PATIENCE, "it accepts no more", refused).await;
+    toy.accepts_no_more().await;
     assert!(!toy.task.is_finished());
     toy.shutdown.abort();
     tokio::time::timeout(Duration::from_secs(1), toy.task).await.expect("serve goes on").unwrap();

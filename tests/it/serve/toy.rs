@@ -129,6 +129,12 @@ impl Drop for Dropped {
 }
 
 impl Toy {
+    /// Waits until new connections are refused.
+    pub async fn accepts_no_more(&self) {
+        let refused = || async { TcpStream::connect(self.address).await.is_err() };
+        eventually(PATIENCE, "it accepts no more", refused).await;
+    }
+
     /// Waits until so many requests are in flight.
     pub async fn is_busy_with(&self, requests: usize) {
         let what = format!("{requests} requests are in flight");
