@@ -37,7 +37,8 @@ impl ShortText {
         if text.len() > SHORT_STRING_MAX {
             return Err(NameError::TooLong(text.len()));
         }
-        if text.chars().any(char::is_control) {
+        let is_plain = text.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_control());
+        if !is_plain && text.chars().any(char::is_control) {
             return Err(NameError::ControlCharacter);
         }
         Ok(Self(text))

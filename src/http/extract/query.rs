@@ -1,6 +1,7 @@
 //! The query string: each parameter known, given once, and valid UTF-8.
 
 use std::borrow::Cow;
+use std::str::Utf8Error;
 use std::time::Duration;
 
 use axum::extract::FromRequestParts;
@@ -13,9 +14,13 @@ use crate::domain::names::ShortText;
 use crate::http::Deadline;
 use crate::http::problem::Problem;
 
-/// The parameters that nobody has taken yet.
+/// The parameters of a query that nobody has taken yet.
 #[derive(Debug)]
-pub(in crate::http) struct Query(Vec<(String, String)>);
+pub(in crate::http) struct Query {
+    left: Vec<(String, String)>,
+    /// The names that were asked for.
+    known: Vec<&'static str>,
+}
 
 impl<S: Sync> FromRequestParts<S> for Query {
     type Rejection = Problem;
@@ -27,38 +32,34 @@ impl<S: Sync> FromRequestParts<S> for Query {
 
 impl Query {
     fn parse(query: &str) -> Result<Self, Problem> {
-        let decode = |text: &str| {
-            let text =
-                if text.contains('+') { Cow::Owned(text.replace('+', " ")) } else { Cow::Borrowed(text) };
-            percent_decode_str(&text).decode_utf8().map(Cow::into_owned)
-        };
         let pairs = query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             Ok((decode(name)?, decode(value)?))
         });
-        pairs
-            .collect::<Result<_, std::str::Utf8Error>>()
-            .map(Self)
-            .map_err(|_| Problem::malformed("the query", "is not UTF-8"))
+        let left = pairs.collect::<Result<_, Utf8Error>>();
+        let left = left.map_err(|_| Problem::malformed("the query", "is not UTF-8"))?;
+        Ok(Self { left, known: Vec::with_capacity(4) })
     }
 
     /// Takes a parameter out.
     ///
     /// # Errors
     /// When it is given more than once.
-    pub(in crate::http) fn take(&mut self, name: &str) -> Result<Option<String>, Problem> {
-        let Some(at) = self.0.iter().position(|(other, _)| other == name) else { return Ok(None) };
-        let (_, value) = self.0.remove(at);
-        if self.0.iter().any(|(other, _)| other == name) {
+    pub(in crate::http) fn take(&mut self, name: &'static str) -> Result<Option<String>, Problem> {
+        self.known.push(name);
+        let Some(at) = self.left.iter().position(|(other, _)| other == name) else { return Ok(None) };
+        let (_, value) = self.left.remove(at);
+        if self.left.iter().any(|(other, _)| other == name) {
             return Err(Problem::malformed(name, "is given more than once"));
         }
         Ok(Some(value))
     }
 
     /// Takes all values of a parameter that may be repeated.
-    pub(in crate::http) fn take_all(&mut self, name: &str) -> Vec<String> {
-        let (taken, left) = std::mem::take(&mut self.0).into_iter().partition(|(other, _)| other == name);
-        self.0 = left;
+    pub(in crate::http) fn take_all(&mut self, name: &'static str) -> Vec<String> {
+        self.known.push(name);
+        let (taken, left) = std::mem::take(&mut self.left).into_iter().partition(|(other, _)| other == name);
+        self.left = left;
         taken.into_iter().map(|(_, value): (String, String)| value).collect()
     }
 
@@ -66,7 +67,7 @@ impl Query {
     ///
     /// # Errors
     /// When it is given twice, or is no short string.
-    pub(in crate::http) fn text(&mut self, name: &str) -> Result<Option<ShortText>, Problem> {
+    pub(in crate::http) fn text(&mut self, name: &'static str) -> Result<Option<ShortText>, Problem> {
         self.take(name)?
             .map(|text| ShortText::parse(text).map_err(|error| Problem::malformed(name, error)))
             .transpose()
@@ -76,7 +77,7 @@ impl Query {
     ///
     /// # Errors
     /// When it is given twice, or is neither.
-    pub(in crate::http) fn flag(&mut self, name: &str) -> Result<Option<bool>, Problem> {
+    pub(in crate::http) fn flag(&mut self, name: &'static str) -> Result<Option<bool>, Problem> {
         match self.take(name)?.as_deref() {
             None => Ok(None),
             Some("true") => Ok(Some(true)),
@@ -107,15 +108,20 @@ impl Query {
     /// Ends the reading.
     ///
     /// # Errors
-    /// When a parameter is left that nobody knows.
+    /// When a parameter is left that nobody asked for.
     pub(in crate::http) fn finish(self) -> Result<(), Problem> {
-        match self.0.first() {
-            None => Ok(()),
-            Some((name, _)) => {
-                Err(Problem::malformed(&name.escape_debug().to_string(), "is no query parameter here"))
-            }
-        }
+        let Some((name, _)) = self.left.first() else { return Ok(()) };
+        let why = format!("is no query parameter here; those of this path are: {}", self.known.join(", "));
+        Err(Problem::malformed(&name.escape_debug().to_string(), why))
     }
+}
+
+fn decode(text: &str) -> Result<String, Utf8Error> {
+    if !text.contains(['%', '+']) {
+        return Ok(text.to_owned());
+    }
+    let text = text.replace('+', " ");
+    percent_decode_str(&text).decode_utf8().map(Cow::into_owned)
 }
 
 /// Time that a request may take once its last byte is here.
@@ -148,13 +154,18 @@ mod tests {
     fn an_unknown_parameter_is_named() {
         let mut query = query("routing_kee=x&mandatory=false");
         assert_eq!(query.flag("mandatory").ok(), Some(Some(false)));
-        assert_eq!(query.finish().expect_err("unknown").detail(), "routing_kee is no query parameter here");
+        assert_eq!(query.text("routing_key").ok(), Some(None));
+        let problem = query.finish().expect_err("unknown");
+        assert_eq!(
+            problem.detail(),
+            "routing_kee is no query parameter here; those of this path are: mandatory, routing_key"
+        );
     }
 
     #[test]
     fn percent_and_plus_are_decoded() {
-        assert_eq!(query("key=a%2Fb+c%2B").take("key").ok().flatten().as_deref(), Some("a/b c+"));
-        assert!(Query::parse("key=%FF").is_err());
+        assert_eq!(query("k%65y=a%2Fb+c%2B").take("key").ok().flatten().as_deref(), Some("a/b c+"));
+        assert!(Query::parse("key=%FF").is_err() && Query::parse("%FF=1").is_err());
     }
 
     #[test]
