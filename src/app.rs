@@ -70,9 +70,9 @@ impl Gateway {
         let address = listener.local_addr().context("cannot tell the address listened on")?;
         let shutdown = Shutdown::default();
         let gate = Gate::new(&config.http.limits);
-        let router =
-            http::router(broker.clone(), &config.http, address, &metrics, gate.clone(), dropped_log_lines);
-        let server = tokio::spawn(serve(listener, router, config.http.connections, shutdown.clone()));
+        let layered =
+            http::layered(broker.clone(), &config.http, address, &metrics, gate.clone(), dropped_log_lines);
+        let server = tokio::spawn(serve(listener, layered, config.http.connections, shutdown.clone()));
         info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
         if !address.ip().is_loopback() {
             warn!(%address, "everybody who reaches this address may use the broker: there is no authentication");

@@ -11,21 +11,21 @@ mod message;
 pub mod middleware;
 pub mod openapi;
 pub mod problem;
+pub mod routes;
 pub mod serve;
 mod state;
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use axum::Router;
-use axum::http::Method;
 use axum::routing::get;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use self::endpoints::{health, metrics, publish, queues, rpc};
-use self::middleware::{Gate, Rules};
+use self::middleware::{Gate, Layered, Rules};
+use self::routes::{RouteTable, Traits};
 use self::state::{AppState, Telling};
 use crate::broker::Broker;
 use crate::domain::field::HeaderLimits;
@@ -33,52 +33,61 @@ use crate::domain::names::QueueName;
 use crate::metrics::Metrics;
 use crate::telemetry::DroppedLines;
 
-/// What is admitted under the limits on requests and bytes in flight.
-fn api() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
-        .routes(routes!(publish::publish_message))
-        .routes(routes!(rpc::call_queue))
+/// The path that most requests have.
+const PUBLISH: &str = "/publish/{exchange}";
+
+const SERVED_WHEN_FULL: Traits =
+    Traits { is_admitted: false, carries_message: false, outlives_its_caller: false };
+const ADMITTED: Traits = Traits { is_admitted: true, ..SERVED_WHEN_FULL };
+const CALL: Traits = Traits { carries_message: true, ..ADMITTED };
+const PUBLISHING: Traits = Traits { outlives_its_caller: true, ..CALL };
+
+/// Groups of routes, and what holds for their requests.
+fn groups() -> [(OpenApiRouter<AppState>, Traits); 4] {
+    let publishing = OpenApiRouter::new().routes(routes!(publish::publish_message));
+    let calls = OpenApiRouter::new().routes(routes!(rpc::call_queue));
+    let topology = OpenApiRouter::new()
         .routes(routes!(queues::inspect_queue, queues::declare_queue, queues::delete_queue))
-        .routes(routes!(queues::purge_queue))
-}
-
-/// Whether a request is finished although its caller has gone: a publish whose body is here is published.
-fn outlives_its_caller(method: &Method, path: &str) -> bool {
-    method == Method::POST && path.starts_with("/publish/")
-}
-
-/// What is served even when the gateway is full.
-fn operations() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
+        .routes(routes!(queues::purge_queue));
+    let operations = OpenApiRouter::new()
         .routes(routes!(health::check_liveness))
         .routes(routes!(health::check_readiness))
         .routes(routes!(health::check_rabbitmq))
-        .routes(routes!(metrics::read_metrics))
+        .routes(routes!(metrics::read_metrics));
+    [(publishing, PUBLISHING), (calls, CALL), (topology, ADMITTED), (operations, SERVED_WHEN_FULL)]
 }
 
-/// The gateway's router; `listen` is where it really listens.
-pub fn router(
+/// Everything that the gateway serves; `listen` is where it really listens.
+pub fn layered(
     broker: Broker,
     settings: &Settings,
     listen: SocketAddr,
     metrics: &Metrics,
     gate: Gate,
     dropped_log_lines: Option<DroppedLines>,
-) -> Router {
+) -> Layered {
     let telling = Telling { metrics: metrics.clone(), gate: gate.clone(), dropped_log_lines };
     let state = AppState::new(broker, settings, telling);
     let rules = Rules::new(listen, &settings.allowed_origins, &settings.limits);
-    let api = Router::from(api()).with_state(state.clone());
-    let operations = Router::from(operations()).with_state(state);
-    let pages = docs::router().merge(problem::page::router()).route("/openapi.json", get(openapi::serve));
-    middleware::apply(api, operations.merge(pages), &rules, metrics, gate)
+    let mut table = RouteTable::default();
+    table.add_direct(PUBLISH, PUBLISHING, publish::publish_message, state.clone());
+    for page in docs::PATHS.iter().chain(&problem::page::PATHS).chain(&["/openapi.json"]) {
+        table.add(page, SERVED_WHEN_FULL);
+    }
+    let mut router =
+        docs::router().merge(problem::page::router()).route("/openapi.json", get(openapi::serve));
+    for (group, traits) in groups() {
+        let (group, contract) = group.split_for_parts();
+        contract.paths.paths.keys().for_each(|path| table.add(path, traits));
+        router = router.merge(group.with_state(state.clone()));
+    }
+    Layered::new(router, table, &rules, metrics, gate)
 }
 
-/// The paths of all routes, for the contract.
+/// The paths of the groups, for the contract.
 fn paths() -> OpenApi {
-    let mut paths = api().into_openapi();
-    paths.merge(operations().into_openapi());
-    paths
+    let contracts = groups().map(|(group, _)| group.into_openapi());
+    contracts.into_iter().reduce(OpenApi::merge_from).unwrap_or_default()
 }
 
 /// Where the gateway listens and what it accepts. Filled by [`crate::config`].
@@ -145,4 +154,14 @@ pub struct Deadline {
     pub default: Duration,
     /// Largest accepted `?timeout=`.
     pub max: Duration,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_path_that_most_requests_have_is_one_of_the_contract() {
+        assert!(paths().paths.paths.contains_key(PUBLISH));
+    }
 }

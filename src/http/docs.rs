@@ -41,15 +41,16 @@ static CONFIG: LazyLock<Arc<Config<'static>>> = LazyLock::new(|| {
 });
 
 /// The page, its files, and the ways to it.
+pub(super) const PATHS: [&str; 4] = ["/", "/docs", PAGE, "/docs/{file}"];
+
+/// Serves the [`PATHS`].
 pub(super) fn router() -> Router {
+    let [root, page_without_slash, page, files] = PATHS;
     Router::new()
-        .route("/", get(async || Redirect::temporary(PAGE)))
-        .route("/docs", get(async || Redirect::temporary(PAGE)))
-        .route(PAGE, get(async |headers: HeaderMap| file("index.html", &headers)))
-        .route(
-            "/docs/{file}",
-            get(async |Path(name): Path<String>, headers: HeaderMap| file(&name, &headers)),
-        )
+        .route(root, get(async || Redirect::temporary(PAGE)))
+        .route(page_without_slash, get(async || Redirect::temporary(PAGE)))
+        .route(page, get(async |headers: HeaderMap| file("index.html", &headers)))
+        .route(files, get(async |Path(name): Path<String>, headers: HeaderMap| file(&name, &headers)))
 }
 
 fn file(name: &str, headers: &HeaderMap) -> Result<Response, Problem> {

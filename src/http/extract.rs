@@ -3,12 +3,15 @@
 pub mod body;
 mod query;
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 
-use axum::extract::{FromRequestParts, Path};
+use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use axum::http::request::Parts;
+use memchr::memchr_iter;
+use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 
 pub(super) use self::body::ReadBody;
@@ -16,10 +19,16 @@ pub(super) use self::query::{Query, Timeout};
 use super::problem::{Problem, ProblemType};
 use crate::domain::names::{ExchangeName, NameError, QueueName};
 
-/// The one name in the path, percent-decoded.
-async fn path_name(parts: &mut Parts) -> Result<String, Problem> {
-    let path = Path::<String>::from_request_parts(parts, &()).await;
-    path.map(|Path(name)| name).map_err(|rejection| Problem::malformed("the path", rejection.body_text()))
+/// The one name in the path, which is its second part, percent-decoded.
+fn path_name(parts: &Parts) -> Result<Cow<'_, str>, Problem> {
+    let path = parts.uri.path();
+    let mut slashes = memchr_iter(b'/', path.as_bytes()).skip(1);
+    let begin = slashes.next().map_or(path.len(), |slash| slash + 1);
+    let name = &path[begin..slashes.next().unwrap_or(path.len())];
+    if !name.contains('%') {
+        return Ok(Cow::Borrowed(name));
+    }
+    percent_decode_str(name).decode_utf8().map_err(|_| Problem::malformed("the path", "is not UTF-8"))
 }
 
 fn wrong_name(what: &str, name: &str, error: &NameError) -> Problem {
@@ -30,7 +39,7 @@ impl<S: Sync> FromRequestParts<S> for ExchangeName {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let name = path_name(parts).await?;
+        let name = path_name(parts)?;
         Self::from_path(&name).map_err(|error| wrong_name("exchange", &name, &error))
     }
 }
@@ -39,7 +48,7 @@ impl<S: Sync> FromRequestParts<S> for QueueName {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let name = path_name(parts).await?;
+        let name = path_name(parts)?;
         Self::parse(&name).map_err(|error| wrong_name("queue", &name, &error))
     }
 }

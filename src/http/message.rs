@@ -12,7 +12,7 @@ mod refuse;
 mod write;
 
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
-use axum::http::{HeaderMap, HeaderValue};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::extract::ReadBody;
 use super::problem::{Problem, ProblemType};
@@ -30,7 +30,11 @@ pub(super) use self::write::{EnvelopeOut, accepts_envelope, envelope as answer_e
 /// Media type of the JSON envelope.
 pub(super) const ENVELOPE: &str = "application/vnd.amqp.message+json";
 /// W3C trace context; carried as AMQP headers of the same names.
-const TRACE_HEADERS: [&str; 3] = ["traceparent", "tracestate", "baggage"];
+const TRACE_HEADERS: [HeaderName; 3] = [
+    HeaderName::from_static("traceparent"),
+    HeaderName::from_static("tracestate"),
+    HeaderName::from_static("baggage"),
+];
 
 /// A message, and what the envelope alone can say of its way.
 #[derive(Debug)]
@@ -72,7 +76,7 @@ pub(super) fn check_destination(exchange: &ExchangeName, routing_key: &ShortText
 }
 
 fn is_envelope(headers: &HeaderMap) -> Result<bool, Problem> {
-    let Some(content_type) = single(headers, CONTENT_TYPE.as_str())? else { return Ok(false) };
+    let Some(content_type) = single(headers, &CONTENT_TYPE)? else { return Ok(false) };
     let essence = content_type.split(';').next().unwrap_or_default().trim();
     if !essence.eq_ignore_ascii_case(ENVELOPE) {
         return Ok(false);
@@ -80,7 +84,7 @@ fn is_envelope(headers: &HeaderMap) -> Result<bool, Problem> {
     if let Some(property) = headers.keys().find(|name| name.as_str().starts_with(raw::PREFIX)) {
         return Err(Problem::malformed(property.as_str(), "belongs into the envelope"));
     }
-    match single(headers, CONTENT_ENCODING.as_str())? {
+    match single(headers, &CONTENT_ENCODING)? {
         None | Some("identity") => Ok(true),
         Some(coding) => Err(Problem::new(
             ProblemType::UnsupportedMediaType,
@@ -90,25 +94,26 @@ fn is_envelope(headers: &HeaderMap) -> Result<bool, Problem> {
 }
 
 /// The one value of a header.
-fn single<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Problem> {
+fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Problem> {
     let mut values = headers.get_all(name).iter();
     let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() {
-        return Err(Problem::malformed(name, "is given more than once"));
+        return Err(Problem::malformed(name.as_str(), "is given more than once"));
     }
-    std::str::from_utf8(value.as_bytes()).map(Some).map_err(|_| Problem::malformed(name, "is not UTF-8"))
+    std::str::from_utf8(value.as_bytes())
+        .map(Some)
+        .map_err(|_| Problem::malformed(name.as_str(), "is not UTF-8"))
 }
 
 fn carry_trace(headers: &HeaderMap, table: &mut FieldTable) -> Result<(), Problem> {
-    for name in TRACE_HEADERS {
-        if table.get(name).is_some() {
+    for name in headers.keys().filter(|name| TRACE_HEADERS.contains(name)) {
+        if table.get(name.as_str()).is_some() {
             continue;
         }
         let values: Vec<_> = headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
-        if !values.is_empty() {
-            let key = ShortText::parse(name).map_err(|error| Problem::malformed(name, error))?;
-            table.insert(key, FieldValue::Text(values.join(&b", "[..])));
-        }
+        let key =
+            ShortText::parse(name.as_str()).map_err(|error| Problem::malformed(name.as_str(), error))?;
+        table.insert(key, FieldValue::Text(values.join(&b", "[..])));
     }
     Ok(())
 }

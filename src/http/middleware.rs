@@ -10,18 +10,19 @@ mod identify;
 mod log_line;
 
 use std::convert::Infallible;
-use std::future::ready;
+use std::future::{Ready, ready};
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use axum::Router;
 use axum::extract::Request;
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::Route;
-use futures_util::future::Either;
-use tower::layer::layer_fn;
-use tower::{Service, service_fn};
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Either};
+use tower::{Layer, Service, service_fn};
 use tower_http::cors::CorsLayer;
 use tracing::Instrument;
 
@@ -30,10 +31,11 @@ use self::browser::{Origins, is_for_cors};
 use self::door::Door;
 pub(super) use self::door::too_large;
 use self::identify::Identified;
-pub use self::identify::{IsReply, RequestId};
-use self::log_line::RouteCounts;
+pub use self::identify::IsReply;
+pub use self::log_line::RouteCounts;
 use super::problem::{Problem, ProblemType};
 use crate::http::Limits;
+use crate::http::routes::{Route, RouteTable, Traits};
 use crate::metrics::Metrics;
 use crate::telemetry::panics::{self, Caught};
 
@@ -72,94 +74,121 @@ impl Rules {
 /// 4. CORS stands outside of what may refuse, so that an allowed page can read the refusal.
 /// 5. The door refuses what is not well-formed HTTP before a handler sees it.
 /// 6. Admission limits the requests and bytes in flight; health, metrics and pages stay outside of it.
+/// 7. The router finds the handler.
 ///
-/// It is one layer, because axum puts each one into boxes of its own and clones those for each request.
+/// It is one function in front of the router, because axum puts each layer into boxes of its own and clones those for each
+/// request.
+#[derive(Debug)]
+pub struct Layered(Arc<List>);
+
+#[derive(Debug)]
 struct List {
+    table: RouteTable,
     metrics: Metrics,
     origins: Origins,
     cors: Option<CorsLayer>,
     door: Door,
-    gate: Option<Gate>,
+    gate: Gate,
+    router: Router,
 }
 
-/// The answer of a service.
-type Answer = Result<Response, Infallible>;
+impl Layered {
+    /// Puts the list in front of a router, whose routes these are. It answers `not-found` for every other path.
+    #[must_use]
+    pub fn new(router: Router, table: RouteTable, rules: &Rules, metrics: &Metrics, gate: Gate) -> Self {
+        let router = router.fallback(not_found).method_not_allowed_fallback(method_not_allowed);
+        Self(Arc::new(List {
+            table,
+            metrics: metrics.clone(),
+            origins: Origins::new(rules),
+            cors: browser::cors_layer(&rules.allowed_origins),
+            door: Door { max_header_bytes: rules.max_header_bytes, max_body_bytes: rules.max_body_bytes },
+            gate,
+            router,
+        }))
+    }
 
-/// Puts the list around both routers and makes them one. The requests of the first need admission; the second
-/// answers `not-found` for every path that neither serves.
-pub fn apply(admitted: Router, others: Router, rules: &Rules, metrics: &Metrics, gate: Gate) -> Router {
-    let list = |gate| List {
-        metrics: metrics.clone(),
-        origins: Origins::new(rules),
-        cors: browser::cors_layer(&rules.allowed_origins),
-        door: Door { max_header_bytes: rules.max_header_bytes, max_body_bytes: rules.max_body_bytes },
-        gate,
-    };
-    let others = list(None).around(others.fallback(not_found));
-    list(Some(gate)).around(admitted).merge(others)
+    /// The route of a path.
+    #[must_use]
+    pub fn route(&self, path: &str) -> &Arc<Route> {
+        self.0.table.of(path)
+    }
+
+    /// Answers a request; every error is a problem.
+    pub fn answer(&self, request: Request) -> impl Future<Output = Response> + Send + use<> {
+        let list = &self.0;
+        let route = self.route(request.uri().path());
+        let identified = Identified::new(&list.metrics, route, &request);
+        let span = identified.span().clone();
+        let rest = span.in_scope(|| panics::catch(|| list.check_origin(request, route)));
+        let rest = rest.unwrap_or_else(|panic| Either::Right(ready(on_panic(&panic))));
+        // Not an async block: it would have room for what it waits for twice.
+        panics::catch_in(rest).instrument(span).map(|caught| {
+            let response = caught.unwrap_or_else(|panic| on_panic(&panic));
+            identified.end(response)
+        })
+    }
+}
+
+/// The rest of the list at work.
+type Rest = Either<Entered, Ready<Response>>;
+
+/// A handler at work, with the request's place among those in flight. The handler is in a box, so that what is around it
+/// stays small.
+struct Entered {
+    handler: BoxFuture<'static, Response>,
+    _admission: Option<Admission>,
+}
+
+impl Future for Entered {
+    type Output = Response;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Response> {
+        self.handler.as_mut().poll(cx)
+    }
 }
 
 impl List {
-    fn around(self, router: Router) -> Router {
-        let list = Arc::new(self);
-        let layer = layer_fn(move |mut route: Route| {
-            let (list, counts) = (Arc::clone(&list), Arc::<RouteCounts>::default());
-            service_fn(move |request| list.pass(request, &mut route, &counts))
-        });
-        router.method_not_allowed_fallback(method_not_allowed).layer(layer)
-    }
-
-    fn pass(
-        &self,
-        mut request: Request,
-        route: &mut Route,
-        counts: &Arc<RouteCounts>,
-    ) -> impl Future<Output = Answer> + Send + use<> {
-        let identified = Identified::new(&self.metrics, counts, &mut request);
-        let span = identified.span().clone();
-        let begin = || match self.origins.check(&request) {
-            Ok(()) => Either::Left(self.with_cors(request, route)),
-            Err(problem) => Either::Right(ready(Ok(browser::refusal(problem)))),
-        };
-        let rest = span
-            .in_scope(|| panics::catch(begin))
-            .unwrap_or_else(|panic| Either::Right(ready(Ok(on_panic(&panic)))));
-        async move {
-            let caught = panics::catch_in(rest).instrument(span).await;
-            let response = caught.unwrap_or_else(|panic| Ok(on_panic(&panic)));
-            response.map(|response| identified.end(response))
+    fn check_origin(&self, request: Request, route: &Route) -> Rest {
+        match self.origins.check(&request) {
+            Ok(()) => self.with_cors(request, route),
+            Err(problem) => Either::Right(ready(browser::refusal(problem))),
         }
     }
 
-    fn with_cors(&self, request: Request, route: &mut Route) -> impl Future<Output = Answer> + Send + use<> {
+    fn with_cors(&self, request: Request, route: &Route) -> Rest {
         match self.cors.as_ref().filter(|_| is_for_cors(&request)) {
             Some(cors) => {
-                let rest = service_fn(|request| self.enter(request, route));
-                Either::Left(tower::Layer::layer(cors, rest).call(request))
+                let rest = service_fn(|request| self.enter(request, route).map(Ok));
+                let handler = cors.layer(rest).call(request).map(infallible).boxed();
+                Either::Left(Entered { handler, _admission: None })
             }
-            None => Either::Right(self.enter(request, route)),
+            None => self.enter(request, route),
         }
     }
 
-    fn enter(&self, mut request: Request, route: &mut Route) -> impl Future<Output = Answer> + Send + use<> {
-        match self.admit(&mut request) {
-            Ok(admission) => {
-                // A route is always ready.
-                let answer = route.call(request);
-                Either::Left(async move {
-                    let answer = answer.await;
-                    drop(admission);
-                    answer
-                })
-            }
-            Err(problem) => Either::Right(ready(Ok(problem.into_response()))),
-        }
+    fn enter(&self, mut request: Request, route: &Route) -> Rest {
+        let admission = match self.admit(&mut request, route.traits()) {
+            Ok(admission) => admission,
+            Err(problem) => return Either::Right(ready(problem.into_response())),
+        };
+        let handler = match route.direct(request.method()) {
+            Some(direct) => direct.call(request),
+            // The router is always ready, and its clones are one.
+            None => self.router.clone().call(request).map(infallible).boxed(),
+        };
+        Either::Left(Entered { handler, _admission: admission })
     }
 
-    fn admit(&self, request: &mut Request) -> Result<Option<Admission>, Problem> {
+    fn admit(&self, request: &mut Request, traits: Traits) -> Result<Option<Admission>, Problem> {
         self.door.check(request)?;
-        self.gate.as_ref().map(|gate| gate.admit(request)).transpose()
+        traits.is_admitted.then(|| self.gate.admit(request)).transpose()
     }
+}
+
+fn infallible(answer: Result<Response, Infallible>) -> Response {
+    let Ok(response) = answer;
+    response
 }
 
 async fn not_found() -> Problem {

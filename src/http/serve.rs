@@ -10,6 +10,7 @@ mod chunks;
 mod connection;
 mod framing;
 mod header;
+mod outliving;
 mod refusal;
 mod shutdown;
 mod socket;
@@ -20,7 +21,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::Router;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
@@ -28,6 +28,7 @@ use tokio_util::task::TaskTracker;
 pub use self::shutdown::Shutdown;
 use self::{connection::Server, refusal::Refusals};
 use crate::http::ConnectionLimits;
+use crate::http::middleware::Layered;
 
 /// Waits after accept errors in a row.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
@@ -37,12 +38,10 @@ const MOST_WAITING: usize = 8192;
 /// Without an accept error for so long, the next one is news again.
 const QUIET: Duration = Duration::from_mins(1);
 
-/// Serves `router` until [`Shutdown::drain`], then returns when the last connection has ended.
-///
-/// Requests carry the client's address as [`axum::extract::ConnectInfo`]`<SocketAddr>`.
-pub async fn serve(listener: TcpListener, router: Router, limits: ConnectionLimits, shutdown: Shutdown) {
+/// Serves until [`Shutdown::drain`], then returns when the last connection has ended.
+pub async fn serve(listener: TcpListener, layered: Layered, limits: ConnectionLimits, shutdown: Shutdown) {
     let open = Arc::new(Semaphore::new(limits.max_connections));
-    let server = Arc::new(Server::new(router, limits, shutdown.clone()));
+    let server = Arc::new(Server::new(layered, limits, shutdown.clone()));
     let refusals = Refusals::default();
     let tasks = TaskTracker::new();
 

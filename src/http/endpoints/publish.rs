@@ -1,7 +1,7 @@
 //! `POST /publish/{exchange}`: a message, answered when the broker has confirmed it.
 
-use axum::Json;
 use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -20,7 +20,10 @@ use crate::http::state::AppState;
 const MESSAGE_ID: HeaderName = HeaderName::from_static("x-amqp-message-id");
 const ATTEMPTS: HeaderName = HeaderName::from_static("x-gateway-attempts");
 const DUPLICATE_POSSIBLE: HeaderName = HeaderName::from_static("x-gateway-duplicate-possible");
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const PREFER: HeaderName = HeaderName::from_static("prefer");
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const RETURN_MINIMAL: HeaderValue = HeaderValue::from_static("return=minimal");
 
 /// The broker holds the message.
@@ -103,30 +106,39 @@ pub(in crate::http) struct PublishReceipt<'a> {
         OfBodies,
     )
 )]
-pub(in crate::http) async fn publish_message(
+pub(in crate::http) fn publish_message(
     State(state): State<AppState>,
     exchange: ExchangeName,
-    mut query: Query,
+    query: Query,
     Headers(headers): Headers,
     body: ReadBody,
-) -> Result<Response, Problem> {
+) -> impl Future<Output = Result<Response, Problem>> {
+    let publish = read(&state, exchange, query, &headers, &body);
+    let minimal = prefers_minimal(&headers);
+    drop((headers, body));
+    // Only what it needs: whatever is held while RabbitMQ is waited for is cold afterwards, and counts a thousandfold.
+    async move {
+        let publish = publish?;
+        match state.broker.publish(&publish).await {
+            Ok(receipt) => Ok(PublishReceipt::of(&publish, receipt).answer(minimal)),
+            Err(failure) => Err(Problem::from(failure).message_id(publish.message.id)),
+        }
+    }
+}
+
+/// What is asked for.
+fn read(
+    state: &AppState,
+    exchange: ExchangeName,
+    mut query: Query,
+    headers: &HeaderMap,
+    body: &ReadBody,
+) -> Result<Publish, Problem> {
     let timeout = query.timeout(state.limits().publish)?;
     let resend = query.flag("retry")?.unwrap_or(true);
-    let (message, destination) = address(&state, exchange, query, &headers, &body)?;
-    let minimal = prefers_minimal(&headers);
-    drop(headers);
-    let publish = Publish {
-        message,
-        destination,
-        deadline: timeout.deadline(),
-        resend,
-        expires: false,
-        attempts: Attempts::default(),
-    };
-    match state.broker.publish(&publish).await {
-        Ok(receipt) => Ok(PublishReceipt::of(&publish, receipt).answer(minimal)),
-        Err(failure) => Err(Problem::from(failure).message_id(publish.message.id)),
-    }
+    let (message, destination) = address(state, exchange, query, headers, body)?;
+    let deadline = timeout.deadline();
+    Ok(Publish { message, destination, deadline, resend, expires: false, attempts: Attempts::default() })
 }
 
 /// The message and where it goes, as the request says in its path, its query and its body.
@@ -160,7 +172,7 @@ fn destination(
 
 /// Better refused than not kept: who sends this key relies on it.
 fn refuse_unbuilt(headers: &HeaderMap) -> Result<(), Problem> {
-    if headers.contains_key("idempotency-key") {
+    if headers.contains_key(&IDEMPOTENCY_KEY) {
         return Err(Problem::malformed("Idempotency-Key", "is not supported yet"));
     }
     Ok(())
@@ -175,7 +187,7 @@ fn either<T: PartialEq>(field: &str, query: Option<T>, envelope: Option<T>) -> R
 
 /// Whether the caller asked for no body (RFC 7240).
 fn prefers_minimal(headers: &HeaderMap) -> bool {
-    let preferences = headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
+    let preferences = headers.get_all(&PREFER).iter().filter_map(|value| value.to_str().ok());
     preferences.flat_map(|value| value.split(',')).any(|preference| {
         let name = preference.split(';').next().unwrap_or_default();
         name.trim().eq_ignore_ascii_case("return=minimal")
@@ -195,7 +207,16 @@ impl<'a> PublishReceipt<'a> {
     }
 
     fn answer(self, minimal: bool) -> Response {
-        if minimal { self.into_headers() } else { Json(self).into_response() }
+        if minimal { self.into_headers() } else { self.into_json() }
+    }
+
+    fn into_json(self) -> Response {
+        // Room for most, so that it grows for none of them.
+        let mut json = Vec::with_capacity(256);
+        match serde_json::to_writer(&mut json, &self) {
+            Ok(()) => ([(CONTENT_TYPE, JSON)], json).into_response(),
+            Err(error) => Problem::internal("a receipt is no JSON").because(&error).into_response(),
+        }
     }
 
     fn into_headers(self) -> Response {

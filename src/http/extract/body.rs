@@ -5,13 +5,16 @@
 
 use std::error::Error;
 use std::iter::successors;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{FromRequest, Request};
+use futures_util::FutureExt;
 use http_body_util::BodyExt;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout;
 
 use crate::http::middleware::{Admission, too_large};
 use crate::http::problem::{Problem, ProblemType};
@@ -71,14 +74,26 @@ impl<S: Send + Sync> FromRequest<S> for ReadBody {
         let admission = request.extensions_mut().remove::<Admission>();
         let admission =
             admission.ok_or_else(|| Problem::internal("a route that reads bodies has no admission"))?;
-        let deadline = admission.body_timeout();
-        let reading = Reading::new(admission.clone()).read(request.into_body());
-        let held = tokio::select! {
-            biased;
-            held = tokio::time::timeout(deadline, reading) => held.unwrap_or_else(|_| Err(too_late(deadline))),
-            () = admission.given_up() => Err(stopping()),
+        let mut reading = pin!(Reading::new(admission.clone()).read(request.into_body()));
+        // Most bodies are here already, and need no timer.
+        let held = match reading.as_mut().now_or_never() {
+            Some(held) => held?,
+            None => in_time(&admission, reading).boxed().await?,
         };
-        Ok(Self { bytes: Bytes::from_owner(held?), admission })
+        Ok(Self { bytes: Bytes::from_owner(held), admission })
+    }
+}
+
+/// Waits for a body until its deadline, or the gateway stops.
+async fn in_time(
+    admission: &Admission,
+    reading: impl Future<Output = Result<Held, Problem>> + Send,
+) -> Result<Held, Problem> {
+    let deadline = admission.body_timeout();
+    tokio::select! {
+        biased;
+        held = timeout(deadline, reading) => held.unwrap_or_else(|_| Err(too_late(deadline))),
+        () = admission.given_up() => Err(stopping()),
     }
 }
 

@@ -25,7 +25,7 @@ pub(super) fn read(headers: &HeaderMap, body: Bytes) -> Result<Parcel, Problem> 
     let mut table = FieldTable::default();
     let mut id = None;
     for name in headers.keys().filter(|name| name.as_str().starts_with(PREFIX)) {
-        let value = single(headers, name.as_str())?.unwrap_or_default();
+        let value = single(headers, name)?.unwrap_or_default();
         match name.as_str().strip_prefix(HEADER_PREFIX) {
             Some(key) => table.insert(parse(name, key)?, FieldValue::from(value)),
             None if name.as_str() == MESSAGE_ID => id = Some(parse(name, value)?),
@@ -58,7 +58,7 @@ fn parse(name: &HeaderName, value: &str) -> Result<ShortText, Problem> {
 }
 
 fn content_type(headers: &HeaderMap) -> Result<Option<ShortText>, Problem> {
-    single(headers, CONTENT_TYPE.as_str())?.map(|value| parse(&CONTENT_TYPE, value)).transpose()
+    single(headers, &CONTENT_TYPE)?.map(|value| parse(&CONTENT_TYPE, value)).transpose()
 }
 
 /// Several codings in several headers are one list, in their order (RFC 9110, 5.3).

@@ -23,13 +23,18 @@ const PREFLIGHT_AGE: Duration = Duration::from_mins(10);
 #[derive(Debug, Clone)]
 pub struct Origins {
     allowed: Arc<[String]>,
-    loopback_only: bool,
+    /// Where only hosts on loopback may be named: how callers commonly name it.
+    loopback: Option<[String; 2]>,
 }
 
 impl Origins {
     /// Reads them off the rules.
     pub fn new(rules: &Rules) -> Self {
-        Self { allowed: rules.allowed_origins.clone().into(), loopback_only: rules.listen.ip().is_loopback() }
+        let loopback = rules.listen.ip().is_loopback().then(|| {
+            let listen = rules.listen;
+            [listen.to_string(), format!("localhost:{}", listen.port())]
+        });
+        Self { allowed: rules.allowed_origins.clone().into(), loopback }
     }
 
     /// Whether the page and the host that a request names may call.
@@ -38,7 +43,10 @@ impl Origins {
     /// The problem of a request that may not; its answer varies with the origin, see [`refusal`].
     pub fn check(&self, request: &Request) -> Result<(), Problem> {
         let (uri, headers) = (request.uri(), request.headers());
-        if self.loopback_only && !hosts(uri, headers).all(is_loopback) {
+        let is_named_well = |common: &[String; 2]| {
+            hosts(uri, headers).all(|host| common.iter().any(|name| name == host) || is_loopback(host))
+        };
+        if !self.loopback.as_ref().is_none_or(is_named_well) {
             return Err(cross_origin(
                 "the gateway listens on loopback only, the host of this request is another",
             ));

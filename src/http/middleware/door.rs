@@ -6,6 +6,7 @@ use axum::extract::Request;
 use axum::http::header::{CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Uri, Version};
+use memchr::memchr;
 use percent_encoding::percent_decode_str;
 
 use crate::http::problem::{Problem, ProblemType};
@@ -76,17 +77,29 @@ fn host(version: Version, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem>
 
 /// RFC 9110, 7.2: a host, and a port that may be empty (RFC 3986, 3.2.3).
 fn is_host(host: &[u8]) -> bool {
+    let (name, port) = match memchr(b':', host) {
+        Some(colon) => (&host[..colon], &host[colon + 1..]),
+        None => (host, &[][..]),
+    };
+    let is_common = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
+    if !name.is_empty() && name.iter().all(is_common) {
+        return is_port(port);
+    }
     let Ok(authority) = Authority::try_from(host) else { return false };
     // Without user information the host comes first.
     let Some(port) = authority.as_str().strip_prefix(authority.host()) else { return false };
-    let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok();
-    match port.strip_prefix(':') {
-        Some(port) => port.is_empty() || is_port(port),
-        None => port.is_empty(),
-    }
+    port.is_empty() || port.strip_prefix(':').is_some_and(|port| is_port(port.as_bytes()))
+}
+
+fn is_port(port: &[u8]) -> bool {
+    let parsed = || std::str::from_utf8(port).is_ok_and(|port| port.parse::<u16>().is_ok());
+    port.is_empty() || port.iter().all(u8::is_ascii_digit) && parsed()
 }
 
 fn path(path: &str) -> Result<(), Problem> {
+    if !path.contains('%') {
+        return Ok(());
+    }
     let mut bytes = path.bytes();
     while let Some(byte) = bytes.next() {
         let escape = byte != b'%'

@@ -12,23 +12,22 @@ use axum::response::{IntoResponse, Response};
 use tracing::{Level, Span};
 use uuid::Uuid;
 
-use super::log_line::{LogLine, RouteCounts};
+use super::log_line::LogLine;
 use crate::domain::message::MessageId;
 use crate::domain::names::ShortText;
 use crate::domain::outcome::Outcome;
 use crate::http::problem::Problem;
+use crate::http::routes::{Route, Traits};
 use crate::metrics::Metrics;
 
 /// The header that carries the id both ways.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const X_AMQP_MESSAGE_ID: HeaderName = HeaderName::from_static("x-amqp-message-id");
 const MAX_ID_BYTES: usize = 128;
-/// Routes whose requests carry a message, so that a problem says what became of it.
-const ABOUT_A_MESSAGE: [&str; 2] = ["/publish/", "/rpc/"];
 
-/// The id of a request: the caller's `x-request-id`, or a fresh UUID of version 7. In every request's extensions.
-#[derive(Debug, Clone)]
-pub struct RequestId(HeaderValue);
+/// The id of a request: the caller's `x-request-id`, or a fresh UUID of version 7.
+#[derive(Debug)]
+struct RequestId(HeaderValue);
 
 impl RequestId {
     fn of(headers: &HeaderMap) -> Self {
@@ -44,9 +43,7 @@ impl RequestId {
         tracing::error_span!("request", id = self.as_str())
     }
 
-    /// The id as text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
+    fn as_str(&self) -> &str {
         self.0.to_str().unwrap_or_default()
     }
 }
@@ -69,23 +66,26 @@ fn fresh() -> HeaderValue {
 /// The id of a request, and the parts of the request that the gateway needs for its answer.
 pub struct Identified {
     id: RequestId,
-    is_about_a_message: bool,
     /// The id that the caller gave its message.
     message_id: Option<MessageId>,
     line: LogLine,
 }
 
 impl Identified {
-    /// Gives a request its id, in its extensions too, and begins its log line.
-    pub fn new(metrics: &Metrics, counts: &Arc<RouteCounts>, request: &mut Request) -> Self {
+    /// Gives a request its id, and begins its log line.
+    pub fn new(metrics: &Metrics, route: &Arc<Route>, request: &Request) -> Self {
         let id = RequestId::of(request.headers());
         // Only the lines for debugging within a request need the span.
         let span = if tracing::enabled!(Level::DEBUG) { id.span() } else { Span::none() };
-        let line = LogLine::new(metrics.clone(), Arc::clone(counts), request, span);
-        request.extensions_mut().insert(id.clone());
-        let is_about_a_message = is_about_a_message(line.route());
-        let message_id = Some(request.headers()).filter(|_| is_about_a_message).and_then(message_id);
-        Self { id, is_about_a_message, message_id, line }
+        let line = LogLine::new(metrics.clone(), Arc::clone(route), request, span);
+        let message_id =
+            Some(request.headers()).filter(|_| route.traits().carries_message).and_then(message_id);
+        Self { id, message_id, line }
+    }
+
+    /// What holds for the requests of its route.
+    pub fn traits(&self) -> Traits {
+        self.line.route().traits()
     }
 
     /// The span of the lines within the request.
@@ -122,12 +122,12 @@ impl Identified {
     /// not know the outcome of a message.
     fn of_library(&self, status: StatusCode) -> Problem {
         let problem = Problem::from(status);
-        if self.is_about_a_message { problem.outcome(Outcome::Unknown, true) } else { problem }
+        if self.traits().carries_message { problem.outcome(Outcome::Unknown, true) } else { problem }
     }
 
     /// Where a request carries a message, its problem names the message and tells the outcome.
     fn about(&self, problem: Problem) -> Problem {
-        if !self.is_about_a_message {
+        if !self.traits().carries_message {
             return problem;
         }
         let problem = match &self.message_id {
@@ -146,10 +146,6 @@ fn is_bare_error(response: &Response) -> bool {
     !is_reply
         && (status.is_client_error() || status.is_server_error())
         && media_type.is_none_or(|value| value.as_bytes().starts_with(b"text/plain"))
-}
-
-fn is_about_a_message(route: &str) -> bool {
-    ABOUT_A_MESSAGE.iter().any(|prefix| route.starts_with(prefix))
 }
 
 /// The id that the caller gave a message by header.

@@ -6,21 +6,24 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use axum::extract::{MatchedPath, Request};
+use axum::extract::Request;
 use axum::http::{Method, StatusCode};
 use prometheus::{Histogram, IntCounter};
 use tracing::{Span, debug, error};
 
 use crate::http::problem::Problem;
+use crate::http::routes::Route;
 use crate::metrics::Metrics;
 
-/// The metrics of the commonest answer of a route, found once.
+/// The methods that have metrics of their own; a client may invent methods, a label may not.
+const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "other"];
+
+/// The metrics of a route, found once for each method.
 #[derive(Debug, Default)]
-pub struct RouteCounts(OnceLock<Commonest>);
+pub struct RouteCounts([OnceLock<Counts>; METHODS.len()]);
 
 #[derive(Debug)]
-struct Commonest {
-    route: String,
+struct Counts {
     method: &'static str,
     ok: OnceLock<IntCounter>,
     seconds: Histogram,
@@ -30,21 +33,19 @@ struct Commonest {
 #[derive(Debug)]
 pub struct LogLine {
     method: Method,
-    route: Option<MatchedPath>,
+    route: Arc<Route>,
     /// Of the lines within the request, where the log has those for debugging.
     span: Span,
     begun: Instant,
     written: bool,
     metrics: Metrics,
-    counts: Arc<RouteCounts>,
 }
 
 impl LogLine {
     /// Begins the clock of a request.
-    pub fn new(metrics: Metrics, counts: Arc<RouteCounts>, request: &Request, span: Span) -> Self {
-        let route = request.extensions().get::<MatchedPath>().cloned();
+    pub fn new(metrics: Metrics, route: Arc<Route>, request: &Request, span: Span) -> Self {
         let method = request.method().clone();
-        Self { method, route, span, begun: Instant::now(), written: false, metrics, counts }
+        Self { method, route, span, begun: Instant::now(), written: false, metrics }
     }
 
     /// The span of the lines within the request.
@@ -52,9 +53,9 @@ impl LogLine {
         &self.span
     }
 
-    /// The route that was matched.
-    pub fn route(&self) -> &str {
-        self.route.as_ref().map_or("none", MatchedPath::as_str)
+    /// The request's route.
+    pub fn route(&self) -> &Route {
+        &self.route
     }
 
     /// Writes the line: a 5xx that is a problem as an error with its cause, everything else for those who debug. A health
@@ -67,7 +68,7 @@ impl LogLine {
             self.span = with_id();
         }
         let _entered = self.span.enter();
-        let (method, route, status) = (self.method.as_str(), self.route(), status.as_u16());
+        let (method, route, status) = (self.method.as_str(), self.route.path(), status.as_u16());
         let elapsed_ms = self.elapsed_ms();
         let kind = problem.map(|problem| problem.kind().name());
         if let Some(problem) = failed {
@@ -81,19 +82,11 @@ impl LogLine {
     }
 
     fn count(&self, status: StatusCode) {
-        let (route, method) = (self.route(), known(&self.method));
-        let seconds = self.begun.elapsed().as_secs_f64();
-        let counter = || self.metrics.requests.with_label_values(&[route, method, status.as_str()]);
-        let commonest = self.counts.0.get_or_init(|| Commonest::of(&self.metrics, route, method));
-        if commonest.route == route && commonest.method == method {
-            commonest.seconds.observe(seconds);
-            if status == StatusCode::OK {
-                return commonest.ok.get_or_init(counter).inc();
-            }
-        } else {
-            self.metrics.request_seconds.with_label_values(&[route, method]).observe(seconds);
-        }
-        counter().inc();
+        let counts = self.route.counts.of(&self.metrics, self.route.path(), &self.method);
+        counts.seconds.observe(self.begun.elapsed().as_secs_f64());
+        let counter =
+            || self.metrics.requests.with_label_values(&[self.route.path(), counts.method, status.as_str()]);
+        if status == StatusCode::OK { counts.ok.get_or_init(counter).inc() } else { counter().inc() }
     }
 
     fn elapsed_ms(&self) -> f64 {
@@ -101,24 +94,18 @@ impl LogLine {
     }
 }
 
-impl Commonest {
-    fn of(metrics: &Metrics, route: &str, method: &'static str) -> Self {
-        let seconds = metrics.request_seconds.with_label_values(&[route, method]);
-        Self { route: route.to_owned(), method, ok: OnceLock::new(), seconds }
+impl RouteCounts {
+    fn of(&self, metrics: &Metrics, path: &str, method: &Method) -> &Counts {
+        let known = METHODS.iter().position(|known| *known == method.as_str());
+        let known = known.unwrap_or(METHODS.len() - 1);
+        self.0[known].get_or_init(|| Counts::of(metrics, path, METHODS[known]))
     }
 }
 
-/// A client may invent methods; a label may not.
-fn known(method: &Method) -> &'static str {
-    match method.as_str() {
-        "GET" => "GET",
-        "HEAD" => "HEAD",
-        "POST" => "POST",
-        "PUT" => "PUT",
-        "DELETE" => "DELETE",
-        "OPTIONS" => "OPTIONS",
-        "PATCH" => "PATCH",
-        _ => "other",
+impl Counts {
+    fn of(metrics: &Metrics, path: &str, method: &'static str) -> Self {
+        let seconds = metrics.request_seconds.with_label_values(&[path, method]);
+        Self { method, ok: OnceLock::new(), seconds }
     }
 }
 
@@ -126,7 +113,7 @@ impl Drop for LogLine {
     fn drop(&mut self) {
         if !self.written {
             let _entered = self.span.enter();
-            let (method, route, elapsed_ms) = (self.method.as_str(), self.route(), self.elapsed_ms());
+            let (method, route, elapsed_ms) = (self.method.as_str(), self.route.path(), self.elapsed_ms());
             debug!(method, route, elapsed_ms, "client left before its answer");
         }
     }

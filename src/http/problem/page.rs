@@ -23,8 +23,12 @@ const STYLE: &str = "body{font:1rem/1.6 system-ui,sans-serif;max-width:42rem;mar
     code{background:#eee;padding:.1em .3em;border-radius:3px}li{margin:.3rem 0}";
 
 /// The pages.
+pub(in crate::http) const PATHS: [&str; 2] = ["/problems", "/problems/{name}"];
+
+/// Serves the [`PATHS`].
 pub(in crate::http) fn router() -> Router {
-    Router::new().route("/problems", get(list)).route("/problems/{name}", get(explain))
+    let [all, one] = PATHS;
+    Router::new().route(all, get(list)).route(one, get(explain))
 }
 
 async fn list(headers: HeaderMap) -> Response {

@@ -16,6 +16,7 @@ use crate::http::extract::body::{ChunkTooLarge, Share};
 #[derive(Debug)]
 pub struct InFlight {
     activity: Arc<Activity>,
+    http2: bool,
     offered: bool,
 }
 
@@ -23,10 +24,14 @@ impl InFlight {
     /// Begins a request, and tells its number on the connection.
     pub fn new(activity: Arc<Activity>, http2: bool, outlives: bool) -> (Self, u64) {
         let number = activity.begin(http2, outlives);
-        (Self { activity, offered: false }, number)
+        (Self { activity, http2, offered: false }, number)
     }
 
+    /// On HTTP/1 hyper takes the bytes at once, and the socket tells whether the client does.
     fn offer(&mut self, offered: bool) {
+        if !self.http2 {
+            return;
+        }
         self.activity.offer(self.offered, offered);
         self.offered = offered;
     }

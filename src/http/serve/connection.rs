@@ -7,26 +7,26 @@ use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 
-use axum::Router;
-use axum::extract::ConnectInfo;
+use axum::body::Body;
 use axum::http::header::{CONNECTION, HeaderValue};
 use axum::http::{Request, Response, StatusCode, Version};
-use axum::response::IntoResponse;
-use futures_util::FutureExt;
 use futures_util::future::Either;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::graceful::GracefulConnection;
 use tokio::net::TcpStream;
-use tower::ServiceExt;
 
 use super::activity::Activity;
 use super::body::{AnswerBody, InFlight, RequestBody};
+use super::outliving::Outliving;
 use super::shutdown::Shutdown;
 use super::socket::Socket;
-use crate::http::{ConnectionLimits, outlives_its_caller};
+use crate::http::ConnectionLimits;
+use crate::http::middleware::Layered;
 
 /// hyper's read buffer, which also bounds an HTTP/1 header; beyond it hyper answers 431 by itself.
 const MAX_BUFFER: usize = 64 * 1024;
@@ -41,14 +41,14 @@ const HTTP2_CONNECTION_WINDOW: u32 = 256 * 1024;
 pub struct Server {
     http1: http1::Builder,
     http2: http2::Builder<TokioExecutor>,
-    router: Router,
+    layered: Layered,
     limits: ConnectionLimits,
     shutdown: Shutdown,
 }
 
 impl Server {
-    /// Serves `router` on the connections that are given to [`run`].
-    pub fn new(router: Router, limits: ConnectionLimits, shutdown: Shutdown) -> Self {
+    /// Serves the connections that are given to [`run`].
+    pub fn new(layered: Layered, limits: ConnectionLimits, shutdown: Shutdown) -> Self {
         // The deadlines are ours: hyper's begins anew with every request but not with the connection.
         let mut http1 = http1::Builder::new();
         http1.header_read_timeout(None).max_buf_size(MAX_BUFFER).max_headers(MAX_HEADERS);
@@ -59,7 +59,7 @@ impl Server {
             .initial_connection_window_size(HTTP2_CONNECTION_WINDOW)
             .max_header_list_size(u32::try_from(MAX_BUFFER).unwrap_or(u32::MAX))
             .max_send_buf_size(MAX_BUFFER);
-        Self { http1, http2, router, limits, shutdown }
+        Self { http1, http2, layered, limits, shutdown }
     }
 }
 
@@ -67,31 +67,24 @@ impl Server {
     /// Counts as in flight from now on, until the answer's body is dropped.
     fn answer(
         &self,
-        mut request: Request<Incoming>,
-        peer: SocketAddr,
+        request: Request<Incoming>,
         activity: &Arc<Activity>,
     ) -> impl Future<Output = Result<Response<AnswerBody>, Infallible>> + use<> {
         let http2 = request.version() > Version::HTTP_11;
-        let outlives = outlives_its_caller(request.method(), request.uri().path());
+        let outlives = self.layered.route(request.uri().path()).outlives_its_caller(request.method());
         let (flight, number) = InFlight::new(activity.clone(), http2, outlives);
-        request.extensions_mut().insert(ConnectInfo(peer));
-        let request = request.map(|body| RequestBody::new(body, activity.clone(), number));
-        let answering = self.router.clone().oneshot(request);
-        // Spawned here and not when polled first: hyper drops a service whose client has closed.
-        let answering = if outlives {
-            Either::Left(tokio::spawn(answering).map(|ended| ended.unwrap_or_else(|_| Ok(failed()))))
-        } else {
-            Either::Right(answering)
-        };
+        let request = request.map(|body| Body::new(RequestBody::new(body, activity.clone(), number)));
+        let answer = self.layered.answer(request);
+        // Made here and not when polled first: hyper drops a service whose client has closed.
+        let answer = if outlives { Either::Left(Outliving::new(answer)) } else { Either::Right(answer) };
         let shutdown = self.shutdown.clone();
-        async move {
-            let mut response = answering.await?;
+        answer.map(move |mut response| {
             if !http2 && (shutdown.is_closing() || leaves_a_body_unread(response.status())) {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             let share = response.extensions_mut().remove();
             Ok(response.map(|body| AnswerBody::new(body, flight, share)))
-        }
+        })
     }
 }
 
@@ -128,7 +121,7 @@ async fn serve_http1(
     peer: SocketAddr,
     activity: &Arc<Activity>,
 ) -> Option<Socket> {
-    let service = service_fn(|request| server.answer(request, peer, activity));
+    let service = service_fn(|request| server.answer(request, activity));
     let mut connection = server.http1.serve_connection(TokioIo::new(socket), service);
     tokio::select! {
         biased;
@@ -142,7 +135,7 @@ async fn serve_http1(
 }
 
 async fn serve_http2(server: &Server, socket: Socket, peer: SocketAddr, activity: &Arc<Activity>) {
-    let service = service_fn(|request| server.answer(request, peer, activity));
+    let service = service_fn(|request| server.answer(request, activity));
     let connection = pin!(server.http2.serve_connection(TokioIo::new(socket), service));
     serve(server, connection, peer, activity).await;
 }
@@ -155,12 +148,14 @@ async fn serve(
     activity: &Activity,
 ) {
     let mut expired = pin!(activity.expired());
+    // Among others, though there are none, it is polled only when it has something to say.
+    let mut drained = FuturesUnordered::from_iter([server.shutdown.drained()]);
     // The connection is polled first: the deadline is to be looked at after what has just happened.
     tokio::select! {
         biased;
         _ = connection.as_mut() => return,
         () = expired.as_mut() => return cut(peer),
-        () = server.shutdown.drained() => connection.as_mut().graceful_shutdown(),
+        Some(()) = drained.next() => connection.as_mut().graceful_shutdown(),
     }
     tokio::select! {
         biased;
@@ -168,11 +163,6 @@ async fn serve(
         () = expired => cut(peer),
         () = server.shutdown.aborted() => tracing::warn!(%peer, "dropped a connection at the end of the shutdown"),
     }
-}
-
-/// For a task that did not come to its end; panics are caught and answered further in.
-fn failed() -> axum::response::Response {
-    StatusCode::INTERNAL_SERVER_ERROR.into_response()
 }
 
 fn cut(peer: SocketAddr) {

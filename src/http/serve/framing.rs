@@ -3,6 +3,8 @@
 //! hyper does not tell whether a body is whole before its reader has taken it, nor the size of a chunk before its bytes are
 //! there. Judges sizes only: hyper refuses malformed messages.
 
+use memchr::memchr;
+
 use super::chunks::{Chunks, Progress};
 
 /// Bytes of a line that matter: the two headers that frame a body have short ones.
@@ -129,7 +131,7 @@ impl Default for Head {
 impl Head {
     /// Reads one line, or what there is of it; how many bytes that are, and what follows the header at its end.
     fn read(&mut self, bytes: &[u8]) -> (usize, Option<Next>) {
-        let Some(length) = bytes.iter().position(|byte| *byte == b'\n') else {
+        let Some(length) = memchr(b'\n', bytes) else {
             self.keep(bytes);
             return (bytes.len(), None);
         };
@@ -167,12 +169,15 @@ impl Head {
     }
 
     fn take_header(&mut self, line: &[u8]) {
-        let Some(colon) = line.iter().position(|byte| *byte == b':') else { return };
-        let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
-        if name.eq_ignore_ascii_case(b"transfer-encoding") {
+        let value_of = |name: &[u8]| {
+            let (given, rest) = line.split_at_checked(name.len())?;
+            rest.strip_prefix(b":").filter(|_| given.eq_ignore_ascii_case(name))
+        };
+        if value_of(b"transfer-encoding").is_some() {
             self.is_chunked = true;
-        } else if name.eq_ignore_ascii_case(b"content-length") {
-            self.length = std::str::from_utf8(value).ok().and_then(|value| value.parse().ok());
+        } else if let Some(length) = value_of(b"content-length") {
+            self.length =
+                std::str::from_utf8(length.trim_ascii()).ok().and_then(|length| length.parse().ok());
         }
     }
 }

@@ -22,6 +22,11 @@ impl Header {
         self.http2
     }
 
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
     /// Whether it is time to hand on.
     pub fn is_due(&self) -> bool {
         self.due

@@ -2,6 +2,7 @@
 //!
 //! When to take the next step is its holder's decision.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::sleep;
@@ -12,14 +13,17 @@ const GRACE: Duration = Duration::from_millis(250);
 
 /// Stops a server: [`close`](Self::close), then [`drain`](Self::drain), then [`abort`](Self::abort). A later step
 /// includes the earlier ones. Clones are handles to one server.
-#[derive(Debug, Clone)]
-pub struct Shutdown {
+#[derive(Debug, Clone, Default)]
+pub struct Shutdown(Arc<Steps>);
+
+#[derive(Debug)]
+struct Steps {
     closing: CancellationToken,
     draining: CancellationToken,
     aborted: CancellationToken,
 }
 
-impl Default for Shutdown {
+impl Default for Steps {
     fn default() -> Self {
         // Cancelling a token cancels its children: so each step is the child of the next one.
         let aborted = CancellationToken::new();
@@ -32,33 +36,33 @@ impl Default for Shutdown {
 impl Shutdown {
     /// Serves on, and asks every client to close: HTTP/1 answers carry `Connection: close`.
     pub fn close(&self) {
-        self.closing.cancel();
+        self.0.closing.cancel();
     }
 
     /// Accepts no more; idle connections close soon, see [`Self::drained`], others after the answers in flight.
     pub fn drain(&self) {
-        self.draining.cancel();
+        self.0.draining.cancel();
     }
 
     /// Drops what is left.
     pub fn abort(&self) {
-        self.aborted.cancel();
+        self.0.aborted.cancel();
     }
 
     /// Whether the shutdown has begun.
     #[must_use]
     pub fn is_closing(&self) -> bool {
-        self.closing.is_cancelled()
+        self.0.closing.is_cancelled()
     }
 
     /// Ends when the shutdown begins.
     pub async fn closing(&self) {
-        self.closing.cancelled().await;
+        self.0.closing.cancelled().await;
     }
 
     /// Ends when no more connections are accepted.
     pub async fn draining(&self) {
-        self.draining.cancelled().await;
+        self.0.draining.cancelled().await;
     }
 
     /// Ends when idle connections close: a client that has sent a request just now, or connected, gets its answer.
@@ -69,7 +73,7 @@ impl Shutdown {
 
     /// Ends when the connections that are left are dropped.
     pub async fn aborted(&self) {
-        self.aborted.cancelled().await;
+        self.0.aborted.cancelled().await;
     }
 }
 
@@ -81,9 +85,9 @@ mod tests {
     fn a_later_step_includes_the_earlier_ones() {
         let shutdown = Shutdown::default();
         shutdown.close();
-        assert!(shutdown.is_closing() && !shutdown.draining.is_cancelled());
+        assert!(shutdown.is_closing() && !shutdown.0.draining.is_cancelled());
         let shutdown = Shutdown::default();
         shutdown.abort();
-        assert!(shutdown.is_closing() && shutdown.draining.is_cancelled());
+        assert!(shutdown.is_closing() && shutdown.0.draining.is_cancelled());
     }
 }

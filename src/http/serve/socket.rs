@@ -68,6 +68,19 @@ impl Socket {
         Poll::Ready(Ok(()))
     }
 
+    /// Reads once. Whether a whole header has come, or the end; part of a header is kept here.
+    fn poll_whole_header(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<bool>> {
+        let before = buf.filled().len();
+        let read = ready!(self.poll_stream(cx, buf))?;
+        let is_whole = self.framing.heads() > self.heads;
+        if read > 0 && !is_whole {
+            self.header.push(&buf.filled()[before..], false);
+            buf.set_filled(before);
+        }
+        self.heads = self.framing.heads();
+        Poll::Ready(Ok(read == 0 || is_whole))
+    }
+
     /// Reads, reports it and says how many bytes there were.
     fn poll_stream(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<usize>> {
         let before = buf.filled().len();
@@ -101,6 +114,9 @@ impl AsyncRead for Socket {
             // hyper asks again when the answer is there.
             let is_kept = read == 0 && buf.remaining() > 0 && this.activity.keep_end();
             return if is_kept { Poll::Pending } else { Poll::Ready(Ok(())) };
+        }
+        if this.header.is_empty() && ready!(this.poll_whole_header(cx, buf))? {
+            return Poll::Ready(Ok(()));
         }
         ready!(this.poll_header(cx))?;
         this.header.hand_on(buf);

@@ -10,9 +10,9 @@ use axum::routing::post;
 use http_body_util::BodyExt;
 use rabbitmq_gateway::http::Limits;
 use rabbitmq_gateway::http::extract::body::ReadBody;
-use rabbitmq_gateway::http::middleware::{Gate, Rules, apply};
+use rabbitmq_gateway::http::middleware::{Gate, Layered, Rules};
+use rabbitmq_gateway::http::routes::{RouteTable, Traits};
 use rabbitmq_gateway::metrics::Metrics;
-use tower::ServiceExt;
 
 use super::toy::*;
 
@@ -37,10 +37,12 @@ async fn a_small_body_that_is_kept_keeps_no_buffer_of_its_connection() {
         let compare = async move |body: ReadBody| (body.bytes.as_ptr() as usize != start).to_string();
         let (compared, limits) = (Router::new().route("/", post(compare)), limits());
         let rules = Rules::new((Ipv4Addr::LOCALHOST, 1).into(), &[], &limits);
-        let router = apply(compared, Router::new(), &rules, &Metrics::default(), Gate::new(&limits));
+        let mut table = RouteTable::default();
+        table.add("/", Traits { is_admitted: true, ..Traits::default() });
+        let layered = Layered::new(compared, table, &rules, &Metrics::default(), Gate::new(&limits));
         let request =
             Request::post("/").header("host", "localhost").body(Body::from(buffer.clone())).unwrap();
-        let answer = router.oneshot(request).await.unwrap().into_body().collect().await.unwrap();
+        let answer = layered.answer(request).await.into_body().collect().await.unwrap();
         assert_eq!(answer.to_bytes(), is_copied.to_string(), "{size}");
     }
 }

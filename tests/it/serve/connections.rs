@@ -137,15 +137,6 @@ async fn one_connection_too_many_is_answered_503_and_closed() {
 }
 
 #[tokio::test]
-async fn a_handler_knows_the_address_of_its_client() {
-    let toy = toy().await;
-    let mut client = Client::to(&toy).await;
-    client.send(get_request("/peer", "")).await;
-    let address = client.0.local_addr().unwrap().to_string();
-    assert_eq!(client.answer().await.body, address.as_bytes());
-}
-
-#[tokio::test]
 async fn pipelined_requests_are_answered_in_their_order() {
     let toy = toy().await;
     let mut client = Client::to(&toy).await;

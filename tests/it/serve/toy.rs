@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::ConnectInfo;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use rabbitmq_gateway::domain::field::HeaderLimits;
 use rabbitmq_gateway::http::extract::body::ReadBody;
-use rabbitmq_gateway::http::middleware::{Gate, RequestId, Rules, apply};
+use rabbitmq_gateway::http::middleware::{Gate, Layered, Rules};
+use rabbitmq_gateway::http::routes::{RouteTable, Traits};
 use rabbitmq_gateway::http::serve::{Shutdown, serve};
 use rabbitmq_gateway::http::{ConnectionLimits, Deadline, Limits};
 use rabbitmq_gateway::metrics::Metrics;
@@ -79,21 +79,46 @@ pub async fn toy_with(connections: ConnectionLimits, limits: &Limits, origins: &
     let (keep, kept) = mpsc::unbounded_channel();
     let gate = Gate::new(limits);
     let origins: Vec<String> = origins.iter().map(ToString::to_string).collect();
-    let health = Router::new().route("/health", get(async || "up"));
     let rules = Rules::new(address, &origins, limits);
-    let router = apply(routes(keep), health, &rules, &Metrics::default(), gate.clone());
+    let layered = Layered::new(router(keep), table(), &rules, &Metrics::default(), gate.clone());
     let shutdown = Shutdown::default();
-    let task = tokio::spawn(serve(listener, router, connections, shutdown.clone()));
+    let task = tokio::spawn(serve(listener, layered, connections, shutdown.clone()));
     Toy { address, shutdown, gate, task, kept }
 }
 
-fn routes(keep: mpsc::UnboundedSender<Bytes>) -> Router {
+/// What the toy serves even when it is full, and what needs admission.
+fn table() -> RouteTable {
+    let mut table = RouteTable::default();
+    table.add("/health", Traits::default());
+    let admitted = Traits { is_admitted: true, ..Traits::default() };
+    let message = Traits { carries_message: true, ..admitted };
+    let outliving = Traits { outlives_its_caller: true, ..message };
+    for path in [
+        "/hello",
+        "/hello/{name}",
+        "/panic",
+        "/teapot",
+        "/echo",
+        "/slow",
+        "/big",
+        "/stuck",
+        "/keep",
+        "/keep-and-wait",
+    ] {
+        table.add(path, admitted);
+    }
+    table.add("/publish/{exchange}", outliving);
+    table.add("/publish/{exchange}/slow", outliving);
+    table.add("/rpc/{queue}", message);
+    table
+}
+
+fn router(keep: mpsc::UnboundedSender<Bytes>) -> Router {
     let keeping = keep.clone();
     Router::new()
         .route("/hello", get(async || "hello"))
         .route("/hello/{name}", get(async || "hello"))
-        .route("/peer", get(async |ConnectInfo(peer): ConnectInfo<SocketAddr>| peer.to_string()))
-        .route("/id", get(async |axum::Extension(id): axum::Extension<RequestId>| id.as_str().to_owned()))
+        .route("/health", get(async || "up"))
         .route("/panic", get(panics))
         .route("/teapot", get(async || (StatusCode::CONFLICT, "words of a library")))
         .route("/echo", post(async |body: ReadBody| body.bytes))

@@ -1,0 +1,121 @@
+//! What the gateway knows of a request's route before it looks at anything else of the request.
+
+use std::fmt;
+use std::sync::Arc;
+
+use axum::extract::Request;
+use axum::handler::Handler;
+use axum::http::Method;
+use axum::response::Response;
+use futures_util::future::BoxFuture;
+
+use super::middleware::RouteCounts;
+
+/// What holds for all requests of a route.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Traits {
+    /// They need admission: they count among the requests in flight, and their bodies have a budget.
+    pub is_admitted: bool,
+    /// They carry a message, so that a problem says what became of it.
+    pub carries_message: bool,
+    /// A POST is finished although its caller has gone.
+    pub outlives_its_caller: bool,
+}
+
+/// A route.
+#[derive(Debug)]
+pub struct Route {
+    path: String,
+    traits: Traits,
+    post: Option<Direct>,
+    /// Its metrics.
+    pub counts: RouteCounts,
+}
+
+/// A handler that is called without axum's router, whose boxes cost as much as the handler.
+pub struct Direct(Box<dyn Fn(Request) -> BoxFuture<'static, Response> + Send + Sync>);
+
+impl fmt::Debug for Direct {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Direct")
+    }
+}
+
+impl Direct {
+    /// Answers a request.
+    #[must_use]
+    pub fn call(&self, request: Request) -> BoxFuture<'static, Response> {
+        (self.0)(request)
+    }
+}
+
+impl Route {
+    fn new(path: &str, traits: Traits, post: Option<Direct>) -> Arc<Self> {
+        Arc::new(Self { path: path.to_owned(), traits, post, counts: RouteCounts::default() })
+    }
+
+    /// The handler of requests with this method, where it is called directly.
+    #[must_use]
+    pub fn direct(&self, method: &Method) -> Option<&Direct> {
+        self.post.as_ref().filter(|_| method == Method::POST)
+    }
+
+    /// Its path as the route table has it, such as `/queues/{name}`.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// What holds for its requests.
+    #[must_use]
+    pub fn traits(&self) -> Traits {
+        self.traits
+    }
+
+    /// Whether a request with this method is finished although its caller has gone.
+    #[must_use]
+    pub fn outlives_its_caller(&self, method: &Method) -> bool {
+        self.traits.outlives_its_caller && method == Method::POST
+    }
+}
+
+/// All routes.
+#[derive(Debug)]
+pub struct RouteTable {
+    paths: matchit::Router<Arc<Route>>,
+    none: Arc<Route>,
+}
+
+impl Default for RouteTable {
+    fn default() -> Self {
+        Self { paths: matchit::Router::new(), none: Route::new("none", Traits::default(), None) }
+    }
+}
+
+impl RouteTable {
+    /// Adds a route. One that is there already stays as it is.
+    pub fn add(&mut self, path: &str, traits: Traits) {
+        self.insert(path, traits, None);
+    }
+
+    /// Adds a route whose POST requests go to this handler directly.
+    pub fn add_direct<T, S, H>(&mut self, path: &str, traits: Traits, post: H, state: S)
+    where
+        H: Handler<T, S, Future = BoxFuture<'static, Response>> + Sync,
+        S: Clone + Send + Sync + 'static,
+    {
+        let direct = move |request| post.clone().call(request, state.clone());
+        self.insert(path, traits, Some(Direct(Box::new(direct))));
+    }
+
+    fn insert(&mut self, path: &str, traits: Traits, post: Option<Direct>) {
+        // The router of the handlers has refused what this would refuse, but for the same path twice.
+        let _ = self.paths.insert(path, Route::new(path, traits, post));
+    }
+
+    /// The route of a path; one called `none` where nothing is served.
+    #[must_use]
+    pub fn of(&self, path: &str) -> &Arc<Route> {
+        self.paths.at(path).map_or(&self.none, |found| found.value)
+    }
+}
