@@ -18,6 +18,7 @@ mod state;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use axum::extract::State;
 use axum::routing::get;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -70,7 +71,9 @@ pub fn layered(
     let state = AppState::new(broker, settings, telling);
     let rules = Rules::new(listen, &settings.allowed_origins, &settings.limits);
     let mut table = RouteTable::default();
-    table.add_direct(PUBLISH, PUBLISHING, publish::publish_message, state.clone());
+    let publishing = state.clone();
+    let publish = move |request| publish::publish_message(State(publishing.clone()), request);
+    table.add_direct(PUBLISH, PUBLISHING, publish);
     for page in docs::PATHS.iter().chain(&problem::page::PATHS).chain(&["/openapi.json"]) {
         table.add(page, SERVED_WHEN_FULL);
     }

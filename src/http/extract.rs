@@ -35,13 +35,13 @@ fn wrong_name(what: &str, name: &str, error: &NameError) -> Problem {
     Problem::malformed(what, format!("\"{}\" {error}", name.escape_debug()))
 }
 
-impl<S: Sync> FromRequestParts<S> for ExchangeName {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let name = path_name(parts)?;
-        Self::from_path(&name).map_err(|error| wrong_name("exchange", &name, &error))
-    }
+/// The exchange in the path.
+///
+/// # Errors
+/// When it is no name.
+pub(super) fn exchange_name(parts: &Parts) -> Result<ExchangeName, Problem> {
+    let name = path_name(parts)?;
+    ExchangeName::from_path(&name).map_err(|error| wrong_name("exchange", &name, &error))
 }
 
 impl<S: Sync> FromRequestParts<S> for QueueName {

@@ -6,22 +6,21 @@
 mod admission;
 mod browser;
 mod door;
+mod entered;
 mod identify;
 mod log_line;
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use axum::Router;
 use axum::extract::Request;
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, Either};
+use futures_util::future::Either;
 use tower::{Layer, Service, service_fn};
 use tower_http::cors::CorsLayer;
 use tracing::Instrument;
@@ -30,6 +29,7 @@ pub use self::admission::{Admission, Gate};
 use self::browser::{Origins, is_for_cors};
 use self::door::Door;
 pub(super) use self::door::too_large;
+use self::entered::Entered;
 use self::identify::Identified;
 pub use self::identify::IsReply;
 pub use self::log_line::RouteCounts;
@@ -133,21 +133,6 @@ impl Layered {
 /// The rest of the list at work.
 type Rest = Either<Entered, Ready<Response>>;
 
-/// A handler at work, with the request's place among those in flight. The handler is in a box, so that what is around it
-/// stays small.
-struct Entered {
-    handler: BoxFuture<'static, Response>,
-    _admission: Option<Admission>,
-}
-
-impl Future for Entered {
-    type Output = Response;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Response> {
-        self.handler.as_mut().poll(cx)
-    }
-}
-
 impl List {
     fn check_origin(&self, request: Request, route: &Route) -> Rest {
         match self.origins.check(&request) {
@@ -161,7 +146,7 @@ impl List {
             Some(cors) => {
                 let rest = service_fn(|request| self.enter(request, route).map(Ok));
                 let handler = cors.layer(rest).call(request).map(infallible).boxed();
-                Either::Left(Entered { handler, _admission: None })
+                Either::Left(Entered::new(handler, None, false))
             }
             None => self.enter(request, route),
         }
@@ -172,12 +157,13 @@ impl List {
             Ok(admission) => admission,
             Err(problem) => return Either::Right(ready(problem.into_response())),
         };
+        let outlives = route.outlives_its_caller(request.method());
         let handler = match route.direct(request.method()) {
             Some(direct) => direct.call(request),
             // The router is always ready, and its clones are one.
             None => self.router.clone().call(request).map(infallible).boxed(),
         };
-        Either::Left(Entered { handler, _admission: admission })
+        Either::Left(Entered::new(handler, admission, outlives))
     }
 
     fn admit(&self, request: &mut Request, traits: Traits) -> Result<Option<Admission>, Problem> {

@@ -4,7 +4,6 @@ use std::fmt;
 use std::sync::Arc;
 
 use axum::extract::Request;
-use axum::handler::Handler;
 use axum::http::Method;
 use axum::response::Response;
 use futures_util::future::BoxFuture;
@@ -99,13 +98,13 @@ impl RouteTable {
     }
 
     /// Adds a route whose POST requests go to this handler directly.
-    pub fn add_direct<T, S, H>(&mut self, path: &str, traits: Traits, post: H, state: S)
-    where
-        H: Handler<T, S, Future = BoxFuture<'static, Response>> + Sync,
-        S: Clone + Send + Sync + 'static,
-    {
-        let direct = move |request| post.clone().call(request, state.clone());
-        self.insert(path, traits, Some(Direct(Box::new(direct))));
+    pub fn add_direct(
+        &mut self,
+        path: &str,
+        traits: Traits,
+        post: impl Fn(Request) -> BoxFuture<'static, Response> + Send + Sync + 'static,
+    ) {
+        self.insert(path, traits, Some(Direct(Box::new(post))));
     }
 
     fn insert(&mut self, path: &str, traits: Traits, post: Option<Direct>) {

@@ -10,7 +10,6 @@ mod chunks;
 mod connection;
 mod framing;
 mod header;
-mod outliving;
 mod refusal;
 mod shutdown;
 mod socket;

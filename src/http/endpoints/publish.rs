@@ -1,9 +1,14 @@
 //! `POST /publish/{exchange}`: a message, answered when the broker has confirmed it.
 
-use axum::extract::State;
+use std::future::ready;
+
+use axum::extract::{Request, State};
 use axum::http::header::CONTENT_TYPE;
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Either, lazy};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -11,7 +16,7 @@ use crate::broker::{Attempts, Publish, Receipt};
 use crate::domain::message::{DeliveryMode, Destination, Message, MessageId};
 use crate::domain::names::{ExchangeName, ShortText};
 use crate::domain::outcome::Outcome;
-use crate::http::extract::{Headers, Query, ReadBody};
+use crate::http::extract::{Query, ReadBody, exchange_name};
 use crate::http::message::{self, Envelope, Parcel};
 use crate::http::openapi::shared_problems::{OfAll, OfBodies};
 use crate::http::problem::Problem;
@@ -108,35 +113,44 @@ pub(in crate::http) struct PublishReceipt<'a> {
 )]
 pub(in crate::http) fn publish_message(
     State(state): State<AppState>,
-    exchange: ExchangeName,
-    query: Query,
-    Headers(headers): Headers,
-    body: ReadBody,
-) -> impl Future<Output = Result<Response, Problem>> {
-    let publish = read(&state, exchange, query, &headers, &body);
-    let minimal = prefers_minimal(&headers);
-    drop((headers, body));
-    // Only what it needs: whatever is held while RabbitMQ is waited for is cold afterwards, and counts a thousandfold.
-    async move {
-        let publish = publish?;
-        match state.broker.publish(&publish).await {
-            Ok(receipt) => Ok(PublishReceipt::of(&publish, receipt).answer(minimal)),
-            Err(failure) => Err(Problem::from(failure).message_id(publish.message.id)),
-        }
+    request: Request,
+) -> BoxFuture<'static, Response> {
+    // hyper puts the body into the request after it has handed it on, and before its answer is polled first.
+    lazy(|_| read_and_publish(state, request)).flatten().boxed()
+}
+
+fn read_and_publish(state: AppState, request: Request) -> BoxFuture<'static, Response> {
+    let (mut parts, body) = request.into_parts();
+    match ReadBody::begin(&mut parts.extensions, body) {
+        Either::Left(body) => publish(state, &parts, body.into_inner()),
+        Either::Right(body) => async move { publish(state, &parts, body.await).await }.boxed(),
     }
 }
 
+/// Publishes, and holds no more than it needs until RabbitMQ has answered: whatever else is held is cold then, and counts
+/// once for each caller.
+fn publish(state: AppState, parts: &Parts, body: Result<ReadBody, Problem>) -> BoxFuture<'static, Response> {
+    let publish = match body.and_then(|body| read(&state, parts, &body)) {
+        Ok(publish) => publish,
+        Err(problem) => return ready(problem.into_response()).boxed(),
+    };
+    let minimal = prefers_minimal(&parts.headers);
+    let published = async move {
+        match state.broker.publish(&publish).await {
+            Ok(receipt) => PublishReceipt::of(&publish, receipt).answer(minimal),
+            Err(failure) => Problem::from(failure).message_id(publish.message.id.clone()).into_response(),
+        }
+    };
+    published.boxed()
+}
+
 /// What is asked for.
-fn read(
-    state: &AppState,
-    exchange: ExchangeName,
-    mut query: Query,
-    headers: &HeaderMap,
-    body: &ReadBody,
-) -> Result<Publish, Problem> {
+fn read(state: &AppState, parts: &Parts, body: &ReadBody) -> Result<Publish, Problem> {
+    let exchange = exchange_name(parts)?;
+    let mut query = Query::of(&parts.uri)?;
     let timeout = query.timeout(state.limits().publish)?;
     let resend = query.flag("retry")?.unwrap_or(true);
-    let (message, destination) = address(state, exchange, query, headers, body)?;
+    let (message, destination) = address(state, exchange, query, &parts.headers, body)?;
     let deadline = timeout.deadline();
     Ok(Publish { message, destination, deadline, resend, expires: false, attempts: Attempts::default() })
 }

@@ -4,14 +4,16 @@
 //! live, so that memory is bounded even when callers hang up and their messages do not.
 
 use std::error::Error;
+use std::future::{Ready, ready};
 use std::iter::successors;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{FromRequest, Request};
+use axum::http::Extensions;
 use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Either};
 use http_body_util::BodyExt;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
@@ -67,33 +69,29 @@ impl ReadBody {
     }
 }
 
-impl<S: Send + Sync> FromRequest<S> for ReadBody {
-    type Rejection = Problem;
+/// A body that is here already, as most are; or what waits for it.
+pub type Begun = Either<Ready<Result<ReadBody, Problem>>, BoxFuture<'static, Result<ReadBody, Problem>>>;
 
-    async fn from_request(mut request: Request, _: &S) -> Result<Self, Problem> {
-        let admission = request.extensions_mut().remove::<Admission>();
-        let admission =
-            admission.ok_or_else(|| Problem::internal("a route that reads bodies has no admission"))?;
-        let mut reading = pin!(Reading::new(admission.clone()).read(request.into_body()));
-        // Most bodies are here already, and need no timer.
-        let held = match reading.as_mut().now_or_never() {
-            Some(held) => held?,
-            None => in_time(&admission, reading).boxed().await?,
+impl ReadBody {
+    /// Begins to read a request's body, whose place among those in flight is in these extensions.
+    pub fn begin(extensions: &mut Extensions, mut body: Body) -> Begun {
+        let Some(admission) = extensions.remove::<Admission>() else {
+            return Either::Left(ready(Err(Problem::internal("a route that reads bodies has no admission"))));
         };
-        Ok(Self { bytes: Bytes::from_owner(held), admission })
+        let mut reading = Reading::new(admission, &body);
+        match reading.read(&mut body).now_or_never() {
+            Some(read) => Either::Left(ready(read.map(|()| reading.end()))),
+            None => Either::Right(reading.end_in_time(body).boxed()),
+        }
     }
 }
 
-/// Waits for a body until its deadline, or the gateway stops.
-async fn in_time(
-    admission: &Admission,
-    reading: impl Future<Output = Result<Held, Problem>> + Send,
-) -> Result<Held, Problem> {
-    let deadline = admission.body_timeout();
-    tokio::select! {
-        biased;
-        held = timeout(deadline, reading) => held.unwrap_or_else(|_| Err(too_late(deadline))),
-        () = admission.given_up() => Err(stopping()),
+impl<S: Send + Sync> FromRequest<S> for ReadBody {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        let (mut parts, body) = request.into_parts();
+        Self::begin(&mut parts.extensions, body).await
     }
 }
 
@@ -149,30 +147,51 @@ impl<T: AsRef<[u8]>, O> AsRef<[u8]> for Owning<T, O> {
 /// A body that is being read.
 struct Reading {
     admission: Admission,
+    /// The length that the header states.
+    announced: Option<usize>,
     buffer: Buffer,
     share: Option<OwnedSemaphorePermit>,
 }
 
 impl Reading {
-    fn new(admission: Admission) -> Self {
-        Self { admission, buffer: Buffer::Frame(Bytes::new()), share: None }
+    fn new(admission: Admission, body: &Body) -> Self {
+        let announced = body.size_hint().exact().and_then(|length| usize::try_from(length).ok());
+        Self { admission, announced, buffer: Buffer::Frame(Bytes::new()), share: None }
     }
 
-    async fn read(mut self, mut body: Body) -> Result<Held, Problem> {
-        let announced = body.size_hint().exact().and_then(|length| usize::try_from(length).ok());
+    /// Reads on, to the end. What was read stays when this is dropped before.
+    async fn read(&mut self, body: &mut Body) -> Result<(), Problem> {
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| self.unreadable(&error))?;
             // Trailers carry nothing that the gateway knows.
             if let Ok(data) = frame.into_data() {
-                self.take(data, announced)?;
+                self.take(data)?;
             }
         }
+        Ok(())
+    }
+
+    /// Reads on until the body's deadline, or the gateway stops.
+    async fn end_in_time(mut self, mut body: Body) -> Result<ReadBody, Problem> {
+        let admission = self.admission.clone();
+        let deadline = admission.body_timeout();
+        tokio::select! {
+            biased;
+            read = timeout(deadline, self.read(&mut body)) => read.unwrap_or_else(|_| Err(too_late(deadline)))?,
+            () = admission.given_up() => return Err(stopping()),
+        }
+        Ok(self.end())
+    }
+
+    fn end(mut self) -> ReadBody {
         match &mut self.buffer {
             Buffer::Copied(bytes) => bytes.shrink_to_fit(),
             Buffer::Frame(bytes) if bytes.len() <= SMALL => self.buffer = Buffer::Copied(bytes.to_vec()),
             Buffer::Frame(_) => {}
         }
-        Ok(Held { buffer: self.buffer, _admission: self.admission, _share: self.share })
+        let admission = self.admission.clone();
+        let held = Held { buffer: self.buffer, _admission: self.admission, _share: self.share };
+        ReadBody { bytes: Bytes::from_owner(held), admission }
     }
 
     fn unreadable(&self, error: &axum::Error) -> Problem {
@@ -184,12 +203,13 @@ impl Reading {
         Problem::new(ProblemType::MalformedRequest, "the body ended early or is malformed").because(error)
     }
 
-    fn take(&mut self, data: Bytes, announced: Option<usize>) -> Result<(), Problem> {
+    fn take(&mut self, data: Bytes) -> Result<(), Problem> {
         let read = self.buffer.as_ref().len();
         let limit = self.admission.max_body_bytes();
         if data.len() > limit - read {
             return Err(too_large(limit));
         }
+        let announced = self.announced;
         let share = self.admission.reserve(data.len())?;
         match &mut self.share {
             Some(whole) => whole.merge(share),

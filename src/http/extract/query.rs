@@ -5,6 +5,7 @@ use std::str::Utf8Error;
 use std::time::Duration;
 
 use axum::extract::FromRequestParts;
+use axum::http::Uri;
 use axum::http::request::Parts;
 use percent_encoding::percent_decode_str;
 use tokio::time::Instant;
@@ -26,12 +27,17 @@ impl<S: Sync> FromRequestParts<S> for Query {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        Self::parse(parts.uri.query().unwrap_or_default())
+        Self::of(&parts.uri)
     }
 }
 
 impl Query {
-    fn parse(query: &str) -> Result<Self, Problem> {
+    /// The query of a URI.
+    ///
+    /// # Errors
+    /// When it is not UTF-8.
+    pub(in crate::http) fn of(uri: &Uri) -> Result<Self, Problem> {
+        let query = uri.query().unwrap_or_default();
         let pairs = query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             Ok((decode(name)?, decode(value)?))
@@ -141,8 +147,12 @@ mod tests {
 
     const DEADLINE: Deadline = Deadline { default: Duration::from_secs(10), max: Duration::from_mins(1) };
 
+    fn parsed(text: &str) -> Result<Query, Problem> {
+        Query::of(&format!("/?{text}").parse().expect("a URI"))
+    }
+
     fn query(text: &str) -> Query {
-        Query::parse(text).expect("a query")
+        parsed(text).expect("a query")
     }
 
     #[test]
@@ -165,7 +175,7 @@ mod tests {
     #[test]
     fn percent_and_plus_are_decoded() {
         assert_eq!(query("k%65y=a%2Fb+c%2B").take("key").ok().flatten().as_deref(), Some("a/b c+"));
-        assert!(Query::parse("key=%FF").is_err() && Query::parse("%FF=1").is_err());
+        assert!(parsed("key=%FF").is_err() && parsed("%FF=1").is_err());
     }
 
     #[test]

@@ -10,9 +10,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::http::header::{CONNECTION, HeaderValue};
 use axum::http::{Request, Response, StatusCode, Version};
-use futures_util::future::Either;
-use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt, StreamExt};
+use futures_util::FutureExt;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -22,7 +20,6 @@ use tokio::net::TcpStream;
 
 use super::activity::Activity;
 use super::body::{AnswerBody, InFlight, RequestBody};
-use super::outliving::Outliving;
 use super::shutdown::Shutdown;
 use super::socket::Socket;
 use crate::http::ConnectionLimits;
@@ -74,11 +71,9 @@ impl Server {
         let outlives = self.layered.route(request.uri().path()).outlives_its_caller(request.method());
         let (flight, number) = InFlight::new(activity.clone(), http2, outlives);
         let request = request.map(|body| Body::new(RequestBody::new(body, activity.clone(), number)));
-        let answer = self.layered.answer(request);
-        // Made here and not when polled first: hyper drops a service whose client has closed.
-        let answer = if outlives { Either::Left(Outliving::new(answer)) } else { Either::Right(answer) };
         let shutdown = self.shutdown.clone();
-        answer.map(move |mut response| {
+        // Begun here and not when polled first: hyper drops a service whose client has closed.
+        self.layered.answer(request).map(move |mut response| {
             if !http2 && (shutdown.is_closing() || leaves_a_body_unread(response.status())) {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
@@ -148,14 +143,12 @@ async fn serve(
     activity: &Activity,
 ) {
     let mut expired = pin!(activity.expired());
-    // Among others, though there are none, it is polled only when it has something to say.
-    let mut drained = FuturesUnordered::from_iter([server.shutdown.drained()]);
     // The connection is polled first: the deadline is to be looked at after what has just happened.
     tokio::select! {
         biased;
         _ = connection.as_mut() => return,
         () = expired.as_mut() => return cut(peer),
-        Some(()) = drained.next() => connection.as_mut().graceful_shutdown(),
+        () = server.shutdown.drained() => connection.as_mut().graceful_shutdown(),
     }
     tokio::select! {
         biased;

@@ -2,7 +2,11 @@
 //!
 //! When to take the next step is its holder's decision.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::time::sleep;
@@ -18,6 +22,7 @@ pub struct Shutdown(Arc<Steps>);
 
 #[derive(Debug)]
 struct Steps {
+    is_draining: AtomicBool,
     closing: CancellationToken,
     draining: CancellationToken,
     aborted: CancellationToken,
@@ -29,7 +34,7 @@ impl Default for Steps {
         let aborted = CancellationToken::new();
         let draining = aborted.child_token();
         let closing = draining.child_token();
-        Self { closing, draining, aborted }
+        Self { is_draining: AtomicBool::new(false), closing, draining, aborted }
     }
 }
 
@@ -41,11 +46,13 @@ impl Shutdown {
 
     /// Accepts no more; idle connections close soon, see [`Self::drained`], others after the answers in flight.
     pub fn drain(&self) {
+        self.0.is_draining.store(true, Ordering::Release);
         self.0.draining.cancel();
     }
 
     /// Drops what is left.
     pub fn abort(&self) {
+        self.0.is_draining.store(true, Ordering::Release);
         self.0.aborted.cancel();
     }
 
@@ -65,9 +72,19 @@ impl Shutdown {
         self.0.draining.cancelled().await;
     }
 
-    /// Ends when idle connections close: a client that has sent a request just now, or connected, gets its answer.
+    /// Ends when idle connections close: a client that has sent a request just now, or connected, gets its answer. To be
+    /// polled by one task all along.
     pub async fn drained(&self) {
-        self.draining().await;
+        let mut draining = pin!(self.draining());
+        let mut is_polled = false;
+        poll_fn(|cx| {
+            // Its task is woken when the draining begins, and need not ask whenever its connection moves.
+            if std::mem::replace(&mut is_polled, true) && !self.0.is_draining.load(Ordering::Acquire) {
+                return Poll::Pending;
+            }
+            draining.as_mut().poll(cx)
+        })
+        .await;
         sleep(GRACE).await;
     }
 

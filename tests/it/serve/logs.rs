@@ -73,7 +73,9 @@ async fn every_request_has_one_line_with_its_id_and_route_but_no_path_or_query()
 fn hook_panics() {
     let failing = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| match panic.payload_as_str() {
-        Some(SECRET) => rabbitmq_gateway::telemetry::panics::log_panic(panic),
+        Some(text) if text == SECRET || text.contains("resumed after panicking") => {
+            rabbitmq_gateway::telemetry::panics::log_panic(panic);
+        }
         _ => failing(panic),
     }));
 }
@@ -88,6 +90,17 @@ async fn a_panic_is_logged_once_with_its_place_and_the_id_of_its_request() {
     assert_eq!(about.len(), 1, "{about:?}");
     assert!(about[0].contains("id=\"mine\"") && about[0].contains("toy.rs:"), "{about:?}");
     assert_eq!(lines.about(""), about, "nothing else is logged");
+}
+
+/// A handler that outlives its caller is gone on with when it is dropped, but not when it panicked.
+#[tokio::test]
+async fn a_panic_of_a_publish_is_logged_once_too() {
+    let (lines, _guard) = lines("rabbitmq_gateway=error");
+    hook_panics();
+    let toy = toy().await;
+    assert_eq!(ask(&toy, post_request("/publish/x/panic", b"")).await.status, 500);
+    assert_eq!(ask(&toy, get_request("/hello", "")).await.status, 200);
+    assert_eq!(lines.about("").len(), 1, "{:?}", lines.about(""));
 }
 
 #[tokio::test]

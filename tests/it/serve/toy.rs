@@ -109,6 +109,7 @@ fn table() -> RouteTable {
     }
     table.add("/publish/{exchange}", outliving);
     table.add("/publish/{exchange}/slow", outliving);
+    table.add("/publish/{exchange}/panic", outliving);
     table.add("/rpc/{queue}", message);
     table
 }
@@ -124,6 +125,7 @@ fn router(keep: mpsc::UnboundedSender<Bytes>) -> Router {
         .route("/echo", post(async |body: ReadBody| body.bytes))
         .route("/publish/{exchange}", post(async |body: ReadBody| body.bytes))
         .route("/publish/{exchange}/slow", post(slow_echo))
+        .route("/publish/{exchange}/panic", post(panics))
         .route("/rpc/{queue}", get(async || (StatusCode::CONFLICT, "words of a library")))
         .route("/slow", get(async || dawdle(Duration::from_millis(700)).await))
         .route("/big", get(async || vec![0_u8; 64 << 20]))
