@@ -1,13 +1,25 @@
 //! Topology operations that take long, or that make RabbitMQ close their connection, beside those of others.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use reqwest::Method;
 use tokio::task::JoinHandle;
 
 use crate::support::{
-    broker::Broker, contract::Answer, gateway::TestGateway, link::Link, observer::Observer, poll::eventually,
-    stage::Stage, stuck::StuckQueue,
+    broker::Broker,
+    contract::Answer,
+    gateway::TestGateway,
+    link::{Link, Mode, Way},
+    observer::Observer,
+    poll::eventually,
+    stage::Stage,
+    stuck::StuckQueue,
 };
 
 const SOON: Duration = Duration::from_secs(10);
@@ -128,4 +140,77 @@ async fn a_value_that_makes_rabbitmq_close_the_connection_is_400_and_names_the_a
         assert_eq!(told, ((400, "malformed-request".to_owned()), field.to_owned()), "{json}");
     }
     assert_eq!(stage.observer.count("q").await, None);
+}
+
+/// Callers that send the same request again and again, without success, until they are stopped.
+struct Callers {
+    tasks: Vec<JoinHandle<()>>,
+    answered: Arc<AtomicUsize>,
+}
+
+impl Callers {
+    fn start(stage: &Stage, count: usize, method: &Method, path: &str) -> Self {
+        let answered = Arc::<AtomicUsize>::default();
+        let caller = |_| {
+            let request = stage.gateway.client().request(method.clone(), stage.gateway.url(path));
+            let answered = Arc::clone(&answered);
+            tokio::spawn(async move {
+                loop {
+                    let answer = Answer::to(request.try_clone().expect("it has no body")).await;
+                    assert!([503, 504].contains(&answer.status), "{:?}", answer.verdict());
+                    answered.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+        };
+        Self { tasks: (0..count).map(caller).collect(), answered }
+    }
+
+    fn answered(&self) -> usize {
+        self.answered.load(Ordering::Relaxed)
+    }
+
+    async fn stop(self) {
+        for task in self.tasks {
+            task.abort();
+            let end = task.await.expect_err("it has no end of its own");
+            assert!(end.is_cancelled(), "{end}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_purge_is_done_beside_sixty_short_purges_of_a_queue_that_hangs() {
+    let stage = stage_with_stuck("short-purges", &[("RABBITMQ_TOPOLOGY_CONNECTIONS", "1")]).await;
+    let others = stage.vhost.connection_count().await;
+    let stuck = stage.vhost.suspend_queue("stuck").await;
+    let short = Callers::start(&stage, 60, &Method::DELETE, "/queues/stuck/messages?timeout=100ms");
+    for _ in 0..10 {
+        let (status, took) = took(&stage, Method::DELETE, "/queues/q/messages?timeout=5s").await;
+        assert!(status == 200 && took < AT_ONCE, "{status} after {took:?}");
+        let ours = stage.vhost.connection_count().await - others;
+        assert!(ours <= 1, "RabbitMQ holds {ours} connections for purges, which may have one");
+    }
+    assert!(short.answered() > 60);
+    short.stop().await;
+    stuck.resume().await;
+}
+
+#[tokio::test]
+async fn purges_with_less_time_than_a_dial_takes_wait_for_the_same_dial() {
+    let broker = Broker::shared().await;
+    let vhost = broker.vhost("slow-dial").await;
+    Observer::connect(&vhost.url).await.declare_queue("q").await;
+    let link = Link::to(broker.address()).await;
+    let gateway = TestGateway::start(&[("AMQP_URL", &vhost.url_by(link.addr()))]).await;
+    let purge = async |timeout: &str| {
+        Answer::to(gateway.delete(&format!("/queues/q/messages?timeout={timeout}"))).await.verdict()
+    };
+    link.set_named("removal-*", Mode::Stall(Way::Both));
+    for _ in 0..5 {
+        assert_eq!(purge("100ms").await, (503, "overloaded".to_owned()));
+    }
+    link.mend();
+    assert_eq!(purge("10s").await.0, 200);
+    assert_eq!(link.accepted_named("removal-*"), 1);
+    gateway.stop().await;
 }
