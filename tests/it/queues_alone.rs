@@ -214,3 +214,28 @@ async fn purges_with_less_time_than_a_dial_takes_wait_for_the_same_dial() {
     assert_eq!(link.accepted_named("removal-*"), 1);
     gateway.stop().await;
 }
+
+/// The channels of such inspections are not closed before the queue answers. Without a successor in time the shared
+/// connection has no number left for another channel.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_request_waits_or_fails_beside_many_short_inspections_of_a_queue_that_hangs() {
+    let link = Link::to(Broker::shared().await.address()).await;
+    link.set_named("topology-*", Mode::Channels(255));
+    let stage = stage_with_stuck("short-inspections", &[]).await;
+    let gateway = TestGateway::start(&[("AMQP_URL", &stage.vhost.url_by(link.addr()))]).await;
+    let stage = Stage { gateway, ..stage };
+    let stuck = stage.vhost.suspend_queue("stuck").await;
+    let short = Callers::start(&stage, 15, &Method::GET, "/queues/stuck?timeout=40ms");
+    while short.answered() < 600 {
+        for (method, path) in [(Method::GET, "/queues/q"), (Method::PUT, "/queues/q")] {
+            let (status, took) = took(&stage, method.clone(), path).await;
+            assert!(status < 300 && took < AT_ONCE, "{method} {path}: {status} after {took:?}");
+        }
+        let call = stage.post("/rpc/q?require_consumers=true&timeout=2s").body("x");
+        assert_eq!(Answer::to(call).await.verdict(), (503, "no-consumers".to_owned()));
+    }
+    assert_eq!(stage.ask(Method::DELETE, "/queues/q").await.status, 200);
+    assert!(link.accepted_named("topology-0") > 1);
+    short.stop().await;
+    stuck.resume().await;
+}
