@@ -42,8 +42,8 @@ pub(super) enum Role {
     /// Purge, and delete under conditions, one at a time: these may take long, and some make RabbitMQ close the connection.
     /// Dialled on need.
     Removal,
-    /// Declare with arguments that the gateway does not know, one at a time: some make RabbitMQ close the connection.
-    /// Dialled on need.
+    /// Declare with arguments that the gateway does not know, and operations that RabbitMQ 4.0 may refuse in too many bytes, one at
+    /// a time: some make RabbitMQ close the connection. Dialled on need.
     Declaration,
     /// Replies to RPC calls.
     Reply,
