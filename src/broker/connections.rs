@@ -42,8 +42,8 @@ pub(super) enum Role {
     /// Purge, and delete under conditions, one at a time: these may take long, and some make RabbitMQ close the connection.
     /// Dialled on need.
     Removal,
-    /// Declare with arguments that the gateway does not know, one at a time: some make RabbitMQ close the connection.
-    /// Dialled on need.
+    /// Declare with arguments that the gateway does not know, and operations that RabbitMQ 4.0 may refuse in too many bytes, one at
+    /// a time: some make RabbitMQ close the connection. Dialled on need.
     Declaration,
     /// Replies to RPC calls.
     Reply,
@@ -281,8 +281,8 @@ impl Connections {
         self.give_up.cancelled().await;
     }
 
-    /// Why there was no place to publish, until the deadline.
-    fn why_busy(&self) -> Error {
+    /// Why there was no place to publish, or no turn, until the deadline.
+    pub(super) fn why_busy(&self) -> Error {
         if self.up().next().is_some() { Error::NotSent(Unavailable::Busy) } else { self.why_down() }
     }
 
@@ -315,6 +315,12 @@ impl Connections {
     /// Whether they are being closed for good.
     pub(super) fn is_stopped(&self) -> bool {
         self.stop.is_cancelled()
+    }
+
+    /// Hangs up at once, for good: RabbitMQ, which may still be at an operation, would not answer a close before that is done.
+    pub(super) fn hang_up(&self) {
+        self.up().for_each(|link| link.kill());
+        self.stop();
     }
 
     /// Closes all connections; the slots' tasks end when that is done.

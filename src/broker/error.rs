@@ -33,8 +33,8 @@ pub enum Error {
 /// Why the gateway could not send a request. Nothing was written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unavailable {
-    /// There was no connection within the deadline.
-    #[error("no connection to the broker within the deadline")]
+    /// There was no connection within the deadline, or RabbitMQ opened no channel on it.
+    #[error("no connection to the broker, or no channel, within the deadline")]
     NoConnection,
     /// RabbitMQ refuses the gateway's user or virtual host.
     #[error("the broker refuses the gateway's user or virtual host")]

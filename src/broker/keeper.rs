@@ -14,7 +14,7 @@ use tracing::warn;
 use super::alarms::{AlarmFollower, Alarms};
 use super::connections::SlotState;
 use super::dialler::Dialler;
-use super::link::Link;
+use super::link::{Link, NUMBERS_USED_UP};
 
 /// How long a retired connection may be used: longer than callers wait. The publishes in flight on it end with their
 /// callers' deadlines, and it is closed then.
@@ -77,18 +77,17 @@ pub(super) async fn keep(slot: Slot, mut dialler: Dialler, blocked_timeout: Opti
         let mut follower = AlarmFollower::new(&link, Arc::clone(&slot.alarms), Arc::clone(&slot.changes));
         let end = tokio::select! {
             end = watch_link(&link, blocked_timeout, &slot.stop, &mut follower) => end,
-            next = replace_silent(&link, &mut dialler, &patience) => {
+            (next, why) = replace(&link, &mut dialler, &patience) => {
+                link.retire(why);
                 patience.now = next.patience();
                 replacement = Some(next);
-                End::Retired(SILENT)
+                End::Retired(why)
             }
         };
         if end == End::Stopped {
             return link.close().await;
         }
-        if replacement.is_some() {
-            link.retire(SILENT);
-        } else {
+        if replacement.is_none() {
             slot.set(SlotState::Dialling);
             if link.has_answered() {
                 patience.now = patience.least;
@@ -120,6 +119,20 @@ impl Patience {
     /// Of the connection after this one: while RabbitMQ answers nothing at all, connections are replaced ever more slowly.
     fn next(&self, link: &Link) -> Duration {
         if link.has_answered() { self.least } else { MAX_PATIENCE.min(self.now * 2) }
+    }
+}
+
+/// The successor of a connection that should not be used much longer, and why. It is dialled beside that one.
+async fn replace(link: &Link, dialler: &mut Dialler, patience: &Patience) -> (Link, &'static str) {
+    tokio::select! {
+        () = link.until_numbers_run_out() => {}
+        next = replace_silent(link, dialler, patience) => return (next, SILENT),
+    }
+    loop {
+        match dialler.dial(patience.now).await {
+            Ok(next) => return (next, NUMBERS_USED_UP),
+            Err(failure) => sleep(failure.pause).await,
+        }
     }
 }
 

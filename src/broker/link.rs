@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use lapin::Connection;
+use lapin::{Channel, Connection};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -22,6 +22,9 @@ const LAST_WORDS: Duration = Duration::from_millis(250);
 /// AMQP's reply code for a normal end.
 const REPLY_SUCCESS: u16 = 200;
 
+/// Why a connection is replaced that has no good channel numbers left.
+pub(super) const NUMBERS_USED_UP: &str = "its channel numbers are used up";
+
 /// A connection in a slot. Shared by all who use it; replaced as a whole when it is lost.
 pub(super) struct Link {
     connection: Connection,
@@ -32,6 +35,9 @@ pub(super) struct Link {
     /// Whether publishes are in flight on it and none was answered for `patience`.
     is_silent: watch::Sender<bool>,
     users: TaskTracker,
+    /// Some channel numbers cannot be used again.
+    has_lost_numbers: AtomicBool,
+    numbers_run_out: CancellationToken,
     retired: CancellationToken,
     retired_for: OnceLock<&'static str>,
     gone: CancellationToken,
@@ -48,6 +54,8 @@ impl Link {
             has_answered: AtomicBool::new(false),
             is_silent: watch::Sender::new(false),
             users,
+            has_lost_numbers: AtomicBool::new(false),
+            numbers_run_out: CancellationToken::new(),
             retired: CancellationToken::new(),
             retired_for: OnceLock::new(),
             gone: CancellationToken::new(),
@@ -124,6 +132,27 @@ impl Link {
         self.has_answered.load(Ordering::Relaxed)
     }
 
+    /// Opens a channel for one operation. lapin gives numbers in turn: from the second half of them on, it soon comes to those
+    /// that cannot be used again, and the gateway dials a successor meanwhile.
+    pub(super) async fn open_channel(&self) -> Result<Channel, lapin::Error> {
+        let channel = self.connection.create_channel().await?;
+        let is_in_second_half = channel.id() > self.connection.configuration().channel_max() / 2;
+        if is_in_second_half && self.has_lost_numbers.load(Ordering::Relaxed) {
+            self.numbers_run_out.cancel();
+        }
+        Ok(channel)
+    }
+
+    /// The number of a channel cannot be used again: RabbitMQ closed the channel, or has not answered on it.
+    pub(super) fn lose_number(&self) {
+        self.has_lost_numbers.store(true, Ordering::Relaxed);
+    }
+
+    /// Ends when its channel numbers will soon be used up. The connection takes operations until its successor is there.
+    pub(super) async fn until_numbers_run_out(&self) {
+        self.numbers_run_out.cancelled().await;
+    }
+
     /// The error of the opening of a channel, which says nothing of the request that the channel was for.
     ///
     /// The words with which the broker closed a channel are lapin's answer to all that is asked on a later one
@@ -132,7 +161,7 @@ impl Link {
         if matches!(error, Error::Unknown(Cause::Lost { .. })) {
             return error;
         }
-        self.retire("its channel numbers are used up");
+        self.retire(NUMBERS_USED_UP);
         Error::lost(&error.to_string())
     }
 

@@ -7,10 +7,12 @@
 mod alone;
 mod methods;
 mod operation;
+mod overflow;
 mod stream;
 
 use std::sync::Arc;
 
+use lapin::Channel;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -30,7 +32,8 @@ pub(super) struct Topology {
     connections: Connections,
     /// Purges, and deletions under conditions.
     removals: Alone,
-    /// Declarations with arguments that the gateway does not know.
+    /// Declarations with arguments that the gateway does not know, and other operations over which RabbitMQ may close the
+    /// connection.
     declarations: Alone,
     given_up: CancellationToken,
 }
@@ -72,10 +75,26 @@ impl Topology {
         Operation { deadline, given_up: self.given_up.clone() }
     }
 
+    /// Repeats an operation until it is answered; alone where RabbitMQ may close the connection over it.
+    async fn repeat<T: Send + 'static, F: Future<Output = Result<T, Error>> + Send>(
+        &self,
+        deadline: Instant,
+        is_alone: bool,
+        methods: impl Fn(Channel) -> F + Send + Sync + 'static,
+    ) -> Result<T, Error> {
+        let operation = self.operation(deadline);
+        if !is_alone {
+            return operation.repeat(&self.connections, methods).await;
+        }
+        let work =
+            |connections: Arc<Connections>| async move { operation.repeat(&connections, methods).await };
+        self.declarations.run(deadline, work).await
+    }
+
     /// Counts of a queue.
     pub(super) async fn inspect(&self, name: &QueueName, deadline: Instant) -> Result<QueueState, Error> {
-        let operation = self.operation(deadline);
-        operation.repeat(&self.connections, |channel| inspect(channel, name.clone())).await
+        let (is_alone, name) = (overflow::of_name(name), name.clone());
+        self.repeat(deadline, is_alone, move |channel| inspect(channel, name.clone())).await
     }
 
     /// Declares a queue, its dead-letter pair first. True when the queue was not there before.
@@ -87,19 +106,17 @@ impl Topology {
         let existed = match self.inspect(&queue.name, deadline).await {
             Ok(_) => true,
             Err(Error::Refused(Refusal::QueueMissing { .. })) => false,
+            // RabbitMQ 4.0 found no such queue, or the declaration is refused too.
+            Err(Error::Unknown(Cause::Lost { repeatable: false, .. })) if overflow::of_name(&queue.name) => {
+                false
+            }
             Err(error) => return Err(error),
         };
-        let operation = self.operation(deadline);
-        let state = if queue.has_unknown_arguments {
-            let owned = queue.clone();
-            let work = |connections: Arc<Connections>| async move {
-                operation.repeat(&connections, |channel| declare(channel, owned.clone())).await
-            };
-            self.declarations.run(deadline, work).await.map_err(|error| blame(error, &queue.arguments))?
-        } else {
-            operation.repeat(&self.connections, |channel| declare(channel, queue.clone())).await?
-        };
-        Ok((!existed, state))
+        let is_alone = queue.has_unknown_arguments || overflow::of_declaration(queue);
+        let owned = queue.clone();
+        let declared = self.repeat(deadline, is_alone, move |channel| declare(channel, owned.clone())).await;
+        let blamed = declared.map_err(|error| if is_alone { blame(error, &queue.arguments) } else { error });
+        Ok((!existed, blamed?))
     }
 
     /// Deletes a queue; how many ready messages went with it.
@@ -112,14 +129,16 @@ impl Topology {
         // RabbitMQ answers the deletion of a missing queue with success.
         self.inspect(name, deadline).await?;
         let operation = self.operation(deadline);
-        if !conditions.any() {
+        if !conditions.any() && !overflow::of_name(name) {
             return operation
                 .once(&self.connections, |channel| delete(channel, name.clone(), conditions))
                 .await;
         }
         let name = name.clone();
         let work = |connections: Arc<Connections>| async move {
-            if operation.repeat(&connections, |channel| is_stream(channel, name.clone())).await? {
+            if conditions.any()
+                && operation.repeat(&connections, |channel| is_stream(channel, name.clone())).await?
+            {
                 let reason = "a stream cannot be deleted under conditions".to_owned();
                 return Err(Error::Refused(Refusal::NotSupported { reason }));
             }

@@ -62,7 +62,7 @@ fn not_sent(unavailable: &Unavailable) -> Problem {
     match unavailable {
         Unavailable::NoConnection => Problem::new(
             Kind::BrokerUnavailable,
-            "the broker could not be reached within the deadline; nothing was sent",
+            "the broker gave no connection or no channel within the deadline; nothing was sent",
         ),
         Unavailable::LoginRefused => Problem::new(
             Kind::BrokerRefused,

@@ -1,13 +1,26 @@
 //! Topology operations that take long, or that make RabbitMQ close their connection, beside those of others.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use reqwest::Method;
+use serde_json::json;
 use tokio::task::JoinHandle;
 
 use crate::support::{
-    broker::Broker, contract::Answer, gateway::TestGateway, link::Link, observer::Observer, poll::eventually,
-    stage::Stage, stuck::StuckQueue,
+    broker::Broker,
+    contract::Answer,
+    gateway::TestGateway,
+    link::{Link, Mode, Way},
+    observer::Observer,
+    poll::eventually,
+    stage::Stage,
+    stuck::StuckQueue,
 };
 
 const SOON: Duration = Duration::from_secs(10);
@@ -128,4 +141,131 @@ async fn a_value_that_makes_rabbitmq_close_the_connection_is_400_and_names_the_a
         assert_eq!(told, ((400, "malformed-request".to_owned()), field.to_owned()), "{json}");
     }
     assert_eq!(stage.observer.count("q").await, None);
+}
+
+/// Callers that send the same request again and again, without success, until they are stopped.
+struct Callers {
+    tasks: Vec<JoinHandle<()>>,
+    answered: Arc<AtomicUsize>,
+}
+
+impl Callers {
+    fn start(stage: &Stage, count: usize, method: &Method, path: &str) -> Self {
+        let answered = Arc::<AtomicUsize>::default();
+        let caller = |_| {
+            let request = stage.gateway.client().request(method.clone(), stage.gateway.url(path));
+            let answered = Arc::clone(&answered);
+            tokio::spawn(async move {
+                loop {
+                    let answer = Answer::to(request.try_clone().expect("it has no body")).await;
+                    assert!([503, 504].contains(&answer.status), "{:?}", answer.verdict());
+                    answered.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+        };
+        Self { tasks: (0..count).map(caller).collect(), answered }
+    }
+
+    fn answered(&self) -> usize {
+        self.answered.load(Ordering::Relaxed)
+    }
+
+    async fn stop(self) {
+        for task in self.tasks {
+            task.abort();
+            let end = task.await.expect_err("it has no end of its own");
+            assert!(end.is_cancelled(), "{end}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_purge_is_done_beside_sixty_short_purges_of_a_queue_that_hangs() {
+    let stage = stage_with_stuck("short-purges", &[("RABBITMQ_TOPOLOGY_CONNECTIONS", "1")]).await;
+    let others = stage.vhost.connection_count().await;
+    let stuck = stage.vhost.suspend_queue("stuck").await;
+    let short = Callers::start(&stage, 60, &Method::DELETE, "/queues/stuck/messages?timeout=100ms");
+    for _ in 0..10 {
+        let (status, took) = took(&stage, Method::DELETE, "/queues/q/messages?timeout=5s").await;
+        assert!(status == 200 && took < AT_ONCE, "{status} after {took:?}");
+        let ours = stage.vhost.connection_count().await - others;
+        assert!(ours <= 1, "RabbitMQ holds {ours} connections for purges, which may have one");
+    }
+    assert!(short.answered() > 60);
+    short.stop().await;
+    stuck.resume().await;
+}
+
+#[tokio::test]
+async fn purges_with_less_time_than_a_dial_takes_wait_for_the_same_dial() {
+    let broker = Broker::shared().await;
+    let vhost = broker.vhost("slow-dial").await;
+    Observer::connect(&vhost.url).await.declare_queue("q").await;
+    let link = Link::to(broker.address()).await;
+    let gateway = TestGateway::start(&[("AMQP_URL", &vhost.url_by(link.addr()))]).await;
+    let purge = async |timeout: &str| {
+        Answer::to(gateway.delete(&format!("/queues/q/messages?timeout={timeout}"))).await.verdict()
+    };
+    link.set_named("removal-*", Mode::Stall(Way::Both));
+    for _ in 0..5 {
+        assert_eq!(purge("100ms").await, (503, "overloaded".to_owned()));
+    }
+    link.mend();
+    assert_eq!(purge("10s").await.0, 200);
+    assert_eq!(link.accepted_named("removal-*"), 1);
+    gateway.stop().await;
+}
+
+/// The channels of such inspections are not closed before the queue answers. Without a successor in time the shared
+/// connection has no number left for another channel.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_request_waits_or_fails_beside_many_short_inspections_of_a_queue_that_hangs() {
+    let link = Link::to(Broker::shared().await.address()).await;
+    link.set_named("topology-*", Mode::Channels(255));
+    let stage = stage_with_stuck("short-inspections", &[]).await;
+    let gateway = TestGateway::start(&[("AMQP_URL", &stage.vhost.url_by(link.addr()))]).await;
+    let stage = Stage { gateway, ..stage };
+    let stuck = stage.vhost.suspend_queue("stuck").await;
+    let short = Callers::start(&stage, 15, &Method::GET, "/queues/stuck?timeout=40ms");
+    while short.answered() < 600 {
+        for (method, path) in [(Method::GET, "/queues/q"), (Method::PUT, "/queues/q")] {
+            let (status, took) = took(&stage, method.clone(), path).await;
+            assert!(status < 300 && took < AT_ONCE, "{method} {path}: {status} after {took:?}");
+        }
+        let call = stage.post("/rpc/q?require_consumers=true&timeout=2s").body("x");
+        assert_eq!(Answer::to(call).await.verdict(), (503, "no-consumers".to_owned()));
+    }
+    assert_eq!(stage.ask(Method::DELETE, "/queues/q").await.status, 200);
+    assert!(link.accepted_named("topology-0") > 1);
+    short.stop().await;
+    stuck.resume().await;
+}
+
+/// RabbitMQ 4.0 closes the connection where its text for the mistake is too long, and RabbitMQ 3.10 the channel.
+#[tokio::test]
+async fn a_mistake_with_a_long_name_in_another_alphabet_ends_no_connection_of_others() {
+    let link = Link::to(Broker::shared().await.address()).await;
+    let vhost = Broker::shared().await.vhost("long-name").await;
+    let gateway = TestGateway::start(&[("AMQP_URL", &vhost.url_by(link.addr()))]).await;
+    let queue = format!("/queues/{}", "ü".repeat(125));
+    let routing_key = |letter: &str| {
+        let key = letter.repeat(60);
+        json!({"arguments": {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": key}})
+    };
+    for (request, statuses) in [
+        (gateway.get(&queue), [404, 504]),
+        (gateway.delete(&queue), [404, 504]),
+        (gateway.put(&queue).json(&json!({})), [201, 201]),
+        (gateway.get(&queue), [200, 200]),
+        (gateway.delete(&format!("{queue}?if_empty=true")), [200, 504]),
+        (gateway.put("/queues/q").json(&routing_key("ü")), [201, 201]),
+        (gateway.put("/queues/q").json(&routing_key("ä")), [409, 504]),
+        (gateway.get("/queues/q"), [200, 200]),
+    ] {
+        let told = format!("{request:?}");
+        let answer = Answer::to(request).await;
+        assert!(statuses.contains(&answer.status), "{told}: {:?}", answer.verdict());
+    }
+    assert_eq!(link.accepted_named("topology-0"), 1);
+    gateway.stop().await;
 }

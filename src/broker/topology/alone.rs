@@ -44,17 +44,18 @@ struct TakenPlace {
     alone: Alone,
     number: usize,
     connections: Arc<Connections>,
-    /// RabbitMQ has answered the operation.
-    is_clean: bool,
+    /// RabbitMQ may still be at an operation that was written on the connection.
+    is_in_use: bool,
 }
 
 impl Drop for TakenPlace {
-    /// Frees the place. Where RabbitMQ may still be at the operation, its connection is closed.
+    /// Frees the place: the next operation also goes on with a dial that the last one had no time for. Where RabbitMQ may still
+    /// be at the operation, the gateway hangs up, so that RabbitMQ does not hold that connection beside the next one.
     fn drop(&mut self) {
         let mut places = self.alone.places();
-        if !self.is_clean {
+        if self.is_in_use {
             places.remove(&self.number);
-            self.connections.stop();
+            self.connections.hang_up();
         } else if let Some(place) = places.get_mut(&self.number) {
             place.free_since = Some(Instant::now());
         }
@@ -102,8 +103,8 @@ impl Alone {
     /// over it.
     ///
     /// # Errors
-    /// Those of the operation; [`Unavailable::Busy`] without a turn until the deadline, [`Unavailable::TooManyLong`] at
-    /// once.
+    /// Those of the operation; without a turn until the deadline [`Unavailable::Busy`], or why there is no connection;
+    /// [`Unavailable::TooManyLong`] at once.
     pub(super) async fn run<T, F>(
         &self,
         deadline: Instant,
@@ -114,8 +115,10 @@ impl Alone {
         F: Future<Output = Result<T, Error>> + Send + 'static,
     {
         let turn = timeout_at(deadline, Arc::clone(&self.0.turn).lock_owned()).await;
-        let mut turn = Some(turn.map_err(|_| Error::NotSent(Unavailable::Busy))?);
+        let mut turn = Some(turn.map_err(|_| self.why_no_turn())?);
         let mut place = self.take()?;
+        place.connections.wait(deadline).await?;
+        place.is_in_use = true;
         let mut work = Box::pin(work(Arc::clone(&place.connections)));
         let task = tokio::spawn(async move {
             let answer = tokio::select! {
@@ -126,7 +129,7 @@ impl Alone {
                     work.await
                 }
             };
-            place.is_clean = !matches!(answer, Err(Error::Unknown(_) | Error::NotSent(_)));
+            place.is_in_use = matches!(answer, Err(Error::Unknown(_) | Error::NotSent(_)));
             drop(place);
             drop(turn);
             answer
@@ -135,12 +138,21 @@ impl Alone {
         task.await.unwrap_or_else(|_| Err(Error::gone()))
     }
 
-    /// A free place, or a new one.
+    /// Why the operation whose turn it is keeps it: it may wait for a connection.
+    fn why_no_turn(&self) -> Error {
+        let busy = Error::NotSent(Unavailable::Busy);
+        let places = self.places();
+        let mut reasons = places.values().map(|place| place.connections.why_busy());
+        reasons.find(|reason| *reason != busy).unwrap_or(busy)
+    }
+
+    /// A free place, one that is up where there is one; or a new place.
     fn take(&self) -> Result<TakenPlace, Error> {
         let mut places = self.places();
         let taken =
-            |number, connections| TakenPlace { alone: self.clone(), number, connections, is_clean: false };
-        if let Some((number, place)) = places.iter_mut().find(|(_, place)| place.free_since.is_some()) {
+            |number, connections| TakenPlace { alone: self.clone(), number, connections, is_in_use: false };
+        let free = places.iter_mut().filter(|(_, place)| place.free_since.is_some());
+        if let Some((number, place)) = free.max_by_key(|(_, place)| place.connections.up().count()) {
             place.free_since = None;
             return Ok(taken(*number, Arc::clone(&place.connections)));
         }

@@ -52,21 +52,23 @@ impl Operation {
         };
         let (link, channel) = opened?;
         let _user = link.users().token();
-        tokio::select! {
+        let mut number = ChannelNumber { link: &link, is_good: false };
+        let answer = tokio::select! {
             biased;
             answer = timeout_at(self.deadline, link.unless_gone(methods(channel))) => {
                 answer.unwrap_or(Err(Error::Unknown(Cause::Silence)))
             }
             () = self.given_up.cancelled() => Err(Error::Unknown(Cause::Stopped)),
-        }
+        };
+        number.is_good = answer.is_ok();
+        answer
     }
 
     /// A new channel; dropped, it closes itself.
     async fn open(&self, connections: &Connections) -> Result<(Arc<Link>, Channel), Error> {
         loop {
             let link = connections.wait(self.deadline).await?;
-            let opened =
-                timeout_at(self.deadline, link.unless_gone(link.connection().create_channel())).await;
+            let opened = timeout_at(self.deadline, link.unless_gone(link.open_channel())).await;
             match opened {
                 Ok(Ok(channel)) => return Ok((link, channel)),
                 Ok(Err(error)) => {
@@ -75,6 +77,21 @@ impl Operation {
                 }
                 Err(_) => return Err(Error::NotSent(Unavailable::NoConnection)),
             }
+        }
+    }
+}
+
+/// The number of an operation's channel, until the operation ends or its caller has gone.
+struct ChannelNumber<'a> {
+    link: &'a Link,
+    /// RabbitMQ did what was asked, and left the channel open.
+    is_good: bool,
+}
+
+impl Drop for ChannelNumber<'_> {
+    fn drop(&mut self) {
+        if !self.is_good {
+            self.link.lose_number();
         }
     }
 }

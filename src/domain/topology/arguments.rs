@@ -41,8 +41,13 @@ const KNOWN: [(&str, Rule); 23] = [
     ("x-single-active-consumer", Rule::Switch),
     ("x-queue-mode", Rule::OneOf(&["default", "lazy"])),
     ("x-queue-version", Rule::Number(1, 2)),
+    // RabbitMQ 3.10 closes the connection over other values, 4.x ignores the argument.
     ("x-queue-master-locator", Rule::OneOf(&["min-masters", "client-local", "random"])),
-    ("x-queue-leader-locator", Rule::OneOf(&["client-local", "balanced", "random", "least-leaders"])),
+    // RabbitMQ 3.10 refuses the last one, 4.x takes it.
+    (
+        "x-queue-leader-locator",
+        Rule::OneOf(&["client-local", "balanced", "random", "least-leaders", "min-masters"]),
+    ),
     // RabbitMQ 3.10 takes every value.
     ("x-delivery-limit", Rule::Any),
     ("x-quorum-initial-group-size", Rule::Number(1, i64::MAX)),
@@ -128,6 +133,7 @@ mod tests {
             ("x-expires", FieldValue::I64(1)),
             ("x-max-age", "7D".into()),
             ("x-queue-master-locator", "min-masters".into()),
+            ("x-queue-leader-locator", "min-masters".into()),
             ("x-queue-type", "a-plugin's".into()),
             ("x-single-active-consumer", FieldValue::Bool(false)),
             ("x-delivery-limit", FieldValue::I64(-1)),

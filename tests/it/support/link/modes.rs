@@ -15,6 +15,8 @@ pub enum Mode {
     Slice,
     /// The receiving end sees the end of the stream; the other direction flows.
     HalfClose(Way),
+    /// New connections are offered so few channels, as by RabbitMQ's setting `channel_max`.
+    Channels(u16),
     /// New connections are refused; open ones pass. Connections chosen by name are accepted, and reset when they tell
     /// their name.
     Refuse,

@@ -18,6 +18,9 @@ use super::{
     names::{Login, Name},
 };
 
+/// How the frame `connection.tune` begins. The largest number of a channel follows.
+const TUNE: &[u8] = b"\x01\0\0\0\0\0\x0c\0\x0a\0\x1e";
+
 /// Both directions, until both have ended or one has failed.
 pub(super) async fn exchange(
     client: &mut TcpStream,
@@ -101,6 +104,7 @@ impl Pump<'_> {
             // Ends early when the wire is mended.
             Mode::Delay(delay) => drop(timeout(delay, changed(&mut self.modes)).await),
             Mode::Slice => return self.slice(bytes).await,
+            Mode::Channels(count) => return self.to.write_all(&with_channels(bytes, count)).await,
             _ => {}
         }
         self.to.write_all(bytes).await
@@ -113,4 +117,12 @@ impl Pump<'_> {
         }
         Ok(())
     }
+}
+
+fn with_channels(bytes: &[u8], count: u16) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    if let Some(start) = bytes.windows(TUNE.len()).position(|window| window == TUNE) {
+        bytes[start + TUNE.len()..][..2].copy_from_slice(&count.to_be_bytes());
+    }
+    bytes
 }
