@@ -14,8 +14,8 @@ use memchr::memchr_iter;
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 
-pub(super) use self::body::ReadBody;
-pub(super) use self::query::{Query, Timeout};
+pub(super) use self::body::{ReadBody, with_body};
+pub(super) use self::query::Query;
 use super::problem::{Problem, ProblemType};
 use crate::domain::names::{ExchangeName, NameError, QueueName};
 
@@ -44,12 +44,20 @@ pub(super) fn exchange_name(parts: &Parts) -> Result<ExchangeName, Problem> {
     ExchangeName::from_path(&name).map_err(|error| wrong_name("exchange", &name, &error))
 }
 
+/// The queue in the path.
+///
+/// # Errors
+/// When it is no name.
+pub(super) fn queue_name(parts: &Parts) -> Result<QueueName, Problem> {
+    let name = path_name(parts)?;
+    QueueName::parse(&name).map_err(|error| wrong_name("queue", &name, &error))
+}
+
 impl<S: Sync> FromRequestParts<S> for QueueName {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let name = path_name(parts)?;
-        Self::parse(&name).map_err(|error| wrong_name("queue", &name, &error))
+        queue_name(parts)
     }
 }
 

@@ -8,7 +8,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, Either, lazy};
+use futures_util::future::BoxFuture;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -16,7 +16,7 @@ use crate::broker::{Attempts, Publish, Receipt};
 use crate::domain::message::{DeliveryMode, Destination, Message, MessageId};
 use crate::domain::names::{ExchangeName, ShortText};
 use crate::domain::outcome::Outcome;
-use crate::http::extract::{Query, ReadBody, exchange_name};
+use crate::http::extract::{Query, ReadBody, exchange_name, with_body};
 use crate::http::message::{self, Envelope, Parcel};
 use crate::http::openapi::shared_problems::{OfAll, OfBodies};
 use crate::http::problem::Problem;
@@ -115,20 +115,9 @@ pub(in crate::http) fn publish_message(
     State(state): State<AppState>,
     request: Request,
 ) -> BoxFuture<'static, Response> {
-    // hyper puts the body into the request after it has handed it on, and before its answer is polled first.
-    lazy(|_| read_and_publish(state, request)).flatten().boxed()
+    with_body(request, |parts, body| publish(state, parts, body))
 }
 
-fn read_and_publish(state: AppState, request: Request) -> BoxFuture<'static, Response> {
-    let (mut parts, body) = request.into_parts();
-    match ReadBody::begin(&mut parts.extensions, body) {
-        Either::Left(body) => publish(state, &parts, body.into_inner()),
-        Either::Right(body) => async move { publish(state, &parts, body.await).await }.boxed(),
-    }
-}
-
-/// Publishes, and holds no more than it needs until RabbitMQ has answered: whatever else is held is cold then, and counts
-/// once for each caller.
 fn publish(state: AppState, parts: &Parts, body: Result<ReadBody, Problem>) -> BoxFuture<'static, Response> {
     let publish = match body.and_then(|body| read(&state, parts, &body)) {
         Ok(publish) => publish,

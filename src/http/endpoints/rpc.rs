@@ -1,9 +1,14 @@
 //! `POST /rpc/{queue}`: a request to whoever serves a queue, answered with the reply.
 
+use std::future::ready;
+
 use axum::body::HttpBody;
-use axum::extract::State;
+use axum::extract::{Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use utoipa::ToSchema;
 
 use crate::broker::{Call, Error};
@@ -11,7 +16,7 @@ use crate::domain::field::FieldValue;
 use crate::domain::message::{DeliveryMode, Message, ReceivedMessage};
 use crate::domain::names::{ExchangeName, QueueName, ShortText};
 use crate::domain::outcome::Outcome;
-use crate::http::extract::{Headers, Query, ReadBody, Timeout};
+use crate::http::extract::{Query, ReadBody, queue_name, with_body};
 use crate::http::message::{self, Envelope, EnvelopeOut, Parcel};
 use crate::http::middleware::IsReply;
 use crate::http::openapi::shared_problems::{OfAll, OfBodies};
@@ -78,21 +83,51 @@ struct ReplyBody(Vec<u8>);
         OfBodies,
     )
 )]
-pub(in crate::http) async fn call_queue(
+pub(in crate::http) fn call_queue(
     State(state): State<AppState>,
-    queue: QueueName,
-    mut query: Query,
-    Headers(headers): Headers,
+    request: Request,
+) -> BoxFuture<'static, Response> {
+    with_body(request, |parts, body| {
+        let asked = body.and_then(|body| Asked::read(&state, parts, body));
+        match asked {
+            Ok(asked) => asked.answer(state).boxed(),
+            Err(problem) => ready(problem.into_response()).boxed(),
+        }
+    })
+}
+
+/// What is asked for.
+struct Asked {
+    call: Call,
+    require_consumers: bool,
+    wants_envelope: bool,
     body: ReadBody,
-) -> Result<Response, Problem> {
-    let timeout = query.timeout(state.limits().rpc)?;
-    let require_consumers = query.flag("require_consumers")?.unwrap_or(false);
-    query.finish()?;
-    let message = request(&state, &queue, &headers, &body)?;
-    let id = message.id.clone();
-    let reply = call(&state, queue, message, timeout, require_consumers).await;
-    let answer = reply.and_then(|reply| answer(&state, &headers, &body, reply));
-    answer.map_err(|problem| problem.message_id(id))
+}
+
+impl Asked {
+    fn read(state: &AppState, parts: &Parts, body: ReadBody) -> Result<Self, Problem> {
+        let queue = queue_name(parts)?;
+        let mut query = Query::of(&parts.uri)?;
+        let timeout = query.timeout(state.limits().rpc)?;
+        let require_consumers = query.flag("require_consumers")?.unwrap_or(false);
+        query.finish()?;
+        let message = request(state, &queue, &parts.headers, &body)?;
+        let wants_envelope = message::accepts_envelope(&parts.headers);
+        let call = Call { message, queue, deadline: timeout.deadline() };
+        Ok(Self { call, require_consumers, wants_envelope, body })
+    }
+
+    async fn answer(self, state: AppState) -> Response {
+        let Self { call, require_consumers, wants_envelope, body } = self;
+        let id = call.message.id.clone();
+        let served = if require_consumers { expect_consumers(&state, &call).boxed().await } else { Ok(()) };
+        let reply = match served {
+            Ok(()) => reply_to(&state, call).await,
+            Err(problem) => Err(problem),
+        };
+        let answer = reply.and_then(|reply| answer(&state, wants_envelope, &body, reply));
+        answer.unwrap_or_else(|problem| problem.message_id(id).into_response())
+    }
 }
 
 /// The request's message; what the gateway sets itself must not be given.
@@ -124,24 +159,22 @@ fn refuse_own(queue: &QueueName, parcel: &Parcel) -> Result<(), Problem> {
     message::check_destination(&ExchangeName::default(), &routing_key)
 }
 
-async fn call(
-    state: &AppState,
-    queue: QueueName,
-    message: Message,
-    timeout: Timeout,
-    require_consumers: bool,
-) -> Result<ReceivedMessage, Problem> {
-    let deadline = timeout.deadline();
-    if require_consumers && state.broker.inspect_queue(&queue, deadline).await?.consumer_count == 0 {
-        let detail = format!("nobody consumes from queue \"{queue}\"; nothing was sent");
-        return Err(Problem::new(ProblemType::NoConsumers, detail));
+async fn expect_consumers(state: &AppState, call: &Call) -> Result<(), Problem> {
+    let queue = &call.queue;
+    if state.broker.inspect_queue(queue, call.deadline).await?.consumer_count > 0 {
+        return Ok(());
     }
-    let missing = format!("there is no queue \"{queue}\"; nothing was sent");
-    let reply = state.broker.call(Call { message, queue, deadline }).await;
+    let detail = format!("nobody consumes from queue \"{queue}\"; nothing was sent");
+    Err(Problem::new(ProblemType::NoConsumers, detail))
+}
+
+async fn reply_to(state: &AppState, call: Call) -> Result<ReceivedMessage, Problem> {
+    let queue = call.queue.clone();
     // The default exchange returns a message for exactly one reason: there is no such queue.
-    reply.map_err(|failure| match failure.error {
+    state.broker.call(call).await.map_err(|failure| match failure.error {
         Error::Unroutable { .. } => {
-            Problem::new(ProblemType::QueueNotFound, missing).outcome(Outcome::NotSent, false)
+            let detail = format!("there is no queue \"{queue}\"; nothing was sent");
+            Problem::new(ProblemType::QueueNotFound, detail).outcome(Outcome::NotSent, false)
         }
         _ => failure.into(),
     })
@@ -149,16 +182,13 @@ async fn call(
 
 fn answer(
     state: &AppState,
-    headers: &HeaderMap,
+    wants_envelope: bool,
     body: &ReadBody,
     reply: ReceivedMessage,
 ) -> Result<Response, Problem> {
     let status = state.rpc_status_header().then(|| status(&reply)).flatten();
-    let mut response = if message::accepts_envelope(headers) {
-        message::answer_envelope(reply)
-    } else {
-        message::answer_raw(reply)
-    };
+    let mut response =
+        if wants_envelope { message::answer_envelope(reply) } else { message::answer_raw(reply) };
     *response.status_mut() = status.unwrap_or(StatusCode::OK);
     let bytes = response.body().size_hint().exact().unwrap_or_default();
     // The request has been executed, and its reply does not fit.

@@ -7,13 +7,16 @@ use std::error::Error;
 use std::future::{Ready, ready};
 use std::iter::successors;
 use std::sync::Arc;
+use std::task::Context;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{FromRequest, Request};
 use axum::http::Extensions;
+use axum::http::request::Parts;
+use axum::response::Response;
 use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, Either};
+use futures_util::future::{BoxFuture, Either, lazy};
 use http_body_util::BodyExt;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
@@ -70,11 +73,28 @@ impl ReadBody {
 }
 
 /// A body that is here already, as most are; or what waits for it.
-pub type Begun = Either<Ready<Result<ReadBody, Problem>>, BoxFuture<'static, Result<ReadBody, Problem>>>;
+type Begun = Either<Ready<Result<ReadBody, Problem>>, BoxFuture<'static, Result<ReadBody, Problem>>>;
+
+/// Reads a request's body, and hands it on with the rest of the request, which is held no longer: what is held while
+/// RabbitMQ is waited for is cold afterwards, and counts once for each caller.
+pub fn with_body(
+    request: Request,
+    then: impl FnOnce(&Parts, Result<ReadBody, Problem>) -> BoxFuture<'static, Response> + Send + 'static,
+) -> BoxFuture<'static, Response> {
+    let begin = |_: &mut Context<'_>| {
+        let (mut parts, body) = request.into_parts();
+        match ReadBody::begin(&mut parts.extensions, body) {
+            Either::Left(body) => then(&parts, body.into_inner()),
+            Either::Right(body) => async move { then(&parts, body.await).await }.boxed(),
+        }
+    };
+    // hyper puts the body into the request after it has handed it on, and before its answer is polled first.
+    lazy(begin).flatten().boxed()
+}
 
 impl ReadBody {
     /// Begins to read a request's body, whose place among those in flight is in these extensions.
-    pub fn begin(extensions: &mut Extensions, mut body: Body) -> Begun {
+    fn begin(extensions: &mut Extensions, mut body: Body) -> Begun {
         let Some(admission) = extensions.remove::<Admission>() else {
             return Either::Left(ready(Err(Problem::internal("a route that reads bodies has no admission"))));
         };

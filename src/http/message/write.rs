@@ -18,6 +18,17 @@ use crate::domain::message::{DeliveryMode, Properties, ReceivedMessage};
 use crate::domain::names::ShortText;
 use crate::http::problem::NOSNIFF;
 
+const MESSAGE_ID: HeaderName = HeaderName::from_static("x-amqp-message-id");
+const CORRELATION_ID: HeaderName = HeaderName::from_static("x-amqp-correlation-id");
+const REPLY_TO: HeaderName = HeaderName::from_static("x-amqp-reply-to");
+const TYPE: HeaderName = HeaderName::from_static("x-amqp-type");
+const APP_ID: HeaderName = HeaderName::from_static("x-amqp-app-id");
+const USER_ID: HeaderName = HeaderName::from_static("x-amqp-user-id");
+const CLUSTER_ID: HeaderName = HeaderName::from_static("x-amqp-cluster-id");
+const PRIORITY: HeaderName = HeaderName::from_static("x-amqp-priority");
+const EXPIRATION: HeaderName = HeaderName::from_static("x-amqp-expiration");
+const TIMESTAMP: HeaderName = HeaderName::from_static("x-amqp-timestamp");
+const DELIVERY_MODE: HeaderName = HeaderName::from_static("x-amqp-delivery-mode");
 const HEADERS_OMITTED: HeaderName = HeaderName::from_static("x-amqp-headers-omitted");
 const CONTENT_SECURITY_POLICY: HeaderName = HeaderName::from_static("content-security-policy");
 /// A reply's bytes are not the gateway's: a browser must not run them as if they were.
@@ -39,16 +50,17 @@ pub(in crate::http) fn accepts_envelope(headers: &HeaderMap) -> bool {
 /// The message's bytes, its properties and scalar headers as `X-Amqp-*`.
 pub(in crate::http) fn raw(message: ReceivedMessage) -> Response {
     let mut response = Body::from(message.body).into_response();
-    let headers = response.headers_mut();
-    let mut omitted = 0;
-    for (name, value) in named(message.id.as_ref(), &message.properties) {
-        omitted += usize::from(!put(headers, &name, value.as_bytes()));
-    }
+    let mut fields = Fields { headers: response.headers_mut(), bytes: 0, omitted: 0 };
+    fields.put_properties(message.id.as_ref(), &message.properties);
     for (name, value) in &message.headers.0 {
-        let shown =
-            scalar(value).is_some_and(|text| put(headers, &format!("x-amqp-header-{name}"), text.as_bytes()));
-        omitted += usize::from(!shown);
+        let name = HeaderName::try_from(format!("x-amqp-header-{name}")).ok();
+        match name.zip(scalar(value)) {
+            Some((name, text)) => fields.put(name, text.as_bytes()),
+            None => fields.omitted += 1,
+        }
     }
+    let omitted = fields.omitted;
+    let headers = response.headers_mut();
     if omitted > 0 {
         headers.insert(HEADERS_OMITTED, omitted.into());
     }
@@ -62,50 +74,57 @@ fn harden(headers: &mut HeaderMap) {
     headers.insert(CONTENT_SECURITY_POLICY, SANDBOX);
 }
 
-/// False when the name is no token or the value not visible ASCII, when the name is taken (HTTP
-/// has no upper case, AMQP has), or when the header is full.
-fn put(headers: &mut HeaderMap, name: &str, value: &[u8]) -> bool {
-    let visible = value.iter().all(|byte| matches!(byte, b' '..=b'~'));
-    let parsed = HeaderName::try_from(name).ok().zip(HeaderValue::from_bytes(value).ok());
-    match parsed {
-        Some((name, value)) if visible && !headers.contains_key(&name) && fits(headers, &name, &value) => {
-            headers.insert(name, value);
-            true
+/// Fields of an answer that the message says.
+struct Fields<'a> {
+    headers: &'a mut HeaderMap,
+    /// How many bytes they have together.
+    bytes: usize,
+    omitted: usize,
+}
+
+impl Fields<'_> {
+    fn put_properties(&mut self, id: Option<&ShortText>, properties: &Properties) {
+        let texts = [
+            (CONTENT_TYPE, properties.content_type.as_ref()),
+            (CONTENT_ENCODING, properties.content_encoding.as_ref()),
+            (MESSAGE_ID, id),
+            (CORRELATION_ID, properties.correlation_id.as_ref()),
+            (REPLY_TO, properties.reply_to.as_ref()),
+            (TYPE, properties.kind.as_ref()),
+            (APP_ID, properties.app_id.as_ref()),
+            (USER_ID, properties.user_id.as_ref()),
+            (CLUSTER_ID, properties.cluster_id.as_ref()),
+        ];
+        for (name, text) in texts.into_iter().filter_map(|(name, text)| Some((name, text?))) {
+            self.put(name, text.as_str().as_bytes());
         }
-        _ => false,
+        let numbers = [
+            (PRIORITY, properties.priority.map(u64::from)),
+            (EXPIRATION, properties.expiration),
+            (TIMESTAMP, properties.timestamp),
+        ];
+        for (name, number) in numbers.into_iter().filter_map(|(name, number)| Some((name, number?))) {
+            self.put(name, number.to_string().as_bytes());
+        }
+        if let Some(given) = properties.delivery_mode {
+            self.put(DELIVERY_MODE, mode(given).as_bytes());
+        }
     }
-}
 
-fn fits(headers: &HeaderMap, name: &HeaderName, value: &HeaderValue) -> bool {
-    let bytes = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + 4;
-    let taken: usize = headers.iter().map(bytes).sum();
-    headers.len() < MOST_FIELDS && taken + bytes((name, value)) <= MOST_FIELD_BYTES
-}
-
-fn named(id: Option<&ShortText>, properties: &Properties) -> Vec<(String, String)> {
-    let Properties { content_type, content_encoding, .. } = properties;
-    let content = [(CONTENT_TYPE, content_type), (CONTENT_ENCODING, content_encoding)];
-    let content =
-        content.into_iter().filter_map(|(name, value)| Some((name.to_string(), text(value.as_ref())?)));
-    let texts = [
-        ("message-id", id),
-        ("correlation-id", properties.correlation_id.as_ref()),
-        ("reply-to", properties.reply_to.as_ref()),
-        ("type", properties.kind.as_ref()),
-        ("app-id", properties.app_id.as_ref()),
-        ("user-id", properties.user_id.as_ref()),
-        ("cluster-id", properties.cluster_id.as_ref()),
-    ];
-    let texts = texts.into_iter().filter_map(|(name, value)| Some((name, text(value)?)));
-    let numbers = [
-        ("priority", properties.priority.map(u64::from)),
-        ("expiration", properties.expiration),
-        ("timestamp", properties.timestamp),
-    ];
-    let numbers = numbers.into_iter().filter_map(|(name, value)| Some((name, value?.to_string())));
-    let mode = properties.delivery_mode.map(|given| ("delivery-mode", mode(given).to_owned()));
-    let amqp = texts.chain(numbers).chain(mode);
-    content.chain(amqp.map(|(name, value)| (format!("x-amqp-{name}"), value))).collect()
+    /// Omits what is no visible ASCII, what is there already (HTTP has no upper case, AMQP has), and what there is no room
+    /// for.
+    fn put(&mut self, name: HeaderName, value: &[u8]) {
+        let is_visible = value.iter().all(|byte| matches!(byte, b' '..=b'~'));
+        let bytes = self.bytes + name.as_str().len() + value.len() + 4;
+        let has_room = self.headers.len() < MOST_FIELDS && bytes <= MOST_FIELD_BYTES;
+        match HeaderValue::from_bytes(value) {
+            Ok(value) if is_visible && has_room && !self.headers.contains_key(&name) => {
+                self.headers.insert(name, value);
+                self.bytes = bytes;
+            }
+            _ => self.omitted += 1,
+        }
+    }
 }
 
 fn text(value: Option<&ShortText>) -> Option<String> {
@@ -196,9 +215,9 @@ struct PropertiesOut {
 
 /// The whole message as an envelope.
 pub(in crate::http) fn envelope(message: ReceivedMessage) -> Response {
-    const TYPE: HeaderValue = HeaderValue::from_static(ENVELOPE);
+    const MEDIA_TYPE: HeaderValue = HeaderValue::from_static(ENVELOPE);
     let mut response = Json(EnvelopeOut::new(message)).into_response();
-    response.headers_mut().insert(CONTENT_TYPE, TYPE);
+    response.headers_mut().insert(CONTENT_TYPE, MEDIA_TYPE);
     harden(response.headers_mut());
     response
 }
