@@ -98,6 +98,31 @@ pub enum Refusal {
     NotSupported { reason: String },
 }
 
+impl Refusal {
+    /// The same, which names what the refused request has made and could not take back.
+    pub(super) fn with_remains(mut self, remains: &[String]) -> Self {
+        if !remains.is_empty() {
+            let reason = self.reason_mut();
+            *reason = format!("{reason}; what was made for dead letters remains: {}", remains.join(", "));
+        }
+        self
+    }
+
+    fn reason_mut(&mut self) -> &mut String {
+        match self {
+            Self::ExchangeMissing { reason }
+            | Self::QueueMissing { reason }
+            | Self::AccessRefused { reason }
+            | Self::Invalid { reason }
+            | Self::Differs { reason }
+            | Self::InUse { reason }
+            | Self::TooLarge { reason }
+            | Self::Locked { reason }
+            | Self::NotSupported { reason } => reason,
+        }
+    }
+}
+
 /// Why the result of a request is not known.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Cause {

@@ -8,6 +8,7 @@ mod alone;
 mod methods;
 mod operation;
 mod overflow;
+mod pair;
 mod stream;
 
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use self::alone::Alone;
 pub(super) use self::methods::inspect;
 use self::methods::{declare, delete, purge};
 use self::operation::Operation;
+use self::pair::Absent;
 use self::stream::is_stream;
 use super::connections::{Connections, Connector, Role};
 use super::error::{Cause, Error, Refusal};
@@ -97,26 +99,42 @@ impl Topology {
         self.repeat(deadline, is_alone, move |channel| inspect(channel, name.clone())).await
     }
 
-    /// Declares a queue, its dead-letter pair first. True when the queue was not there before.
+    /// Declares a queue and its dead-letter pair. True when the queue was not there before. What a declaration made
+    /// that RabbitMQ refuses is taken back, see [`pair`].
     pub(super) async fn declare(
         &self,
         queue: &QueueDeclaration,
         deadline: Instant,
     ) -> Result<(bool, QueueState), Error> {
-        let existed = match self.inspect(&queue.name, deadline).await {
-            Ok(_) => true,
-            Err(Error::Refused(Refusal::QueueMissing { .. })) => false,
-            // RabbitMQ 4.0 found no such queue, or the declaration is refused too.
-            Err(Error::Unknown(Cause::Lost { repeatable: false, .. })) if overflow::of_name(&queue.name) => {
-                false
-            }
-            Err(error) => return Err(error),
+        let is_there = self.is_there(&queue.name, deadline).await?;
+        let absent = match &queue.dead_letter_pair {
+            Some(pair) => self.absent_of(pair, deadline).await?,
+            None => Absent::default(),
         };
         let is_alone = queue.has_unknown_arguments || overflow::of_declaration(queue);
         let owned = queue.clone();
-        let declared = self.repeat(deadline, is_alone, move |channel| declare(channel, owned.clone())).await;
-        let blamed = declared.map_err(|error| if is_alone { blame(error, &queue.arguments) } else { error });
-        Ok((!existed, blamed?))
+        let methods = move |channel| declare(channel, owned.clone(), is_there);
+        let declared = self.repeat(deadline, is_alone, methods).await;
+        match declared.map_err(|error| if is_alone { blame(error, &queue.arguments) } else { error }) {
+            Ok(state) => Ok((!is_there, state)),
+            Err(Error::Refused(refusal)) => {
+                let remains = self.take_back(queue, absent, is_there, deadline).await;
+                Err(Error::Refused(refusal.with_remains(&remains)))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn is_there(&self, name: &QueueName, deadline: Instant) -> Result<bool, Error> {
+        match self.inspect(name, deadline).await {
+            Ok(_) => Ok(true),
+            Err(Error::Refused(Refusal::QueueMissing { .. })) => Ok(false),
+            // RabbitMQ 4.0 found no such queue, or the declaration is refused too.
+            Err(Error::Unknown(Cause::Lost { repeatable: false, .. })) if overflow::of_name(name) => {
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Deletes a queue; how many ready messages went with it.

@@ -103,6 +103,12 @@ impl Serialize for MessageId {
     }
 }
 
+/// Longest time of a message in a queue, in milliseconds: RabbitMQ's timers take ten years.
+pub const MAX_EXPIRATION: u64 = 315_360_000_000;
+/// Latest timestamp, in seconds: the end of the year 9999. The date types of many clients know no later time, and they fail on
+/// such a message each time that it is delivered again.
+pub const MAX_TIMESTAMP: u64 = 253_402_300_799;
+
 /// The basic properties of AMQP 0-9-1 that a message may lack. A broker closes the channel on a bad one, so there is none here.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Properties {
@@ -118,9 +124,9 @@ pub struct Properties {
     pub correlation_id: Option<ShortText>,
     /// Where replies go.
     pub reply_to: Option<ShortText>,
-    /// Milliseconds that the message may wait in a queue; never 0.
+    /// Milliseconds that the message may wait in a queue, at most [`MAX_EXPIRATION`]; 0 means deliver at once or drop.
     pub expiration: Option<u64>,
-    /// Seconds since 1970.
+    /// Seconds since 1970; at most [`MAX_TIMESTAMP`] in what callers send.
     pub timestamp: Option<u64>,
     /// Application's name for the kind of message.
     pub kind: Option<ShortText>,

@@ -5,7 +5,8 @@
 use std::time::Duration;
 
 use lapin::{
-    options::{BasicGetOptions, QueueDeclareOptions},
+    ExchangeKind,
+    options::{BasicGetOptions, ExchangeDeclareOptions, QueueDeclareOptions},
     types::{AMQPValue, FieldTable},
 };
 use reqwest::Method;
@@ -184,6 +185,75 @@ async fn dead_letter_true_really_keeps_dead_letters() {
     stage.observer.declare_queue_with("quorum.dlq", &[("x-queue-type", text("quorum"))]).await;
     assert_eq!(stage.ask(Method::DELETE, "/queues/plain").await.status, 200);
     assert_eq!(stage.observer.count("plain.dlq").await, Some(0));
+}
+
+#[tokio::test]
+async fn dead_letters_for_amq_default_arrive_in_the_queue_named_by_the_routing_key() {
+    let stage = Stage::set("dead-default").await;
+    stage.observer.declare_queue("dead").await;
+    let json = r#"{"dead_letter":{"exchange":"amq.default","routing_key":"dead"}}"#;
+    assert_eq!(stage.declare("/queues/q", json).await.status, 201);
+    let request = stage.post("/publish/amq.default?routing_key=q").header("X-Amqp-Expiration", "0").body("x");
+    assert_eq!(Answer::to(request).await.status, 200);
+    assert_eq!(stage.observer.get_one("dead", SOON).await.data, b"x");
+    let request = stage.publish().header("X-Amqp-Expiration", "315360000000").body("in ten years");
+    assert_eq!(Answer::to(request).await.status, 200);
+}
+
+/// Whether the broker has an exchange of this name.
+async fn has_exchange(stage: &Stage, name: &str) -> bool {
+    let options = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
+    let channel = stage.observer.channel().await;
+    channel.exchange_declare(name.into(), ExchangeKind::Fanout, options, FieldTable::default()).await.is_ok()
+}
+
+/// The pair for dead letters was there after the refusal.
+#[tokio::test]
+async fn a_refused_declaration_leaves_nothing_behind() {
+    let stage = Stage::set("refused-dead").await;
+    stage.observer.declare_queue("plain").await;
+    for (name, json, refusal) in [
+        ("plain", r#"{"dead_letter":true}"#, problem(409, "precondition-failed")),
+        ("new", r#"{"type":"stream","dead_letter":true}"#, problem(400, "malformed-request")),
+        ("new", r#"{"expires_ms":0,"dead_letter":true}"#, problem(400, "malformed-request")),
+        ("new", r#"{"dead_letter":true,"arguments":{"x-max-age":"1D"}}"#, problem(400, "malformed-request")),
+    ] {
+        let answer = stage.declare(&format!("/queues/{name}"), json).await;
+        assert_eq!(answer.verdict(), refusal, "{json}");
+        assert!(!answer.text("detail").contains("remains"), "{}", answer.text("detail"));
+        assert_eq!(stage.observer.count(&format!("{name}.dlq")).await, None, "{json}");
+        assert!(!has_exchange(&stage, &format!("{name}.dlx")).await, "{json}");
+    }
+    assert_eq!(stage.observer.count("new").await, None);
+}
+
+/// RabbitMQ deletes no quorum queue under conditions, and without them somebody's message could go with it.
+#[tokio::test]
+async fn a_refused_declaration_names_what_it_cannot_take_back() {
+    let stage = Stage::set("refused-quorum").await;
+    let json = r#"{"type":"quorum","dead_letter":true,"max_priority":5}"#;
+    let answer = stage.declare("/queues/q", json).await;
+    assert_eq!(answer.verdict(), problem(400, "malformed-request"));
+    let remains = "what was made for dead letters remains: queue \"q.dlq\", exchange \"q.dlx\"";
+    assert!(answer.text("detail").ends_with(remains), "{}", answer.text("detail"));
+    assert!(has_exchange(&stage, "q.dlx").await && stage.observer.count("q.dlq").await == Some(0));
+}
+
+#[tokio::test]
+async fn a_refused_declaration_takes_nothing_of_others_away() {
+    let stage = Stage::set("refused-others").await;
+    // Only the exchange is the declaration's own.
+    stage.observer.declare_queue_with("q.dlq", &[("x-max-length", AMQPValue::LongInt(5))]).await;
+    let answer = stage.declare("/queues/q", r#"{"dead_letter":true}"#).await;
+    assert_eq!(answer.verdict(), problem(409, "precondition-failed"));
+    assert_eq!((stage.observer.count("q.dlq").await, stage.observer.count("q").await), (Some(0), None));
+    assert!(!has_exchange(&stage, "q.dlx").await);
+    // Nothing is.
+    stage.observer.declare_exchange("e", ExchangeKind::Fanout).await;
+    stage.observer.declare_queue("kept").await;
+    let json = r#"{"dead_letter":{"exchange":"e","queue":"kept"},"arguments":{"x-max-age":"1D"}}"#;
+    assert_eq!(stage.declare("/queues/q", json).await.verdict(), problem(400, "malformed-request"));
+    assert!(has_exchange(&stage, "e").await && stage.observer.count("kept").await == Some(0));
 }
 
 #[tokio::test]

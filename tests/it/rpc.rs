@@ -67,28 +67,60 @@ async fn a_reply_sets_the_status_where_configuration_allows_it() {
     assert_eq!(answer.status(), 202);
 }
 
+/// Calls, and answers the request with this body and these properties.
+async fn call_answered_with(stage: &Stage, body: &[u8], properties: BasicProperties) -> reqwest::Response {
+    stage.observer.declare_queue("orders").await;
+    let answering = async {
+        let request = stage.observer.get_one("orders", SOON).await;
+        let id = request.properties.correlation_id().clone().expect("an id");
+        let reply_to = request.properties.reply_to().clone().expect("a queue");
+        stage.observer.publish("", reply_to.as_str(), body, properties.with_correlation_id(id)).await;
+    };
+    let (answer, ()) = tokio::join!(stage.post("/rpc/orders").body("7").send(), answering);
+    answer.expect("an answer")
+}
+
+fn with_status(status: i32) -> BasicProperties {
+    let mut headers = FieldTable::default();
+    headers.insert("x-http-status".into(), AMQPValue::LongInt(status));
+    BasicProperties::default().with_headers(headers)
+}
+
 #[tokio::test]
 async fn a_reply_with_an_error_status_is_answered_as_its_server_sent_it() {
     let stage = Stage::set_with("rpc-error", &[("GATEWAY_RPC_STATUS_HEADER", "true")]).await;
-    for content_type in [None, Some("text/plain")] {
-        let answering = async {
-            let request = stage.observer.get_one("orders", SOON).await;
-            let mut headers = FieldTable::default();
-            headers.insert("x-http-status".into(), AMQPValue::LongInt(404));
-            let id = request.properties.correlation_id().clone().expect("an id");
-            let reply_to = request.properties.reply_to().clone().expect("a queue");
-            let mut properties = BasicProperties::default().with_correlation_id(id).with_headers(headers);
-            if let Some(content_type) = content_type {
-                properties = properties.with_content_type(content_type.into());
-            }
-            stage.observer.publish("", reply_to.as_str(), b"no order 7", properties).await;
-        };
-        stage.observer.declare_queue("orders").await;
-        let (answer, ()) = tokio::join!(stage.post("/rpc/orders").body("7").send(), answering);
-        let answer = answer.expect("an answer");
-        assert_eq!(answer.status(), 404);
-        assert_eq!(answer.text().await.expect("a whole body"), "no order 7", "{content_type:?}");
+    for status in [400, 404, 408, 409, 413, 500, 501, 503] {
+        for properties in [with_status(status), with_status(status).with_content_type("text/plain".into())] {
+            let answer = call_answered_with(&stage, b"no order 7", properties).await;
+            assert_eq!(i32::from(answer.status().as_u16()), status);
+            assert_eq!(answer.text().await.expect("a whole body"), "no order 7", "{status}");
+        }
     }
+    for status in [204, 205, 304] {
+        let properties = with_status(status).with_content_type("text/plain".into());
+        let answer = call_answered_with(&stage, b"nobody reads this", properties).await;
+        assert_eq!(i32::from(answer.status().as_u16()), status);
+        let length = answer.headers().get("content-length").map(|length| length.as_bytes().to_vec());
+        // Without a length the end of a 205 could not be told on HTTP/1.1 (RFC 9110, 15.3.6).
+        assert_eq!(length, (status == 205).then(|| b"0".to_vec()), "{status}");
+        assert!(!answer.headers().contains_key("content-type"), "{status}");
+        assert_eq!(answer.bytes().await.expect("nothing"), "", "{status}");
+    }
+}
+
+/// curl and browsers fail on a Content-Encoding that they do not know; Spring and kombu write a character set there.
+#[tokio::test]
+async fn a_reply_whose_content_encoding_is_a_character_set_can_be_read_by_http_clients() {
+    let stage = Stage::set("rpc-encoding").await;
+    let properties = BasicProperties::default().with_content_encoding("UTF-8".into());
+    let properties = properties.with_content_type("json".into());
+    let answer = call_answered_with(&stage, b"{}", properties).await;
+    let header = |name: &str| answer.headers().get(name).map(|value| value.to_str().expect("text"));
+    assert_eq!((header("content-encoding"), header("x-amqp-content-encoding")), (None, Some("UTF-8")));
+    assert_eq!((header("content-type"), header("x-amqp-content-type")), (None, Some("json")));
+    let properties = BasicProperties::default().with_content_encoding("gzip".into());
+    let answer = call_answered_with(&stage, b"x", properties).await;
+    assert_eq!(answer.headers()["content-encoding"], "gzip");
 }
 
 #[tokio::test]

@@ -1,14 +1,15 @@
 //! The AMQP methods of one operation, on a channel of its own.
 
 use lapin::options::{
-    ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions, QueuePurgeOptions,
+    ExchangeDeclareOptions, ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
+    QueuePurgeOptions,
 };
 use lapin::types::FieldTable as AmqpTable;
 use lapin::{Channel, ExchangeKind};
 
 use crate::broker::convert::{short, table};
-use crate::broker::error::Error;
-use crate::domain::names::QueueName;
+use crate::broker::error::{Error, Refusal};
+use crate::domain::names::{ExchangeName, QueueName};
 use crate::domain::topology::{DeadLetterPair, DeleteConditions, QueueDeclaration, QueueState};
 
 /// Counts of a queue.
@@ -32,8 +33,15 @@ pub(super) async fn purge(channel: Channel, name: QueueName) -> Result<u32, Erro
     Ok(channel.queue_purge(short(name.as_str()), QueuePurgeOptions::default()).await?)
 }
 
-pub(super) async fn declare(channel: Channel, queue: QueueDeclaration) -> Result<QueueState, Error> {
-    if let Some(pair) = &queue.dead_letter_pair {
+/// Declares a queue and its dead-letter pair. A queue that is there already comes first: where it differs, the pair is not
+/// made. Any other comes last, so that it loses no dead letter.
+pub(super) async fn declare(
+    channel: Channel,
+    queue: QueueDeclaration,
+    is_there: bool,
+) -> Result<QueueState, Error> {
+    let pair = queue.dead_letter_pair.as_ref();
+    if let Some(pair) = pair.filter(|_| !is_there) {
         declare_pair(&channel, pair).await?;
     }
     let options = QueueDeclareOptions {
@@ -42,7 +50,28 @@ pub(super) async fn declare(channel: Channel, queue: QueueDeclaration) -> Result
         ..QueueDeclareOptions::default()
     };
     let found = channel.queue_declare(short(queue.name.as_str()), options, table(&queue.arguments)).await?;
+    if let Some(pair) = pair.filter(|_| is_there) {
+        declare_pair(&channel, pair).await?;
+    }
     Ok(QueueState { message_count: found.message_count(), consumer_count: found.consumer_count() })
+}
+
+/// Whether there is such an exchange.
+pub(super) async fn is_exchange(channel: Channel, name: ExchangeName) -> Result<bool, Error> {
+    let options = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
+    let kind = ExchangeKind::Fanout;
+    let declared = channel.exchange_declare(short(name.as_str()), kind, options, AmqpTable::default()).await;
+    match declared.map_err(Error::from) {
+        Ok(()) => Ok(true),
+        Err(Error::Refused(Refusal::ExchangeMissing { .. })) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Deletes an exchange that nothing is bound to.
+pub(super) async fn delete_unused_exchange(channel: Channel, name: ExchangeName) -> Result<(), Error> {
+    let options = ExchangeDeleteOptions { if_unused: true, nowait: false };
+    Ok(channel.exchange_delete(short(name.as_str()), options).await?)
 }
 
 async fn declare_pair(channel: &Channel, pair: &DeadLetterPair) -> Result<(), Error> {

@@ -6,9 +6,10 @@
 use std::fmt;
 
 use crate::domain::field::{FieldTable, FieldValue};
+use crate::domain::message::MAX_EXPIRATION;
 
-/// Milliseconds that RabbitMQ's timers take at most: ten years.
-const LONGEST_TIMER: i64 = 315_360_000_000;
+/// Milliseconds that RabbitMQ's timers take at most.
+const LONGEST_TIMER: i64 = MAX_EXPIRATION.cast_signed();
 /// Units of `x-max-age`.
 const UNITS_OF_AGE: [u8; 6] = *b"YMDhms";
 

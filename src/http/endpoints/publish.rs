@@ -81,9 +81,9 @@ pub(in crate::http) struct PublishReceipt<'a> {
         ("X-Amqp-Type" = Option<String>, Header, description = "Application's name for the kind of message"),
         ("X-Amqp-App-Id" = Option<String>, Header, description = "Application that publishes"),
         ("X-Amqp-Priority" = Option<u8>, Header, description = "0 to 255"),
-        ("X-Amqp-Expiration" = Option<u32>, Header, description = "Milliseconds the message may wait in a queue, from 1"),
+        ("X-Amqp-Expiration" = Option<u64>, Header, description = "Milliseconds the message may wait in a queue, at most 315360000000; 0 means deliver at once or drop"),
         ("X-Amqp-Delivery-Mode" = Option<String>, Header, description = "`persistent` (the default) or `transient`"),
-        ("X-Amqp-Timestamp" = Option<String>, Header, description = "RFC 3339 or seconds since 1970"),
+        ("X-Amqp-Timestamp" = Option<String>, Header, description = "RFC 3339, or seconds since 1970, not later than the year 9999"),
         ("Prefer" = Option<String>, Header, description = "`return=minimal` answers 204, the receipt in headers"),
     ),
     request_body(

@@ -2,8 +2,9 @@
 
 use std::future::ready;
 
-use axum::body::HttpBody;
+use axum::body::{Body, HttpBody};
 use axum::extract::{Request, State};
+use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -23,6 +24,10 @@ use crate::http::openapi::shared_problems::{OfAll, OfBodies};
 use crate::http::problem::{Problem, ProblemType};
 use crate::http::state::AppState;
 
+/// Statuses of answers without content (RFC 9110, 15.3.5, 15.3.6, 15.4.5).
+const NO_CONTENT: StatusCode = StatusCode::NO_CONTENT;
+const RESET_CONTENT: StatusCode = StatusCode::RESET_CONTENT;
+const NOT_MODIFIED: StatusCode = StatusCode::NOT_MODIFIED;
 /// Header of a reply that may set the HTTP status.
 const STATUS_HEADER: &str = "x-http-status";
 
@@ -56,7 +61,7 @@ struct ReplyBody(Vec<u8>);
         ("X-Amqp-App-Id" = Option<String>, Header, description = "Application that asks"),
         ("X-Amqp-Priority" = Option<u8>, Header, description = "0 to 255"),
         ("X-Amqp-Delivery-Mode" = Option<String>, Header, description = "`transient` (the default) or `persistent`"),
-        ("X-Amqp-Timestamp" = Option<String>, Header, description = "RFC 3339 or seconds since 1970"),
+        ("X-Amqp-Timestamp" = Option<String>, Header, description = "RFC 3339, or seconds since 1970, not later than the year 9999"),
     ),
     request_body(
         description = "The request, or an envelope without routing_key, mandatory, reply_to, correlation_id and expiration",
@@ -190,6 +195,10 @@ fn answer(
     let mut response =
         if wants_envelope { message::answer_envelope(reply) } else { message::answer_raw(reply) };
     *response.status_mut() = status.unwrap_or(StatusCode::OK);
+    if matches!(response.status(), NO_CONTENT | RESET_CONTENT | NOT_MODIFIED) {
+        *response.body_mut() = Body::empty();
+        response.headers_mut().remove(CONTENT_TYPE);
+    }
     let bytes = response.body().size_hint().exact().unwrap_or_default();
     // The request has been executed, and its reply does not fit.
     let share = body.share(bytes.try_into().unwrap_or(usize::MAX));

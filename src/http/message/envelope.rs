@@ -69,13 +69,13 @@ struct PropertiesJson {
     /// Where replies go.
     #[schema(value_type = Option<String>)]
     reply_to: Option<Text>,
-    /// Milliseconds the message may wait in a queue, from 1.
-    #[schema(value_type = Option<u32>)]
+    /// Milliseconds the message may wait in a queue; 0 means deliver at once or drop.
+    #[schema(value_type = Option<u64>, maximum = 315_360_000_000_u64)]
     expiration: Option<Scalar>,
     /// Identity of the message; a UUIDv7 if not given.
     #[schema(value_type = Option<String>)]
     message_id: Option<Text>,
-    /// RFC 3339 or seconds since 1970.
+    /// RFC 3339, or seconds since 1970, not later than the year 9999.
     #[schema(value_type = Option<String>)]
     timestamp: Option<Scalar>,
     /// Application's name for the kind of message.

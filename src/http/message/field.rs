@@ -140,7 +140,7 @@ fn tagged(name: &str, plain: FieldValue) -> Result<FieldValue, String> {
         "float32" => float::<f32>(&plain).map(FieldValue::F32),
         "float64" => float::<f64>(&plain).map(FieldValue::F64),
         "decimal" => decimal(&plain),
-        "timestamp" => timestamp(&plain),
+        "timestamp" => return timestamp(&plain),
         "bytes" => base64(&plain).map(FieldValue::Bytes),
         "longstr" => base64(&plain).map(FieldValue::Text),
         "table" => table_of_pairs(plain),
@@ -186,13 +186,13 @@ fn table_of_pairs(plain: FieldValue) -> Option<FieldValue> {
     Some(FieldValue::Table(table))
 }
 
-fn timestamp(plain: &FieldValue) -> Option<FieldValue> {
+fn timestamp(plain: &FieldValue) -> Result<FieldValue, String> {
     let seconds = match plain {
-        FieldValue::I64(seconds) => u64::try_from(*seconds).ok()?,
-        FieldValue::Text(text) => property::timestamp(std::str::from_utf8(text).ok()?).ok()?,
-        _ => return None,
+        FieldValue::I64(seconds) => property::timestamp(&seconds.to_string()),
+        FieldValue::Text(text) => property::timestamp(&String::from_utf8_lossy(text)),
+        _ => Err("must be a text or a whole number"),
     };
-    Some(FieldValue::Timestamp(seconds))
+    seconds.map(FieldValue::Timestamp).map_err(|wrong| format!("a timestamp {wrong}"))
 }
 
 fn base64(plain: &FieldValue) -> Option<Vec<u8>> {
@@ -276,6 +276,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::domain::message::MAX_TIMESTAMP;
 
     fn any_value() -> impl Strategy<Value = FieldValue> {
         let leaf = prop_oneof![
@@ -290,7 +291,7 @@ mod tests {
             any::<f32>().prop_filter("NaN", |f| !f.is_nan()).prop_map(FieldValue::F32),
             any::<f64>().prop_filter("NaN", |f| !f.is_nan()).prop_map(FieldValue::F64),
             any::<(u8, u32)>().prop_map(|(scale, value)| FieldValue::Decimal { scale, value }),
-            any::<u64>().prop_map(FieldValue::Timestamp),
+            (0..=MAX_TIMESTAMP).prop_map(FieldValue::Timestamp),
             any::<Vec<u8>>().prop_map(FieldValue::Text),
             any::<String>().prop_map(|text| FieldValue::Text(text.into_bytes())),
             any::<Vec<u8>>().prop_map(FieldValue::Bytes),

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use jiff::Timestamp;
 
-use crate::domain::message::DeliveryMode;
+use crate::domain::message::{DeliveryMode, MAX_EXPIRATION, MAX_TIMESTAMP};
 
 /// Why a text is not that property; completes "`field` …".
 pub(super) type Wrong = &'static str;
@@ -14,13 +14,10 @@ pub(super) fn priority(text: &str) -> Result<u8, Wrong> {
     whole(text).ok_or("must be a whole number from 0 to 255")
 }
 
-/// Milliseconds, as a broker takes them: it closes the channel on anything else.
+/// Milliseconds, as RabbitMQ takes them: it closes the channel on anything else.
 pub(super) fn expiration(text: &str) -> Result<u64, Wrong> {
-    const WRONG: Wrong = "must be a whole number of milliseconds from 1 to 4294967295";
-    match whole::<u32>(text) {
-        Some(milliseconds) if milliseconds > 0 => Ok(milliseconds.into()),
-        _ => Err(WRONG),
-    }
+    let milliseconds = whole(text).filter(|milliseconds| *milliseconds <= MAX_EXPIRATION);
+    milliseconds.ok_or("must be a whole number of milliseconds from 0 to 315360000000 (ten years)")
 }
 
 /// By name, or by AMQP's number.
@@ -35,11 +32,16 @@ pub(super) fn delivery_mode(text: &str) -> Result<DeliveryMode, Wrong> {
 /// RFC 3339 or seconds since 1970.
 pub(super) fn timestamp(text: &str) -> Result<u64, Wrong> {
     const WRONG: Wrong = "must be an RFC 3339 time or whole seconds since 1970";
-    if let Some(seconds) = whole(text) {
-        return Ok(seconds);
-    }
-    let time: Timestamp = text.parse().map_err(|_| WRONG)?;
-    u64::try_from(time.as_second()).map_err(|_| WRONG)
+    const LATE: Wrong = "is beyond the year 9999: it must be in seconds, not in milliseconds";
+    let seconds = match whole(text) {
+        Some(seconds) => seconds,
+        None if text.len() > 1 && text.bytes().all(|byte| byte.is_ascii_digit()) => return Err(LATE),
+        None => {
+            let time: Timestamp = text.parse().map_err(|_| WRONG)?;
+            u64::try_from(time.as_second()).map_err(|_| WRONG)?
+        }
+    };
+    if seconds <= MAX_TIMESTAMP { Ok(seconds) } else { Err(LATE) }
 }
 
 /// Digits only; Rust's own parser takes a plus sign too.
@@ -52,9 +54,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_expiration_is_whole_milliseconds_from_one() {
-        assert_eq!(expiration("1"), Ok(1));
-        for wrong in ["0", "-1", "+5", "1.5", "", "5s", "4294967296"] {
+    fn an_expiration_is_whole_milliseconds_up_to_what_rabbitmq_takes() {
+        for right in [0, 1, 4_294_967_296, 315_360_000_000] {
+            assert_eq!(expiration(&right.to_string()), Ok(right));
+        }
+        for wrong in ["-1", "+5", "1.5", "", "5s", "315360000001", "99999999999999999999"] {
             assert!(expiration(wrong).is_err(), "{wrong}");
         }
     }
@@ -65,5 +69,15 @@ mod tests {
         assert_eq!(timestamp("1795478400"), Ok(1_795_478_400));
         assert!(timestamp("yesterday").is_err());
         assert!(timestamp("1960-01-01T00:00:00Z").is_err());
+        assert!(timestamp("9999-12-30T00:00:00Z").is_ok() && timestamp("253402300799").is_ok());
+    }
+
+    #[test]
+    fn a_timestamp_in_milliseconds_is_told_that_seconds_are_wanted() {
+        for milliseconds in ["1795478400000", "253402300800", "18446744073709551616"] {
+            assert!(
+                timestamp(milliseconds).is_err_and(|wrong| wrong.contains("seconds, not in milliseconds"))
+            );
+        }
     }
 }

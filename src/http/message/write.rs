@@ -18,6 +18,25 @@ use crate::domain::message::{DeliveryMode, Properties, ReceivedMessage};
 use crate::domain::names::ShortText;
 use crate::http::problem::NOSNIFF;
 
+/// A content type or encoding that means something to AMQP clients only: HTTP clients fail on what they cannot decode.
+const AMQP_CONTENT_TYPE: HeaderName = HeaderName::from_static("x-amqp-content-type");
+const AMQP_CONTENT_ENCODING: HeaderName = HeaderName::from_static("x-amqp-content-encoding");
+/// IANA's HTTP Content Coding Registry.
+const CONTENT_CODINGS: [&str; 13] = [
+    "aes128gcm",
+    "br",
+    "compress",
+    "dcb",
+    "dcz",
+    "deflate",
+    "exi",
+    "gzip",
+    "identity",
+    "pack200-gzip",
+    "x-compress",
+    "x-gzip",
+    "zstd",
+];
 const MESSAGE_ID: HeaderName = HeaderName::from_static("x-amqp-message-id");
 const CORRELATION_ID: HeaderName = HeaderName::from_static("x-amqp-correlation-id");
 const REPLY_TO: HeaderName = HeaderName::from_static("x-amqp-reply-to");
@@ -84,9 +103,13 @@ struct Fields<'a> {
 
 impl Fields<'_> {
     fn put_properties(&mut self, id: Option<&ShortText>, properties: &Properties) {
+        let (content_type, other_type) = split(properties.content_type.as_ref(), is_media_type);
+        let (content_coding, other_encoding) = split(properties.content_encoding.as_ref(), is_content_coding);
         let texts = [
-            (CONTENT_TYPE, properties.content_type.as_ref()),
-            (CONTENT_ENCODING, properties.content_encoding.as_ref()),
+            (CONTENT_TYPE, content_type),
+            (AMQP_CONTENT_TYPE, other_type),
+            (CONTENT_ENCODING, content_coding),
+            (AMQP_CONTENT_ENCODING, other_encoding),
             (MESSAGE_ID, id),
             (CORRELATION_ID, properties.correlation_id.as_ref()),
             (REPLY_TO, properties.reply_to.as_ref()),
@@ -125,6 +148,31 @@ impl Fields<'_> {
             _ => self.omitted += 1,
         }
     }
+}
+
+/// A property as the HTTP header of the same name, or as one of AMQP's where it is none.
+fn split(
+    property: Option<&ShortText>,
+    is_http: impl Fn(&str) -> bool,
+) -> (Option<&ShortText>, Option<&ShortText>) {
+    match property {
+        Some(text) if is_http(text.as_str()) => (Some(text), None),
+        other => (None, other),
+    }
+}
+
+/// RFC 9110, 8.3.1: a type and a subtype, which are tokens.
+fn is_media_type(text: &str) -> bool {
+    let essence = text.split(';').next().unwrap_or_default().trim();
+    let is_token = |part: &str| HeaderName::try_from(part).is_ok();
+    essence.split_once('/').is_some_and(|(kind, subtype)| is_token(kind) && is_token(subtype))
+}
+
+/// RFC 9110, 8.4: one content coding, or a list of them.
+fn is_content_coding(text: &str) -> bool {
+    let is_known =
+        |coding: &str| CONTENT_CODINGS.iter().any(|known| known.eq_ignore_ascii_case(coding.trim()));
+    text.split(',').all(is_known)
 }
 
 fn text(value: Option<&ShortText>) -> Option<String> {
@@ -262,6 +310,31 @@ impl PropertiesOut {
             user_id: text(given.user_id.as_ref()),
             app_id: text(given.app_id.as_ref()),
             cluster_id: text(given.cluster_id.as_ref()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_content_encoding_is_a_header_of_http_only_where_http_knows_it() {
+        for known in ["gzip", "GZIP", "br, zstd", "identity"] {
+            assert!(is_content_coding(known), "{known}");
+        }
+        for other in ["UTF-8", "utf-8", "base64", "gzip, utf-8", ""] {
+            assert!(!is_content_coding(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_content_type_is_a_header_of_http_only_where_it_is_a_media_type() {
+        for known in ["text/plain", "application/json; charset=utf-8", "application/vnd.a+json"] {
+            assert!(is_media_type(known), "{known}");
+        }
+        for other in ["json", "text/", "/plain", "a b/c", ""] {
+            assert!(!is_media_type(other), "{other}");
         }
     }
 }

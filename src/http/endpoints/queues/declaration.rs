@@ -23,20 +23,22 @@ pub(super) struct QueueDeclarationBody {
     durable: Option<bool>,
     /// Goes with its last consumer; false by default.
     auto_delete: Option<bool>,
-    /// `x-message-ttl`: milliseconds that a message may wait.
-    message_ttl_ms: Option<u32>,
-    /// `x-expires`: milliseconds without use after which the queue goes; from 1.
-    expires_ms: Option<u32>,
+    /// `x-message-ttl`: milliseconds that a message may wait; 0 means deliver at once or drop.
+    #[schema(maximum = 315_360_000_000_u64)]
+    message_ttl_ms: Option<u64>,
+    /// `x-expires`: milliseconds without use after which the queue goes.
+    #[schema(minimum = 1, maximum = 315_360_000_000_u64)]
+    expires_ms: Option<u64>,
     /// `x-max-length`: messages.
-    max_length: Option<u32>,
+    max_length: Option<u64>,
     /// `x-max-length-bytes`: bytes of all bodies.
     max_length_bytes: Option<u64>,
     /// `x-overflow`: what happens when the queue is full.
     overflow: Option<Overflow>,
     /// `x-max-priority`: 1 to 255; classic queues only.
     max_priority: Option<u8>,
-    /// `x-delivery-limit`: deliveries before a message is given up; quorum queues only.
-    delivery_limit: Option<u32>,
+    /// `x-delivery-limit`: deliveries before a message is given up; quorum queues only. RabbitMQ 4 takes -1 for no limit.
+    delivery_limit: Option<i64>,
     /// `x-single-active-consumer`
     single_active_consumer: Option<bool>,
     /// Where messages go that the queue gives up: `true` makes `<name>.dlx` and `<name>.dlq`.
@@ -120,6 +122,7 @@ impl QueueDeclarationBody {
         refuse_reserved(name.as_str())?;
         let mut arguments = std::mem::take(&mut self.arguments.0);
         check_values(&arguments)?;
+        name_default_exchange(&mut arguments);
         self.plain_words(&mut arguments)?;
         let dead_letter_pair = match self.dead_letter.take() {
             None | Some(DeadLetter::Default(false)) => None,
@@ -142,18 +145,19 @@ impl QueueDeclarationBody {
     }
 
     fn plain_words(&self, arguments: &mut FieldTable) -> Result<(), Problem> {
-        let number = |value: Option<u32>| value.map(|n| FieldValue::I64(n.into()));
-        let length = self.max_length_bytes.map(i64::try_from).transpose();
-        let length = length.map_err(|_| Problem::malformed("max_length_bytes", "is too large"))?;
+        let number = |word, value: Option<u64>| {
+            let value = value.map(i64::try_from).transpose();
+            value.map(|n| n.map(FieldValue::I64)).map_err(|_| Problem::malformed(word, "is too large"))
+        };
         let words = [
             ("type", "x-queue-type", self.r#type.map(|kind| FieldValue::from(kind.name()))),
-            ("message_ttl_ms", "x-message-ttl", number(self.message_ttl_ms)),
-            ("expires_ms", "x-expires", number(self.expires_ms)),
-            ("max_length", "x-max-length", number(self.max_length)),
-            ("max_length_bytes", "x-max-length-bytes", length.map(FieldValue::I64)),
+            ("message_ttl_ms", "x-message-ttl", number("message_ttl_ms", self.message_ttl_ms)?),
+            ("expires_ms", "x-expires", number("expires_ms", self.expires_ms)?),
+            ("max_length", "x-max-length", number("max_length", self.max_length)?),
+            ("max_length_bytes", "x-max-length-bytes", number("max_length_bytes", self.max_length_bytes)?),
             ("overflow", "x-overflow", self.overflow.map(|full| FieldValue::from(full.name()))),
-            ("max_priority", "x-max-priority", number(self.max_priority.map(Into::into))),
-            ("delivery_limit", "x-delivery-limit", number(self.delivery_limit)),
+            ("max_priority", "x-max-priority", number("max_priority", self.max_priority.map(Into::into))?),
+            ("delivery_limit", "x-delivery-limit", self.delivery_limit.map(FieldValue::I64)),
             (
                 "single_active_consumer",
                 "x-single-active-consumer",
@@ -174,8 +178,12 @@ impl QueueDeclarationBody {
         detail: DeadLetterDetail,
         arguments: &mut FieldTable,
     ) -> Result<Option<DeadLetterPair>, Problem> {
+        if arguments.get("x-queue-type") == Some(&FieldValue::from(QueueType::Stream.name())) {
+            return Err(Problem::malformed("dead_letter", "is not for streams, which give up no messages"));
+        }
         let wrong = |error: Contradiction| Problem::malformed("dead_letter", error);
         let exchange = match (detail.exchange, &detail.queue) {
+            (Some(exchange), None) if exchange == ExchangeName::DEFAULT_IN_PATH => String::new(),
             (Some(exchange), _) => exchange,
             (None, Some(_)) => format!("{name}.dlx"),
             (None, None) => return Err(Problem::malformed("dead_letter", "needs an exchange or a queue")),
@@ -201,6 +209,15 @@ impl QueueDeclarationBody {
                 .map_err(|error| Problem::malformed("dead_letter.queue", error))?,
             arguments: pair_arguments,
         }))
+    }
+}
+
+/// `amq.default` is the default exchange, which AMQP calls by the empty name: RabbitMQ would lose dead letters for an exchange
+/// that is not there.
+fn name_default_exchange(arguments: &mut FieldTable) {
+    let alias = FieldValue::from(ExchangeName::DEFAULT_IN_PATH);
+    if arguments.get(DEAD_LETTER_EXCHANGE) == Some(&alias) {
+        arguments.insert(ShortText::parse(DEAD_LETTER_EXCHANGE).unwrap_or_default(), FieldValue::from(""));
     }
 }
 
@@ -275,6 +292,37 @@ mod tests {
         let arguments =
             r#"{"arguments":{"x-dead-letter-exchange":"","x-dead-letter-routing-key":"amq.gen-x"}}"#;
         assert!(declare(arguments).expect_err("reserved").contains("reserved"));
+    }
+
+    #[test]
+    fn dead_letters_for_amq_default_go_to_the_default_exchange() {
+        for json in [
+            r#"{"dead_letter":{"exchange":"amq.default","routing_key":"dead"}}"#,
+            r#"{"arguments":{"x-dead-letter-exchange":"amq.default","x-dead-letter-routing-key":"dead"}}"#,
+        ] {
+            let queue = declare(json).expect("valid");
+            assert_eq!(queue.arguments.get(DEAD_LETTER_EXCHANGE), Some(&FieldValue::from("")), "{json}");
+            let reserved = json.replace("dead\"", "amq.gen-x\"");
+            assert!(declare(&reserved).expect_err("reserved").contains("reserved"), "{reserved}");
+        }
+    }
+
+    #[test]
+    fn numbers_have_the_width_of_rabbitmq() {
+        for json in [
+            r#"{"message_ttl_ms":315360000000,"expires_ms":315360000000}"#,
+            r#"{"message_ttl_ms":0,"expires_ms":1}"#,
+            r#"{"max_length":4294967296,"max_length_bytes":4294967296,"delivery_limit":-1}"#,
+        ] {
+            assert!(declare(json).is_ok(), "{json}");
+        }
+        for (json, field) in [
+            (r#"{"message_ttl_ms":315360000001}"#, "message_ttl_ms"),
+            (r#"{"expires_ms":0}"#, "expires_ms"),
+            (r#"{"expires_ms":18446744073709551615}"#, "expires_ms"),
+        ] {
+            assert!(declare(json).expect_err(json).starts_with(field), "{json}");
+        }
     }
 
     #[test]

@@ -1,0 +1,67 @@
+//! The dead-letter pair of a queue whose declaration is refused: what the declaration made is taken back.
+//!
+//! AMQP has no transactions over declarations. So the gateway looks at the pair before, and afterwards deletes what was not
+//! there, as long as nobody uses it: a queue without messages and consumers, an exchange without bindings. When somebody
+//! has declared the queue itself meanwhile, the pair may be theirs and stays.
+
+use tokio::time::Instant;
+
+use super::Topology;
+use super::methods::{delete_unused_exchange, is_exchange};
+use crate::broker::error::Error;
+use crate::domain::topology::{DeadLetterPair, DeleteConditions, QueueDeclaration};
+
+/// Which of a pair was not there before it was declared.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Absent {
+    exchange: bool,
+    queue: bool,
+}
+
+impl Topology {
+    /// Looks at a pair.
+    pub(super) async fn absent_of(&self, pair: &DeadLetterPair, deadline: Instant) -> Result<Absent, Error> {
+        let name = pair.exchange.clone();
+        let exchange =
+            self.repeat(deadline, false, move |channel| is_exchange(channel, name.clone())).await?;
+        let queue = self.is_there(&pair.queue, deadline).await?;
+        Ok(Absent { exchange: !exchange, queue: !queue })
+    }
+
+    /// Deletes what a refused declaration made; the names of what remains.
+    pub(super) async fn take_back(
+        &self,
+        queue: &QueueDeclaration,
+        absent: Absent,
+        was_there: bool,
+        deadline: Instant,
+    ) -> Vec<String> {
+        let Some(pair) = &queue.dead_letter_pair else { return Vec::new() };
+        let is_safe = was_there || self.is_there(&queue.name, deadline).await.is_ok_and(|is_there| !is_there);
+        let mut remains = Vec::new();
+        if absent.queue && !(is_safe && self.take_back_queue(pair, deadline).await) {
+            remains.push(format!("queue \"{}\"", pair.queue));
+        }
+        if absent.exchange && !(is_safe && self.take_back_exchange(pair, deadline).await) {
+            remains.push(format!("exchange \"{}\"", pair.exchange));
+        }
+        remains
+    }
+
+    /// Whether it is gone.
+    async fn take_back_queue(&self, pair: &DeadLetterPair, deadline: Instant) -> bool {
+        let unused = DeleteConditions { if_unused: true, if_empty: true };
+        // The declaration may have been refused before it made the queue.
+        self.is_there(&pair.queue, deadline).await.is_ok_and(|is_there| !is_there)
+            || self.delete(&pair.queue, unused, deadline).await.is_ok()
+    }
+
+    /// Whether it is gone.
+    async fn take_back_exchange(&self, pair: &DeadLetterPair, deadline: Instant) -> bool {
+        let name = pair.exchange.clone();
+        // RabbitMQ answers the deletion of a missing exchange with success.
+        let deleted =
+            self.repeat(deadline, false, move |channel| delete_unused_exchange(channel, name.clone()));
+        deleted.await.is_ok()
+    }
+}
