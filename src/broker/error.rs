@@ -67,7 +67,7 @@ pub enum Unavailable {
 
 /// Why RabbitMQ refused a request. `reason` is its own text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[expect(missing_docs, reason = "each field is RabbitMQ's text")]
+#[expect(missing_docs, reason = "each reason is RabbitMQ's text")]
 pub enum Refusal {
     /// There is no such exchange.
     #[error("no such exchange: {reason}")]
@@ -87,6 +87,10 @@ pub enum Refusal {
     /// It has consumers or messages, and the request asked not to delete it then.
     #[error("in use: {reason}")]
     InUse { reason: String },
+    /// The properties and headers of a message, or the arguments of a declaration, are larger than a frame may be. The
+    /// gateway refuses them: RabbitMQ would close the connection.
+    #[error("{bytes} bytes are larger than a frame of {limit} bytes")]
+    HeadersTooLarge { bytes: usize, limit: usize },
     /// The body is larger than RabbitMQ's limit.
     #[error("message too large: {reason}")]
     TooLarge { reason: String },
@@ -101,15 +105,15 @@ pub enum Refusal {
 impl Refusal {
     /// The same, which names what the refused request has made and could not take back.
     pub(super) fn with_remains(mut self, remains: &[String]) -> Self {
-        if !remains.is_empty() {
-            let reason = self.reason_mut();
+        if let Some(reason) = self.reason_mut().filter(|_| !remains.is_empty()) {
             *reason = format!("{reason}; what was made for dead letters remains: {}", remains.join(", "));
         }
         self
     }
 
-    fn reason_mut(&mut self) -> &mut String {
-        match self {
+    fn reason_mut(&mut self) -> Option<&mut String> {
+        Some(match self {
+            Self::HeadersTooLarge { .. } => return None,
             Self::ExchangeMissing { reason }
             | Self::QueueMissing { reason }
             | Self::AccessRefused { reason }
@@ -119,7 +123,7 @@ impl Refusal {
             | Self::TooLarge { reason }
             | Self::Locked { reason }
             | Self::NotSupported { reason } => reason,
-        }
+        })
     }
 }
 

@@ -132,6 +132,11 @@ impl Link {
         self.has_answered.load(Ordering::Relaxed)
     }
 
+    /// Bytes that a frame may have, as agreed with RabbitMQ.
+    pub(super) fn frame_max(&self) -> usize {
+        usize::try_from(self.connection.configuration().frame_max()).unwrap_or(usize::MAX)
+    }
+
     /// Opens a channel for one operation. lapin gives numbers in turn: from the second half of them on, it soon comes to those
     /// that cannot be used again, and the gateway dials a successor meanwhile.
     pub(super) async fn open_channel(&self) -> Result<Channel, lapin::Error> {

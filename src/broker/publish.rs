@@ -31,7 +31,8 @@ use self::watch::Watch;
 use super::channels::{Ending, NotWritten};
 use super::connections::{Connections, Connector, Role};
 use super::destination::KnownDestination;
-use super::error::{Cause, Error, Unavailable};
+use super::error::{Cause, Error, Refusal, Unavailable};
+use super::wire::HeaderTooLarge;
 use super::{PublishSettings, Publishing, SettingsError};
 use crate::domain::message::{Destination, Message};
 use crate::domain::names::ExchangeName;
@@ -180,6 +181,9 @@ impl Publisher {
                 Ending::NotWritten(NotWritten::SameId) => is_alone = true,
                 Ending::NotWritten(NotWritten::Blocked) => return Err(Error::NotSent(Unavailable::Blocked)),
                 Ending::NotWritten(NotWritten::Closed) => {}
+                Ending::NotWritten(NotWritten::HeaderTooLarge(HeaderTooLarge { bytes, limit })) => {
+                    return Err(Error::Refused(Refusal::HeadersTooLarge { bytes, limit }));
+                }
             }
         }
     }

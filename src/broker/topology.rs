@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::alone::Alone;
 pub(super) use self::methods::inspect;
-use self::methods::{declare, delete, purge};
+use self::methods::{check_frame, declare, delete, purge};
 use self::operation::Operation;
 use self::pair::Absent;
 use self::stream::is_stream;
@@ -106,6 +106,7 @@ impl Topology {
         queue: &QueueDeclaration,
         deadline: Instant,
     ) -> Result<(bool, QueueState), Error> {
+        check_frame(queue, self.connections.wait(deadline).await?.frame_max())?;
         let is_there = self.is_there(&queue.name, deadline).await?;
         let absent = match &queue.dead_letter_pair {
             Some(pair) => self.absent_of(pair, deadline).await?,

@@ -25,7 +25,7 @@ mod sanitise;
 mod tests;
 
 pub(super) use self::batch::Batch;
-pub(super) use self::encode::{Encoded, consume_frame, publish_frames};
+pub(super) use self::encode::{Encoded, HeaderTooLarge, consume_frame, publish_frames};
 pub(super) use self::frame::{Malformed, method_of};
 pub(super) use self::owner::{BASIC_CANCEL, BASIC_CONSUME_OK, BASIC_DELIVER, BASIC_RETURN};
 pub(super) use self::owner::{End, Outlet, Owner, Step};

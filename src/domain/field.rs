@@ -153,6 +153,12 @@ impl FieldTable {
         Ok(())
     }
 
+    /// Bytes of the table as AMQP encodes it.
+    #[must_use]
+    pub fn encoded_len(&self) -> usize {
+        self.size().bytes
+    }
+
     fn size(&self) -> Size {
         let mut size = Size { count: 0, bytes: 4, depth: 1 };
         for (name, value) in &self.0 {

@@ -111,6 +111,13 @@ fn refused(refusal: &Refusal) -> Problem {
         Refusal::InUse { reason } | Refusal::NotSupported { reason } => {
             Problem::new(Kind::ResourceInUse, reason)
         }
+        Refusal::HeadersTooLarge { bytes, limit } => {
+            let detail = format!(
+                "the properties and headers of the message, or the arguments of the queue, take {bytes} bytes, and \
+                 a frame of the connection to the broker has {limit} bytes; nothing was sent"
+            );
+            Problem::new(Kind::HeadersTooLarge, detail).with("limit", *limit)
+        }
         Refusal::TooLarge { reason } => Problem::new(Kind::PayloadTooLarge, reason),
         Refusal::Locked { reason } => Problem::new(Kind::ResourceLocked, reason),
     }

@@ -201,6 +201,41 @@ async fn bodies_that_the_broker_finds_too_large_beside_good_callers_disturb_nobo
     gateway.stop().await;
 }
 
+/// RabbitMQ closes the connection over a content header that is larger than a frame, which was 504 for others on it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn headers_that_do_not_fit_a_frame_of_the_broker_are_431_and_disturb_nobody() {
+    let broker = Broker::own().await;
+    broker.eval("application:set_env(rabbit, frame_max, 8192)").await;
+    let observer = Observer::connect(&broker.url()).await;
+    observer.declare_queue("q").await;
+    let gateway = TestGateway::start(&[("AMQP_URL", &broker.url())]).await;
+    let headers: serde_json::Map<_, _> =
+        (0..12).map(|n| (format!("h{n}"), "x".repeat(1_000).into())).collect();
+    let envelope = serde_json::json!({"routing_key": "q", "headers": headers, "body": 1}).to_string();
+    let arguments = serde_json::json!({"arguments": {"x-wide": "x".repeat(12_000)}}).to_string();
+    let wide = async {
+        for _ in 0..20 {
+            for (request, body) in
+                [(gateway.post("/publish/amq.default"), &envelope), (gateway.put("/queues/wide"), &arguments)]
+            {
+                let media_type =
+                    if *body == envelope { "application/vnd.amqp.message+json" } else { "application/json" };
+                let answer = request.header("content-type", media_type).body(body.clone()).send().await;
+                let answer = Answer::of("wide", Instant::now(), answer.unwrap()).await;
+                let told = (answer.status.as_u16(), answer.problem());
+                assert_eq!(told, (431, "headers-too-large"), "{answer:?}");
+                assert_eq!(answer.body["limit"], 8192, "{answer:?}");
+            }
+        }
+    };
+    let good = Load::of(&gateway, "good", 8, 60, to_q);
+    let ((), good) = tokio::join!(wide, good.end());
+    good.assert_all_confirmed();
+    good.assert_agree_with(&observer.drain_ids("q").await);
+    assert!(good.0.iter().all(|answer| answer.body["attempts"] == 1), "a connection was lost");
+    gateway.stop().await;
+}
+
 /// The largest headers that the settings allow still fit in one frame; a broker would end the connection otherwise.
 #[tokio::test]
 async fn largest_headers_allowed_disturb_nobody() {

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::broker::destination::KnownDestination;
 use crate::broker::error::Error;
-use crate::broker::wire::{Encoded, Malformed};
+use crate::broker::wire::{Encoded, HeaderTooLarge, Malformed};
 use crate::domain::message::MessageId;
 
 /// How a publish on a channel ended.
@@ -33,6 +33,8 @@ pub(in crate::broker) enum NotWritten {
     SameId,
     /// RabbitMQ blocks the connection.
     Blocked,
+    /// Its properties and headers do not fit a frame of the connection.
+    HeaderTooLarge(HeaderTooLarge),
 }
 
 /// A publish that waits for its answer.

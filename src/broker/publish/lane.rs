@@ -112,7 +112,10 @@ impl Lane {
         let (since, publishes) = (Instant::now(), self.channel.publishes());
         let expiration = publish.expires.then(|| left(publish.deadline, since));
         let Publish { message, destination: to, deadline, .. } = publish;
-        let encoded = publish_frames(publishes.frame_target(), message, to, expiration);
+        let encoded = match publish_frames(publishes.frame_target(), message, to, expiration) {
+            Ok(encoded) => encoded,
+            Err(too_large) => return Ending::NotWritten(NotWritten::HeaderTooLarge(too_large)),
+        };
         let (id, is_alone) = (message.id.clone(), self.is_isolated);
         let pending = Pending { id, destination, since, deadline: *deadline, is_alone, permit, caller };
         if let Err(not_written) = publishes.hand_in(pending, encoded) {

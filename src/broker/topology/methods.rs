@@ -33,6 +33,16 @@ pub(super) async fn purge(channel: Channel, name: QueueName) -> Result<u32, Erro
     Ok(channel.queue_purge(short(name.as_str()), QueuePurgeOptions::default()).await?)
 }
 
+/// Bytes of the frame of a `queue.declare` beside the name and the arguments: the frame's own eight, class, method, a reserved
+/// number, the length of the name, and the flags.
+const DECLARE: usize = 16;
+
+/// Checks that the declaration of a queue fits a frame of so many bytes.
+pub(super) fn check_frame(queue: &QueueDeclaration, limit: usize) -> Result<(), Error> {
+    let bytes = DECLARE + queue.name.as_str().len() + queue.arguments.encoded_len();
+    if bytes <= limit { Ok(()) } else { Err(Error::Refused(Refusal::HeadersTooLarge { bytes, limit })) }
+}
+
 /// Declares a queue and its dead-letter pair. A queue that is there already comes first: where it differs, the pair is not
 /// made. Any other comes last, so that it loses no dead letter.
 pub(super) async fn declare(

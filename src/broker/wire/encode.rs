@@ -35,14 +35,27 @@ pub(in crate::broker) struct Encoded {
     pub(in crate::broker) body: Bytes,
 }
 
+/// The content header of a message is larger than a frame may be, and AMQP cannot cut it in two: RabbitMQ would close the
+/// connection over it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::broker) struct HeaderTooLarge {
+    /// Bytes of its frame.
+    pub(in crate::broker) bytes: usize,
+    /// Bytes that a frame may have.
+    pub(in crate::broker) limit: usize,
+}
+
 /// The frames of a publish on a channel whose frames may have `frame_max` bytes. An `expiration` in milliseconds
 /// replaces the message's own.
+///
+/// # Errors
+/// A content header that does not fit a frame.
 pub(in crate::broker) fn publish_frames(
     (channel, frame_max): (u16, usize),
     message: &Message,
     destination: &Destination,
     expiration: Option<u64>,
-) -> Encoded {
+) -> Result<Encoded, HeaderTooLarge> {
     let body = &message.body;
     let is_small = body.len() <= COPIED;
     let mut out = Vec::with_capacity(HEADS + if is_small { body.len() } else { 0 });
@@ -52,18 +65,23 @@ pub(in crate::broker) fn publish_frames(
         push_short(out, destination.routing_key.as_str());
         out.push(u8::from(destination.mandatory) * MANDATORY);
     });
+    let method = out.len();
     frame(&mut out, HEADER, channel, |out| {
         out.extend_from_slice(&HEADER_START);
         out.extend_from_slice(&(body.len() as u64).to_be_bytes());
         push_properties(out, message, expiration);
     });
+    let bytes = out.len() - method;
+    if bytes > frame_max {
+        return Err(HeaderTooLarge { bytes, limit: frame_max });
+    }
     if !is_small {
-        return Encoded { frames: out, body: body.clone() };
+        return Ok(Encoded { frames: out, body: body.clone() });
     }
     for piece in body.chunks(frame_max.saturating_sub(OVERHEAD).max(1)) {
         frame(&mut out, BODY, channel, |out| out.extend_from_slice(piece));
     }
-    Encoded { frames: out, body: Bytes::new() }
+    Ok(Encoded { frames: out, body: Bytes::new() })
 }
 
 /// The frame of a `basic.consume` without acks, exclusive.

@@ -51,7 +51,8 @@ fn hand_in(
         body: Bytes::from(vec![b'x'; size]),
     };
     let destination = Destination { exchange: exchange(to), routing_key: text("k"), mandatory: true };
-    let encoded = publish_frames(channel.frame_target(), &message, &destination, None);
+    let encoded =
+        publish_frames(channel.frame_target(), &message, &destination, None).expect("a small header");
     let bytes = all_bytes(&encoded);
     let (caller, ended) = oneshot::channel();
     let now = Instant::now();

@@ -172,8 +172,13 @@ proptest! {
             ExchangeName::from_path(&exchange).expect("a name")
         };
         let to = Destination { exchange, routing_key, mandatory };
-        let frames = publish_frames((CHANNEL, frame_max), &message, &to, expiration);
-        prop_assert_eq!(written(frames, frame_max), expected(frame_max, &message, &to, expiration));
+        let expected = expected(frame_max, &message, &to, expiration);
+        match publish_frames((CHANNEL, frame_max), &message, &to, expiration) {
+            Ok(frames) => prop_assert_eq!(written(frames, frame_max), expected),
+            Err(HeaderTooLarge { bytes, limit }) => {
+                prop_assert!(limit == frame_max && bytes > limit && bytes < expected.len());
+            }
+        }
     }
 }
 
@@ -190,4 +195,19 @@ fn consume_is_the_same_bytes_as_amq_protocols() {
     };
     let method = AMQPFrame::Method(CHANNEL, AMQPClass::Basic(AMQPMethod::Consume(consume)));
     assert_eq!(consume_frame(CHANNEL, "amq.gen-1", "replies"), encoded(&[method]));
+}
+
+#[test]
+fn a_content_header_of_one_byte_over_the_frame_is_refused() {
+    let message = |letters| {
+        let mut headers = FieldTable::default();
+        headers.insert(ShortText::parse("h").expect("short"), FieldValue::Text(vec![b'x'; letters]));
+        let (id, properties) = (MessageId::from("i".to_owned()), Properties::default());
+        Message { id, properties, headers, body: Bytes::new() }
+    };
+    let to =
+        Destination { exchange: ExchangeName::default(), routing_key: ShortText::default(), mandatory: true };
+    let too_large = |letters| publish_frames((CHANNEL, 4096), &message(letters), &to, None).err();
+    let fits = (0..4096).take_while(|letters| too_large(*letters).is_none()).count();
+    assert_eq!(too_large(fits), Some(HeaderTooLarge { bytes: 4097, limit: 4096 }));
 }
