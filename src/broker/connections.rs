@@ -319,8 +319,11 @@ impl Connections {
 
     /// Hangs up at once, for good: RabbitMQ, which may still be at an operation, would not answer a close before that is done.
     pub(super) fn hang_up(&self) {
-        self.up().for_each(|link| link.kill());
+        let up: Vec<_> = self.up().collect();
         self.stop();
+        for link in up {
+            link.kill();
+        }
     }
 
     /// Closes all connections; the slots' tasks end when that is done.

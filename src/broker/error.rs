@@ -111,6 +111,11 @@ impl Refusal {
         self
     }
 
+    /// Whether RabbitMQ answers it by closing the channel, and not the connection.
+    pub(super) fn is_of_a_channel(&self) -> bool {
+        !matches!(self, Self::NotSupported { .. })
+    }
+
     fn reason_mut(&mut self) -> Option<&mut String> {
         Some(match self {
             Self::HeadersTooLarge { .. } => return None,

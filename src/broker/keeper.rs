@@ -211,7 +211,7 @@ async fn watch_link(
         }
         tokio::select! {
             () = stop.cancelled() => return End::Stopped,
-            why = link.retired() => return End::Retired(why),
+            why = link.retired() => return if stop.is_cancelled() { End::Stopped } else { End::Retired(why) },
             () = sleep_until(blocked_until.unwrap_or_else(Instant::now)), if blocked_until.is_some() => {
                 return End::BlockedTooLong;
             }

@@ -1,7 +1,7 @@
 //! One live connection: the questions of its users, and how it ends.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use lapin::{Channel, Connection};
@@ -193,6 +193,24 @@ impl Link {
             biased;
             answer = work => answer.map_err(Into::into),
             () = self.silent() => Err(Error::gone()),
+        }
+    }
+
+    /// Does `work` with a channel of this connection in a task, which comes to its end although the caller leaves. lapin takes it
+    /// for an error of the whole connection when it closes a channel, because nobody has it any more, while RabbitMQ closes
+    /// it too; then all who wait on the connection would be told the words for that one channel.
+    pub(super) async fn finish<T: Send + 'static>(
+        self: Arc<Self>,
+        work: impl Future<Output = Result<T, Error>> + Send + 'static,
+    ) -> Result<T, Error> {
+        let link = Arc::clone(&self);
+        let answer = tokio::spawn(async move { link.unless_gone(work).await }).await;
+        match answer.unwrap_or_else(|_| Err(Error::gone())) {
+            // RabbitMQ closes the channel over such a mistake; whose it was cannot be told when the connection is gone.
+            Err(Error::Refused(refusal)) if refusal.is_of_a_channel() && !self.is_connected() => {
+                Err(Error::gone())
+            }
+            answer => answer,
         }
     }
 

@@ -87,8 +87,10 @@ impl Probe {
     async fn counts(&self, queue: &QueueName, deadline: Instant) -> Result<QueueState, Error> {
         let link: Arc<_> = self.connections.wait(deadline).await?;
         let _user = link.users().token();
-        let ask = async { inspect(link.connection().create_channel().await?, queue.clone()).await };
-        timeout_at(deadline, ask).await.unwrap_or(Err(Error::Unknown(Cause::Silence)))
+        let (asked, queue) = (Arc::clone(&link), queue.clone());
+        let ask = async move { inspect(asked.connection().create_channel().await?, queue).await };
+        let answer = timeout_at(deadline, Arc::clone(&link).finish(ask)).await;
+        answer.unwrap_or(Err(Error::Unknown(Cause::Silence)))
     }
 }
 

@@ -78,7 +78,7 @@ impl Topology {
     }
 
     /// Repeats an operation until it is answered; alone where RabbitMQ may close the connection over it.
-    async fn repeat<T: Send + 'static, F: Future<Output = Result<T, Error>> + Send>(
+    async fn repeat<T: Send + 'static, F: Future<Output = Result<T, Error>> + Send + 'static>(
         &self,
         deadline: Instant,
         is_alone: bool,

@@ -11,6 +11,7 @@ use std::{
 use reqwest::Method;
 use serde_json::json;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use crate::support::{
     broker::Broker,
@@ -158,7 +159,7 @@ impl Callers {
             tokio::spawn(async move {
                 loop {
                     let answer = Answer::to(request.try_clone().expect("it has no body")).await;
-                    assert!([503, 504].contains(&answer.status), "{:?}", answer.verdict());
+                    assert!([404, 503, 504].contains(&answer.status), "{:?}", answer.verdict());
                     answered.fetch_add(1, Ordering::Relaxed);
                 }
             })
@@ -239,6 +240,32 @@ async fn no_request_waits_or_fails_beside_many_short_inspections_of_a_queue_that
     assert!(link.accepted_named("topology-0") > 1);
     short.stop().await;
     stuck.resume().await;
+}
+
+/// Both sides closed such a channel at the same time: lapin gave the connection up, and told everybody on it the words for the
+/// missing queue.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_is_told_404_for_the_missing_queue_of_a_caller_who_left_before_the_answer() {
+    let stage = Stage::with_queue("left-before-404").await;
+    let short = Callers::start(&stage, 3, &Method::GET, "/queues/missing?timeout=2ms");
+    let (client, url) = (stage.gateway.client().clone(), stage.gateway.url("/queues/missing"));
+    let leaving = tokio::spawn(async move {
+        loop {
+            let _left = timeout(Duration::from_millis(1), client.get(&url).send()).await;
+        }
+    });
+    for _ in 0..60 {
+        for (method, path) in [
+            (Method::GET, "/queues/q"),
+            (Method::PUT, "/queues/q"),
+            (Method::GET, "/health/rabbitmq?queue=q"),
+        ] {
+            let answer = stage.ask(method.clone(), path).await;
+            assert_eq!(answer.status, 200, "{method} {path}: {}", answer.json());
+        }
+    }
+    leaving.abort();
+    short.stop().await;
 }
 
 /// RabbitMQ 4.0 closes the connection where its text for the mistake is too long, and RabbitMQ 3.10 the channel.

@@ -22,7 +22,7 @@ impl Operation {
     ///
     /// # Errors
     /// RabbitMQ's refusal, or why there is no answer.
-    pub(super) async fn repeat<T, F: Future<Output = Result<T, Error>>>(
+    pub(super) async fn repeat<T: Send + 'static, F: Future<Output = Result<T, Error>> + Send + 'static>(
         &self,
         connections: &Connections,
         methods: impl Fn(Channel) -> F,
@@ -40,7 +40,7 @@ impl Operation {
     ///
     /// # Errors
     /// RabbitMQ's refusal, or why there is no answer.
-    pub(super) async fn once<T, F: Future<Output = Result<T, Error>>>(
+    pub(super) async fn once<T: Send + 'static, F: Future<Output = Result<T, Error>> + Send + 'static>(
         &self,
         connections: &Connections,
         methods: impl Fn(Channel) -> F,
@@ -55,7 +55,7 @@ impl Operation {
         let mut number = ChannelNumber { link: &link, is_good: false };
         let answer = tokio::select! {
             biased;
-            answer = timeout_at(self.deadline, link.unless_gone(methods(channel))) => {
+            answer = timeout_at(self.deadline, Arc::clone(&link).finish(methods(channel))) => {
                 answer.unwrap_or(Err(Error::Unknown(Cause::Silence)))
             }
             () = self.given_up.cancelled() => Err(Error::Unknown(Cause::Stopped)),
@@ -68,7 +68,9 @@ impl Operation {
     async fn open(&self, connections: &Connections) -> Result<(Arc<Link>, Channel), Error> {
         loop {
             let link = connections.wait(self.deadline).await?;
-            let opened = timeout_at(self.deadline, link.unless_gone(link.open_channel())).await;
+            let opening = Arc::clone(&link);
+            let opening = Arc::clone(&link).finish(async move { Ok(opening.open_channel().await?) });
+            let opened = timeout_at(self.deadline, opening).await;
             match opened {
                 Ok(Ok(channel)) => return Ok((link, channel)),
                 Ok(Err(error)) => {
