@@ -11,7 +11,7 @@ mod identify;
 mod log_line;
 
 use std::convert::Infallible;
-use std::future::{Ready, ready};
+use std::future::ready;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -20,10 +20,9 @@ use axum::extract::Request;
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
-use futures_util::future::Either;
+use futures_util::future::{BoxFuture, Either};
 use tower::{Layer, Service, service_fn};
 use tower_http::cors::CorsLayer;
-use tracing::Instrument;
 
 pub use self::admission::{Admission, Gate};
 use self::browser::{Origins, is_for_cors};
@@ -32,7 +31,6 @@ pub(super) use self::door::too_large;
 use self::entered::Entered;
 use self::identify::Identified;
 pub use self::identify::IsReply;
-pub use self::log_line::RouteCounts;
 use super::problem::{Problem, ProblemType};
 use crate::http::Limits;
 use crate::http::routes::{Route, RouteTable, Traits};
@@ -119,51 +117,54 @@ impl Layered {
         let list = &self.0;
         let route = self.route(request.uri().path());
         let identified = Identified::new(&list.metrics, route, &request);
-        let span = identified.span().clone();
-        let rest = span.in_scope(|| panics::catch(|| list.check_origin(request, route)));
-        let rest = rest.unwrap_or_else(|panic| Either::Right(ready(on_panic(&panic))));
-        // Not an async block: it would have room for what it waits for twice.
-        panics::catch_in(rest).instrument(span).map(|caught| {
-            let response = caught.unwrap_or_else(|panic| on_panic(&panic));
-            identified.end(response)
-        })
+        let outlives = route.outlives_its_caller(request.method());
+        let begun = identified.span().in_scope(|| panics::catch(|| list.check_origin(request, route)));
+        // No async block: it would have room for what it waits for twice.
+        match begun.unwrap_or_else(|panic| Either::Right(on_panic(&panic))) {
+            Either::Left((handler, admission)) => {
+                Either::Left(Entered::new(handler, identified, admission, outlives))
+            }
+            Either::Right(refusal) => Either::Right(ready(identified.end(refusal))),
+        }
     }
 }
 
-/// The rest of the list at work.
-type Rest = Either<Entered, Ready<Response>>;
+/// A handler that has begun and the request's place among those in flight, or the refusal.
+type Begun = Either<(BoxFuture<'static, Response>, Option<Admission>), Response>;
 
 impl List {
-    fn check_origin(&self, request: Request, route: &Route) -> Rest {
+    fn check_origin(&self, request: Request, route: &Route) -> Begun {
         match self.origins.check(&request) {
             Ok(()) => self.with_cors(request, route),
-            Err(problem) => Either::Right(ready(browser::refusal(problem))),
+            Err(problem) => Either::Right(browser::refusal(problem)),
         }
     }
 
-    fn with_cors(&self, request: Request, route: &Route) -> Rest {
-        match self.cors.as_ref().filter(|_| is_for_cors(&request)) {
-            Some(cors) => {
-                let rest = service_fn(|request| self.enter(request, route).map(Ok));
-                let handler = cors.layer(rest).call(request).map(infallible).boxed();
-                Either::Left(Entered::new(handler, None, false))
-            }
-            None => self.enter(request, route),
-        }
+    fn with_cors(&self, request: Request, route: &Route) -> Begun {
+        let Some(cors) = self.cors.as_ref().filter(|_| is_for_cors(&request)) else {
+            return self.enter(request, route);
+        };
+        let rest = service_fn(|request| {
+            let answer = match self.enter(request, route) {
+                Either::Left((handler, admission)) => Either::Left(handler.inspect(|_| drop(admission))),
+                Either::Right(refusal) => Either::Right(ready(refusal)),
+            };
+            answer.map(Ok)
+        });
+        Either::Left((cors.layer(rest).call(request).map(infallible).boxed(), None))
     }
 
-    fn enter(&self, mut request: Request, route: &Route) -> Rest {
+    fn enter(&self, mut request: Request, route: &Route) -> Begun {
         let admission = match self.admit(&mut request, route.traits()) {
             Ok(admission) => admission,
-            Err(problem) => return Either::Right(ready(problem.into_response())),
+            Err(problem) => return Either::Right(problem.into_response()),
         };
-        let outlives = route.outlives_its_caller(request.method());
         let handler = match route.direct(request.method()) {
             Some(direct) => direct.call(request),
             // The router is always ready, and its clones are one.
             None => self.router.clone().call(request).map(infallible).boxed(),
         };
-        Either::Left(Entered::new(handler, admission, outlives))
+        Either::Left((handler, admission))
     }
 
     fn admit(&self, request: &mut Request, traits: Traits) -> Result<Option<Admission>, Problem> {

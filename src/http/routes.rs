@@ -1,14 +1,17 @@
 //! What the gateway knows of a request's route before it looks at anything else of the request.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use axum::extract::Request;
-use axum::http::Method;
+use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use futures_util::future::BoxFuture;
 
-use super::middleware::RouteCounts;
+use prometheus::{Histogram, IntCounter};
+
+use crate::metrics::Metrics;
 
 /// What holds for all requests of a route.
 #[derive(Debug, Clone, Copy, Default)]
@@ -27,8 +30,18 @@ pub struct Route {
     path: String,
     traits: Traits,
     post: Option<Direct>,
-    /// Its metrics.
-    pub counts: RouteCounts,
+    counts: [OnceLock<Counts>; METHODS.len()],
+}
+
+/// The methods that have metrics of their own; a client may invent methods, a label may not.
+const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "other"];
+
+/// The metrics of a route and a method, found once.
+#[derive(Debug)]
+struct Counts {
+    method: &'static str,
+    ok: OnceLock<IntCounter>,
+    seconds: Histogram,
 }
 
 /// A handler that is called without axum's router, whose boxes cost as much as the handler.
@@ -50,7 +63,25 @@ impl Direct {
 
 impl Route {
     fn new(path: &str, traits: Traits, post: Option<Direct>) -> Arc<Self> {
-        Arc::new(Self { path: path.to_owned(), traits, post, counts: RouteCounts::default() })
+        Arc::new(Self {
+            path: path.to_owned(),
+            traits,
+            post,
+            counts: [const { OnceLock::new() }; METHODS.len()],
+        })
+    }
+
+    /// Counts an answer.
+    pub fn count(&self, metrics: &Metrics, method: &Method, status: StatusCode, took: Duration) {
+        let known = METHODS.iter().position(|known| *known == method.as_str()).unwrap_or(METHODS.len() - 1);
+        let counts = self.counts[known].get_or_init(|| Counts {
+            method: METHODS[known],
+            ok: OnceLock::new(),
+            seconds: metrics.request_seconds.with_label_values(&[&*self.path, METHODS[known]]),
+        });
+        counts.seconds.observe(took.as_secs_f64());
+        let counter = || metrics.requests.with_label_values(&[&*self.path, counts.method, status.as_str()]);
+        if status == StatusCode::OK { counts.ok.get_or_init(counter).inc() } else { counter().inc() }
     }
 
     /// The handler of requests with this method, where it is called directly.
@@ -93,11 +124,17 @@ impl Default for RouteTable {
 
 impl RouteTable {
     /// Adds a route. One that is there already stays as it is.
+    ///
+    /// # Panics
+    /// When another route is for the same requests.
     pub fn add(&mut self, path: &str, traits: Traits) {
         self.insert(path, traits, None);
     }
 
     /// Adds a route whose POST requests go to this handler directly.
+    ///
+    /// # Panics
+    /// When another route is for the same requests.
     pub fn add_direct(
         &mut self,
         path: &str,
@@ -108,8 +145,10 @@ impl RouteTable {
     }
 
     fn insert(&mut self, path: &str, traits: Traits, post: Option<Direct>) {
-        // The router of the handlers has refused what this would refuse, but for the same path twice.
-        let _ = self.paths.insert(path, Route::new(path, traits, post));
+        if self.of(path).path() != path {
+            let inserted = self.paths.insert(path, Route::new(path, traits, post));
+            inserted.expect("no two routes are for the same requests");
+        }
     }
 
     /// The route of a path; one called `none` where nothing is served.

@@ -5,7 +5,6 @@ use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
 use std::thread;
 
-use futures_util::FutureExt;
 use tokio::task_local;
 
 task_local! {
@@ -38,15 +37,6 @@ pub fn catch<T>(work: impl FnOnce() -> T) -> Result<T, Caught> {
     PLACE.sync_scope(RefCell::default(), || {
         catch_unwind(AssertUnwindSafe(work)).map_err(|panic| Caught::new(&*panic))
     })
-}
-
-/// Waits for work, and catches its panic.
-///
-/// # Errors
-/// The panic.
-pub fn catch_in<T>(work: impl Future<Output = T>) -> impl Future<Output = Result<T, Caught>> {
-    let caught = AssertUnwindSafe(work).catch_unwind().map(|done| done.map_err(|panic| Caught::new(&*panic)));
-    PLACE.scope(RefCell::default(), caught)
 }
 
 /// Logs a panic that is not caught, and keeps the place of one that is.

@@ -256,7 +256,7 @@ fn a_breach_is_seen_however_it_is_spelled() {
         ("config/broker.rs", "use crate::broker::{Address, Broker};"),
         ("telemetry.rs", "use crate::config::Config;"),
         ("cli.rs", "use crate::app;"),
-        ("main.rs", "use rabbitmq_gateway::{app, http};\nhttp::router(broker);"),
+        ("main.rs", "use rabbitmq_gateway::{app, http};\nhttp::layered(broker);"),
         ("main.rs", "use rabbitmq_gateway::broker::Broker;"),
         ("metrics.rs", "use crate::config::Config;"),
         ("novelty.rs", "use crate::domain::names::QueueName;"),

@@ -15,7 +15,7 @@ use reqwest::{RequestBuilder, header::HeaderValue};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::support::{broker::Broker, contract::Answer, observer::message_id, stage::Stage};
+use crate::support::{broker::Broker, contract::Answer, observer::message_id, raw::Raw, stage::Stage};
 
 const SOON: Duration = Duration::from_secs(10);
 const MIB: usize = 1024 * 1024;
@@ -524,4 +524,15 @@ async fn a_message_with_an_empty_id_is_given_one_and_the_caller_is_told() {
     let told = Answer::to(request.body("x")).await.text("message_id");
     assert_eq!(told.len(), 36, "{told:?}");
     assert_eq!(stage.observer.drain_ids("q").await, [told]);
+}
+
+/// A caller with a large body learns of its mistake before it sends it.
+#[tokio::test]
+async fn a_wrong_name_is_refused_before_the_body_comes() {
+    let stage = Stage::set("before-body").await;
+    for path in ["/publish/a%00b", "/publish/x?routing_key=%FF", "/rpc/a%00b", "/rpc/q?timeout=%FF"] {
+        let header = format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\n");
+        let answer = Raw::ask(stage.gateway.address(), header).await;
+        assert_eq!(answer.status, 400, "{path}: {}", answer.text());
+    }
 }

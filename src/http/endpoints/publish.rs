@@ -115,31 +115,34 @@ pub(in crate::http) fn publish_message(
     State(state): State<AppState>,
     request: Request,
 ) -> BoxFuture<'static, Response> {
-    with_body(request, |parts, body| publish(state, parts, body))
+    let check = |parts: &Parts| Ok((exchange_name(parts)?, Query::of(&parts.uri)?));
+    with_body(request, check, |parts, (exchange, query), body| {
+        let asked = body.and_then(|body| read(&state, exchange, query, &parts.headers, &body));
+        match asked {
+            Ok(asked) => publish(state, asked, prefers_minimal(&parts.headers)).boxed(),
+            Err(problem) => ready(problem.into_response()).boxed(),
+        }
+    })
 }
 
-fn publish(state: AppState, parts: &Parts, body: Result<ReadBody, Problem>) -> BoxFuture<'static, Response> {
-    let publish = match body.and_then(|body| read(&state, parts, &body)) {
-        Ok(publish) => publish,
-        Err(problem) => return ready(problem.into_response()).boxed(),
-    };
-    let minimal = prefers_minimal(&parts.headers);
-    let published = async move {
-        match state.broker.publish(&publish).await {
-            Ok(receipt) => PublishReceipt::of(&publish, receipt).answer(minimal),
-            Err(failure) => Problem::from(failure).message_id(publish.message.id.clone()).into_response(),
-        }
-    };
-    published.boxed()
+async fn publish(state: AppState, asked: Publish, minimal: bool) -> Response {
+    match state.broker.publish(&asked).await {
+        Ok(receipt) => PublishReceipt::of(&asked, receipt).answer(minimal),
+        Err(failure) => Problem::from(failure).message_id(asked.message.id.clone()).into_response(),
+    }
 }
 
 /// What is asked for.
-fn read(state: &AppState, parts: &Parts, body: &ReadBody) -> Result<Publish, Problem> {
-    let exchange = exchange_name(parts)?;
-    let mut query = Query::of(&parts.uri)?;
+fn read(
+    state: &AppState,
+    exchange: ExchangeName,
+    mut query: Query,
+    headers: &HeaderMap,
+    body: &ReadBody,
+) -> Result<Publish, Problem> {
     let timeout = query.timeout(state.limits().publish)?;
     let resend = query.flag("retry")?.unwrap_or(true);
-    let (message, destination) = address(state, exchange, query, &parts.headers, body)?;
+    let (message, destination) = address(state, exchange, query, headers, body)?;
     let deadline = timeout.deadline();
     Ok(Publish { message, destination, deadline, resend, expires: false, attempts: Attempts::default() })
 }

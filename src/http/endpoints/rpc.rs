@@ -92,8 +92,9 @@ pub(in crate::http) fn call_queue(
     State(state): State<AppState>,
     request: Request,
 ) -> BoxFuture<'static, Response> {
-    with_body(request, |parts, body| {
-        let asked = body.and_then(|body| Asked::read(&state, parts, body));
+    let check = |parts: &Parts| Ok((queue_name(parts)?, Query::of(&parts.uri)?));
+    with_body(request, check, |parts, (queue, query), body| {
+        let asked = body.and_then(|body| Asked::read(&state, queue, query, &parts.headers, body));
         match asked {
             Ok(asked) => asked.answer(state).boxed(),
             Err(problem) => ready(problem.into_response()).boxed(),
@@ -110,14 +111,18 @@ struct Asked {
 }
 
 impl Asked {
-    fn read(state: &AppState, parts: &Parts, body: ReadBody) -> Result<Self, Problem> {
-        let queue = queue_name(parts)?;
-        let mut query = Query::of(&parts.uri)?;
+    fn read(
+        state: &AppState,
+        queue: QueueName,
+        mut query: Query,
+        headers: &HeaderMap,
+        body: ReadBody,
+    ) -> Result<Self, Problem> {
         let timeout = query.timeout(state.limits().rpc)?;
         let require_consumers = query.flag("require_consumers")?.unwrap_or(false);
         query.finish()?;
-        let message = request(state, &queue, &parts.headers, &body)?;
-        let wants_envelope = message::accepts_envelope(&parts.headers);
+        let message = request(state, &queue, headers, &body)?;
+        let wants_envelope = message::accepts_envelope(headers);
         let call = Call { message, queue, deadline: timeout.deadline() };
         Ok(Self { call, require_consumers, wants_envelope, body })
     }

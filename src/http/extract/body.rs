@@ -14,7 +14,7 @@ use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{FromRequest, Request};
 use axum::http::Extensions;
 use axum::http::request::Parts;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Either, lazy};
 use http_body_util::BodyExt;
@@ -31,7 +31,7 @@ const TRUSTED_LENGTH: usize = 64 * 1024;
 /// used for the next request.
 const SMALL: usize = 4 * 1024;
 
-/// The whole body. Needs a route whose requests have admission, see [`crate::http::middleware::apply`].
+/// The whole body. Needs a route whose requests have admission, see [`crate::http::routes::Traits`].
 #[derive(Debug, Clone)]
 pub struct ReadBody {
     /// The bytes; the last clone or slice frees what they hold.
@@ -75,17 +75,22 @@ impl ReadBody {
 /// A body that is here already, as most are; or what waits for it.
 type Begun = Either<Ready<Result<ReadBody, Problem>>, BoxFuture<'static, Result<ReadBody, Problem>>>;
 
-/// Reads a request's body, and hands it on with the rest of the request, which is held no longer: what is held while
-/// RabbitMQ is waited for is cold afterwards, and counts once for each caller.
-pub fn with_body(
+/// Checks the rest of a request, reads its body, and hands both on, which are held no longer: there are as many of
+/// them as callers who wait for RabbitMQ.
+pub fn with_body<T: Send + 'static>(
     request: Request,
-    then: impl FnOnce(&Parts, Result<ReadBody, Problem>) -> BoxFuture<'static, Response> + Send + 'static,
+    check: impl FnOnce(&Parts) -> Result<T, Problem> + Send + 'static,
+    then: impl FnOnce(&Parts, T, Result<ReadBody, Problem>) -> BoxFuture<'static, Response> + Send + 'static,
 ) -> BoxFuture<'static, Response> {
     let begin = |_: &mut Context<'_>| {
         let (mut parts, body) = request.into_parts();
+        let checked = match check(&parts) {
+            Ok(checked) => checked,
+            Err(problem) => return ready(problem.into_response()).boxed(),
+        };
         match ReadBody::begin(&mut parts.extensions, body) {
-            Either::Left(body) => then(&parts, body.into_inner()),
-            Either::Right(body) => async move { then(&parts, body.await).await }.boxed(),
+            Either::Left(body) => then(&parts, checked, body.into_inner()),
+            Either::Right(body) => async move { then(&parts, checked, body.await).await }.boxed(),
         }
     };
     // hyper puts the body into the request after it has handed it on, and before its answer is polled first.

@@ -8,21 +8,30 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
 
-use super::Admission;
+use super::identify::Identified;
+use super::{Admission, on_panic};
+use crate::telemetry::panics;
 
 /// A handler at work, with the request's place among those in flight. It is in a box, so that what is around it stays
 /// small.
+///
+/// Where it outlives its caller, a task goes on with it when it is dropped before its end; until then it costs no task.
 pub struct Entered {
     handler: Option<BoxFuture<'static, Response>>,
+    identified: Option<Identified>,
     admission: Option<Admission>,
     outlives: bool,
 }
 
 impl Entered {
-    /// Work that has begun, even before it is polled. Where it outlives its caller, a task goes on with it when it is
-    /// dropped before its end; until then it costs no task.
-    pub fn new(handler: BoxFuture<'static, Response>, admission: Option<Admission>, outlives: bool) -> Self {
-        Self { handler: Some(handler), admission, outlives }
+    /// Work that has begun, even before it is polled.
+    pub fn new(
+        handler: BoxFuture<'static, Response>,
+        identified: Identified,
+        admission: Option<Admission>,
+        outlives: bool,
+    ) -> Self {
+        Self { handler: Some(handler), identified: Some(identified), admission, outlives }
     }
 }
 
@@ -31,25 +40,29 @@ impl Future for Entered {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Response> {
         // Out of here while it is polled: one that panics is not gone on with.
-        let Some(mut handler) = self.handler.take() else { return Poll::Pending };
-        let answer = handler.poll_unpin(cx);
-        if answer.is_pending() {
-            self.handler = Some(handler);
-        }
-        answer
+        let (Some(mut handler), Some(identified)) = (self.handler.take(), self.identified.take()) else {
+            return Poll::Pending;
+        };
+        let polled = identified.span().in_scope(|| panics::catch(|| handler.poll_unpin(cx)));
+        let response = match polled {
+            Ok(Poll::Ready(response)) => response,
+            Err(panic) => on_panic(&panic),
+            Ok(Poll::Pending) => {
+                (self.handler, self.identified) = (Some(handler), Some(identified));
+                return Poll::Pending;
+            }
+        };
+        Poll::Ready(identified.end(response))
     }
 }
 
 impl Drop for Entered {
     fn drop(&mut self) {
         let Some(handler) = self.handler.take().filter(|_| self.outlives) else { return };
+        let (identified, admission) = (self.identified.take(), self.admission.take());
         // Without a runtime the process ends.
         if let Ok(runtime) = Handle::try_current() {
-            let admission = self.admission.take();
-            runtime.spawn(async move {
-                handler.await;
-                drop(admission);
-            });
+            runtime.spawn(Self { handler: Some(handler), identified, admission, outlives: false });
         }
     }
 }

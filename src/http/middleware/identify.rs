@@ -7,7 +7,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use tracing::{Level, Span};
 use uuid::Uuid;
@@ -113,8 +113,14 @@ impl Identified {
             }
             None => return (response, None),
         };
-        *response.body_mut() = Body::from(problem.clone().render(self.id.as_str()));
-        response.headers_mut().remove(CONTENT_LENGTH);
+        let body = problem.clone().render(self.id.as_str());
+        if self.line.method() == Method::HEAD {
+            response.headers_mut().insert(CONTENT_LENGTH, body.len().into());
+            *response.body_mut() = Body::empty();
+        } else {
+            response.headers_mut().remove(CONTENT_LENGTH);
+            *response.body_mut() = Body::from(body);
+        }
         (response, Some(problem))
     }
 

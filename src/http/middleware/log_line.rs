@@ -3,31 +3,16 @@
 //! Names the method, the matched route and the status; never a path, a query or a body. So a refusal is named by
 //! its kind only: its detail quotes what the caller sent, and the caller has it.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Instant;
 
 use axum::extract::Request;
 use axum::http::{Method, StatusCode};
-use prometheus::{Histogram, IntCounter};
 use tracing::{Span, debug, error};
 
 use crate::http::problem::Problem;
 use crate::http::routes::Route;
 use crate::metrics::Metrics;
-
-/// The methods that have metrics of their own; a client may invent methods, a label may not.
-const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "other"];
-
-/// The metrics of a route, found once for each method.
-#[derive(Debug, Default)]
-pub struct RouteCounts([OnceLock<Counts>; METHODS.len()]);
-
-#[derive(Debug)]
-struct Counts {
-    method: &'static str,
-    ok: OnceLock<IntCounter>,
-    seconds: Histogram,
-}
 
 /// A line that is still to be written.
 #[derive(Debug)]
@@ -51,6 +36,11 @@ impl LogLine {
     /// The span of the lines within the request.
     pub fn span(&self) -> &Span {
         &self.span
+    }
+
+    /// The request's method.
+    pub fn method(&self) -> &Method {
+        &self.method
     }
 
     /// The request's route.
@@ -82,30 +72,11 @@ impl LogLine {
     }
 
     fn count(&self, status: StatusCode) {
-        let counts = self.route.counts.of(&self.metrics, self.route.path(), &self.method);
-        counts.seconds.observe(self.begun.elapsed().as_secs_f64());
-        let counter =
-            || self.metrics.requests.with_label_values(&[self.route.path(), counts.method, status.as_str()]);
-        if status == StatusCode::OK { counts.ok.get_or_init(counter).inc() } else { counter().inc() }
+        self.route.count(&self.metrics, &self.method, status, self.begun.elapsed());
     }
 
     fn elapsed_ms(&self) -> f64 {
         self.begun.elapsed().as_secs_f64() * 1000.0
-    }
-}
-
-impl RouteCounts {
-    fn of(&self, metrics: &Metrics, path: &str, method: &Method) -> &Counts {
-        let known = METHODS.iter().position(|known| *known == method.as_str());
-        let known = known.unwrap_or(METHODS.len() - 1);
-        self.0[known].get_or_init(|| Counts::of(metrics, path, METHODS[known]))
-    }
-}
-
-impl Counts {
-    fn of(metrics: &Metrics, path: &str, method: &'static str) -> Self {
-        let seconds = metrics.request_seconds.with_label_values(&[path, method]);
-        Self { method, ok: OnceLock::new(), seconds }
     }
 }
 

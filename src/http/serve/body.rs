@@ -52,12 +52,30 @@ pub struct RequestBody {
     inner: Incoming,
     activity: Arc<Activity>,
     number: u64,
+    /// On HTTP/2, whether it is whole: hyper ends the body of a stream that its client has reset without an error
+    /// code as if it were.
+    is_whole: bool,
+    /// Bytes to come, where the header says how many.
+    left: Option<u64>,
 }
+
+/// The error of a body whose client has given it up.
+#[derive(Debug, thiserror::Error)]
+#[error("the client reset the stream before the end of the body")]
+struct CutShort;
 
 impl RequestBody {
     /// The body of the request with this number on its connection.
-    pub fn new(inner: Incoming, activity: Arc<Activity>, number: u64) -> Self {
-        Self { inner, activity, number }
+    pub fn new(inner: Incoming, activity: Arc<Activity>, number: u64, http2: bool) -> Self {
+        let left = inner.size_hint().exact();
+        Self { is_whole: !http2 || inner.is_end_stream(), inner, activity, number, left }
+    }
+
+    fn note(&mut self, frame: &Frame<Bytes>) {
+        if let (Some(left), Some(data)) = (&mut self.left, frame.data_ref()) {
+            *left = left.saturating_sub(data.len() as u64);
+        }
+        self.is_whole |= self.left == Some(0) || self.inner.is_end_stream();
     }
 }
 
@@ -70,6 +88,13 @@ impl HttpBody for RequestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         match Pin::new(&mut self.inner).poll_frame(cx) {
+            Poll::Ready(None) if !(self.is_whole || self.inner.is_end_stream()) => {
+                Poll::Ready(Some(Err(axum::Error::new(CutShort))))
+            }
+            Poll::Ready(Some(Ok(frame))) => {
+                self.note(&frame);
+                Poll::Ready(Some(Ok(frame)))
+            }
             Poll::Ready(frame) => Poll::Ready(frame.map(|frame| frame.map_err(axum::Error::new))),
             Poll::Pending if self.activity.has_large_chunk(self.number, cx.waker()) => {
                 Poll::Ready(Some(Err(axum::Error::new(ChunkTooLarge))))

@@ -70,7 +70,7 @@ impl Server {
         let http2 = request.version() > Version::HTTP_11;
         let outlives = self.layered.route(request.uri().path()).outlives_its_caller(request.method());
         let (flight, number) = InFlight::new(activity.clone(), http2, outlives);
-        let request = request.map(|body| Body::new(RequestBody::new(body, activity.clone(), number)));
+        let request = request.map(|body| Body::new(RequestBody::new(body, activity.clone(), number, http2)));
         let shutdown = self.shutdown.clone();
         // Begun here and not when polled first: hyper drops a service whose client has closed.
         self.layered.answer(request).map(move |mut response| {

@@ -12,16 +12,29 @@ const PING: [u8; 17] = [0, 0, 8, 6, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8];
 /// `SETTINGS_INITIAL_WINDOW_SIZE` 0: no answer may send a byte of its body.
 const NO_WINDOW: [u8; 15] = [0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0];
 
-/// HEADERS that end stream 1: GET of `path` on localhost, uncompressed.
-fn get_frame(path: &str) -> Vec<u8> {
-    // Indexed :method GET and :scheme http; literal :path (4) and :authority (1).
-    let mut block = vec![0x82, 0x86, 0x04, u8::try_from(path.len()).unwrap()];
+/// `RST_STREAM` of stream 1 with `NO_ERROR`.
+const RESET: [u8; 13] = [0, 0, 4, 3, 0, 0, 0, 0, 1, 0, 0, 0, 0];
+/// `:method` as HPACK has it: GET and POST from its table, HEAD as a literal.
+const GET: &[u8] = &[0x82];
+const POST: &[u8] = &[0x83];
+const HEAD: &[u8] = b"\x02\x04HEAD";
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
+
+/// HEADERS of stream 1, uncompressed, on localhost.
+fn headers_frame(method: &[u8], path: &str, flags: u8) -> Vec<u8> {
+    // Indexed :scheme http; literal :path (4) and :authority (1).
+    let mut block = [method, &[0x86, 0x04, u8::try_from(path.len()).unwrap()]].concat();
     block.extend_from_slice(path.as_bytes());
     block.extend_from_slice(&[0x01, 9]);
     block.extend_from_slice(b"localhost");
-    let mut frame = vec![0, 0, u8::try_from(block.len()).unwrap(), 1, 0x05, 0, 0, 0, 1];
+    let mut frame = vec![0, 0, u8::try_from(block.len()).unwrap(), 1, END_HEADERS | flags, 0, 0, 0, 1];
     frame.extend_from_slice(&block);
     frame
+}
+
+fn get_frame(path: &str) -> Vec<u8> {
+    headers_frame(GET, path, END_STREAM)
 }
 
 async fn client(toy: &Toy, settings: &[u8], path: &str) -> Client {
@@ -32,6 +45,10 @@ async fn client(toy: &Toy, settings: &[u8], path: &str) -> Client {
 
 /// Reads frames until one of `kind`; its payload.
 async fn frame(client: &mut Client, kind: u8) -> Vec<u8> {
+    flags_and_frame(client, kind).await.1
+}
+
+async fn flags_and_frame(client: &mut Client, kind: u8) -> (u8, Vec<u8>) {
     let reading = async {
         loop {
             let mut head = [0; 9];
@@ -39,7 +56,7 @@ async fn frame(client: &mut Client, kind: u8) -> Vec<u8> {
             let mut payload = vec![0; usize::from(head[1]) << 8 | usize::from(head[2])];
             client.0.read_exact(&mut payload).await.unwrap();
             if head[3] == kind {
-                return payload;
+                return (head[4], payload);
             }
         }
     };
@@ -52,6 +69,35 @@ async fn a_request_over_http2_is_answered_and_its_idle_connection_cut() {
     let mut client = client(&toy, &EMPTY_SETTINGS, "/hello").await;
     assert_eq!(frame(&mut client, 0).await, b"hello");
     assert!(client.closed().await >= KEEP_ALIVE / 2);
+}
+
+#[tokio::test]
+async fn a_problem_has_no_body_where_the_method_is_head() {
+    let toy = toy().await;
+    for path in ["/nowhere", "/echo", "/publish/x/slow"] {
+        let mut client = Client::to(&toy).await;
+        client.send([PREFACE, &EMPTY_SETTINGS, &headers_frame(HEAD, path, END_STREAM)].concat()).await;
+        let (flags, _) = flags_and_frame(&mut client, 1).await;
+        assert_eq!(flags & END_STREAM, END_STREAM, "{path}");
+    }
+}
+
+/// It was published as if it were whole.
+#[tokio::test]
+async fn an_upload_that_its_client_gives_up_is_no_body() {
+    let mut toy = toy().await;
+    let mut client = Client::to(&toy).await;
+    let begun = [PREFACE, &EMPTY_SETTINGS, &headers_frame(POST, "/keep", 0), b"\0\0\x03\0\0\0\0\0\x01hel"];
+    client.send(begun.concat()).await;
+    toy.is_busy_with(1).await;
+    client.send(RESET).await;
+    toy.is_busy_with(0).await;
+    assert!(toy.kept.try_recv().is_err(), "it was taken for a whole body");
+    let mut client = Client::to(&toy).await;
+    let whole = [PREFACE, &EMPTY_SETTINGS, &headers_frame(POST, "/keep", 0), b"\0\0\x03\0\x01\0\0\0\x01hel"];
+    client.send(whole.concat()).await;
+    frame(&mut client, 1).await;
+    assert_eq!(toy.kept.try_recv().as_deref(), Ok(&b"hel"[..]));
 }
 
 #[tokio::test]

@@ -114,3 +114,17 @@ async fn a_client_that_leaves_has_its_line_too() {
     eventually(PATIENCE, "the line is written", || async { !lines.about("gone").is_empty() }).await;
     assert!(lines.about("gone")[0].contains("client left before its answer"));
 }
+
+/// It was counted and logged like any other before a publish had no task of its own.
+#[tokio::test]
+async fn a_publish_whose_caller_left_has_the_line_of_its_outcome() {
+    let (lines, _guard) = lines(DEBUG);
+    let toy = toy().await;
+    let mut client = Client::to(&toy).await;
+    client.send("POST /publish/x/slow HTTP/1.1\r\nHost: localhost\r\nX-Request-Id: gone\r\nContent-Length: 1\r\n\r\nx").await;
+    toy.is_busy_with(1).await;
+    drop(client);
+    eventually(PATIENCE, "the line is written", || async { !lines.about("gone").is_empty() }).await;
+    assert!(lines.about("gone")[0].contains("status=200"), "{:?}", lines.about("gone"));
+    assert_eq!(toy.gate.requests_in_flight(), 0);
+}
