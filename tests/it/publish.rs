@@ -263,7 +263,7 @@ async fn publish_without_the_broker_s_permission_is_403_and_harms_nobody_else() 
 type Refused = (&'static str, (&'static str, &'static str), u16, &'static str, &'static str);
 
 const REFUSED: &[Refused] = &[
-    ("", ("X-Amqp-Expiration", "0"), 400, "malformed-request", "x-amqp-expiration"),
+    ("", ("X-Amqp-Expiration", "315360000001"), 400, "malformed-request", "x-amqp-expiration"),
     ("", ("X-Amqp-Expiration", "1.5"), 400, "malformed-request", "x-amqp-expiration"),
     ("", ("X-Amqp-Expiration", "-1"), 400, "malformed-request", "x-amqp-expiration"),
     ("", ("X-Amqp-Expiration", "5s"), 400, "malformed-request", "x-amqp-expiration"),
@@ -276,6 +276,7 @@ const REFUSED: &[Refused] = &[
     ("", ("X-Amqp-Delivery-Mode", "Persistent"), 400, "malformed-request", "x-amqp-delivery-mode"),
     ("", ("X-Amqp-Timestamp", "yesterday"), 400, "malformed-request", "x-amqp-timestamp"),
     ("", ("X-Amqp-Timestamp", "+5"), 400, "malformed-request", "x-amqp-timestamp"),
+    ("", ("X-Amqp-Timestamp", "1795478400000"), 400, "malformed-request", "x-amqp-timestamp"),
     ("", ("X-Amqp-User-Id", "guest"), 400, "malformed-request", "x-amqp-user-id"),
     ("", ("X-Amqp-Unheard-Of", "x"), 400, "malformed-request", "x-amqp-unheard-of"),
     ("", ("X-Amqp-X-Amqp-Type", "x"), 400, "malformed-request", "x-amqp-x-amqp-type"),
