@@ -49,7 +49,7 @@ const ADMITTED: Traits = Traits { is_admitted: true, ..SERVED_WHEN_FULL };
 const CALL: Traits = Traits { carries_message: true, ..ADMITTED };
 const PUBLISHING: Traits = Traits { outlives_its_caller: true, ..CALL };
 
-/// Groups of routes, and what holds for their requests.
+/// Groups of routes with the same traits.
 fn groups() -> [(OpenApiRouter<AppState>, Traits); 4] {
     let publishing = OpenApiRouter::new().routes(routes!(publish::publish_message));
     let calls = OpenApiRouter::new().routes(routes!(rpc::call_queue));

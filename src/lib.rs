@@ -3,7 +3,7 @@
 //! Directions: `app -> {config, http, broker}`, `http -> broker -> domain`; `metrics` is a leaf, and
 //! nothing points back (`tests/it/layers.rs`). `broker` names no status, `http` no lapin, `domain` neither.
 //!
-//! One publish, as the data goes: `http/serve` takes the connection; `http/routes` tells what holds for the request's
+//! One publish, as the data goes: `http/serve` takes the connection; `http/routes` has the traits of the request's
 //! route; `http/middleware` gives it an id and a place, and finishes it when its caller leaves;
 //! `http/endpoints/publish` reads it by `http/extract` and `http/message` into a [`domain::message::Message`]; [`broker::Broker::publish`] asks
 //! `broker/publish/destinations` which way it goes (with others on a shared lane, alone on an isolated one, or on the

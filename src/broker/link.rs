@@ -196,9 +196,9 @@ impl Link {
         }
     }
 
-    /// Does `work` with a channel of this connection in a task, which comes to its end although the caller leaves. lapin takes it
-    /// for an error of the whole connection when it closes a channel, because nobody has it any more, while RabbitMQ closes
-    /// it too; then all who wait on the connection would be told the words for that one channel.
+    /// Does `work` with a channel of this connection in a task, which comes to its end although the caller leaves. When a channel is
+    /// dropped while RabbitMQ closes it, both sides close it, and lapin (4.12) takes that for an error of the whole
+    /// connection: all operations on it would get the error of that one channel.
     pub(super) async fn finish<T: Send + 'static>(
         self: Arc<Self>,
         work: impl Future<Output = Result<T, Error>> + Send + 'static,

@@ -99,8 +99,8 @@ impl Topology {
         self.repeat(deadline, is_alone, move |channel| inspect(channel, name.clone())).await
     }
 
-    /// Declares a queue and its dead-letter pair. True when the queue was not there before. What a declaration made
-    /// that RabbitMQ refuses is taken back, see [`pair`].
+    /// Declares a queue and its dead-letter pair. True when the queue was not there before. After a refusal the pair is
+    /// deleted again, see [`pair`].
     pub(super) async fn declare(
         &self,
         queue: &QueueDeclaration,

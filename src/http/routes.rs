@@ -1,4 +1,4 @@
-//! What the gateway knows of a request's route before it looks at anything else of the request.
+//! The traits of each route: the gateway knows them before it looks at the rest of a request.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -13,7 +13,7 @@ use prometheus::{Histogram, IntCounter};
 
 use crate::metrics::Metrics;
 
-/// What holds for all requests of a route.
+/// The traits that all requests of a route have.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Traits {
     /// They need admission: they count among the requests in flight, and their bodies have a budget.
@@ -96,7 +96,7 @@ impl Route {
         &self.path
     }
 
-    /// What holds for its requests.
+    /// The traits of its requests.
     #[must_use]
     pub fn traits(&self) -> Traits {
         self.traits

@@ -1,8 +1,8 @@
-//! The dead-letter pair of a queue whose declaration is refused: what the declaration made is taken back.
+//! The dead-letter pair of a queue whose declaration RabbitMQ refuses: the gateway deletes it again.
 //!
-//! AMQP has no transactions over declarations. So the gateway looks at the pair before, and afterwards deletes what was not
-//! there, as long as nobody uses it: a queue without messages and consumers, an exchange without bindings. When somebody
-//! has declared the queue itself meanwhile, the pair may be theirs and stays.
+//! AMQP has no transactions over declarations. So the gateway looks at the pair before it declares it. After a refusal it
+//! deletes a queue that was absent then, if it has no messages and no consumers, and an exchange that was absent then, if it has
+//! no bindings. Where another caller has declared the main queue meanwhile, the pair may belong to that caller, and stays.
 
 use tokio::time::Instant;
 
@@ -28,7 +28,7 @@ impl Topology {
         Ok(Absent { exchange: !exchange, queue: !queue })
     }
 
-    /// Deletes what a refused declaration made; the names of what remains.
+    /// Deletes the pair of a refused declaration; the names of those that could not be deleted.
     pub(super) async fn take_back(
         &self,
         queue: &QueueDeclaration,

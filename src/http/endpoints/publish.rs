@@ -132,7 +132,7 @@ async fn publish(state: AppState, asked: Publish, minimal: bool) -> Response {
     }
 }
 
-/// What is asked for.
+/// The publish that the request asks for.
 fn read(
     state: &AppState,
     exchange: ExchangeName,

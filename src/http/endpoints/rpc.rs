@@ -102,7 +102,7 @@ pub(in crate::http) fn call_queue(
     })
 }
 
-/// What is asked for.
+/// The call that the request asks for.
 struct Asked {
     call: Call,
     require_consumers: bool,

@@ -75,8 +75,8 @@ impl ReadBody {
 /// A body that is here already, as most are; or what waits for it.
 type Begun = Either<Ready<Result<ReadBody, Problem>>, BoxFuture<'static, Result<ReadBody, Problem>>>;
 
-/// Checks the rest of a request, reads its body, and hands both on, which are held no longer: there are as many of
-/// them as callers who wait for RabbitMQ.
+/// Checks the rest of a request, reads its body, and hands both on. It holds neither after that: memory that each waiting
+/// caller holds is no longer in the processor's cache when RabbitMQ answers.
 pub fn with_body<T: Send + 'static>(
     request: Request,
     check: impl FnOnce(&Parts) -> Result<T, Problem> + Send + 'static,
@@ -184,7 +184,7 @@ impl Reading {
         Self { admission, announced, buffer: Buffer::Frame(Bytes::new()), share: None }
     }
 
-    /// Reads on, to the end. What was read stays when this is dropped before.
+    /// Reads on, to the end. When this is dropped before, the bytes that it has read stay.
     async fn read(&mut self, body: &mut Body) -> Result<(), Problem> {
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| self.unreadable(&error))?;

@@ -15,7 +15,7 @@ use crate::domain::names::ShortText;
 use crate::http::Deadline;
 use crate::http::problem::Problem;
 
-/// The parameters of a query that nobody has taken yet.
+/// The parameters of a query that the handler has not taken yet.
 #[derive(Debug)]
 pub(in crate::http) struct Query {
     left: Vec<(String, String)>,

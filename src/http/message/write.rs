@@ -134,8 +134,8 @@ impl Fields<'_> {
         }
     }
 
-    /// Omits what is no visible ASCII, what is there already (HTTP has no upper case, AMQP has), and what there is no room
-    /// for.
+    /// Omits a value that is not visible ASCII, a name that is there already (HTTP has no upper case, AMQP has), and a field
+    /// that there is no room for.
     fn put(&mut self, name: HeaderName, value: &[u8]) {
         let is_visible = value.iter().all(|byte| matches!(byte, b' '..=b'~'));
         let bytes = self.bytes + name.as_str().len() + value.len() + 4;

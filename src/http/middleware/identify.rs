@@ -83,7 +83,7 @@ impl Identified {
         Self { id, message_id, line }
     }
 
-    /// What holds for the requests of its route.
+    /// The traits of its route.
     pub fn traits(&self) -> Traits {
         self.line.route().traits()
     }

@@ -86,7 +86,7 @@ pub async fn toy_with(connections: ConnectionLimits, limits: &Limits, origins: &
     Toy { address, shutdown, gate, task, kept }
 }
 
-/// What the toy serves even when it is full, and what needs admission.
+/// The routes of the toy and their traits.
 fn table() -> RouteTable {
     let mut table = RouteTable::default();
     table.add("/health", Traits::default());
