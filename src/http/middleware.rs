@@ -119,7 +119,7 @@ impl Layered {
         let identified = Identified::new(&list.metrics, route, &request);
         let outlives = route.outlives_its_caller(request.method());
         let begun = identified.span().in_scope(|| panics::catch(|| list.check_origin(request, route)));
-        // No async block: it would have room for what it waits for twice.
+        // An async block would have room for the handler twice.
         match begun.unwrap_or_else(|panic| Either::Right(on_panic(&panic))) {
             Either::Left((handler, admission)) => {
                 Either::Left(Entered::new(handler, identified, admission, outlives))

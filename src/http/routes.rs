@@ -8,7 +8,6 @@ use axum::extract::Request;
 use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use futures_util::future::BoxFuture;
-
 use prometheus::{Histogram, IntCounter};
 
 use crate::metrics::Metrics;

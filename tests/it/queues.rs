@@ -227,7 +227,7 @@ async fn a_refused_declaration_leaves_nothing_behind() {
     assert_eq!(stage.observer.count("new").await, None);
 }
 
-/// RabbitMQ deletes no quorum queue under conditions, and without them somebody's message could go with it.
+/// RabbitMQ deletes no quorum queue under conditions, and without conditions it would delete a message of another caller with it.
 #[tokio::test]
 async fn a_refused_declaration_names_what_it_cannot_take_back() {
     let stage = Stage::set("refused-quorum").await;

@@ -242,8 +242,8 @@ async fn no_request_waits_or_fails_beside_many_short_inspections_of_a_queue_that
     stuck.resume().await;
 }
 
-/// Both sides closed such a channel at the same time: lapin gave the connection up, and told everybody on it the words for the
-/// missing queue.
+/// The gateway and RabbitMQ closed such a channel at the same time. Then lapin gave the connection up, and all operations on it
+/// got the error for the missing queue.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_is_told_404_for_the_missing_queue_of_a_caller_who_left_before_the_answer() {
     let stage = Stage::with_queue("left-before-404").await;

@@ -24,10 +24,6 @@ use crate::http::openapi::shared_problems::{OfAll, OfBodies};
 use crate::http::problem::{Problem, ProblemType};
 use crate::http::state::AppState;
 
-/// Statuses of answers without content (RFC 9110, 15.3.5, 15.3.6, 15.4.5).
-const NO_CONTENT: StatusCode = StatusCode::NO_CONTENT;
-const RESET_CONTENT: StatusCode = StatusCode::RESET_CONTENT;
-const NOT_MODIFIED: StatusCode = StatusCode::NOT_MODIFIED;
 /// Header of a reply that may set the HTTP status.
 const STATUS_HEADER: &str = "x-http-status";
 
@@ -200,7 +196,7 @@ fn answer(
     let mut response =
         if wants_envelope { message::answer_envelope(reply) } else { message::answer_raw(reply) };
     *response.status_mut() = status.unwrap_or(StatusCode::OK);
-    if matches!(response.status(), NO_CONTENT | RESET_CONTENT | NOT_MODIFIED) {
+    if is_without_content(response.status()) {
         *response.body_mut() = Body::empty();
         response.headers_mut().remove(CONTENT_TYPE);
     }
@@ -210,6 +206,11 @@ fn answer(
     response.extensions_mut().insert(IsReply);
     response.extensions_mut().insert(share.map_err(|problem| problem.outcome(Outcome::Unknown, true))?);
     Ok(response)
+}
+
+/// RFC 9110, 15.3.5, 15.3.6, 15.4.5.
+fn is_without_content(status: StatusCode) -> bool {
+    matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED)
 }
 
 /// The final status that the reply asks for.

@@ -114,7 +114,7 @@ impl Query {
     /// Ends the reading.
     ///
     /// # Errors
-    /// When a parameter is left that nobody asked for.
+    /// When a parameter is left that the handler does not know.
     pub(in crate::http) fn finish(self) -> Result<(), Problem> {
         let Some((name, _)) = self.left.first() else { return Ok(()) };
         let why = format!("is no query parameter here; those of this path are: {}", self.known.join(", "));

@@ -18,7 +18,7 @@ use crate::domain::message::{DeliveryMode, Properties, ReceivedMessage};
 use crate::domain::names::ShortText;
 use crate::http::problem::NOSNIFF;
 
-/// A content type or encoding that means something to AMQP clients only: HTTP clients fail on what they cannot decode.
+/// For a content type or encoding that HTTP does not know: HTTP clients fail on a coding that they cannot decode.
 const AMQP_CONTENT_TYPE: HeaderName = HeaderName::from_static("x-amqp-content-type");
 const AMQP_CONTENT_ENCODING: HeaderName = HeaderName::from_static("x-amqp-content-encoding");
 /// IANA's HTTP Content Coding Registry.

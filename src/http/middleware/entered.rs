@@ -39,7 +39,7 @@ impl Future for Entered {
     type Output = Response;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Response> {
-        // Out of here while it is polled: one that panics is not gone on with.
+        // A handler that panics is dropped with this variable, so no task goes on with it.
         let (Some(mut handler), Some(identified)) = (self.handler.take(), self.identified.take()) else {
             return Poll::Pending;
         };
