@@ -112,10 +112,13 @@ impl Layered {
         self.0.table.of(path)
     }
 
-    /// Answers a request; every error is a problem.
-    pub fn answer(&self, request: Request) -> impl Future<Output = Response> + Send + use<> {
+    /// Answers a request of this route; every error is a problem.
+    pub fn answer(
+        &self,
+        request: Request,
+        route: &Arc<Route>,
+    ) -> impl Future<Output = Response> + Send + use<> {
         let list = &self.0;
-        let route = self.route(request.uri().path());
         let identified = Identified::new(&list.metrics, route, &request);
         let outlives = route.outlives_its_caller(request.method());
         let begun = identified.span().in_scope(|| panics::catch(|| list.check_origin(request, route)));

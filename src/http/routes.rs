@@ -53,6 +53,11 @@ impl fmt::Debug for Direct {
 }
 
 impl Direct {
+    /// A handler.
+    pub fn new(handler: impl Fn(Request) -> BoxFuture<'static, Response> + Send + Sync + 'static) -> Self {
+        Self(Box::new(handler))
+    }
+
     /// Answers a request.
     #[must_use]
     pub fn call(&self, request: Request) -> BoxFuture<'static, Response> {
@@ -122,32 +127,13 @@ impl Default for RouteTable {
 }
 
 impl RouteTable {
-    /// Adds a route. One that is there already stays as it is.
+    /// Adds a route; `post` is the handler of its POST requests, where it is called directly.
     ///
     /// # Panics
     /// When another route is for the same requests.
-    pub fn add(&mut self, path: &str, traits: Traits) {
-        self.insert(path, traits, None);
-    }
-
-    /// Adds a route whose POST requests go to this handler directly.
-    ///
-    /// # Panics
-    /// When another route is for the same requests.
-    pub fn add_direct(
-        &mut self,
-        path: &str,
-        traits: Traits,
-        post: impl Fn(Request) -> BoxFuture<'static, Response> + Send + Sync + 'static,
-    ) {
-        self.insert(path, traits, Some(Direct(Box::new(post))));
-    }
-
-    fn insert(&mut self, path: &str, traits: Traits, post: Option<Direct>) {
-        if self.of(path).path() != path {
-            let inserted = self.paths.insert(path, Route::new(path, traits, post));
-            inserted.expect("no two routes are for the same requests");
-        }
+    pub fn add(&mut self, path: &str, traits: Traits, post: Option<Direct>) {
+        let inserted = self.paths.insert(path, Route::new(path, traits, post));
+        inserted.expect("no two routes are for the same requests");
     }
 
     /// The route of a path; one called `none` where nothing is served.

@@ -56,7 +56,22 @@ impl Share {
     }
 }
 
+/// A body that is here already, as most are; or what waits for it.
+type Begun = Either<Ready<Result<ReadBody, Problem>>, BoxFuture<'static, Result<ReadBody, Problem>>>;
+
 impl ReadBody {
+    /// Begins to read a request's body, whose place among those in flight is in these extensions.
+    fn begin(extensions: &mut Extensions, mut body: Body) -> Begun {
+        let Some(admission) = extensions.remove::<Admission>() else {
+            return Either::Left(ready(Err(Problem::internal("a route that reads bodies has no admission"))));
+        };
+        let mut reading = Reading::new(admission, &body);
+        match reading.read(&mut body).now_or_never() {
+            Some(read) => Either::Left(ready(read.map(|()| reading.end()))),
+            None => Either::Right(reading.end_in_time(body).boxed()),
+        }
+    }
+
     /// A share of the budget for an answer of so many bytes.
     ///
     /// # Errors
@@ -71,9 +86,6 @@ impl ReadBody {
         Bytes::from_owner(Owning { bytes: made, _owner: self.bytes.clone() })
     }
 }
-
-/// A body that is here already, as most are; or what waits for it.
-type Begun = Either<Ready<Result<ReadBody, Problem>>, BoxFuture<'static, Result<ReadBody, Problem>>>;
 
 /// Checks the rest of a request, reads its body, and hands both on. It holds neither after that: memory that each waiting
 /// caller holds is no longer in the processor's cache when RabbitMQ answers.
@@ -95,20 +107,6 @@ pub fn with_body<T: Send + 'static>(
     };
     // hyper puts the body into the request after it has handed it on, and before its answer is polled first.
     lazy(begin).flatten().boxed()
-}
-
-impl ReadBody {
-    /// Begins to read a request's body, whose place among those in flight is in these extensions.
-    fn begin(extensions: &mut Extensions, mut body: Body) -> Begun {
-        let Some(admission) = extensions.remove::<Admission>() else {
-            return Either::Left(ready(Err(Problem::internal("a route that reads bodies has no admission"))));
-        };
-        let mut reading = Reading::new(admission, &body);
-        match reading.read(&mut body).now_or_never() {
-            Some(read) => Either::Left(ready(read.map(|()| reading.end()))),
-            None => Either::Right(reading.end_in_time(body).boxed()),
-        }
-    }
 }
 
 impl<S: Send + Sync> FromRequest<S> for ReadBody {

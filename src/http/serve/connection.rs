@@ -68,12 +68,13 @@ impl Server {
         activity: &Arc<Activity>,
     ) -> impl Future<Output = Result<Response<AnswerBody>, Infallible>> + use<> {
         let http2 = request.version() > Version::HTTP_11;
-        let outlives = self.layered.route(request.uri().path()).outlives_its_caller(request.method());
+        let route = self.layered.route(request.uri().path());
+        let outlives = route.outlives_its_caller(request.method());
         let (flight, number) = InFlight::new(activity.clone(), http2, outlives);
         let request = request.map(|body| Body::new(RequestBody::new(body, activity.clone(), number, http2)));
         let shutdown = self.shutdown.clone();
         // Begun here and not when polled first: hyper drops a service whose client has closed.
-        self.layered.answer(request).map(move |mut response| {
+        self.layered.answer(request, route).map(move |mut response| {
             if !http2 && (shutdown.is_closing() || leaves_a_body_unread(response.status())) {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }

@@ -38,11 +38,11 @@ async fn a_small_body_that_is_kept_keeps_no_buffer_of_its_connection() {
         let (compared, limits) = (Router::new().route("/", post(compare)), limits());
         let rules = Rules::new((Ipv4Addr::LOCALHOST, 1).into(), &[], &limits);
         let mut table = RouteTable::default();
-        table.add("/", Traits { is_admitted: true, ..Traits::default() });
+        table.add("/", Traits { is_admitted: true, ..Traits::default() }, None);
         let layered = Layered::new(compared, table, &rules, &Metrics::default(), Gate::new(&limits));
         let request =
             Request::post("/").header("host", "localhost").body(Body::from(buffer.clone())).unwrap();
-        let answer = layered.answer(request).await.into_body().collect().await.unwrap();
+        let answer = layered.answer(request, layered.route("/")).await.into_body().collect().await.unwrap();
         assert_eq!(answer.to_bytes(), is_copied.to_string(), "{size}");
     }
 }

@@ -89,7 +89,7 @@ pub async fn toy_with(connections: ConnectionLimits, limits: &Limits, origins: &
 /// The routes of the toy and their traits.
 fn table() -> RouteTable {
     let mut table = RouteTable::default();
-    table.add("/health", Traits::default());
+    table.add("/health", Traits::default(), None);
     let admitted = Traits { is_admitted: true, ..Traits::default() };
     let message = Traits { carries_message: true, ..admitted };
     let outliving = Traits { outlives_its_caller: true, ..message };
@@ -105,12 +105,12 @@ fn table() -> RouteTable {
         "/keep",
         "/keep-and-wait",
     ] {
-        table.add(path, admitted);
+        table.add(path, admitted, None);
     }
-    table.add("/publish/{exchange}", outliving);
-    table.add("/publish/{exchange}/slow", outliving);
-    table.add("/publish/{exchange}/panic", outliving);
-    table.add("/rpc/{queue}", message);
+    table.add("/publish/{exchange}", outliving, None);
+    table.add("/publish/{exchange}/slow", outliving, None);
+    table.add("/publish/{exchange}/panic", outliving, None);
+    table.add("/rpc/{queue}", message, None);
     table
 }
 
