@@ -16,12 +16,13 @@ mod stuck;
 use std::time::{Duration, Instant};
 
 use crate::support::{
-    broker::{Broker, Vhost},
+    broker::Vhost,
     gateway::TestGateway,
     link::Link,
     load::{Answer, Load, prove},
     observer::Observer,
     poll::eventually,
+    stage::wired,
     stuck::StuckQueue,
 };
 
@@ -30,18 +31,6 @@ const SOON: Duration = Duration::from_secs(10);
 const SECOND: Duration = Duration::from_secs(1);
 /// How long a fault may reach callers of others.
 pub(crate) const NOTICED: Duration = Duration::from_secs(2);
-
-/// A vhost with a queue `q`, the wire to it, and its gateway.
-async fn wired<'a>(name: &str, settings: &[(&str, &str)]) -> (Vhost<'a>, Observer, Link, TestGateway) {
-    let broker = Broker::shared().await;
-    let vhost = broker.vhost(name).await;
-    let observer = Observer::connect(&vhost.url).await;
-    observer.declare_queue("q").await;
-    let link = Link::to(broker.address()).await;
-    let url = vhost.url_by(link.addr());
-    let gateway = TestGateway::start(&[&[("AMQP_URL", url.as_str())], settings].concat()).await;
-    (vhost, observer, link, gateway)
-}
 
 /// A queue `stuck` that has a connection of its own, since its process does not answer, beside callers of `q`.
 struct SlowQueue<'a> {

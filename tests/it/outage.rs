@@ -10,12 +10,13 @@ use std::{
 };
 
 use crate::support::{
-    broker::{Broker, Vhost},
+    broker::Broker,
     gateway::TestGateway,
     link::{Link, Mode, Way},
     load::{Answer, Load, prove, publish},
     observer::Observer,
     poll::{eventually, within},
+    stage::wired,
 };
 
 /// Two for publishing, two for the quarantine, one each for topology, replies and probes.
@@ -31,18 +32,6 @@ fn patient(_: usize) -> String {
 
 fn to_q(_: usize) -> String {
     "amq.default?routing_key=q".to_owned()
-}
-
-/// A vhost with a queue `q`, the wire to it, and its gateway.
-async fn wired<'a>(name: &str, settings: &[(&str, &str)]) -> (Vhost<'a>, Observer, Link, TestGateway) {
-    let broker = Broker::shared().await;
-    let vhost = broker.vhost(name).await;
-    let observer = Observer::connect(&vhost.url).await;
-    observer.declare_queue("q").await;
-    let link = Link::to(broker.address()).await;
-    let url = vhost.url_by(link.addr());
-    let gateway = TestGateway::start(&[&[("AMQP_URL", url.as_str())], settings].concat()).await;
-    (vhost, observer, link, gateway)
 }
 
 async fn gets_ready_within(deadline: Duration, gateway: &TestGateway) {

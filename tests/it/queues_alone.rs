@@ -18,9 +18,8 @@ use crate::support::{
     contract::Answer,
     gateway::TestGateway,
     link::{Link, Mode, Way},
-    observer::Observer,
     poll::eventually,
-    stage::Stage,
+    stage::{Stage, wired},
     stuck::StuckQueue,
 };
 
@@ -107,17 +106,16 @@ async fn purges_beyond_the_limit_that_hang_are_503_and_only_purges_are() {
     assert_eq!(stage.ask(Method::DELETE, "/queues/q/messages?timeout=20s").await.status, 200);
 }
 
+/// Purges `q`; status and problem.
+async fn purge(gateway: &TestGateway, timeout: &str) -> (u16, String) {
+    Answer::to(gateway.delete(&format!("/queues/q/messages?timeout={timeout}"))).await.verdict()
+}
+
 /// RabbitMQ may still answer the first one, by closing the connection.
 #[tokio::test]
 async fn after_a_purge_without_an_answer_the_next_one_runs_on_another_connection() {
-    let broker = Broker::shared().await;
-    let vhost = broker.vhost("purge-late").await;
-    Observer::connect(&vhost.url).await.declare_queue("q").await;
-    let link = Link::to(broker.address()).await;
-    let gateway = TestGateway::start(&[("AMQP_URL", &vhost.url_by(link.addr()))]).await;
-    let purge = async |timeout: &str| {
-        Answer::to(gateway.delete(&format!("/queues/q/messages?timeout={timeout}"))).await.verdict()
-    };
+    let (_vhost, _observer, link, gateway) = wired("purge-late", &[]).await;
+    let purge = async |timeout: &str| purge(&gateway, timeout).await;
     assert_eq!(purge("10s").await.0, 200);
     link.lose_named("removal-0");
     assert_eq!(purge("500ms").await, (503, "broker-unavailable".to_owned()), "no channel is opened");
@@ -199,14 +197,8 @@ async fn a_purge_is_done_beside_sixty_short_purges_of_a_queue_that_hangs() {
 
 #[tokio::test]
 async fn purges_with_less_time_than_a_dial_takes_wait_for_the_same_dial() {
-    let broker = Broker::shared().await;
-    let vhost = broker.vhost("slow-dial").await;
-    Observer::connect(&vhost.url).await.declare_queue("q").await;
-    let link = Link::to(broker.address()).await;
-    let gateway = TestGateway::start(&[("AMQP_URL", &vhost.url_by(link.addr()))]).await;
-    let purge = async |timeout: &str| {
-        Answer::to(gateway.delete(&format!("/queues/q/messages?timeout={timeout}"))).await.verdict()
-    };
+    let (_vhost, _observer, link, gateway) = wired("slow-dial", &[]).await;
+    let purge = async |timeout: &str| purge(&gateway, timeout).await;
     link.set_named("removal-*", Mode::Stall(Way::Both));
     for _ in 0..5 {
         assert_eq!(purge("100ms").await, (503, "overloaded".to_owned()));

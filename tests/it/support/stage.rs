@@ -6,6 +6,7 @@ use super::{
     broker::{Broker, Vhost},
     contract::Answer,
     gateway::TestGateway,
+    link::Link,
     observer::Observer,
 };
 
@@ -68,4 +69,16 @@ async fn gateway(url: &str, settings: &[(&str, &str)]) -> TestGateway {
     let mut all = vec![("AMQP_URL", url)];
     all.extend_from_slice(settings);
     TestGateway::start(&all).await
+}
+
+/// A vhost with a queue `q`, the wire to it, and its gateway.
+pub async fn wired<'a>(name: &str, settings: &[(&str, &str)]) -> (Vhost<'a>, Observer, Link, TestGateway) {
+    let broker = Broker::shared().await;
+    let vhost = broker.vhost(name).await;
+    let observer = Observer::connect(&vhost.url).await;
+    observer.declare_queue("q").await;
+    let link = Link::to(broker.address()).await;
+    let url = vhost.url_by(link.addr());
+    let gateway = TestGateway::start(&[&[("AMQP_URL", url.as_str())], settings].concat()).await;
+    (vhost, observer, link, gateway)
 }
