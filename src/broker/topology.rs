@@ -12,6 +12,7 @@ mod pair;
 mod stream;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use lapin::Channel;
 use tokio::time::Instant;
@@ -113,12 +114,13 @@ impl Topology {
             None => Absent::default(),
         };
         let is_alone = queue.has_unknown_arguments || overflow::of_declaration(queue);
-        let owned = queue.clone();
-        let methods = move |channel| declare(channel, owned.clone(), is_there);
+        let (owned, makes_pair) = (queue.clone(), Arc::<AtomicBool>::default());
+        let makes = Arc::clone(&makes_pair);
+        let methods = move |channel| declare(channel, owned.clone(), is_there, Arc::clone(&makes));
         let declared = self.repeat(deadline, is_alone, methods).await;
         match declared.map_err(|error| if is_alone { blame(error, &queue.arguments) } else { error }) {
             Ok(state) => Ok((!is_there, state)),
-            Err(Error::Refused(refusal)) => {
+            Err(Error::Refused(refusal)) if makes_pair.load(Ordering::Relaxed) => {
                 let remains = self.take_back(queue, absent, is_there, deadline).await;
                 Err(Error::Refused(refusal.with_remains(&remains)))
             }

@@ -1,5 +1,8 @@
 //! The AMQP methods of one operation, on a channel of its own.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use lapin::options::{
     ExchangeDeclareOptions, ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
     QueuePurgeOptions,
@@ -44,14 +47,16 @@ pub(super) fn check_frame(queue: &QueueDeclaration, limit: usize) -> Result<(), 
 }
 
 /// Declares a queue and its dead-letter pair. A queue that is there already comes first: where it differs, the pair is not
-/// made. Any other comes last, so that it loses no dead letter.
+/// made. Any other comes last, so that it loses no dead letter. Notes in `makes_pair` that it begins with the pair.
 pub(super) async fn declare(
     channel: Channel,
     queue: QueueDeclaration,
     is_there: bool,
+    makes_pair: Arc<AtomicBool>,
 ) -> Result<QueueState, Error> {
     let pair = queue.dead_letter_pair.as_ref();
     if let Some(pair) = pair.filter(|_| !is_there) {
+        makes_pair.store(true, Ordering::Relaxed);
         declare_pair(&channel, pair).await?;
     }
     let options = QueueDeclareOptions {
@@ -61,6 +66,7 @@ pub(super) async fn declare(
     };
     let found = channel.queue_declare(short(queue.name.as_str()), options, table(&queue.arguments)).await?;
     if let Some(pair) = pair.filter(|_| is_there) {
+        makes_pair.store(true, Ordering::Relaxed);
         declare_pair(&channel, pair).await?;
     }
     Ok(QueueState { message_count: found.message_count(), consumer_count: found.consumer_count() })

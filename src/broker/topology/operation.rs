@@ -68,8 +68,8 @@ impl Operation {
     async fn open(&self, connections: &Connections) -> Result<(Arc<Link>, Channel), Error> {
         loop {
             let link = connections.wait(self.deadline).await?;
-            let opening = Arc::clone(&link);
-            let opening = Arc::clone(&link).finish(async move { Ok(opening.open_channel().await?) });
+            let dialled = Arc::clone(&link);
+            let opening = Arc::clone(&link).finish(async move { Ok(dialled.open_channel().await?) });
             let opened = timeout_at(self.deadline, opening).await;
             match opened {
                 Ok(Ok(channel)) => return Ok((link, channel)),
