@@ -59,8 +59,8 @@ fn groups() -> [(OpenApiRouter<AppState>, Traits, Option<Post>); 4] {
         .routes(routes!(metrics::read_metrics));
     [
         (publishing, PUBLISHING, Some(publish::publish_message)),
-        (calls, CALL, Some(rpc::call_queue)),
         (topology, ADMITTED, None),
+        (calls, CALL, Some(rpc::call_queue)),
         (operations, SERVED_WHEN_FULL, None),
     ]
 }

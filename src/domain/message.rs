@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::{Serialize, Serializer};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::field::FieldTable;
@@ -138,13 +139,37 @@ pub struct Properties {
     pub cluster_id: Option<ShortText>,
 }
 
-/// `delivery_mode` of AMQP.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Whether a durable queue writes the message to disk (`persistent`) or a restart of RabbitMQ loses it (`transient`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum DeliveryMode {
     /// 1: lost with the broker's memory.
     Transient,
     /// 2: written to disk by a durable queue.
     Persistent,
+}
+
+impl DeliveryMode {
+    /// Every mode.
+    pub const ALL: [Self; 2] = [Self::Transient, Self::Persistent];
+
+    /// The mode as requests and answers spell it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Transient => "transient",
+            Self::Persistent => "persistent",
+        }
+    }
+
+    /// The mode as AMQP numbers it.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Transient => 1,
+            Self::Persistent => 2,
+        }
+    }
 }
 
 /// Where a message goes.

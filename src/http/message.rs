@@ -24,6 +24,7 @@ use crate::domain::names::{ExchangeName, ShortText};
 pub(super) use self::envelope::Envelope;
 pub(super) use self::field::Table;
 pub(super) use self::integer::check_integers;
+pub(super) use self::raw::RawBody;
 pub(super) use self::refuse::{reserved_on_default_exchange, reserved_queue_name};
 pub(super) use self::write::{EnvelopeOut, accepts_envelope, envelope as answer_envelope, raw as answer_raw};
 

@@ -1,7 +1,11 @@
 //! The contract, generated from the route table; `openapi/openapi.json` is its published copy.
 
+mod example;
 mod finish;
-pub(super) mod shared_problems;
+mod order;
+mod parameters;
+pub(super) mod schemas;
+mod shared_problems;
 
 use std::sync::LazyLock;
 
@@ -10,7 +14,10 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use utoipa::OpenApi;
 
-use super::problem::ProblemBody;
+use self::order::Ordered;
+use super::endpoints::rpc::ReplyForm;
+use super::problem::{ProblemBody, ProblemType};
+use crate::domain::message::DeliveryMode;
 
 /// What the document says of the gateway as a whole.
 #[derive(OpenApi)]
@@ -26,13 +33,13 @@ use super::problem::ProblemBody;
             it, call the queue `echo` (`make run` starts a server for it), look at the health.",
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0")
     ),
-    components(schemas(ProblemBody)),
+    components(schemas(DeliveryMode, ProblemBody, ProblemType, ReplyForm)),
     servers((url = "/", description = "The gateway that serves this document")),
     tags(
-        (name = "queues", description = "Declare, inspect, purge and delete queues"),
-        (name = "publish", description = "Messages into exchanges, confirmed"),
-        (name = "rpc", description = "Requests to queues, answered with the reply"),
-        (name = "health", description = "For probes and people"),
+        (name = "publish", description = "Publish a message to an exchange; the answer comes when RabbitMQ has confirmed it"),
+        (name = "queues", description = "Declare, inspect, delete and purge queues"),
+        (name = "rpc", description = "Send a request to a queue; the answer is the reply of the program that serves the queue"),
+        (name = "health", description = "Probes, and the state of the gateway and its connections to RabbitMQ"),
     )
 )]
 struct Gateway;
@@ -46,7 +53,7 @@ pub fn document() -> String {
     let mut document = Gateway::openapi();
     document.merge(super::paths());
     finish::finish(&mut document);
-    let json = document.to_pretty_json().unwrap_or_default();
+    let json = serde_json::to_string_pretty(&Ordered::from(&document)).unwrap_or_default();
     json + "\n"
 }
 

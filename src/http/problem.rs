@@ -17,16 +17,24 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
+use utoipa::openapi::Object;
 
 pub use self::kind::ProblemType;
 use crate::domain::message::MessageId;
 use crate::domain::outcome::Outcome;
+use crate::http::openapi::schemas;
 
 /// Media type of a problem.
 pub const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 
 /// The value of `X-Content-Type-Options`.
 pub(super) const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
+
+type WriteSchema = fn() -> Object;
+
+/// The members that a problem may have beside those of [`ProblemBody`], each with its schema.
+pub(super) const FURTHER_MEMBERS: [(&str, WriteSchema); 3] =
+    [("attempts", schemas::attempts), ("field", schemas::field), ("limit", schemas::limit)];
 
 /// What a URN may not hold unescaped.
 const NOT_IN_URN: &AsciiSet = &CONTROLS
@@ -54,7 +62,6 @@ pub struct Problem(Box<Parts>);
 
 #[derive(Debug, Clone)]
 struct Parts {
-    kind: ProblemType,
     body: ProblemBody,
     allow: Option<HeaderValue>,
     cause: Option<String>,
@@ -66,8 +73,7 @@ struct Parts {
 pub struct ProblemBody {
     /// Path of a page that explains this kind of problem.
     #[serde(rename = "type")]
-    #[schema(example = "/problems/queue-not-found")]
-    kind: String,
+    kind: ProblemType,
     /// The kind of problem in a few words.
     #[schema(example = "Queue not found")]
     title: &'static str,
@@ -91,9 +97,9 @@ pub struct ProblemBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     message_id: Option<MessageId>,
-    /// What this kind of problem says besides, such as `field` or `limit`.
+    /// Of the [`FURTHER_MEMBERS`].
     #[serde(flatten)]
-    #[schema(additional_properties, value_type = Object)]
+    #[schema(ignore)]
     members: Map<String, Value>,
 }
 
@@ -102,7 +108,7 @@ impl Problem {
     #[must_use]
     pub fn new(kind: ProblemType, detail: impl Into<String>) -> Self {
         let body = ProblemBody {
-            kind: format!("/problems/{}", kind.name()),
+            kind,
             title: kind.title(),
             status: kind.status().as_u16(),
             detail: detail.into(),
@@ -112,7 +118,7 @@ impl Problem {
             message_id: None,
             members: Map::new(),
         };
-        Self(Box::new(Parts { kind, body, allow: None, cause: None }))
+        Self(Box::new(Parts { body, allow: None, cause: None }))
     }
 
     /// 500 with a constant text; `cause` goes to the log only.
@@ -151,9 +157,10 @@ impl Problem {
         self
     }
 
-    /// One more member of the body.
+    /// One of the [`FURTHER_MEMBERS`].
     #[must_use]
     pub fn with(mut self, name: &'static str, value: impl Into<Value>) -> Self {
+        debug_assert!(FURTHER_MEMBERS.iter().any(|(known, _)| *known == name), "{name} has no schema");
         self.0.body.members.insert(name.to_owned(), value.into());
         self
     }
@@ -168,7 +175,7 @@ impl Problem {
     /// Which problem it is.
     #[must_use]
     pub fn kind(&self) -> ProblemType {
-        self.0.kind
+        self.0.body.kind
     }
 
     /// What the log says and the caller does not see.
@@ -205,12 +212,12 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let mut response = self.0.kind.status().into_response();
+        let mut response = self.kind().status().into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, PROBLEM_JSON);
         // Its texts quote what the caller sent.
         headers.insert(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
-        if let Some(seconds) = self.0.kind.retry_after() {
+        if let Some(seconds) = self.kind().retry_after() {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
         if let Some(methods) = &self.0.allow {

@@ -4,11 +4,12 @@
 
 use std::collections::BTreeSet;
 
+use rabbitmq_gateway::http::problem::ProblemType;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Map, Value, json};
 
 use crate::support::{
-    contract::{Answer, DOCUMENT},
+    contract::{Answer, DOCUMENT, response},
     stage::Stage,
 };
 
@@ -157,12 +158,13 @@ fn responses_are_described_and_errors_are_problems() {
         for (status, response) in object(&operation["responses"]) {
             let at = format!("{method} {path} {status}");
             assert!(has_text(&response["description"]), "{at}");
-            let status: u16 = status.parse().unwrap_or_else(|_| panic!("{at}: a status"));
+            let is_error = status.starts_with(['4', '5']);
+            assert!(is_error && &status[1..] == "XX" || status.parse::<u16>().is_ok(), "{at}: a status");
             let media_types: Vec<_> = response["content"].as_object().into_iter().flatten().collect();
             assert!(media_types.iter().all(|(_, media_type)| media_type["schema"].is_object()), "{at}");
             let names: Vec<_> = media_types.iter().map(|(name, _)| name.as_str()).collect();
-            let is_health = names == ["application/health+json"];
-            assert!(status < 400 || names == ["application/problem+json"] || is_health, "{at}: {names:?}");
+            let is_health = names == ["application/health+json", "application/problem+json"];
+            assert!(!is_error || names == ["application/problem+json"] || is_health, "{at}: {names:?}");
         }
     }
 }
@@ -228,7 +230,6 @@ async fn examples_work_in_a_fresh_vhost() {
         ("declare_queue", json, 201),
         ("declare_queue", json, 200),
         ("publish_message", Some("text/plain"), 200),
-        ("publish_message", json, 200),
         ("publish_message", envelope, 200),
         ("inspect_queue", None, 200),
         ("purge_queue", None, 200),
@@ -239,7 +240,7 @@ async fn examples_work_in_a_fresh_vhost() {
         let answer = Answer::to(example(&stage, id, media_type)).await;
         assert_eq!(answer.status, status, "{id} {media_type:?}: {}", answer.json());
         if id == "inspect_queue" || id == "purge_queue" {
-            assert_eq!(answer.json()["message_count"], 3, "{id}");
+            assert_eq!(answer.json()["message_count"], 2, "{id}");
         }
     }
 }
@@ -259,13 +260,27 @@ fn reply_of_a_call_is_documented_as_bytes() {
     assert_eq!((&schema["type"], &schema["format"]), (&json!("string"), &json!("binary")), "{reply}");
 }
 
+const REFUSALS_OF_BODIES: [ProblemType; 9] = [
+    ProblemType::MalformedRequest,
+    ProblemType::CrossOrigin,
+    ProblemType::RequestTimeout,
+    ProblemType::PayloadTooLarge,
+    ProblemType::UnsupportedMediaType,
+    ProblemType::ExpectationFailed,
+    ProblemType::HeadersTooLarge,
+    ProblemType::TransferCodingNotSupported,
+    ProblemType::Overloaded,
+];
+
 #[tokio::test]
 async fn what_any_body_may_be_refused_with_is_documented_where_one_is_taken() {
     let takes_one = |operation: &Value| operation["requestBody"].is_object();
     for (path, method, operation) in operations().into_iter().filter(|(_, _, it)| takes_one(it)) {
-        for status in ["400", "403", "408", "413", "415", "417", "431", "500", "501", "503"] {
-            let found = operation["responses"].get(status).is_some();
-            assert!(found, "{method} {path} says nothing of {status}");
+        for kind in REFUSALS_OF_BODIES {
+            let said = response(operation, kind.status().as_u16()).map(|response| &response["description"]);
+            let name = format!("`{}`", kind.name());
+            let is_named = said.and_then(Value::as_str).is_some_and(|said| said.contains(&name));
+            assert!(is_named, "{method} {path} says nothing of {name}");
         }
     }
     let stage = Stage::with_queue("contract-expect").await;

@@ -51,12 +51,19 @@ async fn a_reply_comes_back_with_its_bytes_and_properties() {
 async fn the_envelope_tells_the_whole_reply() {
     let stage = Stage::set("rpc-envelope").await;
     serve(&stage.observer, "echo", echo).await;
-    let request = stage.post("/rpc/echo").header("content-type", "text/plain").header("accept", ENVELOPE);
-    let answer = Answer::to(request.body("hello")).await;
-    assert_eq!((answer.status, answer.header("content-type")), (200, ENVELOPE));
-    let reply = answer.json();
-    assert_eq!(reply["body_text"], "hello");
-    assert_eq!(reply["headers"]["list"], json!([{"$amqp": "int32", "value": 1}]));
+    for (query, accept) in [("", ENVELOPE), ("?reply=envelope", "*/*")] {
+        let path = format!("/rpc/echo{query}");
+        let request = stage.post(&path).header("content-type", "text/plain").header("accept", accept);
+        let answer = Answer::to(request.body("hello")).await;
+        assert_eq!((answer.status, answer.header("content-type")), (200, ENVELOPE), "{query}");
+        let reply = answer.json();
+        assert_eq!(reply["body_text"], "hello", "{query}");
+        assert_eq!(reply["headers"]["list"], json!([{"$amqp": "int32", "value": 1}]), "{query}");
+    }
+    let request = stage.post("/rpc/echo?reply=raw").header("accept", ENVELOPE).body("hello");
+    assert_eq!(Answer::to(request).await.body, b"hello", "the query is the last word");
+    let unknown = Answer::to(stage.post("/rpc/echo?reply=json").body("hello")).await;
+    assert_eq!((unknown.status, unknown.text("field")), (400, "reply".to_owned()));
 }
 
 #[tokio::test]

@@ -24,5 +24,6 @@ pub mod pika;
 pub mod poll;
 pub mod process;
 pub mod raw;
+pub mod schema;
 pub mod stage;
 pub mod stuck;

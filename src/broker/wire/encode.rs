@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::frame::{BODY, END_MARK, HEAD, HEADER, METHOD, OVERHEAD, push_head};
 use crate::broker::convert;
-use crate::domain::message::{DeliveryMode, Destination, Message, Properties};
+use crate::domain::message::{Destination, Message, Properties};
 use crate::domain::names::ShortText;
 
 /// Largest body that is copied next to its head, in bytes.
@@ -150,10 +150,7 @@ fn push_properties(out: &mut Vec<u8>, message: &Message, expiration: Option<u64>
     }
     if let Some(mode) = delivery_mode {
         properties.set(12);
-        properties.out.push(match mode {
-            DeliveryMode::Transient => 1,
-            DeliveryMode::Persistent => 2,
-        });
+        properties.out.push(mode.number());
     }
     if let Some(priority) = priority {
         properties.set(11);

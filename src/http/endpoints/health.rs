@@ -14,6 +14,7 @@ use crate::broker::{Cause, Error, Look, Publishing, Refusal, Unavailable};
 use crate::domain::names::QueueName;
 use crate::domain::topology::QueueState;
 use crate::http::extract::Query;
+use crate::http::openapi::schemas;
 use crate::http::problem::Problem;
 use crate::http::state::AppState;
 
@@ -49,7 +50,7 @@ pub(in crate::http) struct Health {
 struct Check {
     status: Status,
     #[serde(rename = "observedValue", skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<f64>)]
+    #[schema(schema_with = schemas::observed_value)]
     observed_value: Option<serde_json::Value>,
     #[serde(rename = "observedUnit", skip_serializing_if = "Option::is_none")]
     observed_unit: Option<&'static str>,
@@ -117,7 +118,7 @@ pub(in crate::http) async fn check_liveness() -> Health {
     tag = "health",
     responses(
         (status = 200, description = "It would", body = Health, content_type = "application/health+json"),
-        (status = 503, description = "It would wait, or be refused", body = Health, content_type = "application/health+json"),
+        (status = 503, description = "It would wait, or be refused; or `overloaded`, before the gateway looked", body = Health, content_type = "application/health+json"),
     )
 )]
 pub(in crate::http) async fn check_readiness(State(state): State<AppState>) -> Health {
@@ -136,8 +137,7 @@ pub(in crate::http) async fn check_readiness(State(state): State<AppState>) -> H
     params(("queue" = Option<Vec<String>>, Query, description = "Queue to count; may be repeated, 20 at most", example = json!([]))),
     responses(
         (status = 200, description = "`pass` or `warn`", body = Health, content_type = "application/health+json"),
-        (status = 400, description = "`malformed-request`: names the field"),
-        (status = 503, description = "`fail`", body = Health, content_type = "application/health+json"),
+        (status = 503, description = "`fail`; or `overloaded`, before the gateway looked", body = Health, content_type = "application/health+json"),
     )
 )]
 pub(in crate::http) async fn check_rabbitmq(

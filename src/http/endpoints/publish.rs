@@ -17,8 +17,7 @@ use crate::domain::message::{DeliveryMode, Destination, Message, MessageId};
 use crate::domain::names::{ExchangeName, ShortText};
 use crate::domain::outcome::Outcome;
 use crate::http::extract::{Query, ReadBody, exchange_name, with_body};
-use crate::http::message::{self, Envelope, Parcel};
-use crate::http::openapi::shared_problems::{OfAll, OfBodies};
+use crate::http::message::{self, Envelope, Parcel, RawBody};
 use crate::http::problem::Problem;
 use crate::http::state::AppState;
 
@@ -51,6 +50,7 @@ pub(in crate::http) struct PublishReceipt<'a> {
     attempts: u32,
     /// Whether a lost connection made it necessary to send the message again, so that there may be
     /// two with this id.
+    #[schema(example = false)]
     duplicate_possible: bool,
 }
 
@@ -80,18 +80,18 @@ pub(in crate::http) struct PublishReceipt<'a> {
         ("X-Amqp-Reply-To" = Option<String>, Header, description = "Where replies go"),
         ("X-Amqp-Type" = Option<String>, Header, description = "Application's name for the kind of message"),
         ("X-Amqp-App-Id" = Option<String>, Header, description = "Application that publishes"),
-        ("X-Amqp-Priority" = Option<u8>, Header, description = "0 to 255"),
-        ("X-Amqp-Expiration" = Option<u64>, Header, description = "Milliseconds the message may wait in a queue, at most 315360000000; 0 means deliver at once or drop"),
-        ("X-Amqp-Delivery-Mode" = Option<String>, Header, description = "`persistent` (the default) or `transient`"),
+        ("X-Amqp-Priority" = Option<u8>, Header, maximum = 255, description = "0 to 255"),
+        ("X-Amqp-Expiration" = Option<u64>, Header, maximum = 315_360_000_000_u64, description = "Milliseconds that the message may wait in a queue; 0 means deliver at once or drop"),
+        ("X-Amqp-Delivery-Mode" = Option<DeliveryMode>, Header, description = "`persistent` (the default) or `transient`"),
         ("X-Amqp-Timestamp" = Option<String>, Header, description = "RFC 3339, or seconds since 1970, not later than the year 9999"),
         ("Prefer" = Option<String>, Header, description = "`return=minimal` answers 204, the receipt in headers"),
     ),
     request_body(
-        description = "The message, or an envelope",
+        description = "The bytes of the message, of any media type; or an envelope, which holds any JSON in `body`, text in `body_text`, or bytes in `body_base64`",
         content(
-            (String = "text/plain", example = "hello"),
-            (serde_json::Value = "application/json", example = json!({"hello": "world"})),
+            (RawBody = "application/octet-stream"),
             (Envelope = "application/vnd.amqp.message+json", example = json!({"properties": {"type": "greeting"}, "body": {"hello": "world"}})),
+            (String = "text/plain", example = "hello"),
         )
     ),
     responses(
@@ -102,13 +102,11 @@ pub(in crate::http) struct PublishReceipt<'a> {
             ("X-Gateway-Duplicate-Possible" = bool, description = "Whether there may be two with this id"),
             ("Preference-Applied" = String, description = "`return=minimal`"),
         )),
-        (status = 403, description = "`forbidden`, `reserved-name`, `cross-origin`"),
+        (status = 400, description = "`malformed-request`: names the field"),
         (status = 404, description = "`exchange-not-found`"),
         (status = 422, description = "`unroutable`: no queue took the message"),
         (status = 503, description = "`broker-unavailable`, `broker-blocked`, `broker-refused`, `rejected`, `overloaded`, `shutting-down`"),
         (status = 504, description = "`outcome-unknown`: the message may be in a queue or not"),
-        OfAll,
-        OfBodies,
     )
 )]
 pub(in crate::http) fn publish_message(

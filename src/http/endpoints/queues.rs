@@ -13,7 +13,6 @@ use crate::domain::names::QueueName;
 use crate::domain::topology::{DeleteConditions, QueueState};
 use crate::http::extract::{self, Headers, Query, ReadBody};
 use crate::http::message::check_integers;
-use crate::http::openapi::shared_problems::{OfAll, OfBodies, OfTopology};
 use crate::http::problem::Problem;
 use crate::http::state::AppState;
 
@@ -60,11 +59,7 @@ impl Queue {
     ),
     responses(
         (status = 200, description = "The queue", body = Queue),
-        (status = 403, description = "`forbidden`, `cross-origin`"),
         (status = 404, description = "`queue-not-found`"),
-        (status = 409, description = "`resource-locked`: exclusive to another connection"),
-        OfAll,
-        OfTopology,
     )
 )]
 pub(in crate::http) async fn inspect_queue(
@@ -101,11 +96,8 @@ pub(in crate::http) async fn inspect_queue(
     responses(
         (status = 200, description = "The queue was there, alike", body = Queue),
         (status = 201, description = "The queue was made", body = Queue),
-        (status = 403, description = "`forbidden`, `reserved-name`, `cross-origin`"),
+        (status = 400, description = "`malformed-request`: names the field"),
         (status = 409, description = "`precondition-failed`: it is there with other arguments; `resource-locked`"),
-        OfAll,
-        OfBodies,
-        OfTopology,
     )
 )]
 pub(in crate::http) async fn declare_queue(
@@ -146,11 +138,8 @@ pub(in crate::http) async fn declare_queue(
     ),
     responses(
         (status = 200, description = "The queue is gone", body = MessageCount),
-        (status = 403, description = "`forbidden`, `cross-origin`"),
         (status = 404, description = "`queue-not-found`"),
         (status = 409, description = "`resource-in-use`: used, not empty, or this type of queue cannot check that; `resource-locked`"),
-        OfAll,
-        OfTopology,
     )
 )]
 pub(in crate::http) async fn delete_queue(
@@ -181,11 +170,8 @@ pub(in crate::http) async fn delete_queue(
     ),
     responses(
         (status = 200, description = "The queue is empty", body = MessageCount),
-        (status = 403, description = "`forbidden`, `cross-origin`"),
         (status = 404, description = "`queue-not-found`"),
         (status = 409, description = "`resource-in-use`: this type of queue cannot be purged; `resource-locked`"),
-        OfAll,
-        OfTopology,
     )
 )]
 pub(in crate::http) async fn purge_queue(

@@ -18,9 +18,8 @@ use crate::domain::message::{DeliveryMode, Message, ReceivedMessage};
 use crate::domain::names::{ExchangeName, QueueName, ShortText};
 use crate::domain::outcome::Outcome;
 use crate::http::extract::{Query, ReadBody, queue_name, with_body};
-use crate::http::message::{self, Envelope, EnvelopeOut, Parcel};
+use crate::http::message::{self, Envelope, EnvelopeOut, Parcel, RawBody};
 use crate::http::middleware::IsReply;
-use crate::http::openapi::shared_problems::{OfAll, OfBodies};
 use crate::http::problem::{Problem, ProblemType};
 use crate::http::state::AppState;
 
@@ -33,12 +32,22 @@ const STATUS_HEADER: &str = "x-http-status";
 #[expect(dead_code, reason = "says in the contract what is answered without being built")]
 struct ReplyBody(Vec<u8>);
 
+/// The form in which a reply is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ToSchema)]
+#[schema(rename_all = "lowercase")]
+pub(in crate::http) enum ReplyForm {
+    /// The reply's bytes, its properties as headers.
+    Raw,
+    /// One JSON document.
+    Envelope,
+}
+
 /// Call whoever serves a queue
 ///
 /// Publishes the request to the queue with an exclusive reply queue as `reply_to` and a
 /// `correlation_id` that nobody can guess, and answers with the reply: its bytes, its content type,
-/// its properties as `X-Amqp-*` headers. With `Accept: application/vnd.amqp.message+json` it is an
-/// envelope with everything.
+/// its properties as `X-Amqp-*` headers. With `?reply=envelope`, or with `Accept:
+/// application/vnd.amqp.message+json`, it is an envelope with all properties and headers.
 ///
 /// At most once: the request waits for a connection while it is certainly not sent, and is never
 /// repeated once written. It expires in the queue when the deadline has passed, so an abandoned
@@ -51,37 +60,36 @@ struct ReplyBody(Vec<u8>);
     params(
         ("queue" = String, Path, description = "Queue that somebody serves", example = "echo"),
         ("timeout" = Option<String>, Query, description = "Deadline, such as `500ms`, `5s` or `1m`; 30 s by default, 5 min at most", example = "5s"),
+        ("reply" = Option<ReplyForm>, Query, description = "`envelope`: the reply as one JSON document, with all its properties and headers; `raw` by default"),
         ("require_consumers" = Option<bool>, Query, description = "`true`: answer 503 at once when nobody consumes from the queue"),
         ("X-Amqp-Message-Id" = Option<String>, Header, description = "Identity of the request; a UUIDv7 if not given"),
         ("X-Amqp-Type" = Option<String>, Header, description = "Application's name for the kind of request"),
         ("X-Amqp-App-Id" = Option<String>, Header, description = "Application that asks"),
-        ("X-Amqp-Priority" = Option<u8>, Header, description = "0 to 255"),
-        ("X-Amqp-Delivery-Mode" = Option<String>, Header, description = "`transient` (the default) or `persistent`"),
+        ("X-Amqp-Priority" = Option<u8>, Header, maximum = 255, description = "0 to 255"),
+        ("X-Amqp-Delivery-Mode" = Option<DeliveryMode>, Header, description = "`transient` (the default) or `persistent`"),
         ("X-Amqp-Timestamp" = Option<String>, Header, description = "RFC 3339, or seconds since 1970, not later than the year 9999"),
     ),
     request_body(
-        description = "The request, or an envelope without routing_key, mandatory, reply_to, correlation_id and expiration",
+        description = "The bytes of the request, of any media type; or an envelope without `routing_key`, `mandatory`, `reply_to`, `correlation_id` and `expiration`",
         content(
-            (String = "text/plain", example = "hello"),
-            (serde_json::Value = "application/json", example = json!({"hello": "world"})),
+            (RawBody = "application/octet-stream"),
             (Envelope = "application/vnd.amqp.message+json", example = json!({"properties": {"type": "greeting"}, "body": {"hello": "world"}})),
+            (String = "text/plain", example = "hello"),
         )
     ),
     responses(
         (status = 200, description = "The reply", content(
             (ReplyBody = "*/*"),
+            (ReplyBody = "application/octet-stream"),
             (EnvelopeOut = "application/vnd.amqp.message+json"),
         ), headers(
             ("X-Amqp-Headers-Omitted" = u32, description = "Properties and headers that HTTP cannot carry, and those beyond 80 or 12 KiB; the envelope has them"),
         )),
-        (status = 403, description = "`forbidden`, `reserved-name`, `cross-origin`"),
+        (status = 400, description = "`malformed-request`: names the field"),
         (status = 404, description = "`queue-not-found`"),
-        (status = 409, description = "`resource-locked`: exclusive to another connection (with `require_consumers`)"),
         (status = 502, description = "`reply-channel-lost`: the request may still be executed"),
         (status = 503, description = "`broker-unavailable`, `broker-blocked`, `broker-refused`, `rejected`, `no-consumers`, `overloaded`, `shutting-down`"),
         (status = 504, description = "`rpc-timeout`, `outcome-unknown`: the request may still be executed"),
-        OfAll,
-        OfBodies,
     )
 )]
 pub(in crate::http) fn call_queue(
@@ -102,7 +110,7 @@ pub(in crate::http) fn call_queue(
 struct Asked {
     call: Call,
     require_consumers: bool,
-    wants_envelope: bool,
+    form: ReplyForm,
     body: ReadBody,
 }
 
@@ -116,23 +124,38 @@ impl Asked {
     ) -> Result<Self, Problem> {
         let timeout = query.timeout(state.limits().rpc)?;
         let require_consumers = query.flag("require_consumers")?.unwrap_or(false);
+        let form = ReplyForm::take(&mut query)?.unwrap_or_else(|| ReplyForm::accepted(headers));
         query.finish()?;
         let message = request(state, &queue, headers, &body)?;
-        let wants_envelope = message::accepts_envelope(headers);
         let call = Call { message, queue, deadline: timeout.deadline() };
-        Ok(Self { call, require_consumers, wants_envelope, body })
+        Ok(Self { call, require_consumers, form, body })
     }
 
     async fn answer(self, state: AppState) -> Response {
-        let Self { call, require_consumers, wants_envelope, body } = self;
+        let Self { call, require_consumers, form, body } = self;
         let id = call.message.id.clone();
         let served = if require_consumers { expect_consumers(&state, &call).boxed().await } else { Ok(()) };
         let reply = match served {
             Ok(()) => reply_to(&state, call).await,
             Err(problem) => Err(problem),
         };
-        let answer = reply.and_then(|reply| answer(&state, wants_envelope, &body, reply));
+        let answer = reply.and_then(|reply| answer(&state, form, &body, reply));
         answer.unwrap_or_else(|problem| problem.message_id(id).into_response())
+    }
+}
+
+impl ReplyForm {
+    fn take(query: &mut Query) -> Result<Option<Self>, Problem> {
+        let form = query.take("reply")?.map(|form| match form.as_str() {
+            "raw" => Ok(Self::Raw),
+            "envelope" => Ok(Self::Envelope),
+            _ => Err(Problem::malformed("reply", "must be raw or envelope")),
+        });
+        form.transpose()
+    }
+
+    fn accepted(headers: &HeaderMap) -> Self {
+        if message::accepts_envelope(headers) { Self::Envelope } else { Self::Raw }
     }
 }
 
@@ -188,13 +211,15 @@ async fn reply_to(state: &AppState, call: Call) -> Result<ReceivedMessage, Probl
 
 fn answer(
     state: &AppState,
-    wants_envelope: bool,
+    form: ReplyForm,
     body: &ReadBody,
     reply: ReceivedMessage,
 ) -> Result<Response, Problem> {
     let status = state.rpc_status_header().then(|| status(&reply)).flatten();
-    let mut response =
-        if wants_envelope { message::answer_envelope(reply) } else { message::answer_raw(reply) };
+    let mut response = match form {
+        ReplyForm::Raw => message::answer_raw(reply),
+        ReplyForm::Envelope => message::answer_envelope(reply),
+    };
     *response.status_mut() = status.unwrap_or(StatusCode::OK);
     if is_without_content(response.status()) {
         *response.body_mut() = Body::empty();

@@ -11,9 +11,10 @@ use utoipa::ToSchema;
 
 use super::property::{self, Wrong};
 use super::{Parcel, Table};
-use crate::domain::message::{Message, MessageId, Properties};
+use crate::domain::message::{DeliveryMode, Message, MessageId, Properties};
 use crate::domain::names::ShortText;
 use crate::http::extract::{self, ReadBody};
+use crate::http::openapi::schemas;
 use crate::http::problem::Problem;
 
 /// A message as one JSON document. Exactly one of `body`, `body_text` and `body_base64` is given.
@@ -30,9 +31,9 @@ pub(in crate::http) struct Envelope<'a> {
     /// Basic properties of the message.
     #[serde(default)]
     properties: PropertiesJson,
-    /// Header table. Types that JSON lacks are written `{"$amqp": "int32", "value": 5}`.
+    /// The header table.
     #[serde(default)]
-    #[schema(value_type = Object)]
+    #[schema(schema_with = schemas::headers)]
     headers: Table,
     /// Any JSON, sent as it is written here; `content_type` is `application/json` if not given.
     #[serde(borrow, default, deserialize_with = "present")]
@@ -43,6 +44,7 @@ pub(in crate::http) struct Envelope<'a> {
     body_text: Option<Cow<'a, str>>,
     /// Any bytes, as base64.
     #[serde(borrow, default)]
+    #[schema(schema_with = schemas::base64)]
     body_base64: Option<Cow<'a, str>>,
 }
 
@@ -57,11 +59,11 @@ struct PropertiesJson {
     /// Content coding of the body.
     #[schema(value_type = Option<String>)]
     content_encoding: Option<Text>,
-    /// `persistent` (the default) or `transient`.
-    #[schema(value_type = Option<String>)]
+    /// By name, or by AMQP's number.
+    #[schema(schema_with = schemas::delivery_mode)]
     delivery_mode: Option<Scalar>,
     /// 0 to 255.
-    #[schema(value_type = Option<u8>)]
+    #[schema(schema_with = schemas::priority)]
     priority: Option<Scalar>,
     /// Ties a reply to its request.
     #[schema(value_type = Option<String>)]
@@ -69,14 +71,14 @@ struct PropertiesJson {
     /// Where replies go.
     #[schema(value_type = Option<String>)]
     reply_to: Option<Text>,
-    /// Milliseconds the message may wait in a queue; 0 means deliver at once or drop.
-    #[schema(value_type = Option<u64>, maximum = 315_360_000_000_u64)]
+    /// Milliseconds, as a number or as text.
+    #[schema(schema_with = schemas::expiration)]
     expiration: Option<Scalar>,
     /// Identity of the message; a UUIDv7 if not given.
     #[schema(value_type = Option<String>)]
     message_id: Option<Text>,
-    /// RFC 3339, or seconds since 1970, not later than the year 9999.
-    #[schema(value_type = Option<String>)]
+    /// RFC 3339, or seconds since 1970.
+    #[schema(schema_with = schemas::timestamp)]
     timestamp: Option<Scalar>,
     /// Application's name for the kind of message.
     #[schema(value_type = Option<String>)]
@@ -117,8 +119,20 @@ impl Scalar {
             Self::Number(number) => parse(&number.to_string()),
             Self::Text(text) => parse(text),
         };
-        parsed.map_err(|why| Problem::malformed(&format!("properties.{field}"), why))
+        parsed.map_err(|why| wrong_property(field, why))
     }
+
+    fn delivery_mode(&self) -> Result<DeliveryMode, Problem> {
+        let parsed = match self {
+            Self::Number(number) => property::delivery_mode_number(*number),
+            Self::Text(text) => property::delivery_mode(text),
+        };
+        parsed.map_err(|why| wrong_property("delivery_mode", why))
+    }
+}
+
+fn wrong_property(field: &str, why: Wrong) -> Problem {
+    Problem::malformed(&format!("properties.{field}"), why)
 }
 
 /// `"body": null` is a body too.
@@ -170,10 +184,7 @@ impl PropertiesJson {
     /// The message's id, where it is given, and the other properties.
     fn split(self) -> Result<(Option<ShortText>, Properties), Problem> {
         let text = |text: Option<Text>| text.map(|Text(text)| text);
-        let delivery_mode = self
-            .delivery_mode
-            .map(|value| value.parse("delivery_mode", property::delivery_mode))
-            .transpose()?;
+        let delivery_mode = self.delivery_mode.map(|value| value.delivery_mode()).transpose()?;
         let properties = Properties {
             delivery_mode,
             priority: self.priority.map(|value| value.parse("priority", property::priority)).transpose()?,

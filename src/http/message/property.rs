@@ -20,13 +20,16 @@ pub(super) fn expiration(text: &str) -> Result<u64, Wrong> {
     milliseconds.ok_or("must be a whole number of milliseconds from 0 to 315360000000 (ten years)")
 }
 
-/// By name, or by AMQP's number.
+/// By name.
 pub(super) fn delivery_mode(text: &str) -> Result<DeliveryMode, Wrong> {
-    match text {
-        "persistent" | "2" => Ok(DeliveryMode::Persistent),
-        "transient" | "1" => Ok(DeliveryMode::Transient),
-        _ => Err("must be \"persistent\" or \"transient\""),
-    }
+    let mode = DeliveryMode::ALL.into_iter().find(|mode| mode.name() == text);
+    mode.ok_or("must be \"persistent\" or \"transient\"")
+}
+
+/// By AMQP's number.
+pub(super) fn delivery_mode_number(number: i64) -> Result<DeliveryMode, Wrong> {
+    let mode = DeliveryMode::ALL.into_iter().find(|mode| i64::from(mode.number()) == number);
+    mode.ok_or("must be \"persistent\" (2) or \"transient\" (1)")
 }
 
 /// RFC 3339 or seconds since 1970.

@@ -3,6 +3,7 @@
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use bytes::Bytes;
+use utoipa::ToSchema;
 
 use super::property::{delivery_mode, expiration, priority, timestamp};
 use super::{Parcel, single};
@@ -10,6 +11,12 @@ use crate::domain::field::{FieldTable, FieldValue};
 use crate::domain::message::{Message, MessageId, Properties};
 use crate::domain::names::ShortText;
 use crate::http::problem::Problem;
+
+/// The bytes of a message.
+#[derive(ToSchema)]
+#[schema(value_type = String, format = Binary)]
+#[expect(dead_code, reason = "says in the contract what is read without being built")]
+pub(in crate::http) struct RawBody(Vec<u8>);
 
 /// Begins the name of every HTTP header that is a property of the message.
 pub(super) const PREFIX: &str = "x-amqp-";

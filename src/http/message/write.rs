@@ -16,6 +16,7 @@ use super::field::{JsonTable, JsonValue};
 use crate::domain::field::FieldValue;
 use crate::domain::message::{DeliveryMode, Properties, ReceivedMessage};
 use crate::domain::names::ShortText;
+use crate::http::openapi::schemas;
 use crate::http::problem::NOSNIFF;
 
 /// For a content type or encoding that HTTP does not know: HTTP clients fail on a coding that they cannot decode.
@@ -130,7 +131,7 @@ impl Fields<'_> {
             self.put(name, number.to_string().as_bytes());
         }
         if let Some(given) = properties.delivery_mode {
-            self.put(DELIVERY_MODE, mode(given).as_bytes());
+            self.put(DELIVERY_MODE, given.name().as_bytes());
         }
     }
 
@@ -179,13 +180,6 @@ fn text(value: Option<&ShortText>) -> Option<String> {
     value.map(ToString::to_string)
 }
 
-fn mode(mode: DeliveryMode) -> &'static str {
-    match mode {
-        DeliveryMode::Transient => "transient",
-        DeliveryMode::Persistent => "persistent",
-    }
-}
-
 fn scalar(value: &FieldValue) -> Option<String> {
     match value {
         FieldValue::Text(text) => String::from_utf8(text.clone()).ok(),
@@ -214,8 +208,8 @@ fn scalar(value: &FieldValue) -> Option<String> {
 pub(in crate::http) struct EnvelopeOut {
     /// Basic properties.
     properties: PropertiesOut,
-    /// Header table; types that JSON lacks are written `{"$amqp": "int32", "value": 5}`.
-    #[schema(value_type = Object)]
+    /// The header table.
+    #[schema(schema_with = schemas::headers)]
     headers: JsonTable,
     /// The body, where its content type is JSON and it is valid JSON.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -238,7 +232,7 @@ struct PropertiesOut {
     #[serde(skip_serializing_if = "Option::is_none")]
     content_encoding: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    delivery_mode: Option<&'static str>,
+    delivery_mode: Option<DeliveryMode>,
     #[serde(skip_serializing_if = "Option::is_none")]
     priority: Option<u8>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -299,7 +293,7 @@ impl PropertiesOut {
         Self {
             content_type: text(given.content_type.as_ref()),
             content_encoding: text(given.content_encoding.as_ref()),
-            delivery_mode: given.delivery_mode.map(mode),
+            delivery_mode: given.delivery_mode,
             priority: given.priority,
             correlation_id: text(given.correlation_id.as_ref()),
             reply_to: text(given.reply_to.as_ref()),

@@ -1,66 +1,74 @@
 //! What the annotations cannot say, put into the whole document at once.
 //!
-//! An answer that says of no body what it is, and names a problem, is one: its body shows the first one that it names.
-//! And a header is absent or has a value: it is never null.
+//! A header of a request is absent or has a value, and so has a member of an answer: neither is ever null.
 
-use serde_json::{Value, json};
-use utoipa::ToSchema;
-use utoipa::openapi::path::{Operation, ParameterIn};
-use utoipa::openapi::schema::{SchemaType, Type};
-use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr, Response, Schema};
+use utoipa::openapi::path::Operation;
+use utoipa::openapi::{Object, OpenApi, RefOr, Schema};
 
-use crate::http::problem::{Problem, ProblemBody, ProblemType};
+use super::schemas::forbid_null;
+use super::{example, parameters, schemas, shared_problems};
+use crate::http::problem::FURTHER_MEMBERS;
 
-/// Finishes every operation.
+/// Schemas of answers; those of requests take null for absent.
+const OF_ANSWERS: [&str; 5] = ["Check", "Health", "Problem", "ReceivedEnvelope", "ReceivedProperties"];
+
+/// Finishes every operation and every schema.
 pub(super) fn finish(document: &mut OpenApi) {
+    document.security = Some(Vec::new());
     for item in document.paths.paths.values_mut() {
         let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete];
         operations.into_iter().flatten().for_each(finish_operation);
     }
+    for (name, schema) in document.components.iter_mut().flat_map(|components| &mut components.schemas) {
+        if let RefOr::T(Schema::Object(schema)) = schema {
+            finish_schema(name, schema);
+        }
+    }
 }
 
 fn finish_operation(operation: &mut Operation) {
-    for response in operation.responses.responses.values_mut() {
+    shared_problems::add_ranges(operation);
+    let carries_message = operation.tags.iter().flatten().any(|tag| tag == "publish" || tag == "rpc");
+    for (status, response) in &mut operation.responses.responses {
         if let RefOr::T(response) = response {
-            show_problem(response);
+            example::show_problem(status, response, carries_message);
         }
     }
     for parameter in operation.parameters.iter_mut().flatten() {
-        if let RefOr::T(parameter) = parameter
-            && parameter.parameter_in == ParameterIn::Header
-            && let Some(RefOr::T(Schema::Object(schema))) = &mut parameter.schema
-        {
-            forbid_null(&mut schema.schema_type);
+        if let RefOr::T(parameter) = parameter {
+            parameters::state_form(parameter);
         }
     }
 }
 
-fn show_problem(response: &mut Response) {
-    let Some(kind) = problem_named_in(&response.description).filter(|_| response.content.is_empty()) else {
-        return;
-    };
-    let schema = Ref::from_schema_name(ProblemBody::name());
-    let content = ContentBuilder::new().schema(Some(schema)).example(Some(example(kind))).build();
-    response.content.insert("application/problem+json".to_owned(), RefOr::T(content));
+fn finish_schema(name: &str, schema: &mut Object) {
+    match name {
+        "Problem" => add_further_members(schema),
+        "Envelope" => schema.extensions = Some(schemas::exactly_one_body()),
+        "MessageProperties" => limit_texts(schema),
+        _ => {}
+    }
+    if OF_ANSWERS.contains(&name) {
+        schema.properties.values_mut().for_each(forbid_null);
+    }
 }
 
-/// The first word between backticks.
-fn problem_named_in(description: &str) -> Option<ProblemType> {
-    let name = description.split('`').nth(1)?;
-    ProblemType::ALL.into_iter().find(|kind| kind.name() == name)
+fn add_further_members(problem: &mut Object) {
+    for (name, schema) in FURTHER_MEMBERS {
+        problem.properties.insert(name.to_owned(), schema().into());
+    }
 }
 
-fn example(kind: ProblemType) -> Value {
-    let problem = Problem::new(kind, kind.explanation().meaning);
-    serde_json::from_slice(&problem.render("01932c07-209c-7bd0-a3a4-0b5c8f3c8d9e"))
-        .unwrap_or_else(|_| json!({}))
-}
-
-fn forbid_null(schema_type: &mut SchemaType) {
-    if let SchemaType::Array(types) = schema_type {
-        types.retain(|one| *one != Type::Null);
-        if let [only] = &types[..] {
-            *schema_type = SchemaType::Type(only.clone());
+/// Limits the texts that have no form of their own.
+fn limit_texts(schema: &mut Object) {
+    for (name, member) in &mut schema.properties {
+        let RefOr::T(Schema::Object(member)) = member else { continue };
+        let has_form = member.pattern.is_some() || member.format.is_some();
+        if !has_form {
+            schemas::limit_short_text(member);
+        }
+        if name == "user_id" {
+            schemas::name_format(member, "user");
         }
     }
 }

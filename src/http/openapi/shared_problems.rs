@@ -1,50 +1,58 @@
-//! Problems that several operations have in common, said once. An operation adds its own beside them.
+//! Problems that several operations have in common, said once: the answers `4XX` and `5XX`.
+//!
+//! An operation spells the statuses that matter to its callers. The ranges name the kinds of problems with other statuses.
 
-use std::collections::BTreeMap;
-
-use utoipa::IntoResponses;
+use utoipa::openapi::path::Operation;
 use utoipa::openapi::{RefOr, Response};
 
-/// Of every operation that parses what its caller says.
-pub(in crate::http) enum OfAll {}
+use crate::http::problem::ProblemType as Kind;
 
-/// Of every operation that reads a body.
-pub(in crate::http) enum OfBodies {}
+/// Of every operation: the gateway refuses the request over its header alone.
+const OF_ALL: [Kind; 8] = [
+    Kind::MalformedRequest,
+    Kind::CrossOrigin,
+    Kind::PayloadTooLarge,
+    Kind::ExpectationFailed,
+    Kind::HeadersTooLarge,
+    Kind::Internal,
+    Kind::TransferCodingNotSupported,
+    Kind::Overloaded,
+];
+/// Of the operations that read a body.
+const OF_BODIES: [Kind; 3] = [Kind::ReservedName, Kind::RequestTimeout, Kind::UnsupportedMediaType];
+/// Of the operations that ask RabbitMQ.
+const OF_BROKER: [Kind; 7] = [
+    Kind::Forbidden,
+    Kind::ResourceLocked,
+    Kind::BrokerUnavailable,
+    Kind::BrokerRefused,
+    Kind::Overloaded,
+    Kind::ShuttingDown,
+    Kind::OutcomeUnknown,
+];
 
-/// Of every operation on queues.
-pub(in crate::http) enum OfTopology {}
-
-type Responses = BTreeMap<String, RefOr<Response>>;
-
-impl IntoResponses for OfAll {
-    fn responses() -> Responses {
-        responses(&[("400", "`malformed-request`: names the field"), ("500", "`internal`")])
+/// Adds the ranges to an operation.
+pub(super) fn add_ranges(operation: &mut Operation) {
+    let kinds = kinds_of(operation);
+    for (range, class) in [("4XX", 4), ("5XX", 5)] {
+        let of_range: Vec<_> = kinds.iter().filter(|kind| kind.status().as_u16() / 100 == class).collect();
+        if !of_range.is_empty() {
+            let names = of_range.iter().map(|kind| format!("`{}` ({})", kind.name(), kind.status().as_u16()));
+            let said = names.collect::<Vec<_>>().join(", ");
+            operation.responses.responses.insert(range.to_owned(), RefOr::T(Response::new(said)));
+        }
     }
 }
 
-impl IntoResponses for OfBodies {
-    fn responses() -> Responses {
-        responses(&[
-            ("408", "`request-timeout`: the body did not come in time"),
-            ("413", "`payload-too-large`: states the limit"),
-            ("415", "`unsupported-media-type`"),
-            ("417", "`expectation-failed`: of expectations only `100-continue` is known"),
-            ("431", "`headers-too-large`"),
-            ("501", "`transfer-coding-not-supported`: of transfer codings only `chunked` is"),
-        ])
-    }
-}
-
-impl IntoResponses for OfTopology {
-    fn responses() -> Responses {
-        responses(&[
-            ("503", "`broker-unavailable`, `broker-refused`, `overloaded`, `shutting-down`"),
-            ("504", "`outcome-unknown`: no answer from the broker"),
-        ])
-    }
-}
-
-fn responses(problems: &[(&str, &str)]) -> Responses {
-    let response = |&(status, said): &(&str, &str)| (status.to_owned(), RefOr::T(Response::new(said)));
-    problems.iter().map(response).collect()
+/// The kinds whose statuses the operation does not spell, in the order of their statuses.
+fn kinds_of(operation: &Operation) -> Vec<Kind> {
+    let is_probe = operation.tags.iter().flatten().any(|tag| tag == "health");
+    let takes_body = operation.request_body.is_some();
+    let spelled = |kind: &Kind| operation.responses.responses.contains_key(kind.status().as_str());
+    let is_of_it = |kind: &Kind| {
+        OF_ALL.contains(kind)
+            || takes_body && OF_BODIES.contains(kind)
+            || !is_probe && OF_BROKER.contains(kind)
+    };
+    Kind::ALL.into_iter().filter(|kind| is_of_it(kind) && !spelled(kind)).collect()
 }

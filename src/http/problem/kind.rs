@@ -1,6 +1,10 @@
 //! The closed list of problem types: name, status and title of each, and which ones are worth waiting for.
 
 use axum::http::StatusCode;
+use serde::{Serialize, Serializer};
+use utoipa::openapi::schema::Type;
+use utoipa::openapi::{ObjectBuilder, RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 
 /// A kind of problem; `/problems/<name>` explains it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -123,6 +127,12 @@ impl ProblemType {
         self.row().0
     }
 
+    /// Its URI: the path of the page that explains it.
+    #[must_use]
+    pub fn path(self) -> String {
+        format!("/problems/{}", self.name())
+    }
+
     /// Status it is answered with.
     #[must_use]
     pub const fn status(self) -> StatusCode {
@@ -152,6 +162,24 @@ impl ProblemType {
         Self::ALL.into_iter().find(|kind| kind.status() == status)
     }
 }
+
+impl Serialize for ProblemType {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.path())
+    }
+}
+
+impl PartialSchema for ProblemType {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .description(Some("The kinds of problems: each is the path of the page that explains it."))
+            .enum_values(Some(Self::ALL.map(Self::path)))
+            .into()
+    }
+}
+
+impl ToSchema for ProblemType {}
 
 #[cfg(test)]
 mod tests {

@@ -1,7 +1,7 @@
 //! `Answer`: a response of the gateway, held against the published contract before a test looks at it.
 //!
-//! A status or media type that the document does not name for the operation, or a problem without its members,
-//! fails the test that met it.
+//! A status, a kind of problem or a media type that the document does not name for the operation, or a body that is not of
+//! the documented schema, fails the test that met it.
 
 use std::{sync::LazyLock, time::Duration};
 
@@ -10,7 +10,7 @@ use reqwest::{Method, Request, RequestBuilder, header::HeaderMap};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::poll::within;
+use super::{poll::within, schema::mistakes};
 
 const DEADLINE: Duration = Duration::from_secs(30);
 const OUTCOMES: [Outcome; 4] = [Outcome::Unroutable, Outcome::NotSent, Outcome::Rejected, Outcome::Unknown];
@@ -84,15 +84,33 @@ impl Answer {
 
     fn check_documented(&self, method: &Method, path: &str) {
         let operation = operation(method, path);
-        let responses = &operation.unwrap_or_else(|| panic!("{method} {path} is documented"))["responses"];
-        let documented = &responses[self.status.to_string()];
-        assert!(documented.is_object(), "{method} {path} is documented to answer {self:?}");
+        let operation = operation.unwrap_or_else(|| panic!("{method} {path} is documented"));
+        let documented = response(operation, self.status);
+        let documented =
+            documented.unwrap_or_else(|| panic!("{method} {path} is documented to answer {self:?}"));
+        if self.is_problem() {
+            let named = documented["description"].as_str().is_some_and(|said| said.contains(&self.kind()));
+            assert!(named, "{method} {path} is documented to answer {self:?}");
+        }
         let media_type = self.header("content-type");
-        let known = documented["content"].as_object().map_or(media_type.is_empty(), |content| {
-            let essence = media_type.split(';').next().unwrap_or_default();
-            content.contains_key(essence) || content.contains_key("*/*")
-        });
-        assert!(known, "{method} {path} is documented to answer {} as {media_type:?}", self.status);
+        let essence = media_type.split(';').next().unwrap_or_default();
+        match documented["content"].as_object() {
+            None => assert!(media_type.is_empty(), "{method} {path} is documented to have a body: {self:?}"),
+            Some(content) => {
+                let known = content.get(essence).or_else(|| content.get("*/*"));
+                let known =
+                    known.unwrap_or_else(|| panic!("{method} {path} is documented to answer {self:?}"));
+                if essence.ends_with("json") && content.contains_key(essence) {
+                    let wrong = mistakes(&self.json(), &known["schema"], "body");
+                    assert!(wrong.is_empty(), "{method} {path} {}: {wrong:?}", self.status);
+                }
+            }
+        }
+    }
+
+    /// The name of a problem's kind as descriptions have it.
+    fn kind(&self) -> String {
+        format!("`{}`", self.verdict().1)
     }
 
     fn check_problem(&self, path: &str) {
@@ -118,6 +136,12 @@ fn operation(method: &Method, path: &str) -> Option<&'static Value> {
     let paths = DOCUMENT["paths"].as_object().expect("paths");
     let (_, item) = paths.iter().find(|(template, _)| matches(template, path))?;
     item.get(method.as_str().to_lowercase())
+}
+
+/// The documented response with this status, which may be spelled or in a range such as `4XX`.
+pub fn response(operation: &Value, status: u16) -> Option<&Value> {
+    let responses = &operation["responses"];
+    responses.get(status.to_string()).or_else(|| responses.get(format!("{}XX", status / 100)))
 }
 
 fn matches(template: &str, path: &str) -> bool {

@@ -11,6 +11,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::broker::convert::short;
 use crate::domain::field::{FieldTable, FieldValue};
+use crate::domain::message::DeliveryMode;
 use crate::domain::message::MessageId;
 use crate::domain::names::ExchangeName;
 

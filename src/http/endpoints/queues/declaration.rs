@@ -7,6 +7,7 @@ use crate::domain::field::{FieldTable, FieldValue, HeaderLimits};
 use crate::domain::names::{ExchangeName, QueueName, ShortText};
 use crate::domain::topology::{Contradiction, DeadLetterPair, QueueDeclaration, arguments, set_argument};
 use crate::http::message::{Table, reserved_on_default_exchange, reserved_queue_name};
+use crate::http::openapi::schemas;
 use crate::http::problem::{Problem, ProblemType};
 
 const DEAD_LETTER_EXCHANGE: &str = "x-dead-letter-exchange";
@@ -30,12 +31,15 @@ pub(super) struct QueueDeclarationBody {
     #[schema(minimum = 1, maximum = 315_360_000_000_u64)]
     expires_ms: Option<u64>,
     /// `x-max-length`: messages.
+    #[schema(maximum = 9_223_372_036_854_775_807_u64)]
     max_length: Option<u64>,
     /// `x-max-length-bytes`: bytes of all bodies.
+    #[schema(maximum = 9_223_372_036_854_775_807_u64)]
     max_length_bytes: Option<u64>,
     /// `x-overflow`: what happens when the queue is full.
     overflow: Option<Overflow>,
-    /// `x-max-priority`: 1 to 255; classic queues only.
+    /// `x-max-priority`: 0 to 255; classic queues only.
+    #[schema(maximum = 255)]
     max_priority: Option<u8>,
     /// `x-delivery-limit`: deliveries before a message is given up; quorum queues only. RabbitMQ 4 takes -1 for no limit.
     delivery_limit: Option<i64>,
@@ -45,7 +49,7 @@ pub(super) struct QueueDeclarationBody {
     dead_letter: Option<DeadLetter>,
     /// Any other arguments. Types that JSON lacks are written `{"$amqp": "int32", "value": 5}`.
     #[serde(default)]
-    #[schema(value_type = Object)]
+    #[schema(schema_with = schemas::arguments)]
     arguments: Table,
 }
 

@@ -1,0 +1,52 @@
+//! The problem that an answer shows: the first kind that its description names, as the gateway answers it.
+
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response};
+
+use crate::domain::message::MessageId;
+use crate::domain::outcome::Outcome;
+use crate::http::problem::{Problem, ProblemBody, ProblemType};
+
+const REQUEST_ID: &str = "01932c07-209c-7bd0-a3a4-0b5c8f3c8d9e";
+const MESSAGE_ID: &str = "019c2b6e-8c1a-7c3e-9a51-5f0c3f3c8b11";
+
+/// Puts the problem into an answer that names one and says nothing of its content. An answer of `4XX` or `5XX` has the
+/// status of the problem that it shows.
+pub(super) fn show_problem(status: &str, response: &mut Response, carries_message: bool) {
+    let may_be_problem = status.starts_with(['4', '5']);
+    let Some(kind) = problem_named_in(&response.description).filter(|_| may_be_problem) else { return };
+    let schema = Ref::from_schema_name(ProblemBody::name());
+    let example = example(kind, carries_message);
+    let content = ContentBuilder::new().schema(Some(schema)).example(Some(example)).build();
+    response.content.insert("application/problem+json".to_owned(), RefOr::T(content));
+}
+
+/// The first text between backticks that is the name of a kind.
+fn problem_named_in(description: &str) -> Option<ProblemType> {
+    let mut names = description.split('`').skip(1).step_by(2);
+    names.find_map(|name| ProblemType::ALL.into_iter().find(|kind| kind.name() == name))
+}
+
+fn example(kind: ProblemType, carries_message: bool) -> Value {
+    let mut problem = Problem::new(kind, kind.explanation().meaning);
+    if kind == ProblemType::MalformedRequest {
+        problem = problem.with("field", "timeout");
+    }
+    if carries_message {
+        let (outcome, retryable) = outcome(kind);
+        problem = problem.outcome(outcome, retryable).message_id(MessageId::from(MESSAGE_ID.to_owned()));
+    }
+    serde_json::from_slice(&problem.render(REQUEST_ID)).unwrap_or_else(|_| json!({}))
+}
+
+/// The outcome of a message that meets this problem, and whether the caller may send it again.
+fn outcome(kind: ProblemType) -> (Outcome, bool) {
+    match kind {
+        ProblemType::Unroutable => (Outcome::Unroutable, false),
+        ProblemType::Rejected => (Outcome::Rejected, true),
+        _ if kind.status().as_u16() == 503 => (Outcome::NotSent, true),
+        _ if matches!(kind.status().as_u16(), 500 | 502 | 504) => (Outcome::Unknown, true),
+        _ => (Outcome::NotSent, kind == ProblemType::RequestTimeout),
+    }
+}

@@ -1,0 +1,179 @@
+//! Schemas that no derive can write: values that a request may say in several ways, and texts of a form of their own.
+//!
+//! A form that no keyword of JSON Schema states has a `format` of the gateway's own: `timeout`, `timestamp`, `user`. Programs
+//! that do not know a format ignore it.
+
+use serde_json::json;
+use utoipa::openapi::extensions::Extensions;
+use utoipa::openapi::schema::{AdditionalProperties, KnownFormat, SchemaFormat, SchemaType, Type};
+use utoipa::openapi::{Object, ObjectBuilder, OneOfBuilder, Ref, RefOr, Schema};
+use utoipa::{Number, ToSchema};
+
+use crate::domain::message::{DeliveryMode, MAX_EXPIRATION, MAX_TIMESTAMP};
+use crate::domain::names::SHORT_STRING_MAX;
+
+/// No control characters, neither of ASCII nor of Unicode.
+const NO_CONTROLS: &str = r"^[^\u0000-\u001F\u007F-\u009F]*$";
+/// Standard base64 with its padding; the unused bits of the last letter are zero.
+const BASE64: &str = "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?$";
+const UP_TO_255: &str = "^0*(?:[0-9]{1,2}|1[0-9]{2}|2[0-4][0-9]|25[0-5])$";
+const UP_TO_TEN_YEARS: &str = "^0*(?:[0-9]{1,11}|[12][0-9]{11}|30[0-9]{10}|31[0-4][0-9]{9}|315[0-2][0-9]{8}|3153[0-5][0-9]{7}|315360000000)$";
+
+/// The bounds of a short string of AMQP. It is limited in bytes, and a schema counts characters.
+pub(super) fn limit_short_text(schema: &mut Object) {
+    schema.max_length = Some(SHORT_STRING_MAX);
+    schema.pattern = Some(NO_CONTROLS.to_owned());
+}
+
+/// A text whose form a program knows by the name of the form, if at all.
+pub(super) fn name_format(schema: &mut Object, format: &str) {
+    schema.format = Some(SchemaFormat::Custom(format.to_owned()));
+}
+
+/// `headers` of a message.
+pub(in crate::http) fn headers() -> Object {
+    table(
+        "Headers of any AMQP type. Types that JSON lacks are written `{\"$amqp\": \"int32\", \"value\": 5}`.",
+    )
+}
+
+/// `arguments` of a queue.
+pub(in crate::http) fn arguments() -> Object {
+    table("Any other arguments. Types that JSON lacks are written `{\"$amqp\": \"int32\", \"value\": 5}`.")
+}
+
+fn table(description: &str) -> Object {
+    ObjectBuilder::new()
+        .schema_type(Type::Object)
+        .description(Some(description))
+        .additional_properties(Some(AdditionalProperties::<Schema>::FreeForm(true)))
+        .build()
+}
+
+/// `body_base64` of an envelope.
+pub(in crate::http) fn base64() -> Object {
+    ObjectBuilder::new()
+        .schema_type(SchemaType::from_iter([Type::String, Type::Null]))
+        .description(Some("Any bytes, as base64."))
+        .content_encoding("base64")
+        .pattern(Some(BASE64))
+        .build()
+}
+
+/// `delivery_mode` of a message that is published.
+pub(in crate::http) fn delivery_mode() -> Schema {
+    let numbers = ObjectBuilder::new()
+        .schema_type(Type::Integer)
+        .enum_values(Some(DeliveryMode::ALL.map(DeliveryMode::number)))
+        .build();
+    OneOfBuilder::new()
+        .description(Some("By name, or by AMQP's number: `transient` is 1, `persistent` is 2."))
+        .item(Ref::from_schema_name(<DeliveryMode as ToSchema>::name()))
+        .item(numbers)
+        .item(ObjectBuilder::new().schema_type(Type::Null))
+        .build()
+        .into()
+}
+
+/// `priority` of a message that is published.
+pub(in crate::http) fn priority() -> Object {
+    number_or_text("0 to 255, as a number or as text.", u8::MAX.into(), UP_TO_255)
+}
+
+/// `expiration` of a message that is published.
+pub(in crate::http) fn expiration() -> Object {
+    let said = "Milliseconds that the message may wait in a queue, as a number or as text; 0 means deliver at once or drop.";
+    number_or_text(said, MAX_EXPIRATION, UP_TO_TEN_YEARS)
+}
+
+fn number_or_text(description: &str, maximum: u64, pattern: &str) -> Object {
+    ObjectBuilder::new()
+        .schema_type(SchemaType::from_iter([Type::Integer, Type::String, Type::Null]))
+        .description(Some(description))
+        .minimum(Some(Number::UInt(0)))
+        .maximum(Some(number(maximum)))
+        .pattern(Some(pattern))
+        .build()
+}
+
+/// `timestamp` of a message that is published.
+pub(in crate::http) fn timestamp() -> Object {
+    ObjectBuilder::new()
+        .schema_type(SchemaType::from_iter([Type::Integer, Type::String, Type::Null]))
+        .format(Some(SchemaFormat::Custom("timestamp".to_owned())))
+        .description(Some("RFC 3339, or seconds since 1970, not later than the year 9999."))
+        .minimum(Some(Number::UInt(0)))
+        .maximum(Some(number(MAX_TIMESTAMP)))
+        .build()
+}
+
+/// `field` of a problem.
+pub(in crate::http) fn field() -> Object {
+    let said = "The part of the request that is wrong, such as `timeout` or `properties.priority`.";
+    ObjectBuilder::new().schema_type(Type::String).description(Some(said)).build()
+}
+
+/// `attempts` of a problem.
+pub(in crate::http) fn attempts() -> Object {
+    ObjectBuilder::new()
+        .schema_type(Type::Integer)
+        .format(Some(SchemaFormat::KnownFormat(KnownFormat::Int32)))
+        .description(Some("How often the message was written to the broker."))
+        .minimum(Some(Number::UInt(0)))
+        .build()
+}
+
+/// `limit` of a problem: a number, or a duration.
+pub(in crate::http) fn limit() -> Object {
+    ObjectBuilder::new()
+        .schema_type(SchemaType::from_iter([Type::Integer, Type::String]))
+        .description(Some("The limit that the request is over: a number, or a duration such as `1m`."))
+        .build()
+}
+
+/// `observedValue` of a health check.
+pub(in crate::http) fn observed_value() -> Object {
+    ObjectBuilder::new()
+        .schema_type(SchemaType::from_iter([Type::Number, Type::Boolean, Type::String]))
+        .description(Some("A count, a time or a state; `observedUnit` says which."))
+        .build()
+}
+
+fn number(value: u64) -> Number {
+    usize::try_from(value).map_or(Number::UInt(usize::MAX), Number::UInt)
+}
+
+/// An envelope has exactly one of its three bodies. As a `not`, which generators of clients leave out: by a `oneOf` they make
+/// three envelopes of one.
+pub(super) fn exactly_one_body() -> Extensions {
+    let any = json!({ "required": ["body"], "properties": { "body": {} } });
+    let text = json!({ "required": ["body_text"], "properties": { "body_text": { "type": "string" } } });
+    let base64 =
+        json!({ "required": ["body_base64"], "properties": { "body_base64": { "type": "string" } } });
+    let wrong = json!({ "anyOf": [
+        { "allOf": [any, text] },
+        { "allOf": [any, base64] },
+        { "allOf": [text, base64] },
+        { "not": { "anyOf": [any, text, base64] } },
+    ] });
+    Extensions::from_iter([("not", wrong)])
+}
+
+/// Takes null out of the types of a value, and out of the choice between it and a schema with a name.
+pub(super) fn forbid_null(schema: &mut RefOr<Schema>) {
+    match schema {
+        RefOr::T(Schema::Object(Object { schema_type, .. })) => {
+            if let SchemaType::Array(types) = schema_type {
+                types.retain(|one| *one != Type::Null);
+                if let [only] = &types[..] {
+                    *schema_type = SchemaType::Type(only.clone());
+                }
+            }
+        }
+        RefOr::T(Schema::OneOf(choice)) => {
+            let named = choice.items.iter().find(|item| matches!(item, RefOr::Ref(_))).cloned();
+            *schema = named.unwrap_or_else(|| schema.clone());
+        }
+        _ => {}
+    }
+}
