@@ -25,7 +25,7 @@ bench: ## Measure the gateway, AMQP directly and its peers; the results go into 
 bench-quick: ## Measure what has a bound on speed or cost, in three minutes
 	@scripts/bench --quick
 
-lint: ## Check format, lints, docs, dependencies and scripts
+lint: ## Check format, lints, docs, dependencies, scripts and the contract
 	@scripts/lint
 
 image: ## Build the container image and try it, against a RabbitMQ of its own

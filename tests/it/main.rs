@@ -4,6 +4,7 @@
 
 mod alarm;
 mod arguments;
+mod clients;
 mod cluster;
 mod connection_names;
 mod docs;

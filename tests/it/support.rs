@@ -23,6 +23,7 @@ pub mod observer;
 pub mod pika;
 pub mod poll;
 pub mod process;
+pub mod program;
 pub mod raw;
 pub mod schema;
 pub mod stage;

@@ -65,6 +65,7 @@ pub(in crate::http) fn delivery_mode() -> Schema {
     let numbers = ObjectBuilder::new()
         .schema_type(Type::Integer)
         .enum_values(Some(DeliveryMode::ALL.map(DeliveryMode::number)))
+        .extensions(Some(names_of_values(DeliveryMode::ALL.map(DeliveryMode::name))))
         .build();
     OneOfBuilder::new()
         .description(Some("By name, or by AMQP's number: `transient` is 1, `persistent` is 2."))
@@ -73,6 +74,12 @@ pub(in crate::http) fn delivery_mode() -> Schema {
         .item(ObjectBuilder::new().schema_type(Type::Null))
         .build()
         .into()
+}
+
+/// The names that generated clients give the values of an enum, where the values themselves are no names.
+pub(in crate::http) fn names_of_values(names: impl IntoIterator<Item = &'static str>) -> Extensions {
+    let names = names.into_iter().map(|name| name.replace('-', "_").to_uppercase());
+    Extensions::from_iter([("x-enum-varnames", names.collect::<Vec<_>>())])
 }
 
 /// `priority` of a message that is published.

@@ -6,6 +6,8 @@ use utoipa::openapi::schema::Type;
 use utoipa::openapi::{ObjectBuilder, RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
+use crate::http::openapi::schemas;
+
 /// A kind of problem; `/problems/<name>` explains it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "the table below says it")]
@@ -175,6 +177,7 @@ impl PartialSchema for ProblemType {
             .schema_type(Type::String)
             .description(Some("The kinds of problems: each is the path of the page that explains it."))
             .enum_values(Some(Self::ALL.map(Self::path)))
+            .extensions(Some(schemas::names_of_values(Self::ALL.map(Self::name))))
             .into()
     }
 }

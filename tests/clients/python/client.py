@@ -1,0 +1,86 @@
+"""Calls the gateway at the address given, with the client that openapi-python-client made of the contract.
+
+Leaves three messages in the queue `orders`, for the test to look at.
+"""
+
+import io
+import json
+import sys
+
+from gateway_client import Client
+from gateway_client.api.health import check_liveness, check_rabbitmq
+from gateway_client.api.publish import publish_message
+from gateway_client.api.queues import declare_queue, delete_queue, inspect_queue, purge_queue
+from gateway_client.api.rpc import call_queue
+from gateway_client.models import (
+    DeliveryMode,
+    Envelope,
+    EnvelopeHeaders,
+    MessageProperties,
+    Outcome,
+    Overflow,
+    Problem,
+    ProblemType,
+    PublishReceipt,
+    QueueDeclaration,
+    QueueDeclarationArguments,
+    QueueType,
+    ReceivedEnvelope,
+    ReplyForm,
+    Status,
+)
+from gateway_client.types import File
+
+client = Client(base_url=sys.argv[1], raise_on_unexpected_status=True)
+
+
+def publish(body, routing_key="orders"):
+    return publish_message.sync("amq.default", client=client, body=body, routing_key=routing_key)
+
+
+def expect_confirmed(receipt):
+    assert isinstance(receipt, PublishReceipt), receipt
+    assert (receipt.outcome, receipt.duplicate_possible) == (Outcome.CONFIRMED, False), receipt
+
+
+assert check_liveness.sync(client=client).status is Status.PASS
+health = check_rabbitmq.sync(client=client)
+assert health.status is Status.PASS, health
+assert health.checks["publishing:blocked"][0].observed_value is False, health
+
+arguments = QueueDeclarationArguments()
+arguments["x-max-length-bytes"] = 100_000
+declaration = QueueDeclaration(
+    type_=QueueType.CLASSIC, overflow=Overflow.REJECT_PUBLISH, dead_letter=True, arguments=arguments
+)
+declared = declare_queue.sync_detailed("orders", client=client, body=declaration)
+assert (declared.status_code, declared.parsed.name) == (201, "orders"), declared
+
+expect_confirmed(publish(Envelope(body={"order": 7})))
+headers = EnvelopeHeaders()
+headers["tenant"] = "acme"
+headers["shard"] = {"$amqp": "int32", "value": 7}
+properties = MessageProperties(type_="order.created", priority=5, delivery_mode=DeliveryMode.TRANSIENT)
+expect_confirmed(publish(Envelope(body_text="größer", properties=properties, headers=headers)))
+expect_confirmed(publish(File(payload=io.BytesIO(b"\x00\xff\n"))))
+assert inspect_queue.sync("orders", client=client).message_count == 3
+
+problem = publish(Envelope(body=None), routing_key="nowhere")
+assert isinstance(problem, Problem), problem
+assert problem.type_ is ProblemType.UNROUTABLE, problem
+assert (problem.status, problem.outcome, problem.retryable) == (422, Outcome.UNROUTABLE, False), problem
+assert problem.message_id and problem.attempts == 1, problem
+
+ping = File(payload=io.BytesIO(b"ping"))
+reply = call_queue.sync("echo", client=client, body=ping)
+assert reply.payload.read() == b"ping", reply
+reply = call_queue.sync("echo", client=client, body=Envelope(body_text="ping"), reply=ReplyForm.ENVELOPE)
+envelope = ReceivedEnvelope.from_dict(json.load(reply.payload))
+assert (envelope.body_text, envelope.properties.content_type) == ("ping", "text/plain"), envelope
+
+assert declare_queue.sync_detailed("spare", client=client, body=QueueDeclaration()).status_code == 201
+expect_confirmed(publish(File(payload=io.BytesIO(b"")), routing_key="spare"))
+assert purge_queue.sync_detailed("spare", client=client).status_code == 200
+assert delete_queue.sync_detailed("spare", client=client).status_code == 200
+gone = inspect_queue.sync("spare", client=client)
+assert gone.type_ is ProblemType.QUEUE_NOT_FOUND, gone

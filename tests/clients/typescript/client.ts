@@ -1,0 +1,103 @@
+// Calls the gateway at the address given, with the types that openapi-typescript made of the contract.
+// Leaves three messages in the queue `orders`, for the test to look at.
+
+import createClient from 'openapi-fetch'
+import type { components, paths } from './gateway.js'
+
+type Envelope = components['schemas']['Envelope']
+type Problem = components['schemas']['Problem']
+type PublishReceipt = components['schemas']['PublishReceipt']
+
+declare const process: { argv: string[] }
+
+const gateway = createClient<paths>({ baseUrl: process.argv[2] ?? '' })
+
+function expect (holds: boolean, what: unknown): asserts holds {
+  if (!holds) throw new Error(JSON.stringify(what))
+}
+
+function destination (routing_key: string) {
+  return { path: { exchange: 'amq.default' }, query: { routing_key } }
+}
+
+// A problem of each member that the contract has, so that a member of a type that no value has does not compile.
+const example: Problem = {
+  type: '/problems/unroutable',
+  title: 'No queue took the message',
+  status: 422,
+  detail: '',
+  instance: 'urn:request:1',
+  outcome: 'unroutable',
+  retryable: false,
+  message_id: 'm',
+  attempts: 1,
+  field: 'timeout',
+  limit: '1m',
+}
+
+function publish (body: Envelope, routing_key = 'orders') {
+  const headers = { 'content-type': 'application/vnd.amqp.message+json' }
+  return gateway.POST('/publish/{exchange}', { params: destination(routing_key), body, headers })
+}
+
+// fetch takes bytes; the generated type of a binary body is a string.
+function publishBytes (bytes: Uint8Array, routing_key = 'orders') {
+  return gateway.POST('/publish/{exchange}', {
+    params: destination(routing_key),
+    body: '',
+    bodySerializer: () => bytes,
+    headers: { 'content-type': 'application/octet-stream' },
+  })
+}
+
+function expectConfirmed ({ data, error }: { data?: PublishReceipt | undefined, error?: Problem }) {
+  expect(data?.outcome === 'confirmed' && !data.duplicate_possible, { data, error })
+}
+
+const live = await gateway.GET('/health/live')
+expect(live.data?.status === 'pass', live)
+const health = await gateway.GET('/health/rabbitmq')
+expect(health.data?.status === 'pass', health)
+expect(health.data.checks?.['publishing:blocked']?.[0]?.observedValue === false, health)
+
+const declared = await gateway.PUT('/queues/{name}', {
+  params: { path: { name: 'orders' } },
+  body: { type: 'classic', overflow: 'reject-publish', dead_letter: true, arguments: { 'x-max-length-bytes': 100_000 } },
+})
+expect(declared.response.status === 201 && declared.data?.name === 'orders', declared)
+
+expectConfirmed(await publish({ body: { order: 7 } }))
+const properties = { type: 'order.created', priority: 5, delivery_mode: 'transient' } as const
+const headers = { tenant: 'acme', shard: { $amqp: 'int32', value: 7 } }
+expectConfirmed(await publish({ body_text: 'größer', properties, headers }))
+expectConfirmed(await publishBytes(new Uint8Array([0, 255, 10])))
+const queue = await gateway.GET('/queues/{name}', { params: { path: { name: 'orders' } } })
+expect(queue.data?.message_count === 3, queue)
+
+const { error: problem } = await publish({ body: null }, 'nowhere')
+expect(problem?.type === example.type && problem.outcome === example.outcome, problem)
+expect(problem.retryable === false && problem.message_id !== undefined && problem.attempts === 1, problem)
+
+const call = { params: { path: { queue: 'echo' } }, body: 'ping', bodySerializer: (body: unknown) => body as string }
+const raw = await gateway.POST('/rpc/{queue}', {
+  ...call,
+  headers: { 'content-type': 'text/plain' },
+  parseAs: 'arrayBuffer',
+})
+expect(raw.data !== undefined && new TextDecoder().decode(raw.data) === 'ping', raw)
+const whole = await gateway.POST('/rpc/{queue}', {
+  params: { path: { queue: 'echo' }, query: { reply: 'envelope' } },
+  body: { body_text: 'ping' },
+  headers: { 'content-type': 'application/vnd.amqp.message+json' },
+})
+const reply = whole.data
+expect(typeof reply === 'object' && reply.body_text === 'ping', whole)
+expect(reply.properties.content_type === 'text/plain', reply)
+
+const spare = { params: { path: { name: 'spare' } } }
+expect((await gateway.PUT('/queues/{name}', { ...spare, body: {} })).response.status === 201, spare)
+expectConfirmed(await publishBytes(new Uint8Array(), 'spare'))
+expect((await gateway.DELETE('/queues/{name}/messages', spare)).response.status === 200, spare)
+expect((await gateway.DELETE('/queues/{name}', spare)).response.status === 200, spare)
+const gone = await gateway.GET('/queues/{name}', spare)
+expect(gone.error?.type === '/problems/queue-not-found', gone)

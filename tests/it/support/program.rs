@@ -1,0 +1,32 @@
+//! Programs of other people that the tests run to their end.
+
+use std::{process::Stdio, time::Duration};
+
+use tokio::process::Command;
+
+use super::poll::within;
+
+const DEADLINE: Duration = Duration::from_mins(1);
+
+/// Whether a program ended well, its standard output and its standard error.
+pub struct Ended {
+    pub is_success: bool,
+    pub output: String,
+    pub errors: String,
+}
+
+/// Runs a program to its end. Panics when it takes over a minute, or does not start.
+pub async fn run(command: &mut Command) -> Ended {
+    command.stdin(Stdio::null()).kill_on_drop(true);
+    let ended = within(DEADLINE, &format!("{command:?} ends"), command.output()).await;
+    let ended = ended.unwrap_or_else(|error| panic!("{command:?} does not run: {error}"));
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Ended { is_success: ended.status.success(), output: text(&ended.stdout), errors: text(&ended.stderr) }
+}
+
+/// The same for a program that must end well.
+pub async fn succeed(command: &mut Command) -> String {
+    let Ended { is_success, output, errors } = run(command).await;
+    assert!(is_success, "{command:?} failed: {output}{errors}");
+    output
+}
