@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test test-cluster test-arguments test-ui bench bench-quick lint image
+.PHONY: help run test test-cluster test-arguments test-schema test-ui bench bench-quick lint image
 
 help: ## List the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -15,6 +15,9 @@ test-cluster: ## Break the nodes of a cluster of three, for some ten minutes
 
 test-arguments: ## Declare queues with every argument, value and type, for some minutes
 	@scripts/test-arguments
+
+test-schema: ## Make thousands of requests of the contract by schemathesis, for some minutes
+	@scripts/test-schema
 
 test-ui: ## Try Swagger UI in a headless Chromium, against a RabbitMQ of its own
 	@scripts/test-ui

@@ -2,6 +2,7 @@
 
 pub mod body;
 mod query;
+mod whole;
 
 use std::borrow::Cow;
 use std::convert::Infallible;
@@ -16,6 +17,7 @@ use serde::Deserialize;
 
 pub(super) use self::body::{ReadBody, with_body};
 pub(super) use self::query::Query;
+pub(super) use self::whole::whole;
 use super::problem::{Problem, ProblemType};
 use crate::domain::names::{ExchangeName, NameError, QueueName};
 

@@ -1,5 +1,6 @@
 //! The contract, generated from the route table; `openapi/openapi.json` is its published copy.
 
+mod calls;
 mod example;
 mod finish;
 mod order;

@@ -66,14 +66,18 @@ async fn every_property_arrives() {
 #[tokio::test]
 async fn properties_may_be_said_as_text_or_number() {
     let stage = Stage::with_queue("spelt").await;
-    let properties = r#""body":1,"properties":{"delivery_mode":1,"priority":"7","expiration":"60000",
-        "timestamp":"2026-11-24T00:00:00Z"}"#;
-    let given = delivered(&stage, properties).await.properties;
-    assert_eq!(
-        (*given.delivery_mode(), *given.priority(), *given.timestamp()),
-        (Some(1), Some(7), Some(1_795_478_400))
-    );
-    assert_eq!(given.expiration().as_ref().map(ToString::to_string).as_deref(), Some("60000"));
+    for properties in [
+        r#"{"delivery_mode":1,"priority":"7","expiration":"60000","timestamp":"2026-11-24T00:00:00Z"}"#,
+        r#"{"delivery_mode":1.0,"priority":7.0,"expiration":6e4,"timestamp":1795478400.0}"#,
+    ] {
+        let given = delivered(&stage, &format!(r#""body":1,"properties":{properties}"#)).await.properties;
+        assert_eq!(
+            (*given.delivery_mode(), *given.priority(), *given.timestamp()),
+            (Some(1), Some(7), Some(1_795_478_400)),
+            "{properties}"
+        );
+        assert_eq!(given.expiration().as_ref().map(ToString::to_string).as_deref(), Some("60000"));
+    }
 }
 
 /// JSON as people write it, and the AMQP value that arrives.

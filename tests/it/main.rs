@@ -24,6 +24,7 @@ mod queues;
 mod queues_alone;
 mod readme;
 mod rpc;
+mod schemathesis;
 mod serve;
 mod support;
 mod support_works;

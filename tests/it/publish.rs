@@ -537,3 +537,11 @@ async fn a_wrong_name_is_refused_before_the_body_comes() {
         assert_eq!(answer.status, 400, "{path}: {}", answer.text());
     }
 }
+
+#[tokio::test]
+async fn a_problem_names_no_message_id_where_the_caller_gave_an_empty_one() {
+    let stage = Stage::set("empty-id").await;
+    let request = stage.post("/publish/amq.default?timeout=0").header("X-Amqp-Message-Id", "");
+    let answer = Answer::to(request.body("x")).await;
+    assert_eq!((answer.status, answer.json().get("message_id")), (400, None), "{}", answer.json());
+}

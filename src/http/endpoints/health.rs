@@ -134,7 +134,7 @@ pub(in crate::http) async fn check_readiness(State(state): State<AppState>) -> H
     path = "/health/rabbitmq",
     operation_id = "check_rabbitmq",
     tag = "health",
-    params(("queue" = Option<Vec<String>>, Query, description = "Queue to count; may be repeated, 20 at most", example = json!([]))),
+    params(("queue" = Option<Vec<String>>, Query, max_items = 20, description = "Queue to count; may be repeated, 20 at most", example = json!([]))),
     responses(
         (status = 200, description = "`pass` or `warn`", body = Health, content_type = "application/health+json"),
         (status = 503, description = "`fail`; or `overloaded`, before the gateway looked", body = Health, content_type = "application/health+json"),

@@ -18,7 +18,7 @@ use crate::domain::message::{DeliveryMode, Message, ReceivedMessage};
 use crate::domain::names::{ExchangeName, QueueName, ShortText};
 use crate::domain::outcome::Outcome;
 use crate::http::extract::{Query, ReadBody, queue_name, with_body};
-use crate::http::message::{self, Envelope, EnvelopeOut, Parcel, RawBody};
+use crate::http::message::{self, EnvelopeOut, Parcel, RawBody};
 use crate::http::middleware::IsReply;
 use crate::http::problem::{Problem, ProblemType};
 use crate::http::state::AppState;
@@ -31,6 +31,10 @@ const STATUS_HEADER: &str = "x-http-status";
 #[schema(value_type = String, format = Binary)]
 #[expect(dead_code, reason = "says in the contract what is answered without being built")]
 struct ReplyBody(Vec<u8>);
+
+/// An envelope without the members that the gateway sets itself; `openapi/calls.rs` makes its schema.
+#[derive(ToSchema)]
+struct CallEnvelope {}
 
 /// The form in which a reply is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ToSchema)]
@@ -73,7 +77,7 @@ pub(in crate::http) enum ReplyForm {
         description = "The bytes of the request, of any media type; or an envelope without `routing_key`, `mandatory`, `reply_to`, `correlation_id` and `expiration`",
         content(
             (RawBody = "application/octet-stream"),
-            (Envelope = "application/vnd.amqp.message+json", example = json!({"properties": {"type": "greeting"}, "body": {"hello": "world"}})),
+            (CallEnvelope = "application/vnd.amqp.message+json", example = json!({"properties": {"type": "greeting"}, "body": {"hello": "world"}})),
             (String = "text/plain", example = "hello"),
         )
     ),

@@ -109,6 +109,7 @@ impl<'de> Deserialize<'de> for Text {
 #[derive(Debug, Deserialize)]
 #[serde(untagged, expecting = "must be text or a whole number")]
 enum Scalar {
+    #[serde(deserialize_with = "number")]
     Number(i64),
     Text(String),
 }
@@ -129,6 +130,10 @@ impl Scalar {
         };
         parsed.map_err(|why| wrong_property("delivery_mode", why))
     }
+}
+
+fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
+    extract::whole(deserializer)?.ok_or_else(|| serde::de::Error::custom("null is no number"))
 }
 
 fn wrong_property(field: &str, why: Wrong) -> Problem {

@@ -159,7 +159,7 @@ fn message_id(headers: &HeaderMap) -> Option<MessageId> {
     let mut given = headers.get_all(X_AMQP_MESSAGE_ID).iter();
     let (Some(id), None) = (given.next(), given.next()) else { return None };
     let id = std::str::from_utf8(id.as_bytes()).ok()?;
-    ShortText::parse(id).ok().map(MessageId::from)
+    ShortText::parse(id).ok().filter(|id| !id.as_str().is_empty()).map(MessageId::from)
 }
 
 /// The outcome where the problem names none. The gateway refuses a caller's mistakes, and what is beyond its limits,

@@ -3,10 +3,10 @@
 //! A header of a request is absent or has a value, and so has a member of an answer: neither is ever null.
 
 use utoipa::openapi::path::Operation;
-use utoipa::openapi::{Object, OpenApi, RefOr, Schema};
+use utoipa::openapi::{Object, OpenApi, RefOr, Required, Schema};
 
 use super::schemas::forbid_null;
-use super::{example, parameters, schemas, shared_problems};
+use super::{calls, example, parameters, schemas, shared_problems};
 use crate::http::problem::FURTHER_MEMBERS;
 
 /// Schemas of answers; those of requests take null for absent.
@@ -19,16 +19,23 @@ pub(super) fn finish(document: &mut OpenApi) {
         let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete];
         operations.into_iter().flatten().for_each(finish_operation);
     }
-    for (name, schema) in document.components.iter_mut().flat_map(|components| &mut components.schemas) {
-        if let RefOr::T(Schema::Object(schema)) = schema {
-            finish_schema(name, schema);
+    if let Some(components) = &mut document.components {
+        for (name, schema) in &mut components.schemas {
+            if let RefOr::T(Schema::Object(schema)) = schema {
+                finish_schema(name, schema);
+            }
         }
+        calls::add_envelope(components);
     }
 }
 
 fn finish_operation(operation: &mut Operation) {
     shared_problems::add_ranges(operation);
     let carries_message = operation.tags.iter().flatten().any(|tag| tag == "publish" || tag == "rpc");
+    if let (true, Some(RefOr::T(body))) = (carries_message, &mut operation.request_body) {
+        // A message may be empty.
+        body.required = Some(Required::False);
+    }
     for (status, response) in &mut operation.responses.responses {
         if let RefOr::T(response) = response {
             example::show_problem(status, response, carries_message);
@@ -46,6 +53,10 @@ fn finish_schema(name: &str, schema: &mut Object) {
         "Problem" => add_further_members(schema),
         "Envelope" => schema.extensions = Some(schemas::exactly_one_body()),
         "MessageProperties" => limit_texts(schema),
+        "DeadLetterDetail" => {
+            limit_texts(schema);
+            schema.extensions = Some(schemas::exchange_or_queue());
+        }
         _ => {}
     }
     if OF_ANSWERS.contains(&name) {
@@ -64,11 +75,11 @@ fn limit_texts(schema: &mut Object) {
     for (name, member) in &mut schema.properties {
         let RefOr::T(Schema::Object(member)) = member else { continue };
         let has_form = member.pattern.is_some() || member.format.is_some();
-        if !has_form {
-            schemas::limit_short_text(member);
-        }
-        if name == "user_id" {
-            schemas::name_format(member, "user");
+        match name.as_str() {
+            _ if has_form => {}
+            "queue" => schemas::limit_name(member),
+            "user_id" => schemas::name_format(member, "user"),
+            _ => schemas::limit_short_text(member),
         }
     }
 }

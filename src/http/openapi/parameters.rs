@@ -1,8 +1,8 @@
 //! The form of parameters: which texts a name, a header or `timeout` may be. The annotations say only that they are texts.
 
 use utoipa::openapi::path::{Parameter, ParameterIn};
-use utoipa::openapi::schema::Type;
-use utoipa::openapi::{Object, RefOr, Schema};
+use utoipa::openapi::schema::{ArrayItems, Type};
+use utoipa::openapi::{Array, Object, RefOr, Schema};
 
 use super::schemas::{self, forbid_null};
 use crate::domain::names::SHORT_STRING_MAX;
@@ -10,23 +10,26 @@ use crate::domain::names::SHORT_STRING_MAX;
 /// Characters that every HTTP client sends as they are.
 const VISIBLE: &str = "^[ -~]*$";
 
-/// States the form of a parameter where it is a text.
+/// States the form of a parameter where it is a text, or a list of names.
 pub(super) fn state_form(parameter: &mut Parameter) {
     let Some(schema) = &mut parameter.schema else { return };
     forbid_null(schema);
-    if let RefOr::T(Schema::Object(schema)) = schema
-        && schema.schema_type == Type::String.into()
-    {
-        state_text(&parameter.name, &parameter.parameter_in, schema);
+    match schema {
+        RefOr::T(Schema::Object(schema)) if schema.schema_type == Type::String.into() => {
+            state_text(&parameter.name, &parameter.parameter_in, schema);
+        }
+        RefOr::T(Schema::Array(Array { items: ArrayItems::RefOrSchema(items), .. })) => {
+            if let RefOr::T(Schema::Object(name)) = &mut **items {
+                schemas::limit_name(name);
+            }
+        }
+        _ => {}
     }
 }
 
 fn state_text(name: &str, place: &ParameterIn, schema: &mut Object) {
     match (place, name) {
-        (ParameterIn::Path, _) => {
-            schemas::limit_short_text(schema);
-            schema.min_length = Some(1);
-        }
+        (ParameterIn::Path, _) => schemas::limit_name(schema),
         (ParameterIn::Query, "timeout") => schemas::name_format(schema, "timeout"),
         (ParameterIn::Query, _) => schemas::limit_short_text(schema),
         (ParameterIn::Header, "X-Amqp-Timestamp") => schemas::name_format(schema, "timestamp"),

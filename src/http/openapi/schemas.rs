@@ -3,7 +3,7 @@
 //! A form that no keyword of JSON Schema states has a `format` of the gateway's own: `timeout`, `timestamp`, `user`. Programs
 //! that do not know a format ignore it.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use utoipa::openapi::extensions::Extensions;
 use utoipa::openapi::schema::{AdditionalProperties, KnownFormat, SchemaFormat, SchemaType, Type};
 use utoipa::openapi::{Object, ObjectBuilder, OneOfBuilder, Ref, RefOr, Schema};
@@ -25,6 +25,12 @@ pub(super) fn limit_short_text(schema: &mut Object) {
     schema.pattern = Some(NO_CONTROLS.to_owned());
 }
 
+/// The bounds of a name.
+pub(super) fn limit_name(schema: &mut Object) {
+    limit_short_text(schema);
+    schema.min_length = Some(1);
+}
+
 /// A text whose form a program knows by the name of the form, if at all.
 pub(super) fn name_format(schema: &mut Object, format: &str) {
     schema.format = Some(SchemaFormat::Custom(format.to_owned()));
@@ -43,9 +49,12 @@ pub(in crate::http) fn arguments() -> Object {
 }
 
 fn table(description: &str) -> Object {
+    let mut name = ObjectBuilder::new().schema_type(Type::String).build();
+    limit_short_text(&mut name);
     ObjectBuilder::new()
         .schema_type(Type::Object)
         .description(Some(description))
+        .property_names(Some(name))
         .additional_properties(Some(AdditionalProperties::<Schema>::FreeForm(true)))
         .build()
 }
@@ -154,16 +163,28 @@ fn number(value: u64) -> Number {
 /// three envelopes of one.
 pub(super) fn exactly_one_body() -> Extensions {
     let any = json!({ "required": ["body"], "properties": { "body": {} } });
-    let text = json!({ "required": ["body_text"], "properties": { "body_text": { "type": "string" } } });
-    let base64 =
-        json!({ "required": ["body_base64"], "properties": { "body_base64": { "type": "string" } } });
-    let wrong = json!({ "anyOf": [
-        { "allOf": [any, text] },
-        { "allOf": [any, base64] },
-        { "allOf": [text, base64] },
-        { "not": { "anyOf": [any, text, base64] } },
-    ] });
-    Extensions::from_iter([("not", wrong)])
+    let (text, base64) = (has_text("body_text"), has_text("body_base64"));
+    wrong_if_any(&[
+        json!({ "allOf": [any, text] }),
+        json!({ "allOf": [any, base64] }),
+        json!({ "allOf": [text, base64] }),
+        json!({ "not": { "anyOf": [any, text, base64] } }),
+    ])
+}
+
+/// Dead lettering in detail names an exchange or a queue, and not the default exchange for a queue of its own.
+pub(super) fn exchange_or_queue() -> Extensions {
+    let (exchange, queue) = (has_text("exchange"), has_text("queue"));
+    let default = json!({ "required": ["exchange"], "properties": { "exchange": { "const": "" } } });
+    wrong_if_any(&[json!({ "not": { "anyOf": [exchange, queue] } }), json!({ "allOf": [default, queue] })])
+}
+
+fn has_text(member: &str) -> Value {
+    json!({ "required": [member], "properties": { member: { "type": "string" } } })
+}
+
+fn wrong_if_any(wrong: &[Value]) -> Extensions {
+    Extensions::from_iter([("not", json!({ "anyOf": wrong }))])
 }
 
 /// Takes null out of the types of a value, and out of the choice between it and a schema with a name.

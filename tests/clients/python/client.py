@@ -13,6 +13,7 @@ from gateway_client.api.publish import publish_message
 from gateway_client.api.queues import declare_queue, delete_queue, inspect_queue, purge_queue
 from gateway_client.api.rpc import call_queue
 from gateway_client.models import (
+    CallEnvelope,
     DeliveryMode,
     Envelope,
     EnvelopeHeaders,
@@ -74,7 +75,7 @@ assert problem.message_id and problem.attempts == 1, problem
 ping = File(payload=io.BytesIO(b"ping"))
 reply = call_queue.sync("echo", client=client, body=ping)
 assert reply.payload.read() == b"ping", reply
-reply = call_queue.sync("echo", client=client, body=Envelope(body_text="ping"), reply=ReplyForm.ENVELOPE)
+reply = call_queue.sync("echo", client=client, body=CallEnvelope(body_text="ping"), reply=ReplyForm.ENVELOPE)
 envelope = ReceivedEnvelope.from_dict(json.load(reply.payload))
 assert (envelope.body_text, envelope.properties.content_type) == ("ping", "text/plain"), envelope
 

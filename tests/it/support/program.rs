@@ -17,8 +17,12 @@ pub struct Ended {
 
 /// Runs a program to its end. Panics when it takes over a minute, or does not start.
 pub async fn run(command: &mut Command) -> Ended {
+    run_within(DEADLINE, command).await
+}
+
+async fn run_within(deadline: Duration, command: &mut Command) -> Ended {
     command.stdin(Stdio::null()).kill_on_drop(true);
-    let ended = within(DEADLINE, &format!("{command:?} ends"), command.output()).await;
+    let ended = within(deadline, &format!("{command:?} ends"), command.output()).await;
     let ended = ended.unwrap_or_else(|error| panic!("{command:?} does not run: {error}"));
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Ended { is_success: ended.status.success(), output: text(&ended.stdout), errors: text(&ended.stderr) }
@@ -26,7 +30,12 @@ pub async fn run(command: &mut Command) -> Ended {
 
 /// The same for a program that must end well.
 pub async fn succeed(command: &mut Command) -> String {
-    let Ended { is_success, output, errors } = run(command).await;
+    succeed_within(DEADLINE, command).await
+}
+
+/// The same with a deadline of its own.
+pub async fn succeed_within(deadline: Duration, command: &mut Command) -> String {
+    let Ended { is_success, output, errors } = run_within(deadline, command).await;
     assert!(is_success, "{command:?} failed: {output}{errors}");
     output
 }

@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 use crate::domain::field::{FieldTable, FieldValue, HeaderLimits};
 use crate::domain::names::{ExchangeName, QueueName, ShortText};
 use crate::domain::topology::{Contradiction, DeadLetterPair, QueueDeclaration, arguments, set_argument};
+use crate::http::extract::whole;
 use crate::http::message::{Table, reserved_on_default_exchange, reserved_queue_name};
 use crate::http::openapi::schemas;
 use crate::http::problem::{Problem, ProblemType};
@@ -26,22 +27,28 @@ pub(super) struct QueueDeclarationBody {
     auto_delete: Option<bool>,
     /// `x-message-ttl`: milliseconds that a message may wait; 0 means deliver at once or drop.
     #[schema(maximum = 315_360_000_000_u64)]
+    #[serde(default, deserialize_with = "whole")]
     message_ttl_ms: Option<u64>,
     /// `x-expires`: milliseconds without use after which the queue goes.
     #[schema(minimum = 1, maximum = 315_360_000_000_u64)]
+    #[serde(default, deserialize_with = "whole")]
     expires_ms: Option<u64>,
     /// `x-max-length`: messages.
     #[schema(maximum = 9_223_372_036_854_775_807_u64)]
+    #[serde(default, deserialize_with = "whole")]
     max_length: Option<u64>,
     /// `x-max-length-bytes`: bytes of all bodies.
     #[schema(maximum = 9_223_372_036_854_775_807_u64)]
+    #[serde(default, deserialize_with = "whole")]
     max_length_bytes: Option<u64>,
     /// `x-overflow`: what happens when the queue is full.
     overflow: Option<Overflow>,
     /// `x-max-priority`: 0 to 255; classic queues only.
     #[schema(maximum = 255)]
+    #[serde(default, deserialize_with = "whole")]
     max_priority: Option<u8>,
     /// `x-delivery-limit`: deliveries before a message is given up; quorum queues only. RabbitMQ 4 takes -1 for no limit.
+    #[serde(default, deserialize_with = "whole")]
     delivery_limit: Option<i64>,
     /// `x-single-active-consumer`
     single_active_consumer: Option<bool>,
@@ -317,6 +324,7 @@ mod tests {
             r#"{"message_ttl_ms":315360000000,"expires_ms":315360000000}"#,
             r#"{"message_ttl_ms":0,"expires_ms":1}"#,
             r#"{"max_length":4294967296,"max_length_bytes":4294967296,"delivery_limit":-1}"#,
+            r#"{"max_length":5.0,"expires_ms":1e3,"max_priority":10.0,"delivery_limit":-1.0}"#,
         ] {
             assert!(declare(json).is_ok(), "{json}");
         }

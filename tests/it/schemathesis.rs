@@ -1,0 +1,47 @@
+//! schemathesis makes requests of the contract, right ones and wrong ones: the gateway answers each as the contract says.
+//!
+//! The folder `tests/schemathesis` says what the contract cannot.
+
+#![expect(clippy::print_stdout, reason = "the report of schemathesis, for who runs the long test")]
+
+use std::{fs::create_dir_all, time::Duration};
+
+use tokio::process::Command;
+
+use crate::support::{
+    echo::{echo, serve},
+    pika::interpreter,
+    program::succeed_within,
+    stage::Stage,
+};
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+/// A call without a timeout waits for so long where no program answers.
+const SETTINGS: [(&str, &str); 1] = [("GATEWAY_RPC_TIMEOUT", "300ms")];
+
+async fn finds_nothing(name: &str, deadline: Duration, arguments: &[&str]) {
+    let stage = Stage::set_with(name, &SETTINGS).await;
+    serve(&stage.observer, "echo", echo).await;
+    let folder = format!("{ROOT}/target/schemathesis");
+    create_dir_all(&folder).unwrap();
+    let mut command = Command::new(interpreter());
+    command.current_dir(folder).env("SCHEMATHESIS_HOOKS", "hooks");
+    command.env("PYTHONPATH", format!("{ROOT}/tests/schemathesis")).args(["-m", "schemathesis.cli"]);
+    command.arg("--config-file").arg(format!("{ROOT}/tests/schemathesis/schemathesis.toml"));
+    command.arg("run").arg(stage.gateway.url("/openapi.json")).args(arguments);
+    println!("{}", succeed_within(deadline, &mut command).await);
+}
+
+/// Some seconds: all the edges of the schemas, and a few requests of each operation by chance.
+#[tokio::test]
+async fn requests_made_of_the_contract_get_the_answers_of_the_contract() {
+    finds_nothing("schemathesis", Duration::from_mins(1), &["--max-examples", "5"]).await;
+}
+
+#[tokio::test]
+#[ignore = "takes some minutes: make test-schema"]
+async fn many_requests_made_of_the_contract_get_the_answers_of_the_contract() {
+    let arguments = ["--max-examples", "300", "--continue-on-failure"];
+    finds_nothing("schemathesis-long", Duration::from_mins(20), &arguments).await;
+}
