@@ -3,6 +3,8 @@
 //! Promises that every file of the page comes out of this binary, and that the page's policy forbids it to ask
 //! anybody else. Never touches the broker, so it is served even when the gateway is full.
 
+mod adapt;
+
 use std::borrow::Cow;
 use std::error::Error;
 use std::io::Read;
@@ -55,7 +57,9 @@ pub(super) fn router() -> Router {
 
 fn file(name: &str, headers: &HeaderMap) -> Result<Response, Problem> {
     match utoipa_swagger_ui::serve(name, CONFIG.clone()) {
-        Ok(Some(file)) => answer(file, takes_gzip(headers)).map_err(|error| failed(&error)),
+        Ok(Some(file)) => adapt::adapted(name, file)
+            .and_then(|file| answer(file, takes_gzip(headers)))
+            .map_err(|error| failed(&error)),
         Ok(None) => Err(Problem::new(ProblemType::NotFound, "Swagger UI has no such file")),
         Err(error) => Err(failed(error.as_ref())),
     }

@@ -32,7 +32,7 @@ use crate::domain::message::DeliveryMode;
             know (405, `Allow` names those it knows).\n\n\
             To try it, run the examples as they are: declare the queue `hello`, publish to it, inspect it, purge \
             it, call the queue `echo` (`make run` starts a server for it), look at the health.",
-        license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0")
+        license(name = "MIT OR Apache-2.0")
     ),
     components(schemas(DeliveryMode, ProblemBody, ProblemType, ReplyForm)),
     servers((url = "/", description = "The gateway that serves this document")),

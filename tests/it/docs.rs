@@ -1,7 +1,10 @@
 //! The pages for people: Swagger UI at `/docs`, one page a problem at `/problems`. No broker is needed for them.
 
+use std::collections::BTreeSet;
+
 use rabbitmq_gateway::http::problem::ProblemType;
 use reqwest::{Response, StatusCode, header::HeaderMap};
+use serde_json::Value;
 
 use super::support::{contract::DOCUMENT, gateway::TestGateway, schema::mistakes};
 
@@ -49,7 +52,10 @@ async fn the_root_leads_to_swagger_ui() {
         let page = get(&gateway, path).await;
         assert_eq!((page.status(), page.url().path()), (StatusCode::OK, "/docs/"), "{path}");
         let html = page.text().await.expect("a page");
-        assert!(html.contains("id=\"swagger-ui\""), "{html}");
+        assert!(
+            html.contains("id=\"swagger-ui\"") && html.contains("<title>RabbitMQ gateway</title>"),
+            "{html}"
+        );
     }
     gateway.stop().await;
 }
@@ -166,6 +172,32 @@ async fn the_type_of_a_problem_leads_to_its_page() {
         let problem: serde_json::Value = get(&gateway, path).await.json().await.expect("a problem");
         let page = get(&gateway, problem["type"].as_str().expect("a type")).await;
         assert_eq!(page.status(), StatusCode::OK, "{problem}");
+    }
+    gateway.stop().await;
+}
+
+/// The addresses of the links in every description of the document.
+fn described_links(value: &Value, found: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(members) => {
+            let said = members.get("description").and_then(Value::as_str).unwrap_or_default();
+            let links = said.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+            found.extend(links.map(str::to_owned));
+            members.values().for_each(|member| described_links(member, found));
+        }
+        Value::Array(items) => items.iter().for_each(|item| described_links(item, found)),
+        _ => {}
+    }
+}
+
+#[tokio::test]
+async fn every_link_in_a_description_leads_somewhere() {
+    let gateway = gateway().await;
+    let mut links = BTreeSet::new();
+    described_links(&DOCUMENT, &mut links);
+    assert!(links.contains("/problems") && links.contains("/problems/unroutable"), "{links:?}");
+    for link in links {
+        assert_eq!(get(&gateway, &link).await.status(), StatusCode::OK, "{link}");
     }
     gateway.stop().await;
 }

@@ -129,6 +129,19 @@ fn operations_have_an_id_a_known_tag_and_a_summary() {
     }
 }
 
+/// A newcomer publishes, and finds below it the declaration of the queue before the look at it.
+#[test]
+fn operations_stand_in_the_order_in_which_a_newcomer_needs_them() {
+    let published = rabbitmq_gateway::http::openapi::document();
+    let lines = published.lines().filter_map(|line| line.trim().strip_prefix("\"operationId\": \""));
+    let ids: Vec<_> = lines.map(|line| line.trim_end_matches("\",")).collect();
+    let first =
+        ["publish_message", "declare_queue", "inspect_queue", "delete_queue", "purge_queue", "call_queue"];
+    assert_eq!(ids[..first.len()], first);
+    let tags: Vec<_> = list(&DOCUMENT["tags"]).iter().map(|tag| &tag["name"]).collect();
+    assert_eq!(tags, ["publish", "queues", "rpc", "health"]);
+}
+
 #[test]
 fn parameters_are_whole_and_those_of_the_path_are_all_there() {
     for (path, method, operation) in operations() {

@@ -54,7 +54,25 @@ async function run (id) {
 
 test('the root leads to the page, which shows our document', async () => {
   assert.equal(new URL(page.url()).pathname, '/docs/')
+  assert.equal(await page.title(), 'RabbitMQ gateway')
   assert.match(await page.locator('.info .title').innerText(), /RabbitMQ gateway/)
+})
+
+test('the operations stand in the order in which a newcomer needs them', async () => {
+  const ids = await page.locator('.opblock').evaluateAll(blocks => blocks.map(block => block.id.split('-').pop()))
+  const first = ['publish_message', 'declare_queue', 'inspect_queue', 'delete_queue', 'purge_queue', 'call_queue']
+  assert.deepEqual(ids.slice(0, first.length), first)
+})
+
+test('an operation that is opened fits into two screens', async () => {
+  const screen = page.viewportSize().height
+  for (const id of ['publish_message', 'declare_queue', 'call_queue', 'check_rabbitmq']) {
+    const block = await operation(id)
+    await block.locator('.responses-table .model-example').last().waitFor()
+    const { height } = await block.boundingBox()
+    assert.ok(height <= 2 * screen, `${id} takes ${height} px`)
+    await block.locator('.opblock-summary-control').click()
+  }
 })
 
 test('a queue is declared as the example says', async () => {
@@ -63,10 +81,17 @@ test('a queue is declared as the example says', async () => {
   assert.equal(url, `${gateway}/queues/hello`)
 })
 
-for (const kind of ['application/json', 'text/plain', 'application/vnd.amqp.message+json']) {
-  test(`an example of ${kind} is published and confirmed`, async () => {
+async function choose (block, kind) {
+  await block.locator('.body-param-content-type select, .content-type').first().selectOption(kind)
+}
+
+for (const kind of [undefined, 'application/vnd.amqp.message+json', 'application/octet-stream']) {
+  test(`${kind ?? 'the text that stands there'} is published and confirmed`, async () => {
     const block = await operation('publish_message')
-    await block.locator('.body-param-content-type select, .content-type').first().selectOption(kind)
+    if (kind) await choose(block, kind)
+    if (kind === 'application/octet-stream') {
+      await block.locator('input[type=file]').setInputFiles({ name: 'x', mimeType: kind, buffer: Buffer.from([0, 255]) })
+    }
     const { status, text } = await execute(block)
     assert.equal(status, 200, text)
     assert.equal(JSON.parse(text).outcome, 'confirmed')
@@ -94,10 +119,10 @@ test('the queue is inspected, purged and deleted', async () => {
   assert.equal(deleted.status, 200, deleted.text)
 })
 
-for (const kind of ['application/json', 'text/plain', 'application/vnd.amqp.message+json']) {
+for (const kind of ['text/plain', 'application/vnd.amqp.message+json']) {
   test(`an example of ${kind} is called and answered`, async () => {
     const block = await operation('call_queue')
-    await block.locator('.body-param-content-type select, .content-type').first().selectOption(kind)
+    await choose(block, kind)
     const { status, text } = await execute(block)
     assert.equal(status, 200, text)
     assert.match(text, /hello/)
@@ -131,6 +156,22 @@ test('a deep link opens its operation', async () => {
   await linked.page.locator('#operations-queues-inspect_queue button.execute').waitFor()
   await linked.page.close()
   assert.deepEqual(linked.wrong, [])
+})
+
+test('every link of the page leads to a page of the gateway', async () => {
+  await operation('publish_message')
+  const links = await page.locator('#swagger-ui a[href]').evaluateAll(links => links.map(link => link.href))
+  assert.ok(links.length > 10, links.join(' '))
+  for (const link of new Set(links)) {
+    assert.equal(new URL(link).origin, gateway, link)
+    assert.equal((await fetch(link)).status, 200, link)
+  }
+})
+
+test('a kind of problem in the description of a response leads to its page', async () => {
+  const block = await operation('publish_message')
+  const link = block.locator('.response[data-code="422"] a', { hasText: 'unroutable' })
+  assert.equal((await fetch(new URL(await link.getAttribute('href'), page.url()))).status, 200)
 })
 
 test('a problem has a page', async () => {

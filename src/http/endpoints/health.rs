@@ -101,7 +101,7 @@ impl IntoResponse for Health {
     path = "/health/live",
     operation_id = "check_liveness",
     tag = "health",
-    responses((status = 200, description = "It does", body = Health, content_type = "application/health+json"))
+    responses((status = 200, description = "It does", body = Health, content_type = "application/health+json", example = json!({"status": "pass"})))
 )]
 pub(in crate::http) async fn check_liveness() -> Health {
     Health::simple(Status::Pass)
@@ -117,8 +117,8 @@ pub(in crate::http) async fn check_liveness() -> Health {
     operation_id = "check_readiness",
     tag = "health",
     responses(
-        (status = 200, description = "It would", body = Health, content_type = "application/health+json"),
-        (status = 503, description = "It would wait, or be refused; or `overloaded`, before the gateway looked", body = Health, content_type = "application/health+json"),
+        (status = 200, description = "It would", body = Health, content_type = "application/health+json", example = json!({"status": "pass"})),
+        (status = 503, description = "It would wait, or be refused; or `overloaded`, before the gateway looked", body = Health, content_type = "application/health+json", example = json!({"status": "fail"})),
     )
 )]
 pub(in crate::http) async fn check_readiness(State(state): State<AppState>) -> Health {
@@ -136,8 +136,10 @@ pub(in crate::http) async fn check_readiness(State(state): State<AppState>) -> H
     tag = "health",
     params(("queue" = Option<Vec<String>>, Query, max_items = 20, description = "Queue to count; may be repeated, 20 at most", example = json!([]))),
     responses(
-        (status = 200, description = "`pass` or `warn`", body = Health, content_type = "application/health+json"),
-        (status = 503, description = "`fail`; or `overloaded`, before the gateway looked", body = Health, content_type = "application/health+json"),
+        (status = 200, description = "`pass` or `warn`", body = Health, content_type = "application/health+json",
+            example = json!({"status": "pass", "checks": {"connections:up": [{"status": "pass", "observedValue": 2, "observedUnit": "connections"}]}})),
+        (status = 503, description = "`fail`; or `overloaded`, before the gateway looked", body = Health, content_type = "application/health+json",
+            example = json!({"status": "fail", "checks": {"queue orders:messages": [{"status": "fail", "output": "no such queue"}]}})),
     )
 )]
 pub(in crate::http) async fn check_rabbitmq(

@@ -102,7 +102,6 @@ pub(in crate::http) struct PublishReceipt<'a> {
             ("X-Gateway-Duplicate-Possible" = bool, description = "Whether there may be two with this id"),
             ("Preference-Applied" = String, description = "`return=minimal`"),
         )),
-        (status = 400, description = "`malformed-request`: names the field"),
         (status = 404, description = "`exchange-not-found`"),
         (status = 422, description = "`unroutable`: no queue took the message"),
         (status = 503, description = "`broker-unavailable`, `broker-blocked`, `broker-refused`, `rejected`, `overloaded`, `shutting-down`"),

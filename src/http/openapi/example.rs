@@ -1,4 +1,5 @@
-//! The problem that an answer shows: the first kind that its description names, as the gateway answers it.
+//! The problem that an answer shows: the first kind that its description names, as the gateway answers it. The name of each
+//! kind is a link to its page.
 
 use serde_json::{Value, json};
 use utoipa::ToSchema;
@@ -20,6 +21,15 @@ pub(super) fn show_problem(status: &str, response: &mut Response, carries_messag
     let example = example(kind, carries_message);
     let content = ContentBuilder::new().schema(Some(schema)).example(Some(example)).build();
     response.content.insert("application/problem+json".to_owned(), RefOr::T(content));
+    response.description = linked(&response.description);
+}
+
+/// Makes a link of each text between backticks that is the name of a kind.
+fn linked(description: &str) -> String {
+    ProblemType::ALL.into_iter().fold(description.to_owned(), |description, kind| {
+        let name = format!("`{}`", kind.name());
+        description.replace(&name, &format!("[{name}]({})", kind.path()))
+    })
 }
 
 /// The first text between backticks that is the name of a kind.

@@ -20,10 +20,11 @@ const OF_ALL: [Kind; 8] = [
 ];
 /// Of the operations that read a body.
 const OF_BODIES: [Kind; 3] = [Kind::ReservedName, Kind::RequestTimeout, Kind::UnsupportedMediaType];
+/// Of the operations on queues, and of calls, which may look at their queue.
+const OF_QUEUES: [Kind; 1] = [Kind::ResourceLocked];
 /// Of the operations that ask RabbitMQ.
-const OF_BROKER: [Kind; 7] = [
+const OF_BROKER: [Kind; 6] = [
     Kind::Forbidden,
-    Kind::ResourceLocked,
     Kind::BrokerUnavailable,
     Kind::BrokerRefused,
     Kind::Overloaded,
@@ -46,13 +47,15 @@ pub(super) fn add_ranges(operation: &mut Operation) {
 
 /// The kinds whose statuses the operation does not spell, in the order of their statuses.
 fn kinds_of(operation: &Operation) -> Vec<Kind> {
-    let is_probe = operation.tags.iter().flatten().any(|tag| tag == "health");
+    let has_tag = |tag: &str| operation.tags.iter().flatten().any(|other| other == tag);
+    let (is_probe, is_publish) = (has_tag("health"), has_tag("publish"));
     let takes_body = operation.request_body.is_some();
     let spelled = |kind: &Kind| operation.responses.responses.contains_key(kind.status().as_str());
     let is_of_it = |kind: &Kind| {
         OF_ALL.contains(kind)
             || takes_body && OF_BODIES.contains(kind)
             || !is_probe && OF_BROKER.contains(kind)
+            || !is_probe && !is_publish && OF_QUEUES.contains(kind)
     };
     Kind::ALL.into_iter().filter(|kind| is_of_it(kind) && !spelled(kind)).collect()
 }

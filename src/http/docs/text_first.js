@@ -1,0 +1,10 @@
+
+// Swagger UI begins with the first media type of a body, and for bytes it wants a file: here text, which a newcomer types, is first.
+function TextFirst(system) {
+  const isText = mediaType => mediaType === "text/plain" ? 0 : 1;
+  const wrap = ContentType => props => {
+    const contentTypes = props.contentTypes && props.contentTypes.sortBy(isText);
+    return system.React.createElement(ContentType, { ...props, contentTypes });
+  };
+  return { wrapComponents: { contentType: wrap } };
+}
