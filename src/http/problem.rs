@@ -157,7 +157,7 @@ impl Problem {
         self
     }
 
-    /// One of the [`FURTHER_MEMBERS`].
+    /// One more member of the body: `attempts`, `field` or `limit`.
     #[must_use]
     pub fn with(mut self, name: &'static str, value: impl Into<Value>) -> Self {
         debug_assert!(FURTHER_MEMBERS.iter().any(|(known, _)| *known == name), "{name} has no schema");

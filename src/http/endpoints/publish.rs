@@ -34,7 +34,7 @@ const RETURN_MINIMAL: HeaderValue = HeaderValue::from_static("return=minimal");
 #[derive(Debug, Serialize, ToSchema)]
 pub(in crate::http) struct PublishReceipt<'a> {
     /// `confirmed`: acknowledged by the broker and taken by at least one queue. `accepted`:
-    /// acknowledged, and with `mandatory=false` nobody looked whether a queue took it.
+    /// acknowledged, without a check that a queue took it (`mandatory=false`).
     outcome: Outcome,
     /// The message's id: the caller's, or the one that the gateway gave it.
     #[schema(value_type = String, example = "019c2b6e-8c1a-7c3e-9a51-5f0c3f3c8b11")]
@@ -62,7 +62,7 @@ pub(in crate::http) struct PublishReceipt<'a> {
 /// `Content-Type: application/vnd.amqp.message+json` the body is an envelope that says everything.
 ///
 /// A broker restart costs time, not an error: until the deadline a message that was certainly not
-/// sent is sent when the broker is back, and one whose fate a lost connection left unknown is sent
+/// sent is sent when the broker is back, and one whose outcome a lost connection left unknown is sent
 /// again with the same `message_id` (the receipt then says `duplicate_possible`).
 #[utoipa::path(
     post,

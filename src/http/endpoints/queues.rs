@@ -76,7 +76,7 @@ pub(in crate::http) async fn inspect_queue(
 /// Declare a queue
 ///
 /// Durable and not auto-deleted unless the body says otherwise; idempotent. Without `type` no
-/// `x-queue-type` is sent, so a queue that somebody else declared plainly is alike.
+/// `x-queue-type` is sent, so a queue that another program declared without a type fits.
 /// `dead_letter: true` makes a durable fanout exchange `<name>.dlx` and a queue `<name>.dlq` first;
 /// they are not deleted with the queue.
 #[utoipa::path(
@@ -94,7 +94,7 @@ pub(in crate::http) async fn inspect_queue(
         example = json!({})
     ),
     responses(
-        (status = 200, description = "The queue was there, alike", body = Queue),
+        (status = 200, description = "The queue already existed with the same arguments", body = Queue),
         (status = 201, description = "The queue was made", body = Queue),
         (status = 400, description = "`malformed-request`: names the field"),
         (status = 409, description = "`precondition-failed`: it is there with other arguments; `resource-locked`"),

@@ -1,4 +1,4 @@
-//! `POST /rpc/{queue}`: a request to whoever serves a queue, answered with the reply.
+//! `POST /rpc/{queue}`: a request to the program that serves a queue, answered with the reply.
 
 use std::future::ready;
 
@@ -46,10 +46,10 @@ pub(in crate::http) enum ReplyForm {
     Envelope,
 }
 
-/// Call whoever serves a queue
+/// Call the program that serves a queue
 ///
 /// Publishes the request to the queue with an exclusive reply queue as `reply_to` and a
-/// `correlation_id` that nobody can guess, and answers with the reply: its bytes, its content type,
+/// `correlation_id` that cannot be guessed, and answers with the reply: its bytes, its content type,
 /// its properties as `X-Amqp-*` headers. With `?reply=envelope`, or with `Accept:
 /// application/vnd.amqp.message+json`, it is an envelope with all properties and headers.
 ///
@@ -62,10 +62,10 @@ pub(in crate::http) enum ReplyForm {
     operation_id = "call_queue",
     tag = "rpc",
     params(
-        ("queue" = String, Path, description = "Queue that somebody serves", example = "echo"),
+        ("queue" = String, Path, description = "Queue that a program serves", example = "echo"),
         ("timeout" = Option<String>, Query, description = "Deadline, such as `500ms`, `5s` or `1m`; 30 s by default, 5 min at most", example = "5s"),
         ("reply" = Option<ReplyForm>, Query, description = "`envelope`: the reply as one JSON document, with all its properties and headers; `raw` by default"),
-        ("require_consumers" = Option<bool>, Query, description = "`true`: answer 503 at once when nobody consumes from the queue"),
+        ("require_consumers" = Option<bool>, Query, description = "`true`: answer 503 at once when the queue has no consumer"),
         ("X-Amqp-Message-Id" = Option<String>, Header, description = "Identity of the request; a UUIDv7 if not given"),
         ("X-Amqp-Type" = Option<String>, Header, description = "Application's name for the kind of request"),
         ("X-Amqp-App-Id" = Option<String>, Header, description = "Application that asks"),

@@ -25,7 +25,7 @@ pub(in crate::http) struct Envelope<'a> {
     /// Routing key; `?routing_key=` does the same.
     #[serde(borrow, default)]
     routing_key: Option<Cow<'a, str>>,
-    /// False: nobody looks whether a queue takes the message, and the outcome is `accepted`.
+    /// False: no check that a queue takes the message; the outcome is then `accepted`.
     #[serde(default)]
     mandatory: Option<bool>,
     /// Basic properties of the message.
