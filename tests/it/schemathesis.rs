@@ -26,7 +26,7 @@ async fn finds_nothing(name: &str, deadline: Duration, arguments: &[&str]) {
     let folder = format!("{ROOT}/target/schemathesis");
     create_dir_all(&folder).unwrap();
     let mut command = Command::new(interpreter());
-    command.current_dir(folder).env("SCHEMATHESIS_HOOKS", "hooks");
+    command.current_dir(folder).env("SCHEMATHESIS_HOOKS", "hooks").env("PYTHONDONTWRITEBYTECODE", "1");
     command.env("PYTHONPATH", format!("{ROOT}/tests/schemathesis")).args(["-m", "schemathesis.cli"]);
     command.arg("--config-file").arg(format!("{ROOT}/tests/schemathesis/schemathesis.toml"));
     command.arg("run").arg(stage.gateway.url("/openapi.json")).args(arguments);
