@@ -30,7 +30,7 @@ fn made(folder: &str) -> PathBuf {
     folder
 }
 
-/// What both clients leave in the queue `orders`: any JSON, an envelope with everything, bytes.
+/// The messages that both clients leave in the queue `orders`: any JSON, an envelope with properties and headers, bytes.
 async fn finds_the_messages(stage: &Stage) {
     let [json, envelope, bytes] = <[_; 3]>::try_from(stage.observer.drain("orders").await).expect("three");
     let content_type =
