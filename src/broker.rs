@@ -10,11 +10,13 @@ mod channels;
 mod connections;
 mod convert;
 mod destination;
+mod dial_record;
 mod dialler;
 mod error;
 mod keeper;
 mod link;
 mod login;
+mod outage_log;
 mod probe;
 mod publish;
 mod replies;
@@ -33,13 +35,14 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use self::error::{Cause, Error, Refusal, Unavailable};
+pub use self::error::{Cause, Denial, Error, Refusal, Unavailable};
 pub use self::probe::Look;
 pub use self::publish::{Attempts, Publish, PublishFailure, Receipt};
 pub use self::rpc::Call;
 pub use self::settings::{Address, ClientCertificate, Login, PublishSettings, Settings, SettingsError, Tls};
 
 use self::connections::{Connections, Connector, Role};
+use self::outage_log::OutageLog;
 use self::probe::Probe;
 use self::publish::Publisher;
 use self::replies::Replies;
@@ -67,6 +70,7 @@ struct Inner {
     stopping: AtomicBool,
     given_up: CancellationToken,
     publishes: TaskTracker,
+    log: OutageLog,
     keepers: TaskTracker,
 }
 
@@ -80,10 +84,6 @@ impl Inner {
 /// State of the publishing connections, as the gateway sees it without asking the broker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Publishing {
-    /// Connections that there should be.
-    pub wanted: usize,
-    /// Connections that are up.
-    pub connected: usize,
     /// The broker's reason while it blocks publishers.
     pub blocked: Option<String>,
     /// Channels that there should be for many publishes at a time.
@@ -98,11 +98,28 @@ pub struct Publishing {
     pub late_confirms: usize,
 }
 
+/// State of the connections of one role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RoleState {
+    /// The role's word in connection names and metrics.
+    pub name: &'static str,
+    /// Whether they are dialled when they are needed.
+    pub is_on_need: bool,
+    /// Connections that there should be now.
+    pub wanted: usize,
+    /// Connections that are up.
+    pub connected: usize,
+    /// Why RabbitMQ refuses further connections, where it refused the last dials.
+    pub denial: Option<Denial>,
+}
+
 /// State of the reply queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReplyState {
     /// Whether it is there.
     pub ready: bool,
+    /// Why RabbitMQ refuses it, where it refused its last declaration.
+    pub denial: Option<Denial>,
     /// Calls that wait for their replies.
     pub waiting: usize,
 }
@@ -115,14 +132,15 @@ impl Broker {
     pub fn start(settings: &Settings, metrics: &Metrics) -> Result<Self, SettingsError> {
         let keepers = TaskTracker::new();
         // In this order, they are spread over the nodes.
-        let connector = Connector::new(settings, metrics, &keepers)?;
+        let log = OutageLog::default();
+        let connector = Connector::new(settings, metrics, &log, &keepers)?;
         let publisher = Publisher::start(&connector, &settings.publish, metrics.clone())?;
         let given_up = CancellationToken::new();
         let topology = Topology::new(&connector, settings.topology_connections, given_up.clone());
         let reply_connection = connector.start(Role::Reply, 0, 1);
         let probe = Probe::new(connector.start(Role::Probe, 0, 1));
         let unmatched = metrics.unmatched_replies.clone();
-        let (replies, task) = Replies::start(reply_connection, settings.max_waiting_calls, unmatched);
+        let (replies, task) = Replies::start(reply_connection, settings, unmatched);
         keepers.spawn(task);
         let user = match &settings.login {
             Login::Plain { user, .. } => Some(user.clone()),
@@ -140,6 +158,7 @@ impl Broker {
             stopping,
             given_up,
             publishes: TaskTracker::new(),
+            log,
             keepers,
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -208,13 +227,12 @@ impl Broker {
         self.inner.topology.purge(name, deadline).await
     }
 
-    /// Whether a publish would be sent now: a publishing connection is up, none is blocked, and the
-    /// gateway is not stopping. Asks nobody.
+    /// Whether a publish would be sent now: a lane that publishes share is open, a connection for isolated publishes is up or was
+    /// within the last minute, no alarm blocks publishers, and the gateway is not stopping. Does not ask RabbitMQ.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         let publisher = &self.inner.publisher;
-        let [lanes, _] = publisher.connections();
-        !self.is_stopping() && lanes.up().next().is_some() && publisher.blocked().is_none()
+        !self.is_stopping() && publisher.can_publish() && publisher.blocked().is_none()
     }
 
     /// Whether shutdown has begun.
@@ -223,12 +241,12 @@ impl Broker {
         self.inner.stopping.load(Ordering::Relaxed)
     }
 
-    /// Connections that are up, by the word of their role. Asks nobody.
+    /// The connections of each role. Does not ask RabbitMQ.
     #[must_use]
-    pub fn connected(&self) -> [(&'static str, usize); 8] {
+    pub fn roles(&self) -> [RoleState; 8] {
         let [publish, isolated, topology, reply, probe] =
-            self.connections().map(|(role, connections)| (role.name(), connections.up().count()));
-        let slow = (Role::Slow.name(), self.inner.publisher.slow_connections());
+            self.connections().map(|(role, connections)| role.state([connections]));
+        let slow = self.inner.publisher.slow_connections();
         let [removal, declaration] = self.inner.topology.alone();
         [publish, isolated, slow, topology, removal, declaration, reply, probe]
     }
@@ -255,7 +273,7 @@ impl Broker {
     #[must_use]
     pub fn replies(&self) -> ReplyState {
         let replies = &self.inner.replies;
-        ReplyState { ready: replies.is_ready(), waiting: replies.waiting() }
+        ReplyState { ready: replies.is_ready(), denial: replies.denial(), waiting: replies.waiting() }
     }
 
     /// Asks the broker, at most once a second, for a round trip and for these queues' counts.
@@ -305,6 +323,7 @@ impl Broker {
         if unfinished {
             tracing::warn!(publishes = publishes.len(), "stopped before every publish had its answer");
         }
+        self.inner.log.stop();
         publisher.close();
         self.connections().into_iter().for_each(|(_, connections)| connections.stop());
         topology.stop();

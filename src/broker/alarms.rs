@@ -9,13 +9,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
 
 use super::link::Link;
+use super::outage_log::OutageLog;
 
 /// The connections of a role that RabbitMQ blocks.
-#[derive(Default)]
 pub(super) struct Alarms {
+    log: OutageLog,
     /// Kept beside the list, for each publish asks.
     count: AtomicUsize,
     blocked: Mutex<Vec<Blocked>>,
@@ -29,6 +29,11 @@ struct Blocked {
 }
 
 impl Alarms {
+    /// Of a role none of whose connections is up yet.
+    pub(super) fn new(log: OutageLog) -> Self {
+        Self { log, count: AtomicUsize::new(0), blocked: Mutex::default() }
+    }
+
     /// RabbitMQ's reason, while it blocks one of the connections.
     pub(super) fn reason(&self) -> Option<String> {
         if self.count.load(Ordering::Relaxed) == 0 {
@@ -42,6 +47,7 @@ impl Alarms {
     }
 
     fn begin(&self, reason: String, end: CancellationToken) {
+        self.log.blocked(&reason);
         self.lock().push(Blocked { reason, end });
         self.count.fetch_add(1, Ordering::Relaxed);
     }
@@ -49,6 +55,7 @@ impl Alarms {
     fn end(&self, end: &CancellationToken) {
         self.lock().retain(|it| it.end != *end);
         self.count.fetch_sub(1, Ordering::Relaxed);
+        self.log.unblocked();
     }
 }
 
@@ -87,10 +94,8 @@ impl AlarmFollower {
     fn count(&mut self, reason: Option<String>) {
         self.is_counted = reason.is_some();
         if let Some(reason) = reason {
-            warn!(reason, "the broker blocks publishers");
             self.alarms.begin(reason, self.end.clone());
         } else {
-            info!("the broker takes messages again");
             self.alarms.end(&self.end);
         }
         self.changes.send_replace(());
@@ -112,7 +117,8 @@ mod tests {
 
     #[test]
     fn an_alarm_is_over_for_the_gateway_when_the_last_connection_that_knows_of_it_has_ended() {
-        let (alarms, first, second) = (Alarms::default(), CancellationToken::new(), CancellationToken::new());
+        let (alarms, first, second) =
+            (Alarms::new(OutageLog::default()), CancellationToken::new(), CancellationToken::new());
         alarms.begin("low on disk".to_owned(), first.clone());
         alarms.begin("low on memory".to_owned(), second.clone());
         assert_eq!(alarms.reason().as_deref(), Some("low on memory"));

@@ -13,13 +13,15 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::alarms::Alarms;
-use super::dialler::Dialler;
-use super::error::{Error, Unavailable};
+use super::dial_record::{DialRecord, Refused};
+use super::dialler::{Dialler, Reports};
+use super::error::{Denial, Error, Unavailable};
 use super::keeper;
 use super::link::Link;
 use super::login::tls_connector;
+use super::outage_log::OutageLog;
 use super::socket::Node;
-use super::{PublishSettings, Settings, SettingsError};
+use super::{PublishSettings, RoleState, Settings, SettingsError};
 use crate::metrics::Metrics;
 
 /// Room in a frame for the properties of a message beside its headers: nine texts of 255 bytes, and more.
@@ -71,6 +73,18 @@ impl Role {
         matches!(self, Self::Slow | Self::Removal | Self::Declaration)
     }
 
+    /// The state of its connections, in as many groups as there are.
+    pub(super) fn state<'a>(self, groups: impl IntoIterator<Item = &'a Connections>) -> RoleState {
+        let (name, is_on_need) = (self.name(), self.is_on_need());
+        let none = RoleState { name, is_on_need, wanted: 0, connected: 0, denial: None };
+        groups.into_iter().fold(none, |all, group| RoleState {
+            wanted: all.wanted + group.len(),
+            connected: all.connected + group.up().count(),
+            denial: all.denial.or_else(|| group.denial()),
+            ..all
+        })
+    }
+
     /// Largest frame that is agreed to, in bytes; lapin's buffers are 64 times as large. The properties of a
     /// message and the arguments of a declare must fit one.
     pub(super) fn frame_max(self, publish: &PublishSettings) -> usize {
@@ -97,10 +111,7 @@ pub(super) enum SlotState {
     #[default]
     Dialling,
     /// The last dial failed.
-    Down {
-        /// The broker refused the gateway's user or virtual host.
-        refused: bool,
-    },
+    Down,
     /// In use.
     Up(Arc<Link>),
 }
@@ -110,6 +121,7 @@ pub(super) struct Connections {
     slots: Vec<watch::Receiver<SlotState>>,
     changed: watch::Receiver<()>,
     alarms: Arc<Alarms>,
+    record: Arc<DialRecord>,
     give_up: CancellationToken,
     stop: CancellationToken,
     /// They are dialled when they are needed: before a dial has failed their absence says nothing of RabbitMQ.
@@ -125,6 +137,7 @@ struct ConnectorParts {
     metrics: Metrics,
     nodes: Vec<Node>,
     tasks: TaskTracker,
+    log: OutageLog,
     /// The node that the next connection dials first.
     next_node: AtomicUsize,
 }
@@ -137,6 +150,7 @@ impl Connector {
     pub(super) fn new(
         settings: &Settings,
         metrics: &Metrics,
+        log: &OutageLog,
         tasks: &TaskTracker,
     ) -> Result<Self, SettingsError> {
         let tls = settings.tls.as_ref().map(tls_connector).transpose()?;
@@ -146,21 +160,26 @@ impl Connector {
             settings: settings.clone(),
             metrics: metrics.clone(),
             tasks: tasks.clone(),
+            log: log.clone(),
             next_node: AtomicUsize::new(0),
         })))
     }
 
     /// Starts dialling `size` connections, called `<role>-<n>` from `first` on; returns at once.
     pub(super) fn start(&self, role: Role, first: usize, size: usize) -> Connections {
-        let ConnectorParts { settings, metrics, nodes, tasks, next_node } = &*self.0;
+        let ConnectorParts { settings, metrics, nodes, tasks, log, next_node } = &*self.0;
         let (changes, watched) = watch::channel(());
         let changes = Arc::new(changes);
-        let (stop, alarms) = (CancellationToken::new(), Arc::<Alarms>::default());
+        let (stop, alarms) = (CancellationToken::new(), Arc::new(Alarms::new(log.clone())));
+        let record = Arc::new(DialRecord::new(nodes.len()));
         let slot = |index: usize| {
             let (state, slot) = watch::channel(SlotState::default());
             let first_node = next_node.fetch_add(1, Ordering::Relaxed) % nodes.len().max(1);
             let nodes = (nodes.clone(), first_node);
-            let dialler = Dialler::new((role, first + index), nodes, settings, metrics.clone());
+            let name = format!("{}-{}", role.name(), first + index);
+            let log = log.of_connection(&name);
+            let reports = Reports { role, metrics: metrics.clone(), record: Arc::clone(&record), log };
+            let dialler = Dialler::new(name, role, nodes, settings, reports);
             let slot_task = keeper::Slot {
                 state,
                 changes: Arc::clone(&changes),
@@ -176,6 +195,7 @@ impl Connector {
             slots,
             changed: watched,
             alarms,
+            record,
             give_up: CancellationToken::new(),
             stop,
             is_on_need: role.is_on_need(),
@@ -203,7 +223,7 @@ impl Connections {
     /// Waits for what comes before a message is written.
     ///
     /// # Errors
-    /// [`Unavailable::Blocked`] at once; at the deadline why it took so long.
+    /// [`Unavailable::Blocked`] at once, [`Unavailable::Denied`] as soon as it is certain; at the deadline why it took so long.
     pub(super) async fn unwritten<T>(
         &self,
         deadline: Instant,
@@ -213,7 +233,24 @@ impl Connections {
             biased;
             () = self.until_blocked() => Err(Error::NotSent(Unavailable::Blocked)),
             done = timeout_at(deadline, wait) => done.unwrap_or_else(|_| Err(self.why_busy())),
+            why = self.until_denied() => Err(Error::NotSent(Unavailable::Denied(why))),
         }
+    }
+
+    /// Ends when no connection is up and RabbitMQ refuses the gateway for certain, see [`DialRecord`].
+    pub(super) async fn until_denied(&self) -> Denial {
+        let refused = || if self.up().next().is_some() { None } else { self.record.refused() };
+        Refused::until_certain(self.changed.clone(), refused).await
+    }
+
+    /// Why RabbitMQ refuses further connections, where the last dial of every address was refused.
+    pub(super) fn denial(&self) -> Option<Denial> {
+        self.record.refused().map(|refused| refused.why)
+    }
+
+    /// Whether no connection has been up for so long, or none has ever been.
+    pub(super) fn are_absent_for(&self, time: Duration) -> bool {
+        self.up().next().is_none() && self.record.is_lost_for(time)
     }
 
     /// Ends when the broker blocks publishers; at once when it does already.
@@ -231,9 +268,14 @@ impl Connections {
     /// A connection, waiting for one until the deadline.
     ///
     /// # Errors
-    /// [`Unavailable::NoConnection`] or [`Unavailable::LoginRefused`] at the deadline, [`Unavailable::ShuttingDown`].
+    /// [`Unavailable::NoConnection`] at the deadline, [`Unavailable::Denied`] as soon as it is certain, and at the deadline;
+    /// [`Unavailable::ShuttingDown`].
     pub(super) async fn wait(&self, deadline: Instant) -> Result<Arc<Link>, Error> {
-        timeout_at(deadline, self.wait_long()).await.unwrap_or_else(|_| Err(self.why_down()))
+        tokio::select! {
+            biased;
+            link = timeout_at(deadline, self.wait_long()) => link.unwrap_or_else(|_| Err(self.why_down())),
+            why = self.until_denied() => Err(Error::NotSent(Unavailable::Denied(why))),
+        }
     }
 
     /// A connection, waiting for one for as long as it takes; for callers with a deadline of their own.
@@ -288,18 +330,12 @@ impl Connections {
 
     /// Why there is no connection now.
     pub(super) fn why_down(&self) -> Error {
-        let mut failed = self.slots.iter().filter_map(|slot| match &*slot.borrow() {
-            SlotState::Down { refused } => Some(*refused),
-            SlotState::Dialling | SlotState::Up(_) => None,
-        });
-        let has_not_failed = self.is_on_need && failed.clone().next().is_none();
-        Error::NotSent(if failed.any(|refused| refused) {
-            Unavailable::LoginRefused
-        } else if has_not_failed {
-            Unavailable::Busy
-        } else {
-            Unavailable::NoConnection
-        })
+        if let Some(why) = self.denial() {
+            return Error::NotSent(Unavailable::Denied(why));
+        }
+        let has_failed = self.slots.iter().any(|slot| matches!(*slot.borrow(), SlotState::Down));
+        let is_busy = self.is_on_need && !has_failed;
+        Error::NotSent(if is_busy { Unavailable::Busy } else { Unavailable::NoConnection })
     }
 
     /// From now on no caller waits for a connection that is not up.
@@ -342,5 +378,3 @@ fn usable(slot: &watch::Receiver<SlotState>) -> Option<Arc<Link>> {
 
 /// Pause before a channel is opened again where the last try failed although the connection is up.
 pub(super) const REOPEN_PAUSE: Duration = Duration::from_millis(20);
-/// Longest pause between dials that RabbitMQ refuses: a wrong password does not become right within a second.
-pub(super) const REFUSED_DELAY: Duration = Duration::from_secs(5);

@@ -1,6 +1,7 @@
 //! Dials the nodes of RabbitMQ in turn. A dial that hangs does not hold up the next node.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
@@ -10,14 +11,15 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::time::{Instant, timeout, timeout_at};
-use tracing::{info, warn};
 
-use super::connections::{REFUSED_DELAY, Role};
-use super::error::is_login_refused;
+use super::connections::Role;
+use super::dial_record::DialRecord;
+use super::error::Denial;
 use super::link::Link;
 use super::login::connection_properties;
+use super::outage_log::ConnectionLog;
 use super::socket::{Node, SocketKit};
-use super::{Login, Settings, wire};
+use super::{Address, Login, Settings, wire};
 use crate::metrics::Metrics;
 
 /// First pause after a failed dial; doubles from there.
@@ -36,41 +38,51 @@ pub(super) struct Dialler {
     next: usize,
     timeout: Duration,
     retry_delay: Duration,
+    refused_delay: Duration,
     backoff: ExponentialBackoff,
-    dials: Dials,
+    reports: Reports,
 }
 
-/// Counts this role's dials by result.
-struct Dials {
-    role: Role,
-    metrics: Metrics,
+/// Where the dials of one connection, and its end, are reported.
+pub(super) struct Reports {
+    pub(super) role: Role,
+    pub(super) metrics: Metrics,
+    pub(super) record: Arc<DialRecord>,
+    pub(super) log: ConnectionLog,
 }
 
-impl Dials {
+impl Reports {
+    fn connected(&self, address: &Address) {
+        self.count("connected");
+        self.log.connected(address);
+    }
+
+    /// Returns RabbitMQ's refusal, where it was one.
+    fn failed(&self, at: usize, address: &Address, error: &lapin::Error) -> Option<Denial> {
+        let denial = Denial::of_login(error);
+        self.count(if denial.is_some() { "refused" } else { "failed" });
+        self.record.failed(at, denial);
+        self.log.failed(address, error);
+        denial
+    }
+
     fn count(&self, result: &str) {
         self.metrics.dials.with_label_values(&[self.role.name(), result]).inc();
     }
 }
 
-/// What a failed dial means.
-pub(super) struct DialFailure {
-    /// The broker refused the gateway's user or virtual host.
-    pub(super) refused: bool,
-    /// How long to wait before the next dial.
-    pub(super) pause: Duration,
-}
-
 impl Dialler {
-    /// A dialler for the connection called `<role>-<number>`, which begins at one of the nodes.
+    /// A dialler for the connection called `name`, which begins at one of the nodes.
     pub(super) fn new(
-        (role, number): (Role, usize),
+        name: String,
+        role: Role,
         (nodes, first_node): (Vec<Node>, usize),
         settings: &Settings,
-        metrics: Metrics,
+        reports: Reports,
     ) -> Self {
         let frame_max = role.frame_max(&settings.publish);
         Self {
-            name: format!("{}-{number}", role.name()),
+            name,
             login: settings.login.clone(),
             placeholder: placeholder_uri(frame_max, settings),
             frame_max,
@@ -78,39 +90,35 @@ impl Dialler {
             nodes,
             timeout: settings.connection_timeout,
             retry_delay: settings.retry_delay,
+            refused_delay: settings.refused_delay,
             backoff: backoff(settings.retry_delay),
-            dials: Dials { role, metrics },
+            reports,
         }
     }
 
-    /// The connection's name.
-    pub(super) fn name(&self) -> &str {
-        &self.name
+    /// The log of the connection.
+    pub(super) fn log(&self) -> &ConnectionLog {
+        &self.reports.log
     }
 
     /// Dials the node whose turn it is, and each following one when the dials before it do not end.
     ///
     /// # Errors
-    /// Every dial that was begun has failed; the next node has its turn then.
-    pub(super) async fn dial(&mut self, patience: Duration) -> Result<Link, DialFailure> {
+    /// Every dial that was begun has failed; the next node has its turn then, after this pause.
+    pub(super) async fn dial(&mut self, patience: Duration) -> Result<Link, Duration> {
         let first = self.next;
         let nodes = (0..self.nodes.len()).map(|n| (first + n) % self.nodes.len());
         let (connected, failures, begun) = self.race(nodes.collect(), patience).await;
-        let mut refused = false;
+        let mut denial = None;
         for (at, error) in failures {
-            refused |= self.note_failure(at, &error);
+            denial = self.reports.failed(at, &self.nodes[at].address, &error);
         }
         let Some((at, link)) = connected else {
             self.next = (first + begun) % self.nodes.len();
-            let pause = self.pause();
-            let pause = if refused { REFUSED_DELAY.min(pause * 10) } else { pause };
-            warn!(connection = self.name, retry_in = ?pause, "not connected");
-            return Err(DialFailure { refused, pause });
+            return Err(self.pause_after(denial));
         };
         self.next = at;
-        self.dials.count("connected");
-        let Node { address, .. } = &self.nodes[at];
-        info!(connection = self.name, host = address.host, port = address.port, "connected");
+        self.reports.connected(&self.nodes[at].address);
         Ok(link)
     }
 
@@ -166,23 +174,30 @@ impl Dialler {
         self.next = (self.next + 1) % self.nodes.len();
     }
 
-    /// The last connection lasted, so the next failure is a new one.
+    /// The last connection lasted: its end says nothing of the next dial.
     pub(super) fn lasted(&mut self) {
+        self.reports.record.lost();
         self.backoff = backoff(self.retry_delay);
     }
 
-    /// How long to wait before the next dial.
-    pub(super) fn pause(&mut self) -> Duration {
-        self.backoff.next().unwrap_or(self.retry_delay)
+    /// The last connection did not last, which counts as a failed dial: RabbitMQ refuses the gateway's channels so too. Returns
+    /// how long to wait before the next dial.
+    pub(super) fn failed_at_once(&mut self, reason: Option<&str>) -> Duration {
+        let denial = reason.and_then(Denial::of_end);
+        self.reports.record.failed(self.next, denial);
+        self.pause_after(denial)
     }
 
-    /// True where RabbitMQ refused the gateway's user or virtual host.
-    fn note_failure(&self, at: usize, error: &lapin::Error) -> bool {
-        let refused = is_login_refused(error);
-        self.dials.count(if refused { "refused" } else { "failed" });
-        let Node { address, .. } = &self.nodes[at];
-        warn!(connection = self.name, host = address.host, port = address.port, "cannot connect: {error}");
-        refused
+    /// How long to wait before the next dial. After a refusal no longer than after another failure, while another address may let
+    /// the gateway in, or a virtual host may restart.
+    fn pause_after(&mut self, denial: Option<Denial>) -> Duration {
+        let pause = self.backoff.next().unwrap_or(self.retry_delay);
+        let record = &self.reports.record;
+        match (denial, record.refused()) {
+            (Some(Denial::Credentials), _) if !record.has_unknown() => self.refused_delay,
+            (Some(_), Some(refused)) if refused.is_certain() => self.refused_delay.min(pause * 10),
+            _ => pause,
+        }
     }
 }
 

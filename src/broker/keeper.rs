@@ -9,12 +9,12 @@ use lapin::Event;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
 
 use super::alarms::{AlarmFollower, Alarms};
 use super::connections::SlotState;
 use super::dialler::Dialler;
 use super::link::{Link, NUMBERS_USED_UP};
+use super::outage_log::ConnectionLog;
 
 /// How long a retired connection may be used: longer than callers wait. The publishes in flight on it end with their
 /// callers' deadlines, and it is closed then.
@@ -66,9 +66,9 @@ pub(super) async fn keep(slot: Slot, mut dialler: Dialler, blocked_timeout: Opti
         };
         let link = match dial {
             Ok(link) => Arc::new(link),
-            Err(failure) => {
-                slot.set(SlotState::Down { refused: failure.refused });
-                slot.pause(failure.pause).await;
+            Err(pause) => {
+                slot.set(SlotState::Down);
+                slot.pause(pause).await;
                 continue;
             }
         };
@@ -93,11 +93,11 @@ pub(super) async fn keep(slot: Slot, mut dialler: Dialler, blocked_timeout: Opti
                 patience.now = patience.least;
             }
         }
-        after(end, &link, dialler.name(), follower);
+        after(end, &link, dialler.log(), follower);
         if since.elapsed() >= LASTING {
             dialler.lasted();
         } else if replacement.is_none() {
-            slot.pause(dialler.pause()).await;
+            slot.pause(dialler.failed_at_once(link.wire().end_reason())).await;
         }
     }
 }
@@ -131,7 +131,7 @@ async fn replace(link: &Link, dialler: &mut Dialler, patience: &Patience) -> (Li
     loop {
         match dialler.dial(patience.now).await {
             Ok(next) => return (next, NUMBERS_USED_UP),
-            Err(failure) => sleep(failure.pause).await,
+            Err(pause) => sleep(pause).await,
         }
     }
 }
@@ -152,7 +152,7 @@ async fn replace_silent(link: &Link, dialler: &mut Dialler, patience: &Patience)
                 link.until_unblocked().await;
             }
             Ok(replacement) => return replacement,
-            Err(failure) => sleep(failure.pause).await,
+            Err(pause) => sleep(pause).await,
         }
     }
 }
@@ -165,18 +165,18 @@ enum End {
     Stopped,
 }
 
-fn after(end: End, link: &Arc<Link>, name: &str, mut follower: AlarmFollower) {
+fn after(end: End, link: &Arc<Link>, log: &ConnectionLog, mut follower: AlarmFollower) {
     match end {
         End::Lost(reason) => {
-            warn!(connection = name, "connection lost: {reason}");
+            log.lost(&reason);
             link.kill();
         }
         End::BlockedTooLong => {
-            warn!(connection = name, "connection blocked for too long, replaced");
+            log.replaced("RabbitMQ has blocked it for too long");
             link.kill();
         }
         End::Retired(why) => {
-            warn!(connection = name, "connection replaced: {why}");
+            log.replaced(why);
             let link = Arc::clone(link);
             tokio::spawn(async move {
                 let follow = async {

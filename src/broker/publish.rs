@@ -33,7 +33,7 @@ use super::connections::{Connections, Connector, Role};
 use super::destination::KnownDestination;
 use super::error::{Cause, Error, Refusal, Unavailable};
 use super::wire::HeaderTooLarge;
-use super::{PublishSettings, Publishing, SettingsError};
+use super::{PublishSettings, Publishing, RoleState, SettingsError};
 use crate::domain::message::{Destination, Message};
 use crate::domain::names::ExchangeName;
 use crate::domain::outcome::Outcome;
@@ -41,6 +41,9 @@ use crate::metrics::Metrics;
 
 /// Pause before a message is written again: what took one connection is noticed on the others too.
 const RESEND_PAUSE: Duration = Duration::from_millis(20);
+
+/// Without a connection for isolated publishes for so long the gateway is not ready.
+const ISOLATED_ABSENCE: Duration = Duration::from_mins(1);
 
 /// A message, where it goes, and how long it may take.
 #[derive(Debug)]
@@ -253,18 +256,20 @@ impl Publisher {
         [self.shared.connections(), self.isolated.connections()]
     }
 
-    /// Connections of slow destinations that are up.
-    pub(super) fn slow_connections(&self) -> usize {
+    /// Whether a lane that publishes share is open, and a connection for isolated ones is up or was within the last minute.
+    pub(super) fn can_publish(&self) -> bool {
+        self.shared.has_open() && !self.isolated.connections().are_absent_for(ISOLATED_ABSENCE)
+    }
+
+    /// The connections of slow destinations.
+    pub(super) fn slow_connections(&self) -> RoleState {
         let slow = self.destinations.slow_lanes();
-        slow.iter().map(|lanes| lanes.shared.connections().up().count()).sum()
+        Role::Slow.state(slow.iter().map(|lanes| lanes.shared.connections()))
     }
 
     /// Its state, without asking RabbitMQ.
     pub(super) fn state(&self) -> Publishing {
-        let connections = self.shared.connections();
         Publishing {
-            wanted: connections.len(),
-            connected: connections.up().count(),
             blocked: self.blocked(),
             lanes: self.shared.slots().len(),
             channels: self.shared.open_channels() + self.isolated.open_channels(),

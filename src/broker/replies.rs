@@ -21,10 +21,13 @@ use tracing::warn;
 use self::reply_channel::ReplyChannel;
 pub(super) use self::reply_queue::PendingReply;
 use self::reply_queue::{NoPlace, ReplyQueue};
-use super::connections::{Connections, REFUSED_DELAY};
+use super::Settings;
+use super::connections::Connections;
 use super::convert::short;
-use super::error::{Cause, Error, Unavailable};
+use super::dial_record::Refused;
+use super::error::{Denial, Error, Refusal, Unavailable};
 use super::link::Link;
+use super::outage_log::Reminders;
 
 /// How long RabbitMQ may take to declare the queue and start the consumer.
 const DECLARE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -35,6 +38,7 @@ const REDECLARE_PAUSE: Duration = Duration::from_millis(50);
 pub(super) struct Replies {
     connections: Arc<Connections>,
     current: watch::Receiver<Option<Arc<ReplyQueue>>>,
+    refused: watch::Receiver<Option<Refused>>,
     max_waiting: usize,
 }
 
@@ -42,28 +46,42 @@ impl Replies {
     /// Keeps a reply queue on `connections` until they are stopped; the second part is the task.
     pub(super) fn start(
         connections: Connections,
-        max_waiting: usize,
+        settings: &Settings,
         unmatched: IntCounter,
-    ) -> (Self, impl Future<Output = ()>) {
-        let (sender, current) = watch::channel(None);
+    ) -> (Self, impl Future<Output = ()> + use<>) {
+        let (queue, current) = watch::channel(None);
+        let (refusal, refused) = watch::channel(None);
         let connections = Arc::new(connections);
-        let task = keep(Arc::clone(&connections), sender, unmatched);
-        (Self { connections, current, max_waiting }, task)
+        let keeper = Keeper {
+            connections: Arc::clone(&connections),
+            current: queue,
+            refused: refusal,
+            unmatched,
+            refused_delay: settings.refused_delay,
+            reminders: Reminders::default(),
+        };
+        let max_waiting = settings.max_waiting_calls;
+        (Self { connections, current, refused, max_waiting }, keeper.run())
     }
 
     /// A place to wait for one reply.
     ///
     /// # Errors
-    /// [`Unavailable::NoConnection`] or [`Unavailable::LoginRefused`] without a reply queue until the deadline,
-    /// [`Unavailable::TooManyCalls`].
+    /// [`Unavailable::NoConnection`] without a reply queue until the deadline, [`Unavailable::Denied`] as soon as it is
+    /// certain, [`Unavailable::TooManyCalls`].
     pub(super) async fn expect(&self, deadline: Instant) -> Result<PendingReply, Error> {
         let mut current = self.current.clone();
         loop {
             let found = async { current.wait_for(Option::is_some).await.map(|queue| queue.clone()) };
-            let queue = match timeout_at(deadline, found).await {
+            let found = tokio::select! {
+                biased;
+                found = timeout_at(deadline, found) => found,
+                why = self.until_denied() => return Err(Error::NotSent(Unavailable::Denied(why))),
+            };
+            let queue = match found {
                 Ok(Ok(queue)) => queue,
                 Ok(Err(_)) => return Err(Error::NotSent(Unavailable::ShuttingDown)),
-                Err(_) => return Err(self.connections.why_down()),
+                Err(_) => return Err(self.why_missing()),
             };
             // A queue that was lost just now has been replaced in the channel, or will be.
             match queue.map(|queue| queue.expect(self.max_waiting)) {
@@ -75,6 +93,26 @@ impl Replies {
                 Some(Err(NoPlace::Lost)) | None => sleep(REDECLARE_PAUSE).await,
             }
         }
+    }
+
+    /// Ends when there is no reply queue, and RabbitMQ refuses it, or its connection, for certain.
+    async fn until_denied(&self) -> Denial {
+        tokio::select! {
+            why = self.connections.until_denied() => why,
+            why = Refused::until_certain(self.refused.clone(), || *self.refused.borrow()) => why,
+        }
+    }
+
+    fn why_missing(&self) -> Error {
+        match *self.refused.borrow() {
+            Some(Refused { why, .. }) => Error::NotSent(Unavailable::Denied(why)),
+            None => self.connections.why_down(),
+        }
+    }
+
+    /// Why RabbitMQ refuses the reply queue, where it refused the last declaration.
+    pub(super) fn denial(&self) -> Option<Denial> {
+        self.refused.borrow().map(|refused| refused.why)
     }
 
     /// Tells every caller at once that no reply will come.
@@ -100,49 +138,78 @@ impl Replies {
     }
 }
 
-async fn keep(
+/// Keeps a reply queue declared.
+struct Keeper {
     connections: Arc<Connections>,
     current: watch::Sender<Option<Arc<ReplyQueue>>>,
+    /// RabbitMQ's refusal of the last declaration.
+    refused: watch::Sender<Option<Refused>>,
     unmatched: IntCounter,
-) {
-    while let Ok(link) = connections.wait_long().await {
-        match timeout(DECLARE_TIMEOUT, link.unless_gone(open(&link, &unmatched))).await {
-            Ok(Ok((_channel, replies))) => {
-                current.send_replace(Some(Arc::clone(replies.queue())));
-                replies.until_lost().await;
-                current.send_replace(None);
-                let lost = replies.queue().lose();
-                if connections.is_stopped() {
-                    return;
-                }
-                warn!(callers = lost, "the reply queue is lost, declaring another");
-            }
-            Ok(Err(_)) if connections.is_stopped() => return,
-            Ok(Err(error @ Error::Unknown(Cause::Lost { .. }))) => {
-                warn!("cannot declare the reply queue: {error}");
-            }
-            Ok(Err(error)) => {
-                warn!("the broker refuses the reply queue: {error}");
-                // It would run out of channels that have not been refused, see `Link::not_opened`.
-                link.retire("its reply queue is refused");
-                link.kill();
-                refused(&connections).await;
-            }
-            Err(_) => {
-                warn!("cannot declare the reply queue: no answer in time");
-                link.retire("its reply queue is not declared in time");
-                link.kill();
-            }
-        }
-        sleep(REDECLARE_PAUSE).await;
-    }
+    refused_delay: Duration,
+    reminders: Reminders,
 }
 
-/// A missing permission is not mended by hurry.
-async fn refused(connections: &Connections) {
-    tokio::select! {
-        () = connections.given_up() => {}
-        () = sleep(REFUSED_DELAY) => {}
+impl Keeper {
+    async fn run(mut self) {
+        while let Ok(link) = self.connections.wait_long().await {
+            match timeout(DECLARE_TIMEOUT, link.unless_gone(open(&link, &self.unmatched))).await {
+                Ok(Ok((_channel, replies))) => self.keep(&replies).await,
+                Ok(Err(_)) if self.connections.is_stopped() => return,
+                Ok(Err(error)) => self.failed(&link, &error).await,
+                Err(_) => self.silent(&link),
+            }
+            if self.connections.is_stopped() {
+                return;
+            }
+            sleep(REDECLARE_PAUSE).await;
+        }
+    }
+
+    async fn keep(&mut self, replies: &ReplyChannel) {
+        self.refused.send_replace(None);
+        self.reminders = Reminders::default();
+        self.current.send_replace(Some(Arc::clone(replies.queue())));
+        replies.until_lost().await;
+        self.current.send_replace(None);
+        let callers = replies.queue().lose();
+        if !self.connections.is_stopped() {
+            warn!(callers, "the reply queue is lost, the gateway declares another one");
+        }
+    }
+
+    async fn failed(&mut self, link: &Link, error: &Error) {
+        let denial = match error {
+            Error::Unknown(_) => None,
+            Error::Refused(Refusal::AccessRefused { .. }) => Some(Denial::ReplyQueueForbidden),
+            _ => Some(Denial::ReplyQueue),
+        };
+        self.refused.send_modify(|it| *it = denial.map(|why| Refused::again(*it, why)));
+        if self.reminders.is_due(&error.to_string()) {
+            warn!("cannot declare the reply queue: {error}");
+        }
+        if denial.is_some() {
+            // It would run out of channels that have not been refused, see `Link::not_opened`.
+            link.retire("its reply queue is refused");
+            link.kill();
+            self.pause_after_refusal().await;
+        }
+    }
+
+    fn silent(&mut self, link: &Link) {
+        self.refused.send_replace(None);
+        if self.reminders.is_due("silent") {
+            warn!("cannot declare the reply queue: RabbitMQ does not answer within {DECLARE_TIMEOUT:?}");
+        }
+        link.retire("its reply queue is not declared in time");
+        link.kill();
+    }
+
+    /// A missing permission is not mended by hurry.
+    async fn pause_after_refusal(&self) {
+        tokio::select! {
+            () = self.connections.given_up() => {}
+            () = sleep(self.refused_delay) => {}
+        }
     }
 }
 

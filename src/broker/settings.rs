@@ -39,6 +39,8 @@ pub struct Settings {
     pub connection_timeout: Duration,
     /// Cap of the backoff between dials.
     pub retry_delay: Duration,
+    /// Time between dials, and between declarations of the reply queue, that RabbitMQ refuses.
+    pub refused_delay: Duration,
     /// A connection that has been blocked for longer is replaced; `None` waits for ever.
     pub blocked_timeout: Option<Duration>,
     /// Publishing.

@@ -24,6 +24,7 @@ use self::methods::{check_frame, declare, delete, purge};
 use self::operation::Operation;
 use self::pair::Absent;
 use self::stream::is_stream;
+use super::RoleState;
 use super::connections::{Connections, Connector, Role};
 use super::error::{Cause, Error, Refusal};
 use crate::domain::field::FieldTable;
@@ -57,9 +58,9 @@ impl Topology {
         &self.connections
     }
 
-    /// Connections of operations that run alone that are up, by the word of their role.
-    pub(super) fn alone(&self) -> [(&'static str, usize); 2] {
-        [&self.removals, &self.declarations].map(|alone| (alone.role().name(), alone.up()))
+    /// The connections of operations that run alone.
+    pub(super) fn alone(&self) -> [RoleState; 2] {
+        [&self.removals, &self.declarations].map(Alone::state)
     }
 
     /// Operations that run alone wait for connections no longer.

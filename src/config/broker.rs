@@ -39,6 +39,7 @@ pub(super) fn read(from: &mut Reader<'_>, max_header_bytes: usize) -> Settings {
             forms::positive_duration,
         ),
         retry_delay: from.read("RABBITMQ_RETRY_DELAY", forms::positive_duration),
+        refused_delay: from.read("RABBITMQ_REFUSED_DELAY", forms::positive_duration),
         blocked_timeout: from.read("RABBITMQ_BLOCKED_TIMEOUT", forms::duration_or_off),
         publish: publish(from, max_header_bytes),
         topology_connections: from.read("RABBITMQ_TOPOLOGY_CONNECTIONS", forms::count(256)),

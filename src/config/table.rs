@@ -80,6 +80,8 @@ pub static SETTINGS: &[Setting] = &[
     plain("RABBITMQ_CONNECTION_ATTEMPTS", Unset("none"), COUNT,
         "Has no effect any more: after a failed dial the gateway dials the next address"),
     plain("RABBITMQ_RETRY_DELAY", Value("400ms"), DURATION, "Cap of the backoff between dials"),
+    plain("RABBITMQ_REFUSED_DELAY", Value("5s"), DURATION,
+        "Time between dials, and between declarations of the reply queue, that RabbitMQ refuses, as with a wrong password"),
     plain("RABBITMQ_BLOCKED_TIMEOUT", Value("off"), "duration such as 30s or 5m, or off",
         "A connection that the broker blocks for longer is replaced, what it held is unknown"),
     plain("RABBITMQ_SSL_ENABLED", Value("false"), SWITCH, "TLS to the broker"),

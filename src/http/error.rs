@@ -64,10 +64,7 @@ fn not_sent(unavailable: &Unavailable) -> Problem {
             Kind::BrokerUnavailable,
             "the broker gave no connection or no channel within the deadline; nothing was sent",
         ),
-        Unavailable::LoginRefused => Problem::new(
-            Kind::BrokerRefused,
-            "the broker refuses the gateway's user or virtual host; nothing was sent",
-        ),
+        Unavailable::Denied(why) => Problem::new(Kind::BrokerRefused, format!("{why}; nothing was sent")),
         Unavailable::Busy => Problem::new(
             Kind::Overloaded,
             "no turn on the channels to the broker came until the deadline; nothing was sent",

@@ -22,6 +22,7 @@ mod publish;
 mod queues;
 mod queues_alone;
 mod readme;
+mod refused;
 mod rpc;
 mod serve;
 mod support;

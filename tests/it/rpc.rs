@@ -305,7 +305,10 @@ async fn calls_are_answered_once_the_gateway_is_allowed_its_reply_queue() {
     };
     eventually(SOON, "it asks on another connection", dialled_anew).await;
     stage.vhost.permit("callee", ".*", ".*", ".*").await;
-    let answer = Answer::to(gateway.post("/rpc/missing?timeout=15s").body("x")).await;
-    assert_eq!(answer.verdict(), problem(404, "queue-not-found"));
+    let is_answered = || async {
+        let answer = Answer::to(gateway.post("/rpc/missing?timeout=15s").body("x")).await;
+        answer.verdict() == problem(404, "queue-not-found")
+    };
+    eventually(SOON, "a call is answered", is_answered).await;
     gateway.stop().await;
 }

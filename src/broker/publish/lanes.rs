@@ -119,8 +119,8 @@ impl Lanes {
     /// meanwhile.
     ///
     /// # Errors
-    /// [`Unavailable::NoConnection`], [`Unavailable::LoginRefused`] or [`Unavailable::Busy`] at the deadline,
-    /// [`Unavailable::Blocked`] and [`Unavailable::ShuttingDown`] at once.
+    /// [`Unavailable::NoConnection`] or [`Unavailable::Busy`] at the deadline, [`Unavailable::Denied`] as soon as it is
+    /// certain, [`Unavailable::Blocked`] and [`Unavailable::ShuttingDown`] at once.
     pub(super) async fn reserve(
         &self,
         bytes: usize,
@@ -206,6 +206,11 @@ impl Lanes {
     fn preferred(&self) -> Vec<Arc<Lane>> {
         let fresh: Vec<_> = self.open().filter(|lane| !lane.is_silent()).collect();
         if fresh.is_empty() { self.open().collect() } else { fresh }
+    }
+
+    /// Whether a lane is open.
+    pub(super) fn has_open(&self) -> bool {
+        self.open().next().is_some()
     }
 
     fn open(&self) -> impl Iterator<Item = Arc<Lane>> {

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout_at};
 
+use crate::broker::RoleState;
 use crate::broker::connections::{Connections, Connector, Role};
 use crate::broker::error::{Error, Unavailable};
 
@@ -73,14 +74,9 @@ impl Alone {
         self.0.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Their role.
-    pub(super) fn role(&self) -> Role {
-        self.0.role
-    }
-
-    /// Connections that are up.
-    pub(super) fn up(&self) -> usize {
-        self.places().values().map(|place| place.connections.up().count()).sum()
+    /// Their state.
+    pub(super) fn state(&self) -> RoleState {
+        self.0.role.state(self.places().values().map(|place| &*place.connections))
     }
 
     /// From now on no operation waits for a connection that is not up, and none is dialled.

@@ -112,7 +112,7 @@ impl Wire {
         self.0.ended.clone()
     }
 
-    /// Why the router ended the connection, where it was the router.
+    /// Why the connection ended: RabbitMQ's text, or the router's where it was the router.
     pub(in crate::broker) fn end_reason(&self) -> Option<&str> {
         self.0.reason.get().map(String::as_str)
     }
@@ -222,6 +222,7 @@ impl Shared {
 
     /// RabbitMQ closes the connection.
     pub(super) fn note_close(&self, close: Close) {
+        self.note_reason(close.text.clone());
         lock(&self.owners).close = Some(close);
     }
 

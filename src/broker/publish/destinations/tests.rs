@@ -10,6 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use super::*;
 use crate::broker::connections::Connector;
+use crate::broker::outage_log::OutageLog;
 use crate::broker::publish::Attempts;
 use crate::broker::{Address, Login, PublishSettings, Settings};
 use crate::domain::field::FieldTable;
@@ -43,12 +44,15 @@ fn destinations(slow_connections: usize) -> Destinations {
         heartbeat: 10,
         connection_timeout: SLOW_AFTER,
         retry_delay: SLOW_AFTER,
+        refused_delay: SLOW_AFTER,
         blocked_timeout: None,
         publish: publish.clone(),
         topology_connections: 1,
         max_waiting_calls: 1,
     };
-    let connector = Connector::new(&settings, &Metrics::default(), &TaskTracker::new()).expect("settings");
+    let connector =
+        Connector::new(&settings, &Metrics::default(), &OutageLog::default(), &TaskTracker::new())
+            .expect("settings");
     Destinations::new(SlowConnections::new(connector, &publish), SLOW_AFTER)
 }
 
