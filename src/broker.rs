@@ -17,6 +17,7 @@ mod keeper;
 mod link;
 mod login;
 mod outage_log;
+mod overflow;
 mod probe;
 mod publish;
 mod replies;

@@ -7,7 +7,6 @@
 mod alone;
 mod methods;
 mod operation;
-mod overflow;
 mod pair;
 mod stream;
 
@@ -24,9 +23,9 @@ use self::methods::{check_frame, declare, delete, purge};
 use self::operation::Operation;
 use self::pair::Absent;
 use self::stream::is_stream;
-use super::RoleState;
 use super::connections::{Connections, Connector, Role};
 use super::error::{Cause, Error, Refusal};
+use super::{RoleState, overflow};
 use crate::domain::field::FieldTable;
 use crate::domain::names::QueueName;
 use crate::domain::topology::{DeleteConditions, QueueDeclaration, QueueState};
