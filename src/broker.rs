@@ -13,7 +13,6 @@ mod destination;
 mod dial_record;
 mod dialler;
 mod error;
-mod keeper;
 mod link;
 mod login;
 mod outage_log;
@@ -24,6 +23,8 @@ mod replies;
 mod rpc;
 mod settings;
 mod socket;
+mod supervised;
+mod supervised_connection;
 mod topology;
 mod wire;
 

@@ -16,11 +16,12 @@ use super::alarms::Alarms;
 use super::dial_record::{DialRecord, Refused};
 use super::dialler::{Dialler, Reports};
 use super::error::{Denial, Error, Unavailable};
-use super::keeper;
 use super::link::Link;
 use super::login::tls_connector;
 use super::outage_log::OutageLog;
 use super::socket::Node;
+use super::supervised::{Place, State, supervise};
+use super::supervised_connection::SupervisedConnection;
 use super::{PublishSettings, RoleState, Settings, SettingsError};
 use crate::metrics::Metrics;
 
@@ -104,21 +105,9 @@ impl Role {
     }
 }
 
-/// What is in a slot now.
-#[derive(Clone, Default)]
-pub(super) enum SlotState {
-    /// Being dialled for the first time, or just lost.
-    #[default]
-    Dialling,
-    /// The last dial failed.
-    Down,
-    /// In use.
-    Up(Arc<Link>),
-}
-
 /// All connections of one role.
 pub(super) struct Connections {
-    slots: Vec<watch::Receiver<SlotState>>,
+    slots: Vec<watch::Receiver<State<Arc<Link>>>>,
     changed: watch::Receiver<()>,
     alarms: Arc<Alarms>,
     record: Arc<DialRecord>,
@@ -173,21 +162,15 @@ impl Connector {
         let (stop, alarms) = (CancellationToken::new(), Arc::new(Alarms::new(log.clone())));
         let record = Arc::new(DialRecord::new(nodes.len()));
         let slot = |index: usize| {
-            let (state, slot) = watch::channel(SlotState::default());
+            let (place, slot) = Place::new(&changes);
             let first_node = next_node.fetch_add(1, Ordering::Relaxed) % nodes.len().max(1);
             let nodes = (nodes.clone(), first_node);
             let name = format!("{}-{}", role.name(), first + index);
             let log = log.of_connection(&name);
             let reports = Reports { role, metrics: metrics.clone(), record: Arc::clone(&record), log };
             let dialler = Dialler::new(name, role, nodes, settings, reports);
-            let slot_task = keeper::Slot {
-                state,
-                changes: Arc::clone(&changes),
-                alarms: Arc::clone(&alarms),
-                stop: stop.clone(),
-                slow_after: settings.publish.slow_after,
-            };
-            tasks.spawn(keeper::keep(slot_task, dialler, settings.blocked_timeout));
+            let connection = SupervisedConnection::new(dialler, settings, (&alarms, &changes), &stop);
+            tasks.spawn(supervise(connection, place, stop.clone()));
             slot
         };
         let slots = (0..size).map(slot).collect();
@@ -333,7 +316,7 @@ impl Connections {
         if let Some(why) = self.denial() {
             return Error::NotSent(Unavailable::Denied(why));
         }
-        let has_failed = self.slots.iter().any(|slot| matches!(*slot.borrow(), SlotState::Down));
+        let has_failed = self.slots.iter().any(|slot| slot.borrow().has_failed());
         let is_busy = self.is_on_need && !has_failed;
         Error::NotSent(if is_busy { Unavailable::Busy } else { Unavailable::NoConnection })
     }
@@ -346,6 +329,11 @@ impl Connections {
     /// Whether no caller waits for a connection any more.
     pub(super) fn has_given_up(&self) -> bool {
         self.give_up.is_cancelled()
+    }
+
+    /// Cancelled when they are closed for good.
+    pub(super) fn stop_token(&self) -> CancellationToken {
+        self.stop.clone()
     }
 
     /// Whether they are being closed for good.
@@ -369,11 +357,8 @@ impl Connections {
     }
 }
 
-fn usable(slot: &watch::Receiver<SlotState>) -> Option<Arc<Link>> {
-    match &*slot.borrow() {
-        SlotState::Up(link) if link.is_usable() => Some(Arc::clone(link)),
-        _ => None,
-    }
+fn usable(slot: &watch::Receiver<State<Arc<Link>>>) -> Option<Arc<Link>> {
+    slot.borrow().part().filter(|link| link.is_usable()).cloned()
 }
 
 /// Pause before a channel is opened again where the last try failed although the connection is up.

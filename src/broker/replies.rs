@@ -28,6 +28,7 @@ use super::dial_record::Refused;
 use super::error::{Denial, Error, Refusal, Unavailable};
 use super::link::Link;
 use super::outage_log::Reminders;
+use super::supervised::{Place, Reopen, State, Supervised, supervise};
 
 /// How long RabbitMQ may take to declare the queue and start the consumer.
 const DECLARE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -37,7 +38,7 @@ const REDECLARE_PAUSE: Duration = Duration::from_millis(50);
 /// The reply queue of now, and the one after it.
 pub(super) struct Replies {
     connections: Arc<Connections>,
-    current: watch::Receiver<Option<Arc<ReplyQueue>>>,
+    current: watch::Receiver<State<Arc<ReplyQueue>>>,
     refused: watch::Receiver<Option<Refused>>,
     max_waiting: usize,
 }
@@ -49,19 +50,20 @@ impl Replies {
         settings: &Settings,
         unmatched: IntCounter,
     ) -> (Self, impl Future<Output = ()> + use<>) {
-        let (queue, current) = watch::channel(None);
+        let (place, current) = Place::new(&Arc::new(watch::Sender::new(())));
         let (refusal, refused) = watch::channel(None);
         let connections = Arc::new(connections);
-        let keeper = Keeper {
+        let stop = connections.stop_token();
+        let supervised = SupervisedReplyQueue {
             connections: Arc::clone(&connections),
-            current: queue,
+            channel: None,
             refused: refusal,
             unmatched,
             refused_delay: settings.refused_delay,
             reminders: Reminders::default(),
         };
         let max_waiting = settings.max_waiting_calls;
-        (Self { connections, current, refused, max_waiting }, keeper.run())
+        (Self { connections, current, refused, max_waiting }, supervise(supervised, place, stop))
     }
 
     /// A place to wait for one reply.
@@ -72,7 +74,8 @@ impl Replies {
     pub(super) async fn expect(&self, deadline: Instant) -> Result<PendingReply, Error> {
         let mut current = self.current.clone();
         loop {
-            let found = async { current.wait_for(Option::is_some).await.map(|queue| queue.clone()) };
+            let found =
+                async { current.wait_for(|it| it.part().is_some()).await.map(|it| it.part().cloned()) };
             let found = tokio::select! {
                 biased;
                 found = timeout_at(deadline, found) => found,
@@ -117,7 +120,7 @@ impl Replies {
 
     /// Tells every caller at once that no reply will come.
     pub(super) fn give_up(&self) {
-        if let Some(queue) = &*self.current.borrow() {
+        if let Some(queue) = self.current.borrow().part() {
             queue.lose();
         }
     }
@@ -129,19 +132,20 @@ impl Replies {
 
     /// Whether there is a reply queue.
     pub(super) fn is_ready(&self) -> bool {
-        self.current.borrow().is_some()
+        self.current.borrow().part().is_some()
     }
 
     /// Callers that wait.
     pub(super) fn waiting(&self) -> usize {
-        self.current.borrow().as_ref().map_or(0, |queue| queue.waiting())
+        self.current.borrow().part().map_or(0, |queue| queue.waiting())
     }
 }
 
-/// Keeps a reply queue declared.
-struct Keeper {
+/// How the reply queue is kept open.
+struct SupervisedReplyQueue {
     connections: Arc<Connections>,
-    current: watch::Sender<Option<Arc<ReplyQueue>>>,
+    /// The channel of the queue that is open. lapin closes it when it is dropped.
+    channel: Option<(Channel, Arc<ReplyChannel>)>,
     /// RabbitMQ's refusal of the last declaration.
     refused: watch::Sender<Option<Refused>>,
     unmatched: IntCounter,
@@ -149,66 +153,72 @@ struct Keeper {
     reminders: Reminders,
 }
 
-impl Keeper {
-    async fn run(mut self) {
-        while let Ok(link) = self.connections.wait_long().await {
-            match timeout(DECLARE_TIMEOUT, link.unless_gone(open(&link, &self.unmatched))).await {
-                Ok(Ok((_channel, replies))) => self.keep(&replies).await,
-                Ok(Err(_)) if self.connections.is_stopped() => return,
-                Ok(Err(error)) => self.failed(&link, &error).await,
-                Err(_) => self.silent(&link),
+impl Supervised for SupervisedReplyQueue {
+    type Part = Arc<ReplyQueue>;
+    type End = ();
+
+    async fn open(&mut self) -> Result<Arc<ReplyQueue>, Reopen> {
+        let link = self.connections.wait_long().await.map_err(|_| Reopen::Never)?;
+        match timeout(DECLARE_TIMEOUT, link.unless_gone(open(&link, &self.unmatched))).await {
+            Ok(Ok((channel, replies))) => {
+                self.refused.send_replace(None);
+                self.reminders = Reminders::default();
+                let queue = Arc::clone(replies.queue());
+                self.channel = Some((channel, replies));
+                Ok(queue)
             }
-            if self.connections.is_stopped() {
-                return;
-            }
-            sleep(REDECLARE_PAUSE).await;
+            Ok(Err(error)) => Err(Reopen::After(self.failed(&link, &error))),
+            Err(_) => Err(Reopen::After(self.silent(&link))),
         }
     }
 
-    async fn keep(&mut self, replies: &ReplyChannel) {
-        self.refused.send_replace(None);
-        self.reminders = Reminders::default();
-        self.current.send_replace(Some(Arc::clone(replies.queue())));
-        replies.until_lost().await;
-        self.current.send_replace(None);
-        let callers = replies.queue().lose();
+    async fn until_ended(&mut self, _queue: &Arc<ReplyQueue>) -> ((), Option<Arc<ReplyQueue>>) {
+        if let Some((_, replies)) = &self.channel {
+            replies.until_lost().await;
+        }
+        ((), None)
+    }
+
+    async fn after(&mut self, queue: Arc<ReplyQueue>, (): ()) -> Reopen {
+        self.channel = None;
+        let callers = queue.lose();
         if !self.connections.is_stopped() {
             warn!(callers, "the reply queue is lost, the gateway declares another one");
         }
+        Reopen::After(REDECLARE_PAUSE)
     }
+}
 
-    async fn failed(&mut self, link: &Link, error: &Error) {
+impl SupervisedReplyQueue {
+    /// How long to wait before the next declaration: a missing permission is not mended by hurry.
+    fn failed(&mut self, link: &Link, error: &Error) -> Duration {
         let denial = match error {
             Error::Unknown(_) => None,
             Error::Refused(Refusal::AccessRefused { .. }) => Some(Denial::ReplyQueueForbidden),
             _ => Some(Denial::ReplyQueue),
         };
         self.refused.send_modify(|it| *it = denial.map(|why| Refused::again(*it, why)));
-        if self.reminders.is_due(&error.to_string()) {
-            warn!("cannot declare the reply queue: {error}");
+        self.tell(&error.to_string());
+        if denial.is_none() {
+            return REDECLARE_PAUSE;
         }
-        if denial.is_some() {
-            // It would run out of channels that have not been refused, see `Link::not_opened`.
-            link.retire("its reply queue is refused");
-            link.kill();
-            self.pause_after_refusal().await;
-        }
+        // It would run out of channels that have not been refused, see `Link::not_opened`.
+        link.retire("its reply queue is refused");
+        link.kill();
+        self.refused_delay
     }
 
-    fn silent(&mut self, link: &Link) {
+    fn silent(&mut self, link: &Link) -> Duration {
         self.refused.send_replace(None);
-        if self.reminders.is_due("silent") {
-            warn!("cannot declare the reply queue: RabbitMQ does not answer within {DECLARE_TIMEOUT:?}");
-        }
+        self.tell(&format!("RabbitMQ does not answer within {DECLARE_TIMEOUT:?}"));
         link.retire("its reply queue is not declared in time");
         link.kill();
+        REDECLARE_PAUSE
     }
 
-    /// A missing permission is not mended by hurry.
-    async fn pause_after_refusal(&self) {
-        tokio::select! {
-            () = self.connections.given_up() => {}
-            () = sleep(self.refused_delay) => {}
+    fn tell(&mut self, reason: &str) {
+        if !self.connections.is_stopped() && self.reminders.is_due(reason) {
+            warn!("cannot declare the reply queue: {reason}");
         }
     }
 }

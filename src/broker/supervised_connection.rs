@@ -1,4 +1,4 @@
-//! Keeps one slot filled: dials, watches the connection, and dials again when it is gone.
+//! How one connection is kept open: when it counts as lost, and when the gateway dials its successor beside it.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -10,11 +10,11 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use super::Settings;
 use super::alarms::{AlarmFollower, Alarms};
-use super::connections::SlotState;
 use super::dialler::Dialler;
 use super::link::{Link, NUMBERS_USED_UP};
-use super::outage_log::ConnectionLog;
+use super::supervised::{Reopen, Supervised};
 
 /// How long a retired connection may be used: longer than callers wait. The publishes in flight on it end with their
 /// callers' deadlines, and it is closed then.
@@ -27,79 +27,115 @@ const LASTING: Duration = Duration::from_secs(2);
 /// A second look at the connection, should an event be missed.
 const RECHECK: Duration = Duration::from_millis(250);
 
-/// The writing side of a slot.
-pub(super) struct Slot {
-    pub(super) state: watch::Sender<SlotState>,
-    pub(super) changes: Arc<watch::Sender<()>>,
-    pub(super) alarms: Arc<Alarms>,
-    pub(super) stop: CancellationToken,
-    /// After so long without an answer a lane is silent; a connection after twice as long.
-    pub(super) slow_after: Duration,
+/// How one connection is kept open.
+pub(super) struct SupervisedConnection {
+    dialler: Dialler,
+    patience: Patience,
+    blocked_timeout: Option<Duration>,
+    alarms: Arc<Alarms>,
+    changes: Arc<watch::Sender<()>>,
+    stop: CancellationToken,
 }
 
-impl Slot {
-    fn set(&self, state: SlotState) {
-        self.state.send_replace(state);
-        self.changes.send_replace(());
-    }
-
-    async fn pause(&self, pause: Duration) {
-        tokio::select! {
-            () = self.stop.cancelled() => {}
-            () = sleep(pause) => {}
+impl SupervisedConnection {
+    /// After `slow_after` without an answer a lane is silent; a connection after twice as long. Changes of its alarm are noted
+    /// in `changes`.
+    pub(super) fn new(
+        dialler: Dialler,
+        settings: &Settings,
+        (alarms, changes): (&Arc<Alarms>, &Arc<watch::Sender<()>>),
+        stop: &CancellationToken,
+    ) -> Self {
+        Self {
+            dialler,
+            patience: Patience::new(settings.publish.slow_after),
+            blocked_timeout: settings.blocked_timeout,
+            alarms: Arc::clone(alarms),
+            changes: Arc::clone(changes),
+            stop: stop.clone(),
         }
     }
 }
 
-/// Runs until the slot is stopped.
-pub(super) async fn keep(slot: Slot, mut dialler: Dialler, blocked_timeout: Option<Duration>) {
-    let mut patience = Patience::new(slot.slow_after);
-    let mut replacement = None;
-    loop {
-        let dial = if let Some(link) = replacement.take() {
-            Ok(link)
-        } else {
-            tokio::select! {
-                () = slot.stop.cancelled() => return,
-                dial = dialler.dial(patience.now) => dial,
-            }
-        };
-        let link = match dial {
-            Ok(link) => Arc::new(link),
-            Err(pause) => {
-                slot.set(SlotState::Down);
-                slot.pause(pause).await;
-                continue;
-            }
-        };
+/// How a connection ended, and what is known of it.
+pub(super) struct Ended {
+    how: End,
+    since: Instant,
+    follower: AlarmFollower,
+}
+
+impl Supervised for SupervisedConnection {
+    type Part = Arc<Link>;
+    type End = Ended;
+
+    async fn open(&mut self) -> Result<Arc<Link>, Reopen> {
+        let link = self.dialler.dial(self.patience.now).await;
+        link.map(Arc::new).map_err(Reopen::After)
+    }
+
+    async fn until_ended(&mut self, link: &Arc<Link>) -> (Ended, Option<Arc<Link>>) {
         let since = Instant::now();
-        slot.set(SlotState::Up(Arc::clone(&link)));
-        let mut follower = AlarmFollower::new(&link, Arc::clone(&slot.alarms), Arc::clone(&slot.changes));
-        let end = tokio::select! {
-            end = watch_link(&link, blocked_timeout, &slot.stop, &mut follower) => end,
-            (next, why) = replace(&link, &mut dialler, &patience) => {
+        let mut follower = AlarmFollower::new(link, Arc::clone(&self.alarms), Arc::clone(&self.changes));
+        let (how, successor) = tokio::select! {
+            how = until_over(link, self.blocked_timeout, &self.stop, &mut follower) => (how, None),
+            (successor, why) = replace(link, &mut self.dialler, &self.patience) => {
                 link.retire(why);
-                patience.now = next.patience();
-                replacement = Some(next);
-                End::Retired(why)
+                (End::Retired(why), Some(Arc::new(successor)))
             }
         };
-        if end == End::Stopped {
-            return link.close().await;
+        match &successor {
+            Some(successor) => self.patience.now = successor.patience(),
+            None if link.has_answered() => self.patience.now = self.patience.least,
+            None => {}
         }
-        if replacement.is_none() {
-            slot.set(SlotState::Dialling);
-            if link.has_answered() {
-                patience.now = patience.least;
+        (Ended { how, since, follower }, successor)
+    }
+
+    async fn after(&mut self, link: Arc<Link>, end: Ended) -> Reopen {
+        let Ended { how, since, follower } = end;
+        let log = self.dialler.log();
+        match how {
+            End::Stopped => {
+                link.close().await;
+                return Reopen::Never;
+            }
+            End::Lost(reason) => log.lost(&reason),
+            End::BlockedTooLong => log.replaced("RabbitMQ has blocked it for too long"),
+            End::Retired(why) => {
+                log.replaced(why);
+                tokio::spawn(close_unused(Arc::clone(&link), follower));
+                return self.reopen(&link, since);
             }
         }
-        after(end, &link, dialler.log(), follower);
-        if since.elapsed() >= LASTING {
-            dialler.lasted();
-        } else if replacement.is_none() {
-            slot.pause(dialler.failed_at_once(link.wire().end_reason())).await;
-        }
+        link.kill();
+        self.reopen(&link, since)
     }
+}
+
+impl SupervisedConnection {
+    fn reopen(&mut self, link: &Link, since: Instant) -> Reopen {
+        Reopen::After(if since.elapsed() >= LASTING {
+            self.dialler.lasted();
+            Duration::ZERO
+        } else {
+            self.dialler.failed_at_once(link.wire().end_reason())
+        })
+    }
+}
+
+/// Closes a retired connection when it has no users any more.
+async fn close_unused(link: Arc<Link>, mut follower: AlarmFollower) {
+    let follow = async {
+        loop {
+            follower.changed().await;
+        }
+    };
+    tokio::select! {
+        () = link.users().wait() => {}
+        () = follow => {}
+        () = sleep(RETIREMENT) => {}
+    }
+    link.close().await;
 }
 
 /// Why a silent connection is replaced.
@@ -157,7 +193,7 @@ async fn replace_silent(link: &Link, dialler: &mut Dialler, patience: &Patience)
     }
 }
 
-#[derive(Debug, PartialEq, Eq)]
+/// How a connection ended.
 enum End {
     Lost(String),
     Retired(&'static str),
@@ -165,38 +201,8 @@ enum End {
     Stopped,
 }
 
-fn after(end: End, link: &Arc<Link>, log: &ConnectionLog, mut follower: AlarmFollower) {
-    match end {
-        End::Lost(reason) => {
-            log.lost(&reason);
-            link.kill();
-        }
-        End::BlockedTooLong => {
-            log.replaced("RabbitMQ has blocked it for too long");
-            link.kill();
-        }
-        End::Retired(why) => {
-            log.replaced(why);
-            let link = Arc::clone(link);
-            tokio::spawn(async move {
-                let follow = async {
-                    loop {
-                        follower.changed().await;
-                    }
-                };
-                tokio::select! {
-                    () = link.users().wait() => {}
-                    () = follow => {}
-                    () = sleep(RETIREMENT) => {}
-                }
-                link.close().await;
-            });
-        }
-        End::Stopped => {}
-    }
-}
-
-async fn watch_link(
+/// Waits until the connection is lost, retired, blocked for too long, or stopped.
+async fn until_over(
     link: &Link,
     blocked_timeout: Option<Duration>,
     stop: &CancellationToken,
