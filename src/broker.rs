@@ -5,26 +5,18 @@
 //! Publishing, topology and probes have connections of their own and share no fate.
 //! Knows no HTTP; lapin stays inside.
 
-mod alarms;
 mod channels;
-mod connections;
+mod connection;
 mod convert;
 mod destination;
-mod dial_record;
-mod dialler;
 mod error;
-mod link;
-mod login;
-mod outage_log;
+mod lapin_compat;
 mod overflow;
 mod probe;
 mod publish;
-mod replies;
 mod rpc;
 mod settings;
-mod socket;
 mod supervised;
-mod supervised_connection;
 mod topology;
 mod wire;
 
@@ -43,11 +35,10 @@ pub use self::publish::{Attempts, Publish, PublishFailure, Receipt};
 pub use self::rpc::Call;
 pub use self::settings::{Address, ClientCertificate, Login, PublishSettings, Settings, SettingsError, Tls};
 
-use self::connections::{Connections, Connector, Role};
-use self::outage_log::OutageLog;
+use self::connection::{Connections, Connector, OutageLog, Role};
 use self::probe::Probe;
 use self::publish::Publisher;
-use self::replies::Replies;
+use self::rpc::Replies;
 use self::topology::Topology;
 use crate::domain::names::QueueName;
 use crate::domain::outcome::Outcome;

@@ -29,7 +29,7 @@ use self::lanes::{Kind, Lanes};
 use self::slow::SlowConnections;
 use self::watch::Watch;
 use super::channels::{Ending, NotWritten};
-use super::connections::{Connections, Connector, Role};
+use super::connection::{Connections, Connector, Role};
 use super::destination::KnownDestination;
 use super::error::{Cause, Error, Refusal, Unavailable};
 use super::wire::HeaderTooLarge;

@@ -23,7 +23,7 @@ use self::methods::{check_frame, declare, delete, purge};
 use self::operation::Operation;
 use self::pair::Absent;
 use self::stream::is_stream;
-use super::connections::{Connections, Connector, Role};
+use super::connection::{Connections, Connector, Role};
 use super::error::{Cause, Error, Refusal};
 use super::{RoleState, overflow};
 use crate::domain::field::FieldTable;

@@ -16,9 +16,8 @@ use tokio_util::sync::CancellationToken;
 use super::in_flight::{Answered, Ending, InFlight, NotWritten, Pending};
 use crate::broker::destination::KnownDestination;
 use crate::broker::error::{Cause, Error};
-use crate::broker::wire::{
-    BASIC_RETURN, Batch, Encoded, End, Malformed, Outlet, Owner, Step, method_of, sanitise_return,
-};
+use crate::broker::lapin_compat::sanitise;
+use crate::broker::wire::{BASIC_RETURN, Batch, Encoded, End, Malformed, Outlet, Owner, Step, method_of};
 
 /// Class and method of RabbitMQ's answers.
 const BASIC_ACK: [u8; 4] = [0, 60, 0, 80];
@@ -353,7 +352,7 @@ impl Owner for PublishChannel {
 fn return_reason(frame: &mut [u8]) -> Result<String, Malformed> {
     let malformed = Malformed::Frame("a return cannot be read");
     let end = frame.len() - 1;
-    sanitise_return(&mut frame[ARGUMENTS - 4..end]).ok_or(malformed)?;
+    sanitise::returned(&mut frame[ARGUMENTS - 4..end]).ok_or(malformed)?;
     // After the reply code: the text's length in one byte, then the text.
     let (length, rest) = frame.get(ARGUMENTS + 2..).and_then(<[u8]>::split_first).ok_or(malformed)?;
     let text = rest.get(..usize::from(*length)).ok_or(malformed)?;

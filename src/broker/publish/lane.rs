@@ -143,7 +143,7 @@ impl Lane {
         tokio::select! {
             () = self.retired.cancelled() => {}
             () = self.channel.publishes().until_ended() => {}
-            _why = self.channel.link().retired() => {}
+            _why = self.channel.connection().retired() => {}
         }
         self.permits.close();
         self.channel.publishes().take_no_more();
@@ -159,10 +159,10 @@ fn left(deadline: Instant, now: Instant) -> u64 {
 /// Keeps a channel that takes no more publishes until each one on it has its answer, or its connection is gone. Once the
 /// connection is to be closed too, it is kept at most to the last deadline, or to the end of an alarm.
 pub(super) async fn drain(channel: Arc<ConfirmChannel>, closing: CancellationToken) {
-    let (publishes, link) = (channel.publishes(), channel.link());
+    let (publishes, connection) = (channel.publishes(), channel.connection());
     let last_deadline = async {
         tokio::select! {
-            _why = link.retired() => {}
+            _why = connection.retired() => {}
             () = closing.cancelled() => {}
         }
         if let Some(deadline) = publishes.last_deadline() {
@@ -170,7 +170,7 @@ pub(super) async fn drain(channel: Arc<ConfirmChannel>, closing: CancellationTok
         }
         // RabbitMQ answers when the alarm is over.
         if !closing.is_cancelled() {
-            link.until_unblocked().await;
+            connection.until_unblocked().await;
         }
     };
     tokio::select! {

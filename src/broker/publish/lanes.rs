@@ -18,7 +18,7 @@ use super::lane::{Lane, Permit, Window, drain};
 use super::nacks::NackPauses;
 use crate::broker::SettingsError;
 use crate::broker::channels::{ConfirmChannel, ConfirmChannels, Pooled};
-use crate::broker::connections::Connections;
+use crate::broker::connection::Connections;
 use crate::broker::error::{Error, Unavailable};
 use crate::broker::supervised::{Place, Reopen, State, Supervised, supervise};
 

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::lane::Window;
 use super::lanes::{Kind, Lanes};
 use crate::broker::PublishSettings;
-use crate::broker::connections::{Connector, Role};
+use crate::broker::connection::{Connector, Role};
 
 /// The connections that are free.
 #[derive(Clone)]

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::broker::RoleState;
-use crate::broker::connections::{Connections, Connector, Role};
+use crate::broker::connection::{Connections, Connector, Role};
 use crate::broker::error::{Error, Unavailable};
 
 /// An operation that has run for so long holds up the next one no longer.

@@ -16,7 +16,7 @@ use super::frame::{
 };
 use super::owner::{Close, End, Owner};
 use super::router::{LAPIN_STREAM, Shared};
-use super::sanitise;
+use crate::broker::lapin_compat::sanitise;
 
 /// Bytes read at a time.
 const READ: usize = 32 * 1024;

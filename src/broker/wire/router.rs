@@ -27,18 +27,18 @@ const LAST_READ: Duration = Duration::from_millis(100);
 pub(in crate::broker) type LapinEnd = DuplexStream;
 
 /// The handle of one connection's router. The connection ends when it is dropped.
-pub(in crate::broker) struct Wire(Arc<Shared>);
+pub(in crate::broker) struct Router(Arc<Shared>);
 
 /// Starts the router of a connection on this socket, whose frames may have `frame_limit` bytes until lapin and
 /// RabbitMQ have agreed another size. Needs a tokio runtime.
-pub(in crate::broker) fn start<S>(socket: S, frame_limit: usize) -> (Wire, LapinEnd)
+pub(in crate::broker) fn start<S>(socket: S, frame_limit: usize) -> (Router, LapinEnd)
 where
     S: AsyncRead + AsyncWrite + Send + 'static,
 {
     let (router_end, lapin_end) = duplex(LAPIN_STREAM);
     let shared = Arc::new(Shared::new(frame_limit));
     tokio::spawn(run(socket, router_end, Arc::clone(&shared)));
-    (Wire(shared), lapin_end)
+    (Router(shared), lapin_end)
 }
 
 async fn run<S: AsyncRead + AsyncWrite>(socket: S, lapin: DuplexStream, shared: Arc<Shared>) {
@@ -78,7 +78,7 @@ impl Drop for EndGuard {
     }
 }
 
-impl Wire {
+impl Router {
     /// Ends the connection at once: waits for no write, flush or TLS close.
     pub(in crate::broker) fn kill(&self) {
         self.0.killed.cancel();
@@ -118,7 +118,7 @@ impl Wire {
     }
 }
 
-impl Drop for Wire {
+impl Drop for Router {
     fn drop(&mut self) {
         self.kill();
     }

@@ -11,7 +11,7 @@ use tokio::time::{sleep, timeout};
 
 use super::*;
 use crate::broker::error::Refusal;
-use crate::broker::wire::{Wire, publish_frames, start};
+use crate::broker::wire::{Router, publish_frames, start};
 use crate::domain::field::FieldTable;
 use crate::domain::message::{Destination, Message, MessageId, Properties};
 use crate::domain::names::{ExchangeName, ShortText};
@@ -114,13 +114,13 @@ fn returned(id: &str) -> Vec<u8> {
 }
 
 struct Parts {
-    _wire: Wire,
+    _wire: Router,
     _lapin: DuplexStream,
     rabbitmq: DuplexStream,
     channel: Arc<PublishChannel>,
 }
 
-fn on(socket: impl AsyncRead + AsyncWrite + Send + 'static) -> (Wire, DuplexStream, Arc<PublishChannel>) {
+fn on(socket: impl AsyncRead + AsyncWrite + Send + 'static) -> (Router, DuplexStream, Arc<PublishChannel>) {
     let (wire, lapin) = start(socket, FRAME_LIMIT);
     let channel = PublishChannel::new(wire.outlet(CHANNEL));
     wire.register(CHANNEL, Arc::clone(&channel) as _);

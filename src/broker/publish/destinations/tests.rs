@@ -9,8 +9,8 @@ use tokio::time::advance;
 use tokio_util::task::TaskTracker;
 
 use super::*;
-use crate::broker::connections::Connector;
-use crate::broker::outage_log::OutageLog;
+use crate::broker::connection::Connector;
+use crate::broker::connection::OutageLog;
 use crate::broker::publish::Attempts;
 use crate::broker::{Address, Login, PublishSettings, Settings};
 use crate::domain::field::FieldTable;

@@ -19,16 +19,13 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::warn;
 
 use self::reply_channel::ReplyChannel;
-pub(super) use self::reply_queue::PendingReply;
+pub(in crate::broker) use self::reply_queue::PendingReply;
 use self::reply_queue::{NoPlace, ReplyQueue};
-use super::Settings;
-use super::connections::Connections;
-use super::convert::short;
-use super::dial_record::Refused;
-use super::error::{Denial, Error, Refusal, Unavailable};
-use super::link::Link;
-use super::outage_log::Reminders;
-use super::supervised::{Place, Reopen, State, Supervised, supervise};
+use crate::broker::Settings;
+use crate::broker::connection::{Connection, Connections, Refused, Reminders};
+use crate::broker::convert::short;
+use crate::broker::error::{Denial, Error, Refusal, Unavailable};
+use crate::broker::supervised::{Place, Reopen, State, Supervised, supervise};
 
 /// How long RabbitMQ may take to declare the queue and start the consumer.
 const DECLARE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -36,7 +33,7 @@ const DECLARE_TIMEOUT: Duration = Duration::from_secs(5);
 const REDECLARE_PAUSE: Duration = Duration::from_millis(50);
 
 /// The reply queue of now, and the one after it.
-pub(super) struct Replies {
+pub(in crate::broker) struct Replies {
     connections: Arc<Connections>,
     current: watch::Receiver<State<Arc<ReplyQueue>>>,
     refused: watch::Receiver<Option<Refused>>,
@@ -45,7 +42,7 @@ pub(super) struct Replies {
 
 impl Replies {
     /// Keeps a reply queue on `connections` until they are stopped; the second part is the task.
-    pub(super) fn start(
+    pub(in crate::broker) fn start(
         connections: Connections,
         settings: &Settings,
         unmatched: IntCounter,
@@ -71,7 +68,7 @@ impl Replies {
     /// # Errors
     /// [`Unavailable::NoConnection`] without a reply queue until the deadline, [`Unavailable::Denied`] as soon as it is
     /// certain, [`Unavailable::TooManyCalls`].
-    pub(super) async fn expect(&self, deadline: Instant) -> Result<PendingReply, Error> {
+    pub(in crate::broker) async fn expect(&self, deadline: Instant) -> Result<PendingReply, Error> {
         let mut current = self.current.clone();
         loop {
             let found =
@@ -114,29 +111,29 @@ impl Replies {
     }
 
     /// Why RabbitMQ refuses the reply queue, where it refused the last declaration.
-    pub(super) fn denial(&self) -> Option<Denial> {
+    pub(in crate::broker) fn denial(&self) -> Option<Denial> {
         self.refused.borrow().map(|refused| refused.why)
     }
 
     /// Tells every caller at once that no reply will come.
-    pub(super) fn give_up(&self) {
+    pub(in crate::broker) fn give_up(&self) {
         if let Some(queue) = self.current.borrow().part() {
             queue.lose();
         }
     }
 
     /// The connection.
-    pub(super) fn connections(&self) -> &Connections {
+    pub(in crate::broker) fn connections(&self) -> &Connections {
         &self.connections
     }
 
     /// Whether there is a reply queue.
-    pub(super) fn is_ready(&self) -> bool {
+    pub(in crate::broker) fn is_ready(&self) -> bool {
         self.current.borrow().part().is_some()
     }
 
     /// Callers that wait.
-    pub(super) fn waiting(&self) -> usize {
+    pub(in crate::broker) fn waiting(&self) -> usize {
         self.current.borrow().part().map_or(0, |queue| queue.waiting())
     }
 }
@@ -158,8 +155,8 @@ impl Supervised for SupervisedReplyQueue {
     type End = ();
 
     async fn open(&mut self) -> Result<Arc<ReplyQueue>, Reopen> {
-        let link = self.connections.wait_long().await.map_err(|_| Reopen::Never)?;
-        match timeout(DECLARE_TIMEOUT, link.unless_gone(open(&link, &self.unmatched))).await {
+        let connection = self.connections.wait_long().await.map_err(|_| Reopen::Never)?;
+        match timeout(DECLARE_TIMEOUT, connection.unless_gone(open(&connection, &self.unmatched))).await {
             Ok(Ok((channel, replies))) => {
                 self.refused.send_replace(None);
                 self.reminders = Reminders::default();
@@ -167,8 +164,8 @@ impl Supervised for SupervisedReplyQueue {
                 self.channel = Some((channel, replies));
                 Ok(queue)
             }
-            Ok(Err(error)) => Err(Reopen::After(self.failed(&link, &error))),
-            Err(_) => Err(Reopen::After(self.silent(&link))),
+            Ok(Err(error)) => Err(Reopen::After(self.failed(&connection, &error))),
+            Err(_) => Err(Reopen::After(self.silent(&connection))),
         }
     }
 
@@ -191,7 +188,7 @@ impl Supervised for SupervisedReplyQueue {
 
 impl SupervisedReplyQueue {
     /// How long to wait before the next declaration: a missing permission is not mended by hurry.
-    fn failed(&mut self, link: &Link, error: &Error) -> Duration {
+    fn failed(&mut self, connection: &Connection, error: &Error) -> Duration {
         let denial = match error {
             Error::Unknown(_) => None,
             Error::Refused(Refusal::AccessRefused { .. }) => Some(Denial::ReplyQueueForbidden),
@@ -202,17 +199,17 @@ impl SupervisedReplyQueue {
         if denial.is_none() {
             return REDECLARE_PAUSE;
         }
-        // It would run out of channels that have not been refused, see `Link::not_opened`.
-        link.retire("its reply queue is refused");
-        link.kill();
+        // It would run out of channels that have not been refused, see `Connection::not_opened`.
+        connection.retire("its reply queue is refused");
+        connection.kill();
         self.refused_delay
     }
 
-    fn silent(&mut self, link: &Link) -> Duration {
+    fn silent(&mut self, connection: &Connection) -> Duration {
         self.refused.send_replace(None);
         self.tell(&format!("RabbitMQ does not answer within {DECLARE_TIMEOUT:?}"));
-        link.retire("its reply queue is not declared in time");
-        link.kill();
+        connection.retire("its reply queue is not declared in time");
+        connection.kill();
         REDECLARE_PAUSE
     }
 
@@ -223,13 +220,16 @@ impl SupervisedReplyQueue {
     }
 }
 
-async fn open(link: &Link, unmatched: &IntCounter) -> Result<(Channel, Arc<ReplyChannel>), Error> {
-    let channel = link.connection().create_channel().await?;
+async fn open(
+    connection: &Connection,
+    unmatched: &IntCounter,
+) -> Result<(Channel, Arc<ReplyChannel>), Error> {
+    let channel = connection.lapin().create_channel().await?;
     let exclusive = QueueDeclareOptions { exclusive: true, auto_delete: true, ..Default::default() };
     let declared = channel.queue_declare(short(""), exclusive, AmqpTable::default()).await?;
     let queue = ReplyQueue::new(declared.name().to_string());
-    let replies = ReplyChannel::new(queue, link.wire().outlet(channel.id()), unmatched.clone());
-    link.wire().register(channel.id(), Arc::clone(&replies) as _);
+    let replies = ReplyChannel::new(queue, connection.router().outlet(channel.id()), unmatched.clone());
+    connection.router().register(channel.id(), Arc::clone(&replies) as _);
     replies.consume().await?;
     Ok((channel, replies))
 }

@@ -17,8 +17,8 @@ use rustls::{ClientConfig, RootCertStore};
 use secrecy::{ExposeSecret, SecretString};
 use tokio_rustls::TlsConnector;
 
-use super::convert::short;
-use super::{ClientCertificate, Login, SettingsError, Tls};
+use crate::broker::convert::short;
+use crate::broker::{ClientCertificate, Login, SettingsError, Tls};
 
 /// What the gateway says of itself when it connects as `role`, such as `publish-0`.
 pub(super) fn connection_properties(login: &Login, role: &str) -> ConnectionProperties {

@@ -29,7 +29,7 @@ enum Kind {
 }
 
 /// Makes the properties in the payload of a content header readable; `None` when it is malformed.
-pub(super) fn header(payload: &mut [u8]) -> Option<()> {
+pub(in crate::broker) fn header(payload: &mut [u8]) -> Option<()> {
     let mut rest = Rest(payload);
     rest.take(FLAGS)?;
     let flags = u16::from_be_bytes(rest.take(2)?.try_into().ok()?);
@@ -42,7 +42,7 @@ pub(super) fn header(payload: &mut [u8]) -> Option<()> {
 }
 
 /// Makes the text of a `channel.close` or `connection.close` readable, in its payload; `None` when it is malformed.
-pub(super) fn close(payload: &mut [u8]) -> Option<()> {
+pub(in crate::broker) fn close(payload: &mut [u8]) -> Option<()> {
     let mut rest = Rest(payload);
     rest.take(ARGUMENTS + REPLY_CODE)?;
     rest.text()

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-use super::Address;
+use crate::broker::Address;
 
 /// Time from a line to the first reminder; each later one comes after twice as long.
 const FIRST_PAUSE: Duration = Duration::from_secs(10);
@@ -25,14 +25,14 @@ const MAX_REASONS: usize = 5;
 
 /// Which of many equal reports become lines: the first, each with a new reason, and reminders.
 #[derive(Debug, Default)]
-pub(super) struct Reminders {
+pub(in crate::broker) struct Reminders {
     told: BTreeSet<String>,
     next: Option<(Instant, Duration)>,
 }
 
 impl Reminders {
     /// Whether a report with this reason becomes a line now.
-    pub(super) fn is_due(&mut self, reason: &str) -> bool {
+    pub(in crate::broker) fn is_due(&mut self, reason: &str) -> bool {
         let now = Instant::now();
         let is_reminder = self.next.is_some_and(|(at, _)| now >= at);
         let is_new = self.told.len() < MAX_REASONS && self.told.insert(reason.to_owned());
@@ -46,7 +46,7 @@ impl Reminders {
 
 /// The outage of now. Clones are the same.
 #[derive(Clone, Default)]
-pub(super) struct OutageLog(Arc<Shared>);
+pub(in crate::broker) struct OutageLog(Arc<Shared>);
 
 #[derive(Default)]
 struct Shared {
@@ -76,18 +76,18 @@ impl OutageLog {
     }
 
     /// For the reports of one connection.
-    pub(super) fn of_connection(&self, name: &str) -> ConnectionLog {
+    pub(in crate::broker) fn of_connection(&self, name: &str) -> ConnectionLog {
         let id = self.0.next_connection.fetch_add(1, Ordering::Relaxed);
         ConnectionLog { log: self.clone(), id, name: name.to_owned() }
     }
 
     /// The gateway closes its connections from now on.
-    pub(super) fn stop(&self) {
+    pub(in crate::broker) fn stop(&self) {
         self.lock().is_stopping = true;
     }
 
     /// RabbitMQ blocks one more connection.
-    pub(super) fn blocked(&self, reason: &str) {
+    pub(in crate::broker) fn blocked(&self, reason: &str) {
         let mut state = self.lock();
         state.blocked += 1;
         if state.blocked == 1 {
@@ -96,7 +96,7 @@ impl OutageLog {
     }
 
     /// RabbitMQ blocks one connection fewer, or it is gone.
-    pub(super) fn unblocked(&self) {
+    pub(in crate::broker) fn unblocked(&self) {
         let mut state = self.lock();
         state.blocked = state.blocked.saturating_sub(1);
         if state.blocked == 0 && !state.is_stopping {
@@ -106,7 +106,7 @@ impl OutageLog {
 }
 
 /// The reports of one connection. It is wanted until this is dropped.
-pub(super) struct ConnectionLog {
+pub(in crate::broker) struct ConnectionLog {
     log: OutageLog,
     id: u64,
     name: String,
@@ -114,13 +114,13 @@ pub(super) struct ConnectionLog {
 
 impl ConnectionLog {
     /// It is up.
-    pub(super) fn connected(&self, address: &Address) {
+    pub(in crate::broker) fn connected(&self, address: &Address) {
         debug!(connection = self.name, host = address.host, port = address.port, "connected");
         self.is_not_down();
     }
 
     /// It was lost.
-    pub(super) fn lost(&self, reason: &str) {
+    pub(in crate::broker) fn lost(&self, reason: &str) {
         debug!(connection = self.name, reason, "connection lost");
         let mut state = self.log.lock();
         if state.begin(self.id) && state.tells("lost") {
@@ -132,7 +132,7 @@ impl ConnectionLog {
     }
 
     /// A dial failed.
-    pub(super) fn failed(&self, address: &Address, reason: &impl Display) {
+    pub(in crate::broker) fn failed(&self, address: &Address, reason: &impl Display) {
         let (connection, host, port, reason) =
             (&*self.name, &*address.host, address.port, reason.to_string());
         debug!(connection, host, port, reason, "cannot connect");
@@ -152,7 +152,7 @@ impl ConnectionLog {
     }
 
     /// Another connection takes its place.
-    pub(super) fn replaced(&self, why: &str) {
+    pub(in crate::broker) fn replaced(&self, why: &str) {
         debug!(connection = self.name, "connection replaced: {why}");
         if self.log.lock().replacements.is_due(why) {
             warn!(connection = self.name, "a connection to RabbitMQ is replaced: {why}");

@@ -9,17 +9,16 @@ use deadpool::managed::Manager as _;
 use deadpool_lapin::Manager;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::connections::Role;
 use super::dial_record::DialRecord;
-use super::error::Denial;
-use super::link::Link;
 use super::login::connection_properties;
+use super::node::Node;
 use super::outage_log::ConnectionLog;
-use super::socket::{Node, SocketKit};
-use super::{Address, Login, Settings, wire};
+use super::{Connection, Role};
+use crate::broker::error::Denial;
+use crate::broker::lapin_compat::{SocketKit, placeholder_uri};
+use crate::broker::{Address, Login, Settings, wire};
 use crate::metrics::Metrics;
 
 /// First pause after a failed dial; doubles from there.
@@ -105,7 +104,7 @@ impl Dialler {
     ///
     /// # Errors
     /// Every dial that was begun has failed; the next node has its turn then, after this pause.
-    pub(super) async fn dial(&mut self, patience: Duration) -> Result<Link, Duration> {
+    pub(super) async fn dial(&mut self, patience: Duration) -> Result<Connection, Duration> {
         let first = self.next;
         let nodes = (0..self.nodes.len()).map(|n| (first + n) % self.nodes.len());
         let (connected, failures, begun) = self.race(nodes.collect(), patience).await;
@@ -113,13 +112,13 @@ impl Dialler {
         for (at, error) in failures {
             denial = self.reports.failed(at, &self.nodes[at].address, &error);
         }
-        let Some((at, link)) = connected else {
+        let Some((at, connection)) = connected else {
             self.next = (first + begun) % self.nodes.len();
             return Err(self.pause_after(denial));
         };
         self.next = at;
         self.reports.connected(&self.nodes[at].address);
-        Ok(link)
+        Ok(connection)
     }
 
     /// The first connection that is there, the dials that failed before it, and how many were begun.
@@ -127,7 +126,7 @@ impl Dialler {
         &self,
         nodes: Vec<usize>,
         patience: Duration,
-    ) -> (Option<(usize, Link)>, Vec<(usize, lapin::Error)>, usize) {
+    ) -> (Option<(usize, Connection)>, Vec<(usize, lapin::Error)>, usize) {
         let mut rest = nodes.into_iter();
         let (mut dials, mut failures, mut begun) = (FuturesUnordered::new(), Vec::new(), 0);
         loop {
@@ -137,7 +136,7 @@ impl Dialler {
             }
             let ended = timeout(HEAD_START, dials.next()).await;
             match ended {
-                Ok(Some((at, Ok(link)))) => return (Some((at, link)), failures, begun),
+                Ok(Some((at, Ok(connection)))) => return (Some((at, connection)), failures, begun),
                 Ok(Some((at, Err(error)))) => failures.push((at, error)),
                 Ok(None) => return (None, failures, begun),
                 Err(_) => continue,
@@ -149,12 +148,12 @@ impl Dialler {
     }
 
     /// Opens a socket, and has lapin speak AMQP over its router.
-    async fn connect(&self, node: &Node, patience: Duration) -> Result<Link, lapin::Error> {
+    async fn connect(&self, node: &Node, patience: Duration) -> Result<Connection, lapin::Error> {
         let deadline = Instant::now() + self.timeout;
         let open = timeout_at(deadline, node.open()).await;
         let socket = open.unwrap_or_else(|_| Err(self.late("connection")))?;
-        // An abandoned dial drops the wire, which closes the socket and ends lapin's stream.
-        let (wire, stream) = wire::start(socket, self.frame_max);
+        // An abandoned dial drops the router, which closes the socket and ends lapin's stream.
+        let (router, stream) = wire::start(socket, self.frame_max);
         let (login, name) = (self.login.clone(), self.name.clone());
         let properties = move || connection_properties(&login, &name);
         let runtime = async_rs::Runtime::new(SocketKit::new(stream));
@@ -162,7 +161,7 @@ impl Dialler {
         let connected = timeout_at(deadline, manager.create()).await;
         let connection =
             connected.unwrap_or_else(|_| Err(lapin::Error::from(self.late("AMQP handshake"))))?;
-        Ok(Link::new(connection, wire, patience))
+        Ok(Connection::new(connection, router, patience))
     }
 
     fn late(&self, what: &str) -> io::Error {
@@ -209,10 +208,4 @@ fn backoff(cap: Duration) -> ExponentialBackoff {
         .without_max_times()
         .with_jitter()
         .build()
-}
-
-/// lapin wants an address; it is handed an open stream, and the login goes another way.
-fn placeholder_uri(frame_max: usize, settings: &Settings) -> String {
-    let vhost = utf8_percent_encode(&settings.vhost, NON_ALPHANUMERIC);
-    format!("amqp://127.0.0.1/{vhost}?heartbeat={}&frame_max={frame_max}", settings.heartbeat)
 }

@@ -4,21 +4,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use lapin::{Channel, Connection};
+use lapin::Channel;
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::convert::short;
-use super::error::{Cause, Error};
-use super::wire::Wire;
+use crate::broker::convert::short;
+use crate::broker::error::{Cause, Error};
+use crate::broker::lapin_compat::{ChannelNumbers, Gone, finish};
+use crate::broker::wire::Router;
 
 /// How long the broker may take to answer `connection.close`.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long lapin may take to tell the users of a connection that it is gone. Requests that are made
-/// while the connection is being lost never get an answer from it.
-const LAST_WORDS: Duration = Duration::from_millis(250);
 /// AMQP's reply code for a normal end.
 const REPLY_SUCCESS: u16 = 200;
 
@@ -26,65 +24,63 @@ const REPLY_SUCCESS: u16 = 200;
 pub(super) const NUMBERS_USED_UP: &str = "its channel numbers are used up";
 
 /// A connection in a slot. Shared by all who use it; replaced as a whole when it is lost.
-pub(super) struct Link {
-    connection: Connection,
-    wire: Wire,
+pub(in crate::broker) struct Connection {
+    lapin: lapin::Connection,
+    router: Router,
     /// How long publishes may be in flight on it without any answer before it is replaced.
     patience: Duration,
     has_answered: AtomicBool,
     /// Whether publishes are in flight on it and none was answered for `patience`.
     is_silent: watch::Sender<bool>,
     users: TaskTracker,
-    /// Some channel numbers cannot be used again.
-    has_lost_numbers: AtomicBool,
-    numbers_run_out: CancellationToken,
+    numbers: ChannelNumbers,
     retired: CancellationToken,
     retired_for: OnceLock<&'static str>,
-    gone: CancellationToken,
+    gone: Gone,
 }
 
-impl Link {
-    pub(super) fn new(connection: Connection, wire: Wire, patience: Duration) -> Self {
+impl Connection {
+    pub(in crate::broker) fn new(lapin: lapin::Connection, router: Router, patience: Duration) -> Self {
         let users = TaskTracker::new();
         users.close();
         Self {
-            connection,
-            wire,
+            lapin,
+            router,
             patience,
             has_answered: AtomicBool::new(false),
             is_silent: watch::Sender::new(false),
             users,
-            has_lost_numbers: AtomicBool::new(false),
-            numbers_run_out: CancellationToken::new(),
+            numbers: ChannelNumbers::default(),
             retired: CancellationToken::new(),
             retired_for: OnceLock::new(),
-            gone: CancellationToken::new(),
+            gone: Gone::default(),
         }
     }
 
-    pub(super) fn connection(&self) -> &Connection {
-        &self.connection
+    /// lapin's side of it.
+    pub(in crate::broker) fn lapin(&self) -> &lapin::Connection {
+        &self.lapin
     }
 
     /// Whether the TCP connection and the AMQP session on it are up.
-    pub(super) fn is_connected(&self) -> bool {
-        self.connection.status().connected()
+    pub(in crate::broker) fn is_connected(&self) -> bool {
+        self.lapin.status().connected()
     }
 
     /// Whether new work may start here: connected and not about to be replaced.
-    pub(super) fn is_usable(&self) -> bool {
+    pub(in crate::broker) fn is_usable(&self) -> bool {
         self.is_connected() && !self.retired.is_cancelled()
     }
 
     /// Whether RabbitMQ has stopped reading from this connection because of an alarm. Keeps its
     /// last value when the connection is lost.
-    pub(super) fn is_blocked(&self) -> bool {
-        self.wire.is_blocked()
+    pub(in crate::broker) fn is_blocked(&self) -> bool {
+        self.router.is_blocked()
     }
 
     /// Ends when RabbitMQ does not block the connection.
-    pub(super) async fn until_unblocked(&self) {
-        let mut blocked = self.wire.blocked();
+    pub(in crate::broker) async fn until_unblocked(&self) {
+        let mut blocked = self.router.blocked();
         while blocked.borrow_and_update().is_some() {
             if blocked.changed().await.is_err() {
                 return;
@@ -92,29 +88,29 @@ impl Link {
         }
     }
 
-    /// The connection's frames.
-    pub(super) fn wire(&self) -> &Wire {
-        &self.wire
+    /// The router of its frames.
+    pub(in crate::broker) fn router(&self) -> &Router {
+        &self.router
     }
 
     /// A retired connection is closed when it has no users any more.
-    pub(super) fn users(&self) -> &TaskTracker {
+    pub(in crate::broker) fn users(&self) -> &TaskTracker {
         &self.users
     }
 
     /// How long publishes may be in flight without any answer before the connection is replaced.
-    pub(super) fn patience(&self) -> Duration {
+    pub(in crate::broker) fn patience(&self) -> Duration {
         self.patience
     }
 
     /// Sets whether publishes are in flight on it and none was answered for [`Self::patience`]. While it is so, the
     /// gateway dials a replacement; the connection takes publishes until that one is there.
-    pub(super) fn set_silent(&self, is_silent: bool) {
+    pub(in crate::broker) fn set_silent(&self, is_silent: bool) {
         self.is_silent.send_if_modified(|before| std::mem::replace(before, is_silent) != is_silent);
     }
 
     /// Ends when it is silent, or is no more.
-    pub(super) async fn until_silent(&self, is_silent: bool) {
+    pub(in crate::broker) async fn until_silent(&self, is_silent: bool) {
         let mut changed = self.is_silent.subscribe();
         while *changed.borrow_and_update() != is_silent {
             // The sender is a part of this connection.
@@ -123,46 +119,37 @@ impl Link {
     }
 
     /// A publish on it was answered.
-    pub(super) fn note_answer(&self) {
+    pub(in crate::broker) fn note_answer(&self) {
         self.has_answered.store(true, Ordering::Relaxed);
     }
 
     /// Whether any publish on it was answered.
-    pub(super) fn has_answered(&self) -> bool {
+    pub(in crate::broker) fn has_answered(&self) -> bool {
         self.has_answered.load(Ordering::Relaxed)
     }
 
     /// Bytes that a frame may have, as agreed with RabbitMQ.
-    pub(super) fn frame_max(&self) -> usize {
-        usize::try_from(self.connection.configuration().frame_max()).unwrap_or(usize::MAX)
+    pub(in crate::broker) fn frame_max(&self) -> usize {
+        usize::try_from(self.lapin.configuration().frame_max()).unwrap_or(usize::MAX)
     }
 
-    /// Opens a channel for one operation. lapin gives numbers in turn: from the second half of them on, it soon comes to those
-    /// that cannot be used again, and the gateway dials a successor meanwhile.
-    pub(super) async fn open_channel(&self) -> Result<Channel, lapin::Error> {
-        let channel = self.connection.create_channel().await?;
-        let is_in_second_half = channel.id() > self.connection.configuration().channel_max() / 2;
-        if is_in_second_half && self.has_lost_numbers.load(Ordering::Relaxed) {
-            self.numbers_run_out.cancel();
-        }
+    /// Opens a channel for one operation.
+    pub(in crate::broker) async fn open_channel(&self) -> Result<Channel, lapin::Error> {
+        let channel = self.lapin.create_channel().await?;
+        self.numbers.given(channel.id(), self.lapin.configuration().channel_max());
         Ok(channel)
     }
 
-    /// The number of a channel cannot be used again: RabbitMQ closed the channel, or has not answered on it.
-    pub(super) fn lose_number(&self) {
-        self.has_lost_numbers.store(true, Ordering::Relaxed);
-    }
-
-    /// Ends when its channel numbers will soon be used up. The connection takes operations until its successor is there.
-    pub(super) async fn until_numbers_run_out(&self) {
-        self.numbers_run_out.cancelled().await;
+    /// The channel numbers.
+    pub(in crate::broker) fn numbers(&self) -> &ChannelNumbers {
+        &self.numbers
     }
 
     /// The error of the opening of a channel, which says nothing of the request that the channel was for.
     ///
     /// The words with which the broker closed a channel are lapin's answer to all that is asked on a later one
     /// of the same number: when the numbers come round, the connection has no good ones left.
-    pub(super) fn not_opened(&self, error: Error) -> Error {
+    pub(in crate::broker) fn not_opened(&self, error: Error) -> Error {
         if matches!(error, Error::Unknown(Cause::Lost { .. })) {
             return error;
         }
@@ -172,59 +159,40 @@ impl Link {
 
     /// Asks for a new connection in this one's place, with a reason for the log. The publishes in flight may still be
     /// answered.
-    pub(super) fn retire(&self, why: &'static str) {
+    pub(in crate::broker) fn retire(&self, why: &'static str) {
         // The first reason is the one that counts.
         let _later = self.retired_for.set(why);
         self.retired.cancel();
     }
 
-    /// Ends after [`Link::retire`], and says why.
-    pub(super) async fn retired(&self) -> &'static str {
+    /// Ends after [`Connection::retire`], and says why.
+    pub(in crate::broker) async fn retired(&self) -> &'static str {
         self.retired.cancelled().await;
         self.retired_for.get().copied().unwrap_or_default()
     }
 
     /// Does `work` on this connection, and ends with [`Cause::Lost`] when the connection is gone.
-    pub(super) async fn unless_gone<T, E: Into<Error>>(
+    pub(in crate::broker) async fn unless_gone<T, E: Into<Error>>(
         &self,
         work: impl Future<Output = Result<T, E>>,
     ) -> Result<T, Error> {
-        tokio::select! {
-            biased;
-            answer = work => answer.map_err(Into::into),
-            () = self.silent() => Err(Error::gone()),
-        }
+        self.gone.unless(work).await
     }
 
-    /// Does `work` with a channel of this connection in a task, which comes to its end although the caller leaves. When a channel is
-    /// dropped while RabbitMQ closes it, both sides close it, and lapin (4.12) takes that for an error of the whole
-    /// connection: all operations on it would get the error of that one channel.
-    pub(super) async fn finish<T: Send + 'static>(
+    /// Does `work` with a channel of this connection in a task, which comes to its end although the caller leaves, see
+    /// [`lapin_compat`](crate::broker::lapin_compat).
+    pub(in crate::broker) async fn finish<T: Send + 'static>(
         self: Arc<Self>,
         work: impl Future<Output = Result<T, Error>> + Send + 'static,
     ) -> Result<T, Error> {
-        let link = Arc::clone(&self);
-        let answer = tokio::spawn(async move { link.unless_gone(work).await }).await;
-        match answer.unwrap_or_else(|_| Err(Error::gone())) {
-            // RabbitMQ closes the channel over such a mistake; whose it was cannot be told when the connection is gone.
-            Err(Error::Refused(refusal)) if refusal.is_of_a_channel() && !self.is_connected() => {
-                Err(Error::gone())
-            }
-            answer => answer,
-        }
-    }
-
-    /// Ends when the connection is gone and nothing that was asked on it will be answered any more.
-    pub(super) async fn silent(&self) {
-        self.gone.cancelled().await;
-        sleep(LAST_WORDS).await;
+        finish(self.gone.clone(), || self.is_connected(), work).await
     }
 
     /// Says goodbye within a second where the broker listens, and hangs up where it does not.
-    pub(super) async fn close(&self) {
+    pub(in crate::broker) async fn close(&self) {
         self.retired.cancel();
         if self.is_connected() && !self.is_blocked() {
-            let goodbye = self.connection.close(REPLY_SUCCESS, short("stopping"));
+            let goodbye = self.lapin.close(REPLY_SUCCESS, short("stopping"));
             // Whatever it answers, the switch below ends what is left.
             let _ended = timeout(CLOSE_TIMEOUT, goodbye).await;
         }
@@ -232,9 +200,9 @@ impl Link {
     }
 
     /// Hangs up at once.
-    pub(super) fn kill(&self) {
+    pub(in crate::broker) fn kill(&self) {
         self.retired.cancel();
-        self.wire.kill();
-        self.gone.cancel();
+        self.router.kill();
+        self.gone.set();
     }
 }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::link::Link;
+use super::Connection;
 use super::outage_log::OutageLog;
 
 /// The connections of a role that RabbitMQ blocks.
@@ -70,10 +70,10 @@ pub(super) struct AlarmFollower {
 
 impl AlarmFollower {
     /// Notes each beginning and end of an alarm in `changes`.
-    pub(super) fn new(link: &Link, alarms: Arc<Alarms>, changes: Arc<watch::Sender<()>>) -> Self {
-        let mut blocked = link.wire().blocked();
+    pub(super) fn new(connection: &Connection, alarms: Arc<Alarms>, changes: Arc<watch::Sender<()>>) -> Self {
+        let mut blocked = connection.router().blocked();
         blocked.mark_changed();
-        Self { blocked, end: link.wire().end(), is_counted: false, alarms, changes }
+        Self { blocked, end: connection.router().end(), is_counted: false, alarms, changes }
     }
 
     /// Ends with the next change: true when RabbitMQ blocks the connection. Cancel safe.

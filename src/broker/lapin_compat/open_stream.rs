@@ -1,8 +1,8 @@
-//! Opens the sockets, TCP or TLS, and hands lapin the stream of its [`Wire`](super::wire::Wire) in place of a socket.
+//! Hands lapin the stream of the router in place of a socket.
 //!
-//! Promises keepalive and `TCP_USER_TIMEOUT` on the socket. lapin is told a loopback address and plain AMQP, and given
-//! a stream that is open already: where it fails to connect by itself, it keeps two tasks for ever. The real node and
-//! its TLS are known here only.
+//! Where lapin (4.12) fails to connect by itself, it keeps two tasks for ever, and nothing bounds the time of its dial. So lapin is
+//! told a loopback address and plain AMQP, and its runtime kit gives it a stream that is open already. deadpool-lapin (0.14) takes a
+//! URI and no more, and its `Debug` prints it: the login goes another way, see [`login`](crate::broker::connection).
 
 use std::future::{Future, ready};
 use std::io::{self, Read, Write};
@@ -14,56 +14,16 @@ use std::time::{Duration, Instant};
 use async_rs::traits::{Executor, Reactor, RuntimeKit};
 use async_rs::util::Task;
 use futures_util::{AsyncRead, AsyncWrite, Stream};
-use rustls::pki_types::ServerName;
-use socket2::{SockRef, TcpKeepalive};
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
-use tokio_util::either::Either;
 
-use super::Address;
-use super::wire::LapinEnd;
+use crate::broker::Settings;
+use crate::broker::wire::LapinEnd;
 
-/// Idle time before the kernel probes a silent peer, and between its probes.
-const KEEPALIVE: Duration = Duration::from_secs(10);
-/// How long written bytes may stay unacknowledged before the kernel gives the connection up.
-const USER_TIMEOUT: Duration = Duration::from_secs(20);
-
-/// Where a node of RabbitMQ listens.
-#[derive(Clone)]
-pub(super) struct Node {
-    /// Its address.
-    pub(super) address: Address,
-    /// Set where it speaks TLS.
-    pub(super) tls: Option<TlsConnector>,
-}
-
-/// A socket to a node.
-pub(super) type NodeSocket = Either<TcpStream, TlsStream<TcpStream>>;
-
-impl Node {
-    /// Opens a socket.
-    ///
-    /// # Errors
-    /// Name look-up, TCP or TLS.
-    pub(super) async fn open(&self) -> io::Result<NodeSocket> {
-        let stream = TcpStream::connect((self.address.host.as_str(), self.address.port)).await?;
-        prepare(&stream)?;
-        let Some(tls) = &self.tls else { return Ok(Either::Left(stream)) };
-        let name = ServerName::try_from(self.address.host.clone())
-            .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
-        Ok(Either::Right(tls.connect(name, stream).await?))
-    }
-}
-
-fn prepare(stream: &TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    let socket = SockRef::from(stream);
-    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE))?;
-    #[cfg(target_os = "linux")]
-    socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
-    Ok(())
+/// The URI that lapin is given: it has the virtual host and the tuning, and no address or login that counts.
+pub(in crate::broker) fn placeholder_uri(frame_max: usize, settings: &Settings) -> String {
+    let vhost = utf8_percent_encode(&settings.vhost, NON_ALPHANUMERIC);
+    format!("amqp://127.0.0.1/{vhost}?heartbeat={}&frame_max={frame_max}", settings.heartbeat)
 }
 
 /// lapin's stream, as its runtime abstraction wants it.
@@ -71,7 +31,7 @@ type LapinStream = Compat<LapinEnd>;
 
 /// The runtime kit of one connection: tokio, and the stream that is open for it.
 #[derive(Clone)]
-pub(super) struct SocketKit {
+pub(in crate::broker) struct SocketKit {
     tokio: async_rs::Tokio,
     open: Arc<Mutex<Option<LapinStream>>>,
 }
@@ -81,7 +41,7 @@ impl SocketKit {
     ///
     /// # Panics
     /// Outside of a tokio runtime.
-    pub(super) fn new(stream: LapinEnd) -> Self {
+    pub(in crate::broker) fn new(stream: LapinEnd) -> Self {
         Self { tokio: async_rs::Tokio::current(), open: Arc::new(Mutex::new(Some(stream.compat()))) }
     }
 }

@@ -10,11 +10,12 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::Settings;
+use super::Connection;
 use super::alarms::{AlarmFollower, Alarms};
 use super::dialler::Dialler;
-use super::link::{Link, NUMBERS_USED_UP};
-use super::supervised::{Reopen, Supervised};
+use super::live::NUMBERS_USED_UP;
+use crate::broker::Settings;
+use crate::broker::supervised::{Reopen, Supervised};
 
 /// How long a retired connection may be used: longer than callers wait. The publishes in flight on it end with their
 /// callers' deadlines, and it is closed then.
@@ -65,77 +66,78 @@ pub(super) struct Ended {
 }
 
 impl Supervised for SupervisedConnection {
-    type Part = Arc<Link>;
+    type Part = Arc<Connection>;
     type End = Ended;
 
-    async fn open(&mut self) -> Result<Arc<Link>, Reopen> {
-        let link = self.dialler.dial(self.patience.now).await;
-        link.map(Arc::new).map_err(Reopen::After)
+    async fn open(&mut self) -> Result<Arc<Connection>, Reopen> {
+        let connection = self.dialler.dial(self.patience.now).await;
+        connection.map(Arc::new).map_err(Reopen::After)
     }
 
-    async fn until_ended(&mut self, link: &Arc<Link>) -> (Ended, Option<Arc<Link>>) {
+    async fn until_ended(&mut self, connection: &Arc<Connection>) -> (Ended, Option<Arc<Connection>>) {
         let since = Instant::now();
-        let mut follower = AlarmFollower::new(link, Arc::clone(&self.alarms), Arc::clone(&self.changes));
+        let mut follower =
+            AlarmFollower::new(connection, Arc::clone(&self.alarms), Arc::clone(&self.changes));
         let (how, successor) = tokio::select! {
-            how = until_over(link, self.blocked_timeout, &self.stop, &mut follower) => (how, None),
-            (successor, why) = replace(link, &mut self.dialler, &self.patience) => {
-                link.retire(why);
+            how = until_over(connection, self.blocked_timeout, &self.stop, &mut follower) => (how, None),
+            (successor, why) = replace(connection, &mut self.dialler, &self.patience) => {
+                connection.retire(why);
                 (End::Retired(why), Some(Arc::new(successor)))
             }
         };
         match &successor {
             Some(successor) => self.patience.now = successor.patience(),
-            None if link.has_answered() => self.patience.now = self.patience.least,
+            None if connection.has_answered() => self.patience.now = self.patience.least,
             None => {}
         }
         (Ended { how, since, follower }, successor)
     }
 
-    async fn after(&mut self, link: Arc<Link>, end: Ended) -> Reopen {
+    async fn after(&mut self, connection: Arc<Connection>, end: Ended) -> Reopen {
         let Ended { how, since, follower } = end;
         let log = self.dialler.log();
         match how {
             End::Stopped => {
-                link.close().await;
+                connection.close().await;
                 return Reopen::Never;
             }
             End::Lost(reason) => log.lost(&reason),
             End::BlockedTooLong => log.replaced("RabbitMQ has blocked it for too long"),
             End::Retired(why) => {
                 log.replaced(why);
-                tokio::spawn(close_unused(Arc::clone(&link), follower));
-                return self.reopen(&link, since);
+                tokio::spawn(close_unused(Arc::clone(&connection), follower));
+                return self.reopen(&connection, since);
             }
         }
-        link.kill();
-        self.reopen(&link, since)
+        connection.kill();
+        self.reopen(&connection, since)
     }
 }
 
 impl SupervisedConnection {
-    fn reopen(&mut self, link: &Link, since: Instant) -> Reopen {
+    fn reopen(&mut self, connection: &Connection, since: Instant) -> Reopen {
         Reopen::After(if since.elapsed() >= LASTING {
             self.dialler.lasted();
             Duration::ZERO
         } else {
-            self.dialler.failed_at_once(link.wire().end_reason())
+            self.dialler.failed_at_once(connection.router().end_reason())
         })
     }
 }
 
 /// Closes a retired connection when it has no users any more.
-async fn close_unused(link: Arc<Link>, mut follower: AlarmFollower) {
+async fn close_unused(connection: Arc<Connection>, mut follower: AlarmFollower) {
     let follow = async {
         loop {
             follower.changed().await;
         }
     };
     tokio::select! {
-        () = link.users().wait() => {}
+        () = connection.users().wait() => {}
         () = follow => {}
         () = sleep(RETIREMENT) => {}
     }
-    link.close().await;
+    connection.close().await;
 }
 
 /// Why a silent connection is replaced.
@@ -153,16 +155,20 @@ impl Patience {
     }
 
     /// Of the connection after this one: while RabbitMQ answers nothing at all, connections are replaced ever more slowly.
-    fn next(&self, link: &Link) -> Duration {
-        if link.has_answered() { self.least } else { MAX_PATIENCE.min(self.now * 2) }
+    fn next(&self, connection: &Connection) -> Duration {
+        if connection.has_answered() { self.least } else { MAX_PATIENCE.min(self.now * 2) }
     }
 }
 
 /// The successor of a connection that should not be used much longer, and why. It is dialled beside that one.
-async fn replace(link: &Link, dialler: &mut Dialler, patience: &Patience) -> (Link, &'static str) {
+async fn replace(
+    connection: &Connection,
+    dialler: &mut Dialler,
+    patience: &Patience,
+) -> (Connection, &'static str) {
     tokio::select! {
-        () = link.until_numbers_run_out() => {}
-        next = replace_silent(link, dialler, patience) => return (next, SILENT),
+        () = connection.numbers().until_run_out() => {}
+        next = replace_silent(connection, dialler, patience) => return (next, SILENT),
     }
     loop {
         match dialler.dial(patience.now).await {
@@ -173,19 +179,19 @@ async fn replace(link: &Link, dialler: &mut Dialler, patience: &Patience) -> (Li
 }
 
 /// A connection in place of one that has become silent; never, while that one is not.
-async fn replace_silent(link: &Link, dialler: &mut Dialler, patience: &Patience) -> Link {
+async fn replace_silent(connection: &Connection, dialler: &mut Dialler, patience: &Patience) -> Connection {
     loop {
-        link.until_silent(true).await;
+        connection.until_silent(true).await;
         dialler.leave_node();
         let dial = tokio::select! {
-            () = link.until_silent(false) => continue,
-            dial = dialler.dial(patience.next(link)) => dial,
+            () = connection.until_silent(false) => continue,
+            dial = dialler.dial(patience.next(connection)) => dial,
         };
         match dial {
             // An alarm explains the silence, and only this connection knows of it.
-            Ok(unneeded) if link.is_blocked() => {
+            Ok(unneeded) if connection.is_blocked() => {
                 unneeded.close().await;
-                link.until_unblocked().await;
+                connection.until_unblocked().await;
             }
             Ok(replacement) => return replacement,
             Err(pause) => sleep(pause).await,
@@ -203,21 +209,21 @@ enum End {
 
 /// Waits until the connection is lost, retired, blocked for too long, or stopped.
 async fn until_over(
-    link: &Link,
+    connection: &Connection,
     blocked_timeout: Option<Duration>,
     stop: &CancellationToken,
     follower: &mut AlarmFollower,
 ) -> End {
-    let mut events = pin!(link.connection().events_listener());
+    let mut events = pin!(connection.lapin().events_listener());
     let mut blocked_until: Option<Instant> = None;
     let mut last_error = "closed".to_owned();
     loop {
-        if !link.is_connected() {
-            return End::Lost(link.wire().end_reason().map_or(last_error, str::to_owned));
+        if !connection.is_connected() {
+            return End::Lost(connection.router().end_reason().map_or(last_error, str::to_owned));
         }
         tokio::select! {
             () = stop.cancelled() => return End::Stopped,
-            why = link.retired() => return if stop.is_cancelled() { End::Stopped } else { End::Retired(why) },
+            why = connection.retired() => return if stop.is_cancelled() { End::Stopped } else { End::Retired(why) },
             () = sleep_until(blocked_until.unwrap_or_else(Instant::now)), if blocked_until.is_some() => {
                 return End::BlockedTooLong;
             }

@@ -8,26 +8,26 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use super::error::Denial;
+use crate::broker::error::Denial;
 
 /// A refusal that lasts for so long is told to callers that wait. A virtual host that restarts refuses for a moment.
 const CERTAIN_AFTER: Duration = Duration::from_secs(2);
 
 /// Why RabbitMQ refuses the gateway, and since when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Refused {
-    pub(super) why: Denial,
-    pub(super) since: Instant,
+pub(in crate::broker) struct Refused {
+    pub(in crate::broker) why: Denial,
+    pub(in crate::broker) since: Instant,
 }
 
 impl Refused {
     /// Refused again, or for the first time now.
-    pub(super) fn again(before: Option<Self>, why: Denial) -> Self {
+    pub(in crate::broker) fn again(before: Option<Self>, why: Denial) -> Self {
         Self { why, since: before.map_or_else(Instant::now, |it| it.since) }
     }
 
     /// Whether it has lasted for so long that callers are told.
-    pub(super) fn is_certain(&self) -> bool {
+    pub(in crate::broker) fn is_certain(&self) -> bool {
         Instant::now() >= self.certain_at()
     }
 
@@ -36,7 +36,7 @@ impl Refused {
     }
 
     /// Ends when RabbitMQ has refused the gateway for two seconds, as `refused` tells, which is asked after each change.
-    pub(super) async fn until_certain<T>(
+    pub(in crate::broker) async fn until_certain<T>(
         mut changed: watch::Receiver<T>,
         refused: impl Fn() -> Option<Self>,
     ) -> Denial {
@@ -67,7 +67,7 @@ enum LastDial {
 }
 
 /// The last dials of one role.
-pub(super) struct DialRecord(Mutex<State>);
+pub(in crate::broker) struct DialRecord(Mutex<State>);
 
 struct State {
     addresses: Vec<LastDial>,
@@ -76,7 +76,7 @@ struct State {
 
 impl DialRecord {
     /// Of a role that dials so many addresses.
-    pub(super) fn new(addresses: usize) -> Self {
+    pub(in crate::broker) fn new(addresses: usize) -> Self {
         Self(Mutex::new(State { addresses: vec![LastDial::default(); addresses], lost_at: None }))
     }
 
@@ -85,7 +85,7 @@ impl DialRecord {
     }
 
     /// A dial of this address failed, or its connection was lost at once; with RabbitMQ's refusal where it was one.
-    pub(super) fn failed(&self, address: usize, denial: Option<Denial>) {
+    pub(in crate::broker) fn failed(&self, address: usize, denial: Option<Denial>) {
         let mut state = self.lock();
         let before = match state.addresses[address] {
             LastDial::Refused(refused) => Some(refused),
@@ -96,24 +96,24 @@ impl DialRecord {
     }
 
     /// A connection that had lasted was lost: all that was known before is old.
-    pub(super) fn lost(&self) {
+    pub(in crate::broker) fn lost(&self) {
         let mut state = self.lock();
         state.addresses.fill(LastDial::Unknown);
         state.lost_at = Some(Instant::now());
     }
 
     /// Whether an address was not dialled since then.
-    pub(super) fn has_unknown(&self) -> bool {
+    pub(in crate::broker) fn has_unknown(&self) -> bool {
         self.lock().addresses.iter().any(|last| matches!(last, LastDial::Unknown))
     }
 
     /// Whether so much time has passed since a connection was lost, or none has ever lasted.
-    pub(super) fn is_lost_for(&self, time: Duration) -> bool {
+    pub(in crate::broker) fn is_lost_for(&self, time: Duration) -> bool {
         self.lock().lost_at.is_none_or(|at| at.elapsed() >= time)
     }
 
     /// RabbitMQ's refusal, where the last dial of every address was refused: since the last of them was refused first.
-    pub(super) fn refused(&self) -> Option<Refused> {
+    pub(in crate::broker) fn refused(&self) -> Option<Refused> {
         let state = self.lock();
         let refused = state.addresses.iter().map(|last| match last {
             LastDial::Refused(refused) => Some(*refused),
