@@ -13,23 +13,21 @@ use crate::broker::Broker;
 use crate::config::Config;
 use crate::http;
 use crate::http::middleware::Gate;
-use crate::http::serve::{Shutdown, serve};
+use crate::http::serve::serve;
+use crate::lifecycle::Lifecycle;
 use crate::metrics::Metrics;
-use crate::shutdown::Signal;
+use crate::signals::Signal;
 use crate::telemetry::DroppedLines;
 
-/// Time for the last answers, once the deadline has passed.
-const LAST_ANSWERS: Duration = Duration::from_millis(500);
-/// Time that connections get to notice that they are dropped, after that.
-const ABORT: Duration = Duration::from_millis(500);
+/// Time for the last answers, and then for connections to notice that they are dropped.
+const ABORT: Duration = Duration::from_secs(1);
 
 /// A gateway that serves.
 pub struct Gateway {
     /// Where it listens; the real port where port 0 was asked for.
     pub address: SocketAddr,
     broker: Broker,
-    gate: Gate,
-    shutdown: Shutdown,
+    lifecycle: Lifecycle,
     server: JoinHandle<()>,
     shutdown_timeout: Duration,
 }
@@ -62,22 +60,20 @@ impl Gateway {
         for setting in &config.without_effect {
             warn!(setting, "this setting has no effect any more and can be removed");
         }
-        let metrics = Metrics::default();
-        let broker = Broker::start(&config.broker, &metrics)?;
+        let (metrics, lifecycle) = (Metrics::default(), Lifecycle::default());
+        let broker = Broker::start(&config.broker, &metrics, &lifecycle)?;
         let listen = config.http.listen;
         let listener =
             TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
         let address = listener.local_addr().context("cannot tell the address listened on")?;
-        let shutdown = Shutdown::default();
-        let gate = Gate::new(&config.http.limits);
-        let layered =
-            http::layered(broker.clone(), &config.http, address, &metrics, gate.clone(), dropped_log_lines);
-        let server = tokio::spawn(serve(listener, layered, config.http.connections, shutdown.clone()));
+        let gate = Gate::new(&config.http.limits, &lifecycle);
+        let layered = http::layered(broker.clone(), &config.http, address, &metrics, gate, dropped_log_lines);
+        let server = tokio::spawn(serve(listener, layered, config.http.connections, lifecycle.clone()));
         info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
         if !address.ip().is_loopback() {
             warn!(%address, "everybody who reaches this address may use the broker: there is no authentication");
         }
-        Ok(Self { address, broker, gate, shutdown, server, shutdown_timeout: config.shutdown_timeout })
+        Ok(Self { address, broker, lifecycle, server, shutdown_timeout: config.shutdown_timeout })
     }
 
     /// Stops in order: not ready at once, still serving for `drain_delay` so that load balancers
@@ -85,12 +81,10 @@ impl Gateway {
     /// timeout.
     pub async fn stop(mut self, drain_delay: Duration) {
         info!(?drain_delay, "stopping");
-        self.broker.begin_stopping();
-        self.shutdown.close();
+        self.lifecycle.close();
         sleep(drain_delay).await;
         let deadline = Instant::now() + self.shutdown_timeout;
-        self.broker.give_up_waiting();
-        self.shutdown.drain();
+        self.lifecycle.drain();
         if timeout_at(deadline, &mut self.server).await.is_err() {
             self.cut_short().await;
         }
@@ -102,12 +96,8 @@ impl Gateway {
     /// their answers.
     async fn cut_short(&mut self) {
         warn!("the requests that are left are answered before they are finished");
-        self.gate.give_up();
-        self.broker.give_up();
-        if timeout(LAST_ANSWERS, &mut self.server).await.is_err() {
-            self.shutdown.abort();
-            // They are dropped with the process otherwise.
-            let _dropped = timeout(ABORT, &mut self.server).await;
-        }
+        self.lifecycle.abort();
+        // Connections that are left then are dropped with the process.
+        let _dropped = timeout(ABORT, &mut self.server).await;
     }
 }

@@ -20,7 +20,6 @@ mod supervised;
 mod topology;
 mod wire;
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -43,6 +42,7 @@ use self::topology::Topology;
 use crate::domain::names::QueueName;
 use crate::domain::outcome::Outcome;
 use crate::domain::topology::{DeleteConditions, QueueDeclaration, QueueState};
+use crate::lifecycle::Lifecycle;
 use crate::metrics::Metrics;
 
 /// The broker. Cheap to clone; dials from the start, and works as soon as the broker is there.
@@ -60,8 +60,8 @@ struct Inner {
     replies: Replies,
     probe: Probe,
     user: Option<String>,
-    stopping: AtomicBool,
-    given_up: CancellationToken,
+    lifecycle: Lifecycle,
+    closed: CancellationToken,
     publishes: TaskTracker,
     log: OutageLog,
     keepers: TaskTracker,
@@ -122,14 +122,17 @@ impl Broker {
     ///
     /// # Errors
     /// A setting that can never work, such as an unreadable certificate. An absent broker is no error.
-    pub fn start(settings: &Settings, metrics: &Metrics) -> Result<Self, SettingsError> {
+    pub fn start(
+        settings: &Settings,
+        metrics: &Metrics,
+        lifecycle: &Lifecycle,
+    ) -> Result<Self, SettingsError> {
         let keepers = TaskTracker::new();
         // In this order, they are spread over the nodes.
         let log = OutageLog::default();
-        let connector = Connector::new(settings, metrics, &log, &keepers)?;
+        let connector = Connector::new(settings, metrics, (&log, lifecycle), &keepers)?;
         let publisher = Publisher::start(&connector, &settings.publish, metrics.clone())?;
-        let given_up = CancellationToken::new();
-        let topology = Topology::new(&connector, settings.topology_connections, given_up.clone());
+        let topology = Topology::new(&connector, settings.topology_connections, lifecycle);
         let reply_connection = connector.start(Role::Reply, 0, 1);
         let probe = Probe::new(connector.start(Role::Probe, 0, 1));
         let unmatched = metrics.unmatched_replies.clone();
@@ -139,7 +142,6 @@ impl Broker {
             Login::Plain { user, .. } => Some(user.clone()),
             Login::External => None,
         };
-        let stopping = AtomicBool::new(false);
         let inner = Inner {
             publisher,
             metrics: metrics.clone(),
@@ -148,13 +150,15 @@ impl Broker {
             replies,
             probe,
             user,
-            stopping,
-            given_up,
+            lifecycle: lifecycle.clone(),
+            closed: CancellationToken::new(),
             publishes: TaskTracker::new(),
             log,
             keepers,
         };
-        Ok(Self { inner: Arc::new(inner) })
+        let broker = Self { inner: Arc::new(inner) };
+        tokio::spawn(broker.clone().tell_outcomes_at_abort());
+        Ok(broker)
     }
 
     /// Publishes a message and waits until its outcome is known, at the longest to its deadline.
@@ -231,7 +235,7 @@ impl Broker {
     /// Whether shutdown has begun.
     #[must_use]
     pub fn is_stopping(&self) -> bool {
-        self.inner.stopping.load(Ordering::Relaxed)
+        self.inner.lifecycle.is_closing()
     }
 
     /// The connections of each role. Does not ask RabbitMQ.
@@ -280,37 +284,25 @@ impl Broker {
         self.inner.user.as_deref()
     }
 
-    /// Shutdown has begun: not ready from now on; everything is still served.
-    pub fn begin_stopping(&self) {
-        self.inner.stopping.store(true, Ordering::Relaxed);
+    /// When the process aborts, each caller gets the outcome of its request at once: unknown where the gateway has written it,
+    /// else not sent.
+    async fn tell_outcomes_at_abort(self) {
+        let Inner { publisher, replies, lifecycle, closed, .. } = &*self.inner;
+        if closed.run_until_cancelled(lifecycle.aborting()).await.is_some() {
+            publisher.give_up();
+            replies.give_up();
+        }
     }
 
-    /// Nobody waits any longer for a broker that is away; see [`Unavailable::ShuttingDown`].
-    pub fn give_up_waiting(&self) {
-        self.connections().into_iter().for_each(|(_, connections)| connections.give_up_waiting());
-        self.inner.topology.give_up_waiting();
-        self.inner.publisher.give_up_waiting();
-    }
-
-    /// Tells every caller at once the outcome of its request: unknown where the gateway has written it, else not sent.
-    pub fn give_up(&self) {
-        self.give_up_waiting();
-        let Inner { publisher, replies, given_up, .. } = &*self.inner;
-        given_up.cancel();
-        publisher.give_up();
-        replies.give_up();
-    }
-
-    /// Whether [`Self::give_up`] was called.
-    fn has_given_up(&self) -> bool {
-        self.inner.given_up.is_cancelled()
+    /// Whether callers are told their outcomes before RabbitMQ's answers.
+    fn is_aborting(&self) -> bool {
+        self.inner.lifecycle.is_aborting()
     }
 
     /// Finishes what is being published, then closes channels and connections; ends at the deadline.
     pub async fn close(&self, deadline: Instant) {
-        self.begin_stopping();
-        self.give_up_waiting();
-        let Inner { publisher, topology, publishes, keepers, .. } = &*self.inner;
+        let Inner { publisher, topology, publishes, lifecycle, closed, keepers, .. } = &*self.inner;
+        lifecycle.drain();
         publishes.close();
         let unfinished = timeout_at(deadline, publishes.wait()).await.is_err();
         if unfinished {
@@ -321,6 +313,7 @@ impl Broker {
         self.connections().into_iter().for_each(|(_, connections)| connections.stop());
         topology.stop();
         keepers.close();
+        closed.cancel();
         let goodbye = deadline.max(Instant::now() + GOODBYE);
         // Those that do not say goodbye in time are hung up on by the end of the process.
         let _hung_up = timeout_at(goodbye, keepers.wait()).await;

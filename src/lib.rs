@@ -22,6 +22,7 @@ pub mod cli;
 pub mod config;
 pub mod domain;
 pub mod http;
+pub mod lifecycle;
 pub mod metrics;
-pub mod shutdown;
+pub mod signals;
 pub mod telemetry;

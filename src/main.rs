@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use rabbitmq_gateway::cli::{self, Command};
 use rabbitmq_gateway::config::Config;
-use rabbitmq_gateway::{app, http, shutdown, telemetry};
+use rabbitmq_gateway::{app, http, signals, telemetry};
 use tokio::runtime::Builder;
 
 #[global_allocator]
@@ -45,7 +45,7 @@ async fn healthcheck(config: Config, ready: bool) -> ExitCode {
 
 async fn serve(config: Config) -> ExitCode {
     let log = telemetry::init(&config.telemetry);
-    let result = match shutdown::signal() {
+    let result = match signals::first() {
         Ok(end) => app::run(config, log.dropped_lines(), end).await,
         Err(error) => Err(anyhow::Error::from(error)),
     };

@@ -279,14 +279,6 @@ impl Publisher {
         }
     }
 
-    /// Callers wait for connections of slow destinations no longer.
-    pub(super) fn give_up_waiting(&self) {
-        let slow = self.destinations.slow_lanes();
-        for lanes in slow {
-            lanes.shared.connections().give_up_waiting();
-        }
-    }
-
     /// Opens no more channels, and closes the connections of slow destinations.
     pub(super) fn close(&self) {
         self.closing.cancel();

@@ -70,7 +70,7 @@ impl Broker {
 
     /// The reply queue is not lost where the gateway has given it up.
     fn unless_stopped(&self, failure: PublishFailure) -> PublishFailure {
-        let is_given_up = failure.error == Error::Unknown(Cause::ReplyChannelLost) && self.has_given_up();
+        let is_given_up = failure.error == Error::Unknown(Cause::ReplyChannelLost) && self.is_aborting();
         if is_given_up { unknown(Error::Unknown(Cause::Stopped)) } else { failure }
     }
 

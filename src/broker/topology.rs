@@ -15,7 +15,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use lapin::Channel;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use self::alone::Alone;
 pub(super) use self::methods::inspect;
@@ -29,6 +28,7 @@ use super::{RoleState, overflow};
 use crate::domain::field::FieldTable;
 use crate::domain::names::QueueName;
 use crate::domain::topology::{DeleteConditions, QueueDeclaration, QueueState};
+use crate::lifecycle::Lifecycle;
 
 /// The topology operations.
 pub(super) struct Topology {
@@ -38,17 +38,17 @@ pub(super) struct Topology {
     /// Declarations with arguments that the gateway does not know, and other operations over which RabbitMQ may close the
     /// connection.
     declarations: Alone,
-    given_up: CancellationToken,
+    lifecycle: Lifecycle,
 }
 
 impl Topology {
-    /// Dials the connection that operations share. After `given_up` no operation waits for RabbitMQ any longer.
-    pub(super) fn new(connector: &Connector, alone_connections: usize, given_up: CancellationToken) -> Self {
+    /// Dials the connection that operations share.
+    pub(super) fn new(connector: &Connector, alone_connections: usize, lifecycle: &Lifecycle) -> Self {
         Self {
             connections: connector.start(Role::Topology, 0, 1),
-            removals: Alone::new(connector.clone(), Role::Removal, alone_connections),
-            declarations: Alone::new(connector.clone(), Role::Declaration, alone_connections),
-            given_up,
+            removals: Alone::new(connector.clone(), Role::Removal, alone_connections, lifecycle),
+            declarations: Alone::new(connector.clone(), Role::Declaration, alone_connections, lifecycle),
+            lifecycle: lifecycle.clone(),
         }
     }
 
@@ -62,12 +62,6 @@ impl Topology {
         [&self.removals, &self.declarations].map(Alone::state)
     }
 
-    /// Operations that run alone wait for connections no longer.
-    pub(super) fn give_up_waiting(&self) {
-        self.removals.give_up_waiting();
-        self.declarations.give_up_waiting();
-    }
-
     /// Closes the connections of operations that run alone.
     pub(super) fn stop(&self) {
         self.removals.stop();
@@ -75,7 +69,7 @@ impl Topology {
     }
 
     fn operation(&self, deadline: Instant) -> Operation {
-        Operation { deadline, given_up: self.given_up.clone() }
+        Operation { deadline, lifecycle: self.lifecycle.clone() }
     }
 
     /// Repeats an operation until it is answered; alone where RabbitMQ may close the connection over it.

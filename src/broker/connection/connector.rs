@@ -17,6 +17,7 @@ use super::supervision::SupervisedConnection;
 use super::{Connections, Role};
 use crate::broker::supervised::{Place, supervise};
 use crate::broker::{Address, Settings, SettingsError};
+use crate::lifecycle::Lifecycle;
 use crate::metrics::Metrics;
 
 /// Starts the connections of every role, and spreads them over the nodes of a cluster.
@@ -29,6 +30,7 @@ struct ConnectorParts {
     nodes: Vec<Node>,
     tasks: TaskTracker,
     log: OutageLog,
+    lifecycle: Lifecycle,
     /// The node that the next connection dials first.
     next_node: AtomicUsize,
 }
@@ -41,7 +43,7 @@ impl Connector {
     pub(in crate::broker) fn new(
         settings: &Settings,
         metrics: &Metrics,
-        log: &OutageLog,
+        (log, lifecycle): (&OutageLog, &Lifecycle),
         tasks: &TaskTracker,
     ) -> Result<Self, SettingsError> {
         let tls = settings.tls.as_ref().map(tls_connector).transpose()?;
@@ -52,13 +54,14 @@ impl Connector {
             metrics: metrics.clone(),
             tasks: tasks.clone(),
             log: log.clone(),
+            lifecycle: lifecycle.clone(),
             next_node: AtomicUsize::new(0),
         })))
     }
 
     /// Starts dialling `size` connections, called `<role>-<n>` from `first` on; returns at once.
     pub(in crate::broker) fn start(&self, role: Role, first: usize, size: usize) -> Connections {
-        let ConnectorParts { settings, metrics, nodes, tasks, log, next_node } = &*self.0;
+        let ConnectorParts { settings, metrics, nodes, tasks, log, lifecycle, next_node } = &*self.0;
         let (changes, watched) = watch::channel(());
         let changes = Arc::new(changes);
         let (stop, alarms) = (CancellationToken::new(), Arc::new(Alarms::new(log.clone())));
@@ -76,7 +79,7 @@ impl Connector {
             slot
         };
         let slots = (0..size).map(slot).collect();
-        let (give_up, is_on_need) = (CancellationToken::new(), role.is_on_need());
+        let (give_up, is_on_need) = (lifecycle.draining_token(), role.is_on_need());
         Connections { slots, changed: watched, alarms, record, give_up, stop, is_on_need }
     }
 }

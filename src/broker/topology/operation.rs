@@ -4,17 +4,16 @@ use std::sync::Arc;
 
 use lapin::Channel;
 use tokio::time::{Instant, sleep, timeout_at};
-use tokio_util::sync::CancellationToken;
 
 use crate::broker::connection::Connection;
 use crate::broker::connection::{Connections, REOPEN_PAUSE};
 use crate::broker::error::{Cause, Error, Unavailable};
+use crate::lifecycle::Lifecycle;
 
 /// Until when its caller waits.
 pub(super) struct Operation {
     pub(super) deadline: Instant,
-    /// The gateway waits for RabbitMQ no longer.
-    pub(super) given_up: CancellationToken,
+    pub(super) lifecycle: Lifecycle,
 }
 
 impl Operation {
@@ -48,7 +47,7 @@ impl Operation {
         let opened = tokio::select! {
             biased;
             opened = self.open(connections) => opened,
-            () = self.given_up.cancelled() => Err(Error::NotSent(Unavailable::ShuttingDown)),
+            () = self.lifecycle.aborting() => Err(Error::NotSent(Unavailable::ShuttingDown)),
         };
         let (connection, channel) = opened?;
         let _user = connection.users().token();
@@ -58,7 +57,7 @@ impl Operation {
             answer = timeout_at(self.deadline, Arc::clone(&connection).finish(methods(channel))) => {
                 answer.unwrap_or(Err(Error::Unknown(Cause::Silence)))
             }
-            () = self.given_up.cancelled() => Err(Error::Unknown(Cause::Stopped)),
+            () = self.lifecycle.aborting() => Err(Error::Unknown(Cause::Stopped)),
         };
         number.is_good = answer.is_ok();
         answer

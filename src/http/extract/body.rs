@@ -201,7 +201,7 @@ impl Reading {
         tokio::select! {
             biased;
             read = timeout(deadline, self.read(&mut body)) => read.unwrap_or_else(|_| Err(too_late(deadline)))?,
-            () = admission.given_up() => return Err(stopping()),
+            () = admission.aborting() => return Err(stopping()),
         }
         Ok(self.end())
     }

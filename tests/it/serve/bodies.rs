@@ -12,6 +12,7 @@ use rabbitmq_gateway::http::Limits;
 use rabbitmq_gateway::http::extract::body::ReadBody;
 use rabbitmq_gateway::http::middleware::{Gate, Layered, Rules};
 use rabbitmq_gateway::http::routes::{RouteTable, Traits};
+use rabbitmq_gateway::lifecycle::Lifecycle;
 use rabbitmq_gateway::metrics::Metrics;
 
 use super::toy::*;
@@ -39,7 +40,13 @@ async fn a_small_body_that_is_kept_keeps_no_buffer_of_its_connection() {
         let rules = Rules::new((Ipv4Addr::LOCALHOST, 1).into(), &[], &limits);
         let mut table = RouteTable::default();
         table.add("/", Traits { is_admitted: true, ..Traits::default() }, None);
-        let layered = Layered::new(compared, table, &rules, &Metrics::default(), Gate::new(&limits));
+        let layered = Layered::new(
+            compared,
+            table,
+            &rules,
+            &Metrics::default(),
+            Gate::new(&limits, &Lifecycle::default()),
+        );
         let request =
             Request::post("/").header("host", "localhost").body(Body::from(buffer.clone())).unwrap();
         let answer = layered.answer(request, layered.route("/")).await.into_body().collect().await.unwrap();

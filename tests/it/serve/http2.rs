@@ -127,7 +127,7 @@ async fn draining_says_goaway_and_finishes_the_streams() {
     let toy = toy().await;
     let mut client = client(&toy, &EMPTY_SETTINGS, "/slow").await;
     toy.is_busy_with(1).await;
-    toy.shutdown.drain();
+    toy.lifecycle.drain();
     frame(&mut client, 7).await;
     frame(&mut client, 1).await;
 }

@@ -12,8 +12,9 @@ use rabbitmq_gateway::domain::field::HeaderLimits;
 use rabbitmq_gateway::http::extract::body::ReadBody;
 use rabbitmq_gateway::http::middleware::{Gate, Layered, Rules};
 use rabbitmq_gateway::http::routes::{RouteTable, Traits};
-use rabbitmq_gateway::http::serve::{Shutdown, serve};
+use rabbitmq_gateway::http::serve::serve;
 use rabbitmq_gateway::http::{ConnectionLimits, Deadline, Limits};
+use rabbitmq_gateway::lifecycle::Lifecycle;
 use rabbitmq_gateway::metrics::Metrics;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -36,7 +37,7 @@ pub const SECRET: &str = "the secret is 1234";
 
 pub struct Toy {
     pub address: SocketAddr,
-    pub shutdown: Shutdown,
+    pub lifecycle: Lifecycle,
     pub gate: Gate,
     pub task: JoinHandle<()>,
     /// Bodies that `/keep` and `/keep-and-wait` have kept; an empty one when the latter is dropped.
@@ -77,13 +78,13 @@ pub async fn toy_with(connections: ConnectionLimits, limits: &Limits, origins: &
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
     let (keep, kept) = mpsc::unbounded_channel();
-    let gate = Gate::new(limits);
+    let lifecycle = Lifecycle::default();
+    let gate = Gate::new(limits, &lifecycle);
     let origins: Vec<String> = origins.iter().map(ToString::to_string).collect();
     let rules = Rules::new(address, &origins, limits);
     let layered = Layered::new(router(keep), table(), &rules, &Metrics::default(), gate.clone());
-    let shutdown = Shutdown::default();
-    let task = tokio::spawn(serve(listener, layered, connections, shutdown.clone()));
-    Toy { address, shutdown, gate, task, kept }
+    let task = tokio::spawn(serve(listener, layered, connections, lifecycle.clone()));
+    Toy { address, lifecycle, gate, task, kept }
 }
 
 /// The routes of the toy and their traits.

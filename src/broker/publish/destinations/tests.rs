@@ -9,13 +9,13 @@ use tokio::time::advance;
 use tokio_util::task::TaskTracker;
 
 use super::*;
-use crate::broker::connection::Connector;
-use crate::broker::connection::OutageLog;
+use crate::broker::connection::{Connector, OutageLog};
 use crate::broker::publish::Attempts;
 use crate::broker::{Address, Login, PublishSettings, Settings};
 use crate::domain::field::FieldTable;
 use crate::domain::message::{Destination, Message, MessageId, Properties};
 use crate::domain::names::ShortText;
+use crate::lifecycle::Lifecycle;
 use crate::metrics::Metrics;
 
 const SLOW_AFTER: Duration = Duration::from_secs(1);
@@ -50,9 +50,9 @@ fn destinations(slow_connections: usize) -> Destinations {
         topology_connections: 1,
         max_waiting_calls: 1,
     };
+    let (log, lifecycle, tasks) = (OutageLog::default(), Lifecycle::default(), TaskTracker::new());
     let connector =
-        Connector::new(&settings, &Metrics::default(), &OutageLog::default(), &TaskTracker::new())
-            .expect("settings");
+        Connector::new(&settings, &Metrics::default(), (&log, &lifecycle), &tasks).expect("settings");
     Destinations::new(SlowConnections::new(connector, &publish), SLOW_AFTER)
 }
 

@@ -1,6 +1,6 @@
 //! The two signals that end the gateway: SIGTERM drains first, SIGINT does not wait for load balancers.
 //!
-//! The handlers stand as soon as [`signal`] returns, so a signal that comes before the first poll is not lost.
+//! The handlers stand as soon as [`first`] returns, so a signal that comes before the first poll is not lost.
 
 use std::io;
 
@@ -22,7 +22,7 @@ pub enum Signal {
 ///
 /// # Panics
 /// Outside a tokio runtime with I/O enabled.
-pub fn signal() -> io::Result<impl Future<Output = Signal> + Send + 'static> {
+pub fn first() -> io::Result<impl Future<Output = Signal> + Send + 'static> {
     let mut terminate = listen(SignalKind::terminate())?;
     let mut interrupt = listen(SignalKind::interrupt())?;
     Ok(async move {
@@ -47,7 +47,7 @@ mod tests {
     #[tokio::test]
     async fn each_signal_is_told_even_when_it_comes_before_the_first_poll() {
         for (name, expected) in [("TERM", Signal::Terminate), ("INT", Signal::Interrupt)] {
-            let end = signal().expect("handlers");
+            let end = first().expect("handlers");
             send(name);
             assert_eq!(end.await, expected);
         }
