@@ -5,4 +5,5 @@ pub mod field;
 pub mod message;
 pub mod names;
 pub mod outcome;
+pub mod path_prefix;
 pub mod topology;

@@ -6,7 +6,9 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::domain::{duration, names::QueueName, names::ShortText};
+use ipnet::IpNet;
+
+use crate::domain::{duration, names::QueueName, names::ShortText, path_prefix::PathPrefix};
 
 pub(super) type Parsed<T> = Result<T, String>;
 
@@ -134,6 +136,24 @@ fn origin(text: &str) -> Parsed<String> {
     let origin = url.origin().ascii_serialization();
     let bare = url.as_str() == format!("{origin}/");
     if bare && matches!(url.scheme(), "http" | "https") { Ok(origin) } else { nothing() }
+}
+
+pub(super) fn hosts(text: &str) -> Parsed<Vec<String>> {
+    items(text).map(host).collect()
+}
+
+/// IP addresses, and networks such as `10.0.0.0/8`; an IPv4 address that is written as IPv6 is that IPv4 address.
+pub(super) fn networks(text: &str) -> Parsed<Vec<IpNet>> {
+    items(text).map(network).collect()
+}
+
+fn network(text: &str) -> Parsed<IpNet> {
+    let address = text.parse::<IpAddr>().map(|address| IpNet::from(address.to_canonical()));
+    address.or_else(|_| text.parse()).map_err(|_| String::new())
+}
+
+pub(super) fn path_prefix(text: &str) -> Parsed<PathPrefix> {
+    PathPrefix::parse(text).ok_or_else(String::new)
 }
 
 pub(super) fn queues(text: &str) -> Parsed<Vec<QueueName>> {

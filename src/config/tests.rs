@@ -37,7 +37,7 @@ fn the_defaults_are_those_of_the_table() {
     assert_eq!(config.http.limits.max_body_bytes, 8 << 20);
     assert_eq!(config.http.limits.max_header_bytes, 32 << 10);
     assert_eq!(config.http.limits.publish.max, Duration::from_mins(1));
-    assert!(config.http.allowed_origins.is_empty() && config.http.health_queues.is_empty());
+    assert!(config.http.access.allowed_origins.is_empty() && config.http.health_queues.is_empty());
     assert_eq!(
         (config.drain_delay, config.shutdown_timeout),
         (Duration::from_secs(3), Duration::from_secs(25))

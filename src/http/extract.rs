@@ -18,6 +18,7 @@ pub(super) use self::body::{ReadBody, with_body};
 pub(super) use self::query::Query;
 use super::problem::{Problem, ProblemType};
 use crate::domain::names::{ExchangeName, NameError, QueueName};
+use crate::domain::path_prefix::PathPrefix;
 
 /// The one name in the path, which is its second part, percent-decoded.
 fn path_name(parts: &Parts) -> Result<Cow<'_, str>, Problem> {
@@ -58,6 +59,15 @@ impl<S: Sync> FromRequestParts<S> for QueueName {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         queue_name(parts)
+    }
+}
+
+/// The prefix that a proxy removed from the path.
+impl<S: Sync> FromRequestParts<S> for PathPrefix {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(parts.extensions.get().cloned().unwrap_or_default())
     }
 }
 

@@ -7,12 +7,13 @@ mod admission;
 mod browser;
 mod door;
 mod entered;
+mod forwarded;
 mod identify;
 mod log_line;
 
 use std::convert::Infallible;
 use std::future::ready;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::Router;
@@ -29,11 +30,13 @@ use self::browser::{Origins, is_for_cors};
 use self::door::Door;
 pub(super) use self::door::too_large;
 use self::entered::Entered;
+use self::forwarded::Prefixes;
 use self::identify::Identified;
 pub use self::identify::IsReply;
 use super::problem::{Problem, ProblemType};
-use crate::http::Limits;
+use crate::domain::path_prefix::PathPrefix;
 use crate::http::routes::{Route, RouteTable, Traits};
+use crate::http::{Access, Limits};
 use crate::metrics::Metrics;
 use crate::telemetry::panics::{self, Caught};
 
@@ -42,8 +45,8 @@ use crate::telemetry::panics::{self, Caught};
 pub struct Rules {
     /// Where the gateway really listens: on loopback the `Host` must be loopback too.
     pub listen: SocketAddr,
-    /// Origins, other than the gateway's own, whose pages may call it.
-    pub allowed_origins: Vec<String>,
+    /// Which pages, hosts and proxies may be in front of it.
+    pub access: Access,
     /// Bytes of one request's header.
     pub max_header_bytes: usize,
     /// Bytes of one body.
@@ -53,10 +56,10 @@ pub struct Rules {
 impl Rules {
     /// The rules for a gateway that listens on `listen`.
     #[must_use]
-    pub fn new(listen: SocketAddr, allowed_origins: &[String], limits: &Limits) -> Self {
+    pub fn new(listen: SocketAddr, access: &Access, limits: &Limits) -> Self {
         Self {
             listen,
-            allowed_origins: allowed_origins.to_vec(),
+            access: access.clone(),
             max_header_bytes: limits.max_header_bytes,
             max_body_bytes: limits.max_body_bytes,
         }
@@ -84,6 +87,7 @@ struct List {
     table: RouteTable,
     metrics: Metrics,
     origins: Origins,
+    prefixes: Prefixes,
     cors: Option<CorsLayer>,
     door: Door,
     gate: Gate,
@@ -99,7 +103,8 @@ impl Layered {
             table,
             metrics: metrics.clone(),
             origins: Origins::new(rules),
-            cors: browser::cors_layer(&rules.allowed_origins),
+            prefixes: Prefixes::new(&rules.access),
+            cors: browser::cors_layer(&rules.access.allowed_origins),
             door: Door { max_header_bytes: rules.max_header_bytes, max_body_bytes: rules.max_body_bytes },
             gate,
             router,
@@ -112,14 +117,25 @@ impl Layered {
         self.0.table.of(path)
     }
 
-    /// Answers a request of this route; every error is a problem.
+    /// The path prefix of an answer that is given without a look at the request.
+    #[must_use]
+    pub fn path_prefix(&self) -> &PathPrefix {
+        self.0.prefixes.configured()
+    }
+
+    /// Answers a request of this route, which came from `peer`; every error is a problem.
     pub fn answer(
         &self,
-        request: Request,
+        mut request: Request,
         route: &Arc<Route>,
+        peer: IpAddr,
     ) -> impl Future<Output = Response> + Send + use<> {
         let list = &self.0;
-        let identified = Identified::new(&list.metrics, route, &request);
+        let prefix = list.prefixes.of(request.headers(), peer);
+        if !prefix.is_none() {
+            request.extensions_mut().insert(prefix.clone());
+        }
+        let identified = Identified::new(&list.metrics, route, &request, prefix);
         let outlives = route.outlives_its_caller(request.method());
         let begun = identified.span().in_scope(|| panics::catch(|| list.check_origin(request, route)));
         // An async block would have room for the handler twice.
@@ -137,7 +153,7 @@ type Begun = Either<(BoxFuture<'static, Response>, Option<Admission>), Response>
 
 impl List {
     fn check_origin(&self, request: Request, route: &Route) -> Begun {
-        match self.origins.check(&request) {
+        match self.origins.check(&request, route.traits()) {
             Ok(()) => self.with_cors(request, route),
             Err(problem) => Either::Right(browser::refusal(problem)),
         }

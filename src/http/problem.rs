@@ -21,6 +21,7 @@ use utoipa::ToSchema;
 pub use self::kind::ProblemType;
 use crate::domain::message::MessageId;
 use crate::domain::outcome::Outcome;
+use crate::domain::path_prefix::PathPrefix;
 
 /// Media type of a problem.
 pub const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
@@ -162,6 +163,13 @@ impl Problem {
     #[must_use]
     pub fn allow(mut self, methods: HeaderValue) -> Self {
         self.0.allow = Some(methods);
+        self
+    }
+
+    /// The same, whose `type` leads to its page by a proxy that puts the gateway below this prefix.
+    #[must_use]
+    pub fn below(mut self, prefix: &PathPrefix) -> Self {
+        self.0.body.kind.insert_str(0, prefix.as_str());
         self
     }
 

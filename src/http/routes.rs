@@ -13,6 +13,7 @@ use prometheus::{Histogram, IntCounter};
 use crate::metrics::Metrics;
 
 /// The traits that all requests of a route have.
+#[expect(clippy::struct_excessive_bools, reason = "each is a trait of its own")]
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Traits {
     /// They need admission: they count among the requests in flight, and their bodies have a budget.
@@ -21,6 +22,10 @@ pub struct Traits {
     pub carries_message: bool,
     /// A POST is finished although its caller has gone.
     pub outlives_its_caller: bool,
+    /// They may name any host: probes name an address of their own choice.
+    pub answers_any_host: bool,
+    /// They are pages for people, to which a link of any page may lead.
+    pub is_page: bool,
 }
 
 /// A route.

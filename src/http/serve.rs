@@ -39,8 +39,8 @@ const QUIET: Duration = Duration::from_mins(1);
 /// Serves until the process drains, then returns when the last connection has ended.
 pub async fn serve(listener: TcpListener, layered: Layered, limits: ConnectionLimits, lifecycle: Lifecycle) {
     let open = Arc::new(Semaphore::new(limits.max_connections));
+    let refusals = Refusals::new(layered.path_prefix().clone());
     let server = Arc::new(Server::new(layered, limits, lifecycle.clone()));
-    let refusals = Refusals::default();
     let tasks = TaskTracker::new();
 
     let take = |stream, peer| match open.clone().try_acquire_owned() {

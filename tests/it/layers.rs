@@ -25,6 +25,7 @@ const ALLOWED: [(&str, &[&str]); 9] = [
             "broker::Login",
             "broker::Tls",
             "http::Settings",
+            "http::Access",
             "http::ConnectionLimits",
             "http::Deadline",
             "broker::PublishSettings",

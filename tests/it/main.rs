@@ -18,6 +18,7 @@ mod openapi;
 mod outage;
 mod pika_interop;
 mod process;
+mod proxies;
 mod publish;
 mod queues;
 mod queues_alone;

@@ -33,7 +33,7 @@ impl ProblemType {
             ),
             Self::CrossOrigin => row(
                 "The request comes from a web page of another origin, or names a host that is not this machine while the gateway listens on loopback only. Nothing was done.",
-                "Allow the page's origin in `GATEWAY_ALLOWED_ORIGINS`, or call the gateway by the address on which it listens.",
+                "Name the page's origin in `GATEWAY_ALLOWED_ORIGINS`, or the host in `GATEWAY_ALLOWED_HOSTS`; `detail` says which of them. A proxy in front passes on the browser's `Host` unchanged.",
             ),
             Self::ReservedName => row(
                 "The name belongs to the broker or to the gateway itself, such as `amq.*` or a reply queue. Nothing was done.",

@@ -74,6 +74,7 @@ impl Server {
     fn answer(
         &self,
         request: Request<Incoming>,
+        peer: SocketAddr,
         activity: &Arc<Activity>,
     ) -> impl Future<Output = Result<Response<AnswerBody>, Infallible>> + use<> {
         let http2 = request.version() > Version::HTTP_11;
@@ -83,7 +84,7 @@ impl Server {
         let request = request.map(|body| Body::new(RequestBody::new(body, activity.clone(), number, http2)));
         let lifecycle = self.lifecycle.clone();
         // Begun here and not when polled first: hyper drops a service whose client has closed.
-        self.layered.answer(request, route).map(move |mut response| {
+        self.layered.answer(request, route, peer.ip()).map(move |mut response| {
             if !http2 && (lifecycle.is_closing() || leaves_a_body_unread(response.status())) {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
@@ -126,7 +127,7 @@ async fn serve_http1(
     peer: SocketAddr,
     activity: &Arc<Activity>,
 ) -> Option<Socket> {
-    let service = service_fn(|request| server.answer(request, activity));
+    let service = service_fn(|request| server.answer(request, peer, activity));
     let mut connection = server.http1.serve_connection(TokioIo::new(socket), service);
     tokio::select! {
         biased;
@@ -140,7 +141,7 @@ async fn serve_http1(
 }
 
 async fn serve_http2(server: &Server, socket: Socket, peer: SocketAddr, activity: &Arc<Activity>) {
-    let service = service_fn(|request| server.answer(request, activity));
+    let service = service_fn(|request| server.answer(request, peer, activity));
     let connection = pin!(server.http2.serve_connection(TokioIo::new(socket), service));
     serve(server, connection, peer, activity).await;
 }

@@ -13,7 +13,7 @@ use rabbitmq_gateway::http::extract::body::ReadBody;
 use rabbitmq_gateway::http::middleware::{Gate, Layered, Rules};
 use rabbitmq_gateway::http::routes::{RouteTable, Traits};
 use rabbitmq_gateway::http::serve::serve;
-use rabbitmq_gateway::http::{ConnectionLimits, Deadline, Limits};
+use rabbitmq_gateway::http::{Access, ConnectionLimits, Deadline, Limits};
 use rabbitmq_gateway::lifecycle::Lifecycle;
 use rabbitmq_gateway::metrics::Metrics;
 use serde_json::Value;
@@ -71,17 +71,25 @@ pub fn limits() -> Limits {
 }
 
 pub async fn toy() -> Toy {
-    toy_with(connection_limits(), &limits(), &[]).await
+    toy_with(connection_limits(), &limits()).await
 }
 
-pub async fn toy_with(connections: ConnectionLimits, limits: &Limits, origins: &[&str]) -> Toy {
+pub async fn toy_with(connections: ConnectionLimits, limits: &Limits) -> Toy {
+    toy_of(connections, limits, &Access::default()).await
+}
+
+/// With these rules for pages, hosts and proxies.
+pub async fn toy_for(access: &Access) -> Toy {
+    toy_of(connection_limits(), &limits(), access).await
+}
+
+async fn toy_of(connections: ConnectionLimits, limits: &Limits, access: &Access) -> Toy {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
     let (keep, kept) = mpsc::unbounded_channel();
     let lifecycle = Lifecycle::default();
     let gate = Gate::new(limits, &lifecycle);
-    let origins: Vec<String> = origins.iter().map(ToString::to_string).collect();
-    let rules = Rules::new(address, &origins, limits);
+    let rules = Rules::new(address, access, limits);
     let layered = Layered::new(router(keep), table(), &rules, &Metrics::default(), gate.clone());
     let task = tokio::spawn(serve(listener, layered, connections, lifecycle.clone()));
     Toy { address, lifecycle, gate, task, kept }
@@ -90,7 +98,8 @@ pub async fn toy_with(connections: ConnectionLimits, limits: &Limits, origins: &
 /// The routes of the toy and their traits.
 fn table() -> RouteTable {
     let mut table = RouteTable::default();
-    table.add("/health", Traits::default(), None);
+    table.add("/health", Traits { answers_any_host: true, ..Traits::default() }, None);
+    table.add("/page", Traits { is_page: true, ..Traits::default() }, None);
     let admitted = Traits { is_admitted: true, ..Traits::default() };
     let message = Traits { carries_message: true, ..admitted };
     let outliving = Traits { outlives_its_caller: true, ..message };
@@ -121,6 +130,7 @@ fn router(keep: mpsc::UnboundedSender<Bytes>) -> Router {
         .route("/hello", get(async || "hello"))
         .route("/hello/{name}", get(async || "hello"))
         .route("/health", get(async || "up"))
+        .route("/page", get(async || "a page"))
         .route("/panic", get(panics))
         .route("/teapot", get(async || (StatusCode::CONFLICT, "words of a library")))
         .route("/echo", post(async |body: ReadBody| body.bytes))
