@@ -67,7 +67,9 @@ async fn to_page(prefix: PathPrefix) -> Redirect {
 fn file(name: &str, headers: &HeaderMap) -> Result<Response, Problem> {
     match utoipa_swagger_ui::serve(name, CONFIG.clone()) {
         Ok(Some(file)) => answer(file, takes_gzip(headers)).map_err(|error| failed(&error)),
-        Ok(None) => Err(Problem::new(ProblemType::NotFound, "Swagger UI has no such file")),
+        Ok(None) => {
+            Err(Problem::new(ProblemType::NotFound, "Swagger UI has no such file: the page is under /docs/"))
+        }
         Err(error) => Err(failed(error.as_ref())),
     }
 }

@@ -10,6 +10,7 @@ mod entered;
 mod forwarded;
 mod identify;
 mod log_line;
+mod lost;
 
 use std::convert::Infallible;
 use std::future::ready;
@@ -18,7 +19,6 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::Request;
-use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Either};
@@ -33,7 +33,7 @@ use self::entered::Entered;
 use self::forwarded::Prefixes;
 use self::identify::Identified;
 pub use self::identify::IsReply;
-use super::problem::{Problem, ProblemType};
+use super::problem::Problem;
 use crate::domain::path_prefix::PathPrefix;
 use crate::http::routes::{Route, RouteTable, Traits};
 use crate::http::{Access, Limits};
@@ -75,7 +75,7 @@ impl Rules {
 /// 4. CORS stands outside of what may refuse, so that an allowed page can read the refusal.
 /// 5. The door refuses what is not well-formed HTTP before a handler sees it.
 /// 6. Admission limits the requests and bytes in flight; health, metrics and pages stay outside of it.
-/// 7. The router finds the handler.
+/// 7. The router finds the handler, or the answer says which path or method was meant.
 ///
 /// It is one function in front of the router, because axum puts each layer into boxes of its own and clones those for each
 /// request.
@@ -98,7 +98,7 @@ impl Layered {
     /// Puts the list in front of a router, whose routes these are. It answers `not-found` for every other path.
     #[must_use]
     pub fn new(router: Router, table: RouteTable, rules: &Rules, metrics: &Metrics, gate: Gate) -> Self {
-        let router = router.fallback(not_found).method_not_allowed_fallback(method_not_allowed);
+        let router = router.method_not_allowed_fallback(lost::method_not_allowed);
         Self(Arc::new(List {
             table,
             metrics: metrics.clone(),
@@ -152,14 +152,14 @@ impl Layered {
 type Begun = Either<(BoxFuture<'static, Response>, Option<Admission>), Response>;
 
 impl List {
-    fn check_origin(&self, request: Request, route: &Route) -> Begun {
+    fn check_origin(&self, request: Request, route: &Arc<Route>) -> Begun {
         match self.origins.check(&request, route.traits()) {
             Ok(()) => self.with_cors(request, route),
             Err(problem) => Either::Right(browser::refusal(problem)),
         }
     }
 
-    fn with_cors(&self, request: Request, route: &Route) -> Begun {
+    fn with_cors(&self, request: Request, route: &Arc<Route>) -> Begun {
         let Some(cors) = self.cors.as_ref().filter(|_| is_for_cors(&request)) else {
             return self.enter(request, route);
         };
@@ -173,17 +173,26 @@ impl List {
         Either::Left((cors.layer(rest).call(request).map(infallible).boxed(), None))
     }
 
-    fn enter(&self, mut request: Request, route: &Route) -> Begun {
+    fn enter(&self, mut request: Request, route: &Arc<Route>) -> Begun {
         let admission = match self.admit(&mut request, route.traits()) {
             Ok(admission) => admission,
             Err(problem) => return Either::Right(problem.into_response()),
         };
+        if !self.table.is_served(route) {
+            return Either::Right(lost::not_found(&request, &self.table).into_response());
+        }
         let handler = match route.direct(request.method()) {
             Some(direct) => direct.call(request),
-            // The router is always ready, and its clones are one.
-            None => self.router.clone().call(request).map(infallible).boxed(),
+            None => self.call_router(request, route).boxed(),
         };
         Either::Left((handler, admission))
+    }
+
+    /// axum's router is always ready, and its clones are one.
+    fn call_router(&self, request: Request, route: &Arc<Route>) -> impl Future<Output = Response> + use<> {
+        let (route, method) = (Arc::clone(route), request.method().clone());
+        let answer = self.router.clone().call(request);
+        answer.map(move |answer| lost::name_methods(infallible(answer), &route, &method))
     }
 
     fn admit(&self, request: &mut Request, traits: Traits) -> Result<Option<Admission>, Problem> {
@@ -195,19 +204,6 @@ impl List {
 fn infallible(answer: Result<Response, Infallible>) -> Response {
     let Ok(response) = answer;
     response
-}
-
-async fn not_found() -> Problem {
-    Problem::new(ProblemType::NotFound, "nothing is served under this path")
-}
-
-/// axum adds the `Allow` header to whatever this answers.
-async fn method_not_allowed(request: Request) -> Response {
-    if request.method() == Method::OPTIONS {
-        return StatusCode::NO_CONTENT.into_response();
-    }
-    let detail = format!("this path does not know the method {}", request.method());
-    Problem::new(ProblemType::MethodNotAllowed, detail).into_response()
 }
 
 fn on_panic(panic: &Caught) -> Response {

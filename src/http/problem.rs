@@ -166,6 +166,13 @@ impl Problem {
         self
     }
 
+    /// The same, in other words for the caller.
+    #[must_use]
+    pub fn saying(mut self, detail: String) -> Self {
+        self.0.body.detail = detail;
+        self
+    }
+
     /// The same, whose `type` leads to its page by a proxy that puts the gateway below this prefix.
     #[must_use]
     pub fn below(mut self, prefix: &PathPrefix) -> Self {

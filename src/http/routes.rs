@@ -10,6 +10,7 @@ use axum::response::Response;
 use futures_util::future::BoxFuture;
 use prometheus::{Histogram, IntCounter};
 
+use super::nearest::nearest;
 use crate::metrics::Metrics;
 
 /// The traits that all requests of a route have.
@@ -122,12 +123,17 @@ impl Route {
 #[derive(Debug)]
 pub struct RouteTable {
     paths: matchit::Router<Arc<Route>>,
+    templates: Vec<String>,
     none: Arc<Route>,
 }
 
 impl Default for RouteTable {
     fn default() -> Self {
-        Self { paths: matchit::Router::new(), none: Route::new("none", Traits::default(), None) }
+        Self {
+            paths: matchit::Router::new(),
+            templates: Vec::new(),
+            none: Route::new("none", Traits::default(), None),
+        }
     }
 }
 
@@ -137,8 +143,27 @@ impl RouteTable {
     /// # Panics
     /// When another route is for the same requests.
     pub fn add(&mut self, path: &str, traits: Traits, post: Option<Direct>) {
+        self.templates.push(path.to_owned());
         let inserted = self.paths.insert(path, Route::new(path, traits, post));
         inserted.expect("no two routes are for the same requests");
+    }
+
+    /// Whether this is the route of a path under which something is served.
+    #[must_use]
+    pub fn is_served(&self, route: &Arc<Route>) -> bool {
+        !Arc::ptr_eq(route, &self.none)
+    }
+
+    /// Whether something is served under a path.
+    #[must_use]
+    pub fn serves(&self, path: &str) -> bool {
+        self.paths.at(path).is_ok()
+    }
+
+    /// The path that was meant by one under which nothing is served.
+    #[must_use]
+    pub fn nearest(&self, path: &str) -> Option<String> {
+        nearest(path, self.templates.iter().map(String::as_str))
     }
 
     /// The route of a path; one called `none` where nothing is served.

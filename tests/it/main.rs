@@ -12,6 +12,7 @@ mod exact;
 mod faults;
 mod health;
 mod layers;
+mod messages;
 mod metrics;
 mod neighbours;
 mod openapi;

@@ -48,11 +48,13 @@ fn wrong_headers(error: &HeaderLimitError) -> Problem {
 fn header_name(name: &str) -> Result<(), Problem> {
     let refused = |why| Err(Problem::malformed(&format!("headers.{name}"), why));
     if ROUTING_HEADERS.iter().any(|routing| name.eq_ignore_ascii_case(routing)) {
-        return refused("routes past the routing key and is not allowed");
+        return refused(
+            "routes past the routing key, which is not allowed: publish once to each destination",
+        );
     }
     if BROKER_HEADERS.contains(&name) || BROKER_HEADER_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
     {
-        return refused("is written by the broker only");
+        return refused("is written by RabbitMQ only: leave it out");
     }
     Ok(())
 }
