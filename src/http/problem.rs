@@ -14,7 +14,7 @@ use axum::http::StatusCode;
 use axum::http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
 use axum::response::{IntoResponse, Response};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
@@ -55,7 +55,6 @@ pub struct Problem(Box<Parts>);
 
 #[derive(Debug, Clone)]
 struct Parts {
-    kind: ProblemType,
     body: ProblemBody,
     allow: Option<HeaderValue>,
     cause: Option<String>,
@@ -67,8 +66,8 @@ struct Parts {
 pub struct ProblemBody {
     /// Path of a page that explains this kind of problem.
     #[serde(rename = "type")]
-    #[schema(example = "/problems/queue-not-found")]
-    kind: String,
+    #[schema(value_type = String, example = "/problems/queue-not-found")]
+    kind: PageAddress,
     /// The kind of problem in a few words.
     #[schema(example = "Queue not found")]
     title: &'static str,
@@ -98,12 +97,25 @@ pub struct ProblemBody {
     members: Map<String, Value>,
 }
 
+/// The path of the page of a kind of problem, below the prefix of a proxy.
+#[derive(Debug, Clone)]
+struct PageAddress {
+    prefix: PathPrefix,
+    kind: ProblemType,
+}
+
+impl Serialize for PageAddress {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{}/problems/{}", self.prefix.as_str(), self.kind.name()))
+    }
+}
+
 impl Problem {
     /// A problem, with what went wrong this time in words for the caller.
     #[must_use]
     pub fn new(kind: ProblemType, detail: impl Into<String>) -> Self {
         let body = ProblemBody {
-            kind: format!("/problems/{}", kind.name()),
+            kind: PageAddress { prefix: PathPrefix::default(), kind },
             title: kind.title(),
             status: kind.status().as_u16(),
             detail: detail.into(),
@@ -113,7 +125,7 @@ impl Problem {
             message_id: None,
             members: Map::new(),
         };
-        Self(Box::new(Parts { kind, body, allow: None, cause: None }))
+        Self(Box::new(Parts { body, allow: None, cause: None }))
     }
 
     /// 500 with a constant text; `cause` goes to the log only.
@@ -176,14 +188,14 @@ impl Problem {
     /// The same, whose `type` leads to its page by a proxy that puts the gateway below this prefix.
     #[must_use]
     pub fn below(mut self, prefix: &PathPrefix) -> Self {
-        self.0.body.kind.insert_str(0, prefix.as_str());
+        self.0.body.kind.prefix = prefix.clone();
         self
     }
 
     /// Which problem it is.
     #[must_use]
     pub fn kind(&self) -> ProblemType {
-        self.0.kind
+        self.0.body.kind.kind
     }
 
     /// What the log says and the caller does not see.
@@ -220,12 +232,12 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let mut response = self.0.kind.status().into_response();
+        let mut response = self.kind().status().into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, PROBLEM_JSON);
         // Its texts quote what the caller sent.
         headers.insert(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
-        if let Some(seconds) = self.0.kind.retry_after() {
+        if let Some(seconds) = self.kind().retry_after() {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
         if let Some(methods) = &self.0.allow {

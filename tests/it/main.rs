@@ -6,6 +6,7 @@ mod alarm;
 mod arguments;
 mod cluster;
 mod connection_names;
+mod deploy;
 mod docs;
 mod envelope;
 mod exact;

@@ -23,6 +23,7 @@ pub mod observer;
 pub mod pika;
 pub mod poll;
 pub mod process;
+pub mod python;
 pub mod raw;
 pub mod stage;
 pub mod stuck;

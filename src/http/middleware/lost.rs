@@ -1,4 +1,4 @@
-//! Requests that lead nowhere: no such path, or no such method. Their problems say where to go instead.
+//! Requests for a path that is not served, or with a method that its path does not know. Their problems name the right one.
 
 use axum::extract::Request;
 use axum::http::header::{ALLOW, HeaderValue};
