@@ -15,7 +15,7 @@ use memchr::memchr_iter;
 use percent_encoding::percent_decode_str;
 
 pub(super) use self::body::{ReadBody, with_body};
-pub(super) use self::json::json;
+pub(super) use self::json::{json, object};
 pub(super) use self::query::Query;
 use super::problem::{Problem, ProblemType};
 use super::quote::quoted;

@@ -54,7 +54,8 @@ const BAD_DECLARATIONS: [&str; 34] = [
     "{\"ttl\":5}",
 ];
 
-const BAD_ENVELOPES: [&str; 17] = [
+const BAD_ENVELOPES: [&str; 18] = [
+    "{\"properties\":[null,null,null,null,null,null,null,null,null,null,null,null,null],\"body\":1}",
     "{}",
     "{\"body\":1,\"body_text\":\"x\"}",
     "{\"routing_key\":5,\"body\":1}",

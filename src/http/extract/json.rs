@@ -3,7 +3,12 @@
 //! serde's errors name Rust types. So each of its errors is told here in other words, and of one that is not known here the caller is
 //! told the field alone.
 
-use serde::Deserialize;
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::error::{Category, Error};
 
 use crate::http::problem::Problem;
@@ -19,7 +24,7 @@ pub(in crate::http) fn json<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T,
     if body.starts_with(BYTE_ORDER_MARK) {
         return Err(Problem::malformed("body", "begins with a byte order mark: send UTF-8 without one"));
     }
-    // A derived reader would take an array for the members in their order.
+    // As in [`object`], which the body cannot be read by: it may be null.
     if body.trim_ascii_start().starts_with(b"[") {
         return Err(Problem::malformed("body", "must be an object, not an array"));
     }
@@ -28,6 +33,27 @@ pub(in crate::http) fn json<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T,
         .map_err(|error| problem(&error.path().to_string(), error.inner()))?;
     deserializer.end().map_err(|error| problem("", &error))?;
     Ok(value)
+}
+
+/// Reads a member that is an object: a derived reader would take an array for its members in their order.
+pub(in crate::http) fn object<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    struct ObjectVisitor<T>(PhantomData<T>);
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
+        type Value = T;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+            T::deserialize(MapAccessDeserializer::new(map))
+        }
+    }
+    deserializer.deserialize_map(ObjectVisitor(PhantomData))
 }
 
 fn problem(path: &str, error: &Error) -> Problem {

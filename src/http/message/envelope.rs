@@ -28,7 +28,7 @@ pub(in crate::http) struct Envelope<'a> {
     #[serde(default)]
     mandatory: Option<bool>,
     /// Basic properties of the message.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "extract::object")]
     properties: PropertiesJson,
     /// Header table. Types that JSON lacks are written `{"$amqp": "int32", "value": 5}`.
     #[serde(default)]
