@@ -33,15 +33,14 @@ pub use self::probe::Look;
 pub use self::publish::{Attempts, Publish, PublishFailure, Receipt};
 pub use self::rpc::Call;
 pub use self::settings::{Address, ClientCertificate, Login, PublishSettings, Settings, SettingsError, Tls};
+pub use self::topology::Topology;
 
 use self::connection::{Connections, Connector, OutageLog, Role};
 use self::probe::Probe;
 use self::publish::Publisher;
 use self::rpc::Replies;
-use self::topology::Topology;
 use crate::domain::names::QueueName;
 use crate::domain::outcome::Outcome;
-use crate::domain::topology::{DeleteConditions, QueueDeclaration, QueueState};
 use crate::lifecycle::Lifecycle;
 use crate::metrics::Metrics;
 
@@ -132,7 +131,8 @@ impl Broker {
         let log = OutageLog::default();
         let connector = Connector::new(settings, metrics, (&log, lifecycle), &keepers)?;
         let publisher = Publisher::start(&connector, &settings.publish, metrics.clone())?;
-        let topology = Topology::new(&connector, settings.topology_connections, lifecycle);
+        let topology =
+            Topology::new(&connector, settings.topology_connections, publisher.destinations(), lifecycle);
         let reply_connection = connector.start(Role::Reply, 0, 1);
         let probe = Probe::new(connector.start(Role::Probe, 0, 1));
         let unmatched = metrics.unmatched_replies.clone();
@@ -179,49 +179,10 @@ impl Broker {
         self.inner.publisher.publish(publish).await
     }
 
-    /// Counts of a queue.
-    ///
-    /// # Errors
-    /// [`Refusal::QueueMissing`] and others.
-    pub async fn inspect_queue(&self, name: &QueueName, deadline: Instant) -> Result<QueueState, Error> {
-        self.inner.topology.inspect(name, deadline).await
-    }
-
-    /// Declares a queue, and first its dead-letter pair. True when the queue was not there before.
-    ///
-    /// # Errors
-    /// [`Refusal::Differs`] when it is there with other arguments, and others.
-    pub async fn declare_queue(
-        &self,
-        queue: &QueueDeclaration,
-        deadline: Instant,
-    ) -> Result<(bool, QueueState), Error> {
-        let declared = self.inner.topology.declare(queue, deadline).await?;
-        if let Some(pair) = &queue.dead_letter_pair {
-            self.inner.publisher.declared(&pair.exchange);
-        }
-        Ok(declared)
-    }
-
-    /// Deletes a queue; how many ready messages went with it.
-    ///
-    /// # Errors
-    /// [`Refusal::QueueMissing`], [`Refusal::InUse`] when a condition does not hold, and others.
-    pub async fn delete_queue(
-        &self,
-        name: &QueueName,
-        conditions: DeleteConditions,
-        deadline: Instant,
-    ) -> Result<u32, Error> {
-        self.inner.topology.delete(name, conditions, deadline).await
-    }
-
-    /// Empties a queue; how many ready messages it held.
-    ///
-    /// # Errors
-    /// [`Refusal::QueueMissing`], [`Refusal::NotSupported`] and others.
-    pub async fn purge_queue(&self, name: &QueueName, deadline: Instant) -> Result<u32, Error> {
-        self.inner.topology.purge(name, deadline).await
+    /// Queues: declare, inspect, purge and delete.
+    #[must_use]
+    pub fn topology(&self) -> &Topology {
+        &self.inner.topology
     }
 
     /// Whether a publish would be sent now: a lane that publishes share is open, a connection for isolated publishes is up or was

@@ -6,4 +6,5 @@ pub mod message;
 pub mod names;
 pub mod outcome;
 pub mod path_prefix;
+pub mod reserved;
 pub mod topology;

@@ -23,7 +23,8 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::attempts::Attempts;
 use self::count::Counted;
-use self::destinations::{Destinations, Way};
+pub(super) use self::destinations::Destinations;
+use self::destinations::Way;
 use self::lane::Window;
 use self::lanes::{Kind, Lanes};
 use self::slow::SlowConnections;
@@ -35,7 +36,6 @@ use super::error::{Cause, Error, Refusal, Unavailable};
 use super::wire::HeaderTooLarge;
 use super::{PublishSettings, Publishing, RoleState, SettingsError};
 use crate::domain::message::{Destination, Message};
-use crate::domain::names::ExchangeName;
 use crate::domain::outcome::Outcome;
 use crate::metrics::Metrics;
 
@@ -241,9 +241,9 @@ impl Publisher {
         self.destinations.learn(publish, begun, answer);
     }
 
-    /// The gateway has declared this exchange.
-    pub(super) fn declared(&self, exchange: &ExchangeName) {
-        self.destinations.declared(exchange);
+    /// The states of destinations.
+    pub(super) fn destinations(&self) -> &Arc<Destinations> {
+        &self.destinations
     }
 
     /// Why RabbitMQ blocks publishers, while it does.

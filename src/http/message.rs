@@ -21,11 +21,11 @@ use super::state::AppState;
 use crate::domain::field::{FieldTable, FieldValue};
 use crate::domain::message::{DeliveryMode, Message};
 use crate::domain::names::{ExchangeName, ShortText};
+use crate::domain::reserved;
 
 pub(super) use self::envelope::Envelope;
 pub(super) use self::field::Table;
 pub(super) use self::integer::check_integers;
-pub(super) use self::refuse::{reserved_on_default_exchange, reserved_queue_name};
 pub(super) use self::write::{EnvelopeOut, accepts_envelope, envelope as answer_envelope, raw as answer_raw};
 
 /// Media type of the JSON envelope.
@@ -67,7 +67,7 @@ pub(super) fn read(
 
 /// Refuses what goes past the rules of an exchange, or is the gateway's or the broker's own.
 pub(super) fn check_destination(exchange: &ExchangeName, routing_key: &ShortText) -> Result<(), Problem> {
-    if exchange.is_default() && reserved_on_default_exchange(routing_key.as_str()) {
+    if exchange.is_default() && reserved::is_internal_queue(routing_key.as_str()) {
         return Err(Problem::new(
             ProblemType::ReservedName,
             format!(

@@ -33,7 +33,7 @@ const SMALL_BODY: usize = 4 * 1024;
 const SLOW_MEMORY: Duration = Duration::from_mins(1);
 
 /// Every destination that was published to lately.
-pub(super) struct Destinations {
+pub(in crate::broker) struct Destinations {
     table: Mutex<Table>,
     slow: SlowConnections,
     /// The connection of messages over which RabbitMQ may close it, see [`overflow`]. Opened on need.
@@ -162,7 +162,7 @@ impl Destinations {
     }
 
     /// The gateway has declared this exchange.
-    pub(super) fn declared(&self, exchange: &ExchangeName) {
+    pub(in crate::broker) fn declared(&self, exchange: &ExchangeName) {
         self.lock().change_state(exchange, |state| {
             if matches!(state, State::Refused(_)) {
                 *state = State::Unknown;

@@ -74,7 +74,7 @@ pub(in crate::http) async fn inspect_queue(
 ) -> Result<Json<Queue>, Problem> {
     let timeout = query.timeout(state.limits().topology)?;
     query.finish()?;
-    let found = state.broker.inspect_queue(&name, timeout.deadline()).await?;
+    let found = state.broker.topology().inspect(&name, timeout.deadline()).await?;
     Ok(Json(Queue::new(&name, &found)))
 }
 
@@ -125,7 +125,7 @@ pub(in crate::http) async fn declare_queue(
     };
     let queue = declaration.into_declaration(name, &state.limits().amqp_headers)?;
     check_integers(&queue.arguments, &body.bytes, "arguments")?;
-    let (created, found) = state.broker.declare_queue(&queue, timeout.deadline()).await?;
+    let (created, found) = state.broker.topology().declare(&queue, timeout.deadline()).await?;
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(Queue::new(&queue.name, &found))))
 }
@@ -163,7 +163,7 @@ pub(in crate::http) async fn delete_queue(
     let if_empty = query.flag("if_empty")?.unwrap_or_default();
     query.finish()?;
     let conditions = DeleteConditions { if_unused, if_empty };
-    let messages_removed = state.broker.delete_queue(&name, conditions, timeout.deadline()).await?;
+    let messages_removed = state.broker.topology().delete(&name, conditions, timeout.deadline()).await?;
     Ok(Json(RemovedMessages { messages_removed }))
 }
 
@@ -195,6 +195,6 @@ pub(in crate::http) async fn purge_queue(
 ) -> Result<Json<RemovedMessages>, Problem> {
     let timeout = query.timeout(state.limits().topology)?;
     query.finish()?;
-    let messages_removed = state.broker.purge_queue(&name, timeout.deadline()).await?;
+    let messages_removed = state.broker.topology().purge(&name, timeout.deadline()).await?;
     Ok(Json(RemovedMessages { messages_removed }))
 }

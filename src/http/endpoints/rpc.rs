@@ -168,7 +168,7 @@ fn refuse_own(queue: &QueueName, parcel: &Parcel) -> Result<(), Problem> {
 
 async fn expect_consumers(state: &AppState, call: &Call) -> Result<(), Problem> {
     let queue = &call.queue;
-    if state.broker.inspect_queue(queue, call.deadline).await?.consumer_count > 0 {
+    if state.broker.topology().inspect(queue, call.deadline).await?.consumer_count > 0 {
         return Ok(());
     }
     let detail = format!(

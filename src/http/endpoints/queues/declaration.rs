@@ -9,8 +9,9 @@ use utoipa::ToSchema;
 
 use crate::domain::field::{FieldTable, FieldValue, HeaderLimits};
 use crate::domain::names::{ExchangeName, QueueName, ShortText};
+use crate::domain::reserved;
 use crate::domain::topology::{Contradiction, DeadLetterPair, QueueDeclaration, arguments, set_argument};
-use crate::http::message::{Table, reserved_on_default_exchange, reserved_queue_name};
+use crate::http::message::Table;
 use crate::http::problem::{Problem, ProblemType};
 use crate::http::quote::quoted;
 
@@ -275,7 +276,7 @@ fn short(field: &str, text: &str) -> Result<ShortText, Problem> {
 }
 
 fn refuse_reserved(name: &str) -> Result<(), Problem> {
-    if reserved_queue_name(name) {
+    if reserved::is_reserved(name) {
         let detail = format!(
             "{} begins with \"amq.\", which RabbitMQ keeps for itself: choose another name",
             quoted(name)
@@ -290,7 +291,7 @@ fn refuse_reserved_dead_letters(arguments: &FieldTable) -> Result<(), Problem> {
     let empty = FieldValue::from("");
     let Some(FieldValue::Text(key)) = arguments.get(DEAD_LETTER_KEY) else { return Ok(()) };
     let key = String::from_utf8_lossy(key);
-    if arguments.get(DEAD_LETTER_EXCHANGE) == Some(&empty) && reserved_on_default_exchange(&key) {
+    if arguments.get(DEAD_LETTER_EXCHANGE) == Some(&empty) && reserved::is_internal_queue(&key) {
         let detail =
             format!("dead letters cannot go to the reserved queue {}: name another one", quoted(&key));
         return Err(Problem::new(ProblemType::ReservedName, detail));
