@@ -16,7 +16,7 @@ use lapin::options::ConfirmSelectOptions;
 use tokio::time::{sleep, timeout};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-pub(super) use self::in_flight::{Ending, NotWritten, Pending};
+pub(super) use self::in_flight::{NotWritten, Pending, WriteResult};
 pub(super) use self::publish_channel::{Progress, PublishChannel};
 use super::SettingsError;
 use super::connection::{Connection, Connections, REOPEN_PAUSE};

@@ -29,7 +29,7 @@ use self::lane::Window;
 use self::lanes::{Kind, Lanes};
 use self::slow::SlowConnections;
 use self::watch::Watch;
-use super::channels::{Ending, NotWritten};
+use super::channels::{NotWritten, WriteResult};
 use super::connection::{Connections, Connector, Role};
 use super::destination::KnownDestination;
 use super::error::{Cause, Error, Refusal, Unavailable};
@@ -168,7 +168,7 @@ impl Publisher {
                 return Err(Error::NotSent(Unavailable::Blocked));
             }
             let (destination, way) = self.destinations.route(publish, is_alone)?;
-            let ending = match way {
+            let result = match way {
                 Way::Shared => self.write(publish, destination, &self.shared).await?,
                 // In a box: rare, and large.
                 Way::Isolated => Box::pin(self.write_alone(publish, destination, &self.isolated)).await?,
@@ -179,12 +179,14 @@ impl Publisher {
                     Box::pin(self.write(publish, destination, &lanes.shared)).await?
                 }
             };
-            match ending {
-                Ending::Written(answer) => return answer,
-                Ending::NotWritten(NotWritten::SameId) => is_alone = true,
-                Ending::NotWritten(NotWritten::Blocked) => return Err(Error::NotSent(Unavailable::Blocked)),
-                Ending::NotWritten(NotWritten::Closed) => {}
-                Ending::NotWritten(NotWritten::HeaderTooLarge(HeaderTooLarge { bytes, limit })) => {
+            match result {
+                WriteResult::Written(answer) => return answer,
+                WriteResult::NotWritten(NotWritten::SameId) => is_alone = true,
+                WriteResult::NotWritten(NotWritten::Blocked) => {
+                    return Err(Error::NotSent(Unavailable::Blocked));
+                }
+                WriteResult::NotWritten(NotWritten::Closed) => {}
+                WriteResult::NotWritten(NotWritten::HeaderTooLarge(HeaderTooLarge { bytes, limit })) => {
                     return Err(Error::Refused(Refusal::HeadersTooLarge { bytes, limit }));
                 }
             }
@@ -198,15 +200,15 @@ impl Publisher {
         publish: &Publish,
         destination: KnownDestination,
         lanes: &Lanes,
-    ) -> Result<Ending, Error> {
+    ) -> Result<WriteResult, Error> {
         let turn = self.destinations.turn(&publish.destination.exchange, publish.deadline);
         let waiters = lanes.connections().unwritten(publish.deadline, turn).await?;
-        let ending = self.write(publish, destination, lanes).await;
-        match &ending {
-            Ok(Ending::Written(Err(error))) | Err(error) => Destinations::tell(&waiters, error),
+        let result = self.write(publish, destination, lanes).await;
+        match &result {
+            Ok(WriteResult::Written(Err(error))) | Err(error) => Destinations::tell(&waiters, error),
             Ok(_) => {}
         }
-        ending
+        result
     }
 
     async fn write(
@@ -214,23 +216,23 @@ impl Publisher {
         publish: &Publish,
         destination: KnownDestination,
         lanes: &Lanes,
-    ) -> Result<Ending, Error> {
+    ) -> Result<WriteResult, Error> {
         let Some((lane, permit)) = lanes.reserve(publish.message.body.len(), publish.deadline).await? else {
             return if self.closing.is_cancelled() {
                 Err(Error::NotSent(Unavailable::ShuttingDown))
             } else {
                 // The destination is not slow any more.
-                Ok(Ending::NotWritten(NotWritten::Closed))
+                Ok(WriteResult::NotWritten(NotWritten::Closed))
             };
         };
         let (begun, _in_flight) = (Instant::now(), Counted::on(&self.in_flight));
         publish.attempts.begin();
-        let ending = lane.publish(publish, destination, permit).await;
-        match &ending {
-            Ending::Written(answer) => self.learn(publish, begun, answer),
-            Ending::NotWritten(_) => publish.attempts.take_back(),
+        let result = lane.publish(publish, destination, permit).await;
+        match &result {
+            WriteResult::Written(answer) => self.learn(publish, begun, answer),
+            WriteResult::NotWritten(_) => publish.attempts.take_back(),
         }
-        Ok(ending)
+        Ok(result)
     }
 
     /// Learns from the answer to a message that was written.

@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::in_flight::{Answered, Ending, InFlight, NotWritten, Pending};
+use super::in_flight::{Answered, InFlight, NotWritten, Pending, WriteResult};
 use crate::broker::destination::KnownDestination;
 use crate::broker::error::{Cause, Error};
 use crate::broker::lapin_compat::sanitise;
@@ -140,7 +140,7 @@ impl PublishChannel {
             unwritten
         };
         for pending in unwritten {
-            pending.tell(Ending::NotWritten(NotWritten::Closed));
+            pending.tell(WriteResult::NotWritten(NotWritten::Closed));
         }
     }
 
@@ -271,7 +271,7 @@ impl Answered {
             (true, Some(reason)) => Err(Error::Unroutable { reason }),
             (false, _) => Err(Error::Rejected),
         };
-        self.pending.tell(Ending::Written(answer));
+        self.pending.tell(WriteResult::Written(answer));
     }
 }
 
@@ -330,7 +330,7 @@ impl Owner for PublishChannel {
     fn blocked(&self) {
         let unwritten = self.lock().in_flight.take_unwritten();
         for pending in unwritten {
-            pending.tell(Ending::NotWritten(NotWritten::Blocked));
+            pending.tell(WriteResult::NotWritten(NotWritten::Blocked));
         }
     }
 
@@ -341,7 +341,7 @@ impl Owner for PublishChannel {
             (state.in_flight.take_unwritten(), state.in_flight.take_written())
         };
         for pending in unwritten {
-            pending.tell(Ending::NotWritten(NotWritten::Closed));
+            pending.tell(WriteResult::NotWritten(NotWritten::Closed));
         }
         tell_lost(written, end, self.outlet.is_blocked());
         self.emptied.notify_waiters();
@@ -379,7 +379,7 @@ fn tell_lost(written: Vec<Answered>, end: &End, is_blocked: bool) {
             None if lost.pending.is_alone || (is_known && is_named(&lost)) => error.clone(),
             None => Error::lost(&error.to_string()),
         };
-        lost.pending.tell(Ending::Written(Err(told.unless_blocked(is_blocked))));
+        lost.pending.tell(WriteResult::Written(Err(told.unless_blocked(is_blocked))));
     }
 }
 
