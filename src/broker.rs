@@ -28,12 +28,14 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use self::connection::{Reached, Trial, Unreached, try_all};
 pub use self::error::{Cause, Denial, Error, Refusal, Unavailable};
 pub use self::probe::Look;
 pub use self::publish::{Attempts, Publish, PublishFailure, Receipt};
 pub use self::rpc::Call;
 pub use self::settings::{Address, ClientCertificate, Login, PublishSettings, Settings, SettingsError, Tls};
 pub use self::topology::Topology;
+pub use self::wire::Server;
 
 use self::connection::{Connections, Connector, OutageLog, Role};
 use self::probe::Probe;
@@ -258,6 +260,13 @@ impl Broker {
     /// Whether callers are told their outcomes before RabbitMQ's answers.
     fn is_aborting(&self) -> bool {
         self.inner.lifecycle.is_aborting()
+    }
+
+    /// Waits for the first publishing connection, and tells where it leads; none when shutdown begins before.
+    pub async fn first_reached(&self) -> Option<Reached> {
+        let [lanes, _] = self.inner.publisher.connections();
+        let link = lanes.wait_long().await.ok()?;
+        Some(link.reached(self.user()))
     }
 
     /// Finishes what is being published, then closes channels and connections; ends at the deadline.

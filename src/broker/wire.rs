@@ -15,6 +15,7 @@
 mod batch;
 mod encode;
 mod frame;
+mod greeting;
 mod inbound;
 mod lapin_stream;
 mod outbound;
@@ -26,6 +27,7 @@ mod tests;
 pub(super) use self::batch::Batch;
 pub(super) use self::encode::{Encoded, HeaderTooLarge, consume_frame, publish_frames};
 pub(super) use self::frame::{Malformed, method_of};
+pub use self::greeting::Server;
 pub(super) use self::owner::{BASIC_CANCEL, BASIC_CONSUME_OK, BASIC_DELIVER, BASIC_RETURN};
 pub(super) use self::owner::{End, Outlet, Owner, Step};
 pub(super) use self::router::{LapinEnd, Router, start};

@@ -10,13 +10,12 @@ use tokio_util::task::TaskTracker;
 use super::alarms::Alarms;
 use super::dial_record::DialRecord;
 use super::dialler::{Dialler, Reports};
-use super::login::tls_connector;
 use super::node::Node;
 use super::outage_log::OutageLog;
 use super::supervision::SupervisedConnection;
 use super::{Connections, Role};
 use crate::broker::supervised::{Place, supervise};
-use crate::broker::{Address, Settings, SettingsError};
+use crate::broker::{Settings, SettingsError};
 use crate::lifecycle::Lifecycle;
 use crate::metrics::Metrics;
 
@@ -46,10 +45,8 @@ impl Connector {
         (log, lifecycle): (&OutageLog, &Lifecycle),
         tasks: &TaskTracker,
     ) -> Result<Self, SettingsError> {
-        let tls = settings.tls.as_ref().map(tls_connector).transpose()?;
-        let node = |address: &Address| Node { address: address.clone(), tls: tls.clone() };
         Ok(Self(Arc::new(ConnectorParts {
-            nodes: settings.addresses.iter().map(node).collect(),
+            nodes: Node::all(settings)?,
             settings: settings.clone(),
             metrics: metrics.clone(),
             tasks: tasks.clone(),

@@ -11,6 +11,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::dial_error;
 use super::dial_record::DialRecord;
 use super::login::connection_properties;
 use super::node::Node;
@@ -57,11 +58,11 @@ impl Reports {
     }
 
     /// Returns RabbitMQ's refusal, where it was one.
-    fn failed(&self, at: usize, address: &Address, error: &lapin::Error) -> Option<Denial> {
+    fn failed(&self, at: usize, address: &Address, error: &lapin::Error, why: &str) -> Option<Denial> {
         let denial = Denial::of_login(error);
         self.count(if denial.is_some() { "refused" } else { "failed" });
         self.record.failed(at, denial);
-        self.log.failed(address, error);
+        self.log.failed(address, &why);
         denial
     }
 
@@ -110,7 +111,8 @@ impl Dialler {
         let (connected, failures, begun) = self.race(nodes.collect(), patience).await;
         let mut denial = None;
         for (at, error) in failures {
-            denial = self.reports.failed(at, &self.nodes[at].address, &error);
+            let why = dial_error::explain(&error, &self.nodes[at].address, &self.login);
+            denial = self.reports.failed(at, &self.nodes[at].address, &error, &why);
         }
         let Some((at, connection)) = connected else {
             self.next = (first + begun) % self.nodes.len();
@@ -148,7 +150,7 @@ impl Dialler {
     }
 
     /// Opens a socket, and has lapin speak AMQP over its router.
-    async fn connect(&self, node: &Node, patience: Duration) -> Result<Connection, lapin::Error> {
+    pub(super) async fn connect(&self, node: &Node, patience: Duration) -> Result<Connection, lapin::Error> {
         let deadline = Instant::now() + self.timeout;
         let open = timeout_at(deadline, node.open()).await;
         let socket = open.unwrap_or_else(|_| Err(self.late("connection")))?;
@@ -159,9 +161,9 @@ impl Dialler {
         let runtime = async_rs::Runtime::new(SocketKit::new(stream));
         let manager = Manager::new(&*self.placeholder, properties, runtime);
         let connected = timeout_at(deadline, manager.create()).await;
-        let connection =
-            connected.unwrap_or_else(|_| Err(lapin::Error::from(self.late("AMQP handshake"))))?;
-        Ok(Connection::new(connection, router, patience))
+        let connection = connected.unwrap_or_else(|_| Err(lapin::Error::from(self.late("AMQP handshake"))));
+        let connection = connection.map_err(|error| dial_error::with_reason(error, &router))?;
+        Ok(Connection::new(connection, router, node.address.clone(), patience))
     }
 
     fn late(&self, what: &str) -> io::Error {

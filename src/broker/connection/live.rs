@@ -10,6 +10,8 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::Reached;
+use crate::broker::Address;
 use crate::broker::convert::short;
 use crate::broker::error::{Cause, Error};
 use crate::broker::lapin_compat::{ChannelNumbers, Gone, finish};
@@ -27,6 +29,7 @@ pub(super) const NUMBERS_USED_UP: &str = "its channel numbers are used up";
 pub(in crate::broker) struct Connection {
     lapin: lapin::Connection,
     router: Router,
+    address: Address,
     /// How long publishes may be in flight on it without any answer before it is replaced.
     patience: Duration,
     has_answered: AtomicBool,
@@ -40,12 +43,18 @@ pub(in crate::broker) struct Connection {
 }
 
 impl Connection {
-    pub(in crate::broker) fn new(lapin: lapin::Connection, router: Router, patience: Duration) -> Self {
+    pub(in crate::broker) fn new(
+        lapin: lapin::Connection,
+        router: Router,
+        address: Address,
+        patience: Duration,
+    ) -> Self {
         let users = TaskTracker::new();
         users.close();
         Self {
             lapin,
             router,
+            address,
             patience,
             has_answered: AtomicBool::new(false),
             is_silent: watch::Sender::new(false),
@@ -60,6 +69,16 @@ impl Connection {
     /// lapin's side of it.
     pub(in crate::broker) fn lapin(&self) -> &lapin::Connection {
         &self.lapin
+    }
+
+    /// Where it leads, logged in as this user.
+    pub(in crate::broker) fn reached(&self, user: Option<&str>) -> Reached {
+        Reached {
+            address: self.address.clone(),
+            server: self.router.server(),
+            user: user.map(str::to_owned),
+            vhost: self.lapin.status().vhost().to_string(),
+        }
     }
 
     /// Whether the TCP connection and the AMQP session on it are up.

@@ -10,7 +10,8 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_util::either::Either;
 
-use crate::broker::Address;
+use super::login::tls_connector;
+use crate::broker::{Address, Settings, SettingsError};
 
 /// Idle time before the kernel probes a silent peer, and between its probes.
 const KEEPALIVE: Duration = Duration::from_secs(10);
@@ -30,6 +31,16 @@ pub(super) struct Node {
 pub(super) type NodeSocket = Either<TcpStream, TlsStream<TcpStream>>;
 
 impl Node {
+    /// Every node of the settings.
+    ///
+    /// # Errors
+    /// A certificate or key that cannot be used.
+    pub(super) fn all(settings: &Settings) -> Result<Vec<Self>, SettingsError> {
+        let tls = settings.tls.as_ref().map(tls_connector).transpose()?;
+        let node = |address: &Address| Self { address: address.clone(), tls: tls.clone() };
+        Ok(settings.addresses.iter().map(node).collect())
+    }
+
     /// Opens a socket.
     ///
     /// # Errors
