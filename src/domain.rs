@@ -2,6 +2,7 @@
 
 pub mod duration;
 pub mod field;
+pub mod listen;
 pub mod message;
 pub mod names;
 pub mod outcome;

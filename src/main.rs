@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use rabbitmq_gateway::cli::{self, Command};
+use rabbitmq_gateway::cli::{self, Command, Invocation};
 use rabbitmq_gateway::config::Config;
 use rabbitmq_gateway::{app, http, signals, telemetry};
 use tokio::runtime::Builder;
@@ -15,9 +15,16 @@ fn main() -> ExitCode {
         Ok(invocation) => invocation,
         Err(error) => return cli::refuse(&error),
     };
-    if invocation.command == Command::OpenApi {
-        return cli::print(&http::openapi::document());
+    match &invocation.command {
+        Command::OpenApi => cli::print(&http::openapi::document()),
+        Command::Completions(shell) => cli::print(&cli::completions(*shell)),
+        Command::Manual(of) => cli::print(&cli::manual(of.as_deref())),
+        Command::Serve | Command::CheckConfig | Command::Healthcheck { .. } => configured(&invocation),
     }
+}
+
+/// The commands that read the settings.
+fn configured(invocation: &Invocation) -> ExitCode {
     let (config, given) = match invocation.settings() {
         Ok(settings) => settings,
         Err(mistakes) => return cli::refuse_settings(&mistakes),
@@ -25,7 +32,7 @@ fn main() -> ExitCode {
     match invocation.command {
         Command::CheckConfig => cli::print(&given.to_string()),
         Command::Healthcheck { ready } => run(1, healthcheck(config, ready)),
-        Command::Serve | Command::OpenApi => run(config.worker_threads, serve(config)),
+        _ => run(config.worker_threads, serve(config)),
     }
 }
 

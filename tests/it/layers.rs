@@ -15,7 +15,7 @@ const ALLOWED: [(&str, &[&str]); 9] = [
     ("main", &["app", "cli", "config", "telemetry", "signals", "http::openapi"]),
     ("lib", &[]),
     ("app", &["config", "broker", "http", "lifecycle", "metrics", "signals", "telemetry"]),
-    ("cli", &["config"]),
+    ("cli", &["config", "domain"]),
     (
         "config",
         &[

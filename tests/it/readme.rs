@@ -1,8 +1,8 @@
-//! The README tells the truth: its table is the code's, its tour runs, its links lead somewhere.
+//! The README tells the truth: its tables are the code's, its tour runs, its links lead somewhere.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-use rabbitmq_gateway::config::table::markdown_table;
+use rabbitmq_gateway::config::table::markdown_tables;
 use serde_json::Value;
 use tokio::process::Command;
 
@@ -28,17 +28,17 @@ fn readme() -> String {
     fs::read_to_string(README).expect("there is a README")
 }
 
-/// Set `UPDATE_README` to write the table instead of comparing it.
+/// Set `UPDATE_README` to write the tables instead of comparing them.
 #[test]
-fn the_configuration_table_is_that_of_the_code() {
+fn the_configuration_tables_are_those_of_the_code() {
     let readme = readme();
-    let (head, rest) = readme.split_once(BEGIN).expect("the table's begin");
-    let (table, tail) = rest.split_once(END).expect("the table's end");
+    let (head, rest) = readme.split_once(BEGIN).expect("the tables' begin");
+    let (tables, tail) = rest.split_once(END).expect("the tables' end");
     if std::env::var_os("UPDATE_README").is_some() {
-        fs::write(README, [head, BEGIN, &markdown_table(), END, tail].concat()).expect("it can be written");
+        fs::write(README, [head, BEGIN, &markdown_tables(), END, tail].concat()).expect("it can be written");
         return;
     }
-    assert!(table == markdown_table(), "the README's table is old: UPDATE_README=1 scripts/test readme");
+    assert!(tables == markdown_tables(), "the README's tables are old: UPDATE_README=1 scripts/test readme");
 }
 
 /// The names of metrics between quotes or backticks.

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use tokio::process::Command;
+
 use super::{NO_BROKER, Served, run};
 use crate::support::broker::Broker;
 
@@ -39,6 +41,31 @@ async fn check_config_prints_every_setting_and_hides_secrets() {
     assert!(printed.contains("\"7s\"  (flag)"), "{printed}");
     assert!(printed.contains("***  (environment)"), "{printed}");
     assert!(!process.output().contains("hunter2"), "{}", process.output());
+}
+
+/// The completions that bash finds for the last of these words.
+async fn completed(script: &str, words: &str) -> String {
+    let ask = format!(
+        "eval \"$0\"; COMP_WORDS=(rabbitmq-gateway {words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); \
+         $(complete -p rabbitmq-gateway | sed 's/.* -F \\([^ ]*\\) .*/\\1/') \
+         rabbitmq-gateway \"${{COMP_WORDS[-1]}}\"; echo \"${{COMPREPLY[*]}}\""
+    );
+    let output = Command::new("bash").args(["-c", &ask, script]).output().await.expect("bash runs");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[tokio::test]
+async fn bash_completes_flags_of_the_gateway_and_of_its_commands() {
+    let (code, process) = run(&["completions", "bash"], &[]).await;
+    assert_eq!(code, Some(0));
+    let script = process.stdout();
+    for (words, expected) in [
+        ("--gateway-lis", "--gateway-listen\n"),
+        ("check", "check-config\n"),
+        ("healthcheck --re", "--ready\n"),
+    ] {
+        assert_eq!(completed(&script, words).await, expected, "{words}");
+    }
 }
 
 const MISTAKES: [(&str, &str); 4] = [
