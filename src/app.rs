@@ -1,5 +1,7 @@
 //! The composition root: built in order, run until shutdown, stopped in reverse.
 
+pub mod check;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -11,6 +13,7 @@ use tracing::{info, warn};
 
 use crate::broker::Broker;
 use crate::config::Config;
+use crate::domain::listen::dialled;
 use crate::http;
 use crate::http::middleware::Gate;
 use crate::http::serve::serve;
@@ -51,14 +54,30 @@ pub async fn run(
     Ok(())
 }
 
+/// Says, once, that RabbitMQ is connected, and where to look then.
+async fn say_ready(broker: Broker, address: SocketAddr) {
+    let Some(reached) = broker.first_reached().await else { return };
+    let gateway = format!("http://{}", dialled(address));
+    info!(
+        %gateway,
+        docs = %format_args!("{gateway}{}", http::SWAGGER_UI),
+        broker = %reached.address,
+        broker_product = reached.server.product,
+        broker_version = reached.server.version,
+        user = reached.user_text(),
+        vhost = reached.vhost,
+        "ready"
+    );
+}
+
 impl Gateway {
     /// Starts to dial the broker and to listen. An absent broker does not stop the start.
     ///
     /// # Errors
     /// A setting that can never work, such as an unreadable certificate or an address in use.
     pub async fn start(config: Config, dropped_log_lines: Option<DroppedLines>) -> anyhow::Result<Self> {
-        for setting in &config.without_effect {
-            warn!(setting, "this setting has no effect any more and can be removed");
+        for warning in &config.warnings {
+            warn!(setting = warning.name, "{}", warning.text);
         }
         let (metrics, lifecycle) = (Metrics::default(), Lifecycle::default());
         let broker = Broker::start(&config.broker, &metrics, &lifecycle)?;
@@ -73,6 +92,7 @@ impl Gateway {
         if !address.ip().is_loopback() {
             warn!(%address, "everybody who reaches this address may use the broker: there is no authentication");
         }
+        tokio::spawn(say_ready(broker.clone(), address));
         Ok(Self { address, broker, lifecycle, server, shutdown_timeout: config.shutdown_timeout })
     }
 

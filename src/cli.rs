@@ -1,6 +1,7 @@
 //! The command line: flags come from the table of settings, sub-commands are few.
 //!
-//! Exit codes: 0 done, 1 failed, 64 a mistake in configuration or command line (`EX_USAGE`).
+//! Exit codes: 0 done, 1 failed, 64 a mistake in configuration or command line (`EX_USAGE`); `check-config --connect` has two
+//! of its own.
 
 mod arguments;
 mod healthcheck;
@@ -27,7 +28,10 @@ pub enum Command {
     /// Run the gateway: no sub-command.
     Serve,
     /// Print the effective settings.
-    CheckConfig,
+    CheckConfig {
+        /// Whether to log in to RabbitMQ too.
+        connect: bool,
+    },
     /// Ask the running gateway.
     Healthcheck {
         /// Whether it can work, rather than whether it lives.
@@ -56,7 +60,7 @@ impl Invocation {
     /// All mistakes together.
     pub fn settings(&self) -> Result<(Config, Given), Mistakes> {
         let flag = |name: &str| self.flags.iter().find(|(it, _)| *it == name).map(|(_, value)| value.clone());
-        sources::load(flag, |name| std::env::var_os(name))
+        sources::load(flag, std::env::vars_os().collect())
     }
 }
 
@@ -77,7 +81,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
 
 fn command(name: &str, matches: &ArgMatches) -> Command {
     match name {
-        "check-config" => Command::CheckConfig,
+        "check-config" => Command::CheckConfig { connect: matches.get_flag("connect") },
         "healthcheck" => Command::Healthcheck { ready: matches.get_flag("ready") },
         "completions" => Command::Completions(*matches.get_one("shell").expect("clap requires it")),
         "man" => Command::Manual(value(matches, "command")),
@@ -131,6 +135,15 @@ pub fn refuse(error: &clap::Error) -> ExitCode {
 pub fn refuse_settings(mistakes: &Mistakes) -> ExitCode {
     let _ = write!(io::stderr(), "{mistakes}");
     ExitCode::from(EXIT_USAGE)
+}
+
+/// Prints the effective settings, and the warnings on standard error.
+#[must_use]
+pub fn show_settings(config: &Config, given: &Given) -> ExitCode {
+    for warning in &config.warnings {
+        let _ = writeln!(io::stderr(), "warning: {warning}");
+    }
+    print(&given.effective(config))
 }
 
 /// Prints what was asked for.

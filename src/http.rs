@@ -29,6 +29,7 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+pub use self::docs::PAGE as SWAGGER_UI;
 use self::endpoints::{health, metrics, publish, queues, rpc};
 use self::middleware::{Gate, Layered, Rules};
 use self::routes::{Direct, RouteTable, Traits};

@@ -19,7 +19,7 @@ fn main() -> ExitCode {
         Command::OpenApi => cli::print(&http::openapi::document()),
         Command::Completions(shell) => cli::print(&cli::completions(*shell)),
         Command::Manual(of) => cli::print(&cli::manual(of.as_deref())),
-        Command::Serve | Command::CheckConfig | Command::Healthcheck { .. } => configured(&invocation),
+        Command::Serve | Command::CheckConfig { .. } | Command::Healthcheck { .. } => configured(&invocation),
     }
 }
 
@@ -30,7 +30,10 @@ fn configured(invocation: &Invocation) -> ExitCode {
         Err(mistakes) => return cli::refuse_settings(&mistakes),
     };
     match invocation.command {
-        Command::CheckConfig => cli::print(&given.to_string()),
+        Command::CheckConfig { connect } => {
+            let shown = cli::show_settings(&config, &given);
+            if connect { run(1, check_broker(config)) } else { shown }
+        }
         Command::Healthcheck { ready } => run(1, healthcheck(config, ready)),
         _ => run(config.worker_threads, serve(config)),
     }
@@ -40,6 +43,13 @@ fn run(worker_threads: usize, command: impl Future<Output = ExitCode>) -> ExitCo
     match Builder::new_multi_thread().worker_threads(worker_threads).enable_all().build() {
         Ok(runtime) => runtime.block_on(command),
         Err(error) => cli::fail(&format!("cannot start {worker_threads} threads: {error}")),
+    }
+}
+
+async fn check_broker(config: Config) -> ExitCode {
+    match app::check::broker(&config).await {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => cli::fail(&format!("{error:#}")),
     }
 }
 

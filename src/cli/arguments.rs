@@ -29,7 +29,9 @@ const EXIT_CODES: &str = "\
 Exit codes:
   0   done
   1   failed
-  64  a mistake in the settings or on the command line";
+  64  a mistake in the settings or on the command line
+  69  check-config --connect reached RabbitMQ at no address
+  77  check-config --connect: RabbitMQ refuses the user or the virtual host";
 
 /// The whole command line.
 pub(super) fn command() -> Clap {
@@ -44,9 +46,13 @@ pub(super) fn command() -> Clap {
 }
 
 fn check_config() -> Clap {
+    let connect = Arg::new("connect").long("connect").action(ArgAction::SetTrue).help(
+        "Log in to RabbitMQ at every address too, within RABBITMQ_CONNECTION_TIMEOUT, and say what answers",
+    );
     let settings = SETTINGS.iter().filter_map(argument);
     Clap::new("check-config")
-        .about("Print the effective settings, secrets hidden")
+        .about("Print the effective settings and where each comes from, secrets hidden")
+        .arg(connect)
         .args(settings.map(|argument| argument.hide(true)))
         .after_help(format!(
             "It takes the flag of every setting too: rabbitmq-gateway --help.\n\n{EXIT_CODES}"

@@ -16,7 +16,8 @@ fn the_command_line_is_well_formed() {
 fn sub_commands_are_told_apart() {
     for (arguments, command) in [
         (&[][..], Command::Serve),
-        (&["check-config"], Command::CheckConfig),
+        (&["check-config"], Command::CheckConfig { connect: false }),
+        (&["check-config", "--connect"], Command::CheckConfig { connect: true }),
         (&["healthcheck"], Command::Healthcheck { ready: false }),
         (&["healthcheck", "--ready"], Command::Healthcheck { ready: true }),
         (&["openapi"], Command::OpenApi),
@@ -45,7 +46,7 @@ fn the_flag_behind_the_sub_command_wins_over_the_one_before_it() {
 #[test]
 fn a_sub_command_refuses_the_flags_of_others() {
     for arguments in
-        [["openapi", "--gateway-listen=x"], ["healthcheck", "--rabbitmq-host=x"], ["man", "--ready"]]
+        [["openapi", "--gateway-listen=x"], ["healthcheck", "--rabbitmq-host=x"], ["man", "--connect"]]
     {
         assert!(run(&arguments).is_err(), "{arguments:?}");
     }
@@ -93,7 +94,7 @@ fn the_long_help_has_every_setting_under_its_heading_with_its_variable_and_its_d
 #[test]
 fn the_help_of_a_sub_command_has_its_own_flags_only() {
     for (command, own) in [
-        ("check-config", &["--help"][..]),
+        ("check-config", &["--connect", "--help"][..]),
         ("healthcheck", &["--ready", "--help", "--gateway-config", "--gateway-listen"]),
         ("openapi", &["--help"]),
         ("completions", &["--help"]),
@@ -115,7 +116,7 @@ fn the_help_of_a_sub_command_has_its_own_flags_only() {
 fn completions_know_commands_and_flags() {
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
         let script = completions(shell);
-        for word in ["check-config", "rabbitmq-host", "gateway-listen", "ready"] {
+        for word in ["check-config", "rabbitmq-host", "gateway-listen", "connect"] {
             assert!(script.contains(word), "{word} for {shell}");
         }
     }

@@ -128,6 +128,12 @@ fn a_client_certificate_is_the_login_unless_a_user_is_given() {
 }
 
 #[test]
+fn an_address_in_the_place_of_a_virtual_host_is_refused_without_its_password() {
+    let text = bad(&[("RABBITMQ_VHOST", "amqp://u:hunter2@h/v")]);
+    assert!(text.contains("an address belongs in AMQP_URL") && !text.contains("hunter2"), "{text}");
+}
+
+#[test]
 fn settings_that_contradict_each_other_name_both() {
     let tls = ("RABBITMQ_SSL_ENABLED", "true");
     for (values, words) in [

@@ -22,7 +22,8 @@ use utoipa_swagger_ui::{Config, SwaggerFile};
 use super::problem::{NOSNIFF, Problem, ProblemType};
 use crate::domain::path_prefix::PathPrefix;
 
-const PAGE: &str = "/docs/";
+/// The path of Swagger UI.
+pub const PAGE: &str = "/docs/";
 /// The page, relative to the root and to `/docs`.
 const PAGE_BESIDE: &str = "docs/";
 

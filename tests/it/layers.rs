@@ -14,7 +14,7 @@ const MAX_LINES: usize = 400;
 const ALLOWED: [(&str, &[&str]); 9] = [
     ("main", &["app", "cli", "config", "telemetry", "signals", "http::openapi"]),
     ("lib", &[]),
-    ("app", &["config", "broker", "http", "lifecycle", "metrics", "signals", "telemetry"]),
+    ("app", &["config", "broker", "domain", "http", "lifecycle", "metrics", "signals", "telemetry"]),
     ("cli", &["config", "domain"]),
     (
         "config",

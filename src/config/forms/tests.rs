@@ -106,3 +106,8 @@ fn at_most_twenty_queues_are_named() {
     assert_eq!(queues(&names(20)).map(|queues| queues.len()), Ok(20));
     refuses(queues, &[&names(21), "a,,b"]);
 }
+
+#[test]
+fn a_path_has_no_line_break() {
+    assert!(path("ca.pem").is_ok() && path("ca.pem\n").is_err());
+}
