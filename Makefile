@@ -19,7 +19,7 @@ test-arguments: ## Declare queues with every argument, value and type, for some 
 test-ui: ## Try Swagger UI in a headless Chromium, against a RabbitMQ of its own
 	@scripts/test-ui
 
-bench: ## Measure the gateway, AMQP directly and its peers; the results go into benches and the README
+bench: ## Measure the gateway, AMQP directly and its peers; the results go into benches, docs/benchmark.md and the README
 	@scripts/bench --out benches
 
 bench-quick: ## Measure what has a bound on speed or cost, in three minutes

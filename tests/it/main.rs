@@ -14,6 +14,7 @@ mod faults;
 mod health;
 mod layers;
 mod messages;
+mod links;
 mod metrics;
 mod neighbours;
 mod openapi;

@@ -20,6 +20,7 @@ pub mod link;
 pub mod load;
 mod node;
 pub mod observer;
+pub mod pages;
 pub mod pika;
 pub mod poll;
 pub mod process;
