@@ -1,4 +1,4 @@
-//! The one table of settings. Look-up, flags, `--help`, keys of the file, `check-config` and the README's tables come from it.
+//! The one table of settings. Look-up, flags, `--help`, keys of the file, `check-config` and the tables of docs/configuration.md come from it.
 //!
 //! The first word of a name is its section in the file: `RABBITMQ_HOST` is `host` under `[rabbitmq]` and the flag
 //! `--rabbitmq-host`. A secret is never a flag; its `_FILE` variant, a path, may be.
@@ -212,7 +212,7 @@ impl Setting {
     }
 }
 
-/// The tables of the README: one under each heading, with one line a setting.
+/// The tables of docs/configuration.md: one under each heading, with one line a setting.
 #[must_use]
 pub fn markdown_tables() -> String {
     HEADINGS.iter().map(|(heading, _)| markdown_table(heading)).collect::<Vec<_>>().join("\n")
