@@ -48,7 +48,7 @@ fn resolve(page: &Path, file: &str) -> Option<PathBuf> {
     Some(path)
 }
 
-/// Why a link of this page leads nowhere.
+/// Why a link of this page is wrong; `None` when it is right.
 fn fault(page: &Page, target: &str) -> Option<String> {
     let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
     let path = if file.is_empty() { Some(page.path.clone()) } else { resolve(&page.path, file) };
@@ -75,7 +75,7 @@ fn every_relative_link_leads_to_a_file_and_a_heading() {
 }
 
 #[test]
-fn a_link_that_leads_nowhere_is_seen() {
+fn a_wrong_link_is_seen() {
     let text =
         "# One page\n\n```sh\n# no heading\n```\n\n[a](b.md) ![c](../d.png#e) [f](https://g.example/h)\n";
     assert_eq!(relative_links(text), ["b.md", "../d.png#e"]);

@@ -28,7 +28,7 @@ const PROGRAMS: [(&str, &[&str]); 2] =
     [("python", &["python3", "-c"]), ("js", &["node", "--input-type=module", "--eval"])];
 const ADDRESS: &str = "127.0.0.1:8080";
 const BROKER: &str = "amqp://guest:guest@127.0.0.1:5672/%2F";
-/// Stands in an answer that is shown for what is different every time.
+/// Stands for a value that differs in each answer.
 const ANYTHING: &str = "…";
 const README_LINES: usize = 150;
 
@@ -118,7 +118,7 @@ async fn ask(command: &str) -> (String, String) {
     (status.to_owned(), body.to_owned())
 }
 
-/// The same members with the same values, but for what the page leaves open.
+/// The same members with the same values, except for values that the page leaves open.
 fn assert_alike(shown: &Value, body: &str) {
     let answer: Value = serde_json::from_str(body).expect("the answer is JSON");
     let (shown, answer) = (shown.as_object().expect("an object"), answer.as_object().expect("an object"));
