@@ -1,11 +1,15 @@
-//! Every link of the documentation leads to a file and a heading, and the map of the code names functions that are there.
+//! Every link of the documentation leads to a file and a heading, and the map of the code is that of the code.
 
-use std::path::{Component, Path, PathBuf};
+use std::{
+    fs,
+    path::{Component, Path, PathBuf},
+};
 
 use crate::support::pages::{Page, pages, root};
 
 /// The page that says in which file a decision is.
 const MAP: &str = "docs/architecture.md";
+const TREE_HEADING: &str = "## The tree";
 const MAP_HEADING: &str = "## Where is it decided …";
 
 /// The lines outside of code.
@@ -94,6 +98,35 @@ fn a_wrong_link_is_seen() {
     }
 }
 
+/// A section of the map's page, from its heading on.
+fn section<'a>(page: &'a Page, heading: &str) -> &'a str {
+    let (_, section) = page.text.split_once(heading).expect("the page has this heading");
+    section.split("\n## ").next().unwrap_or_default()
+}
+
+/// The files and folders of a folder, without `.rs`: a file and its folder are one.
+fn modules_in(folder: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(root().join(folder)).expect("the folder can be read");
+    let names = entries.map(|entry| entry.expect("an entry can be read").file_name());
+    names.map(|name| Path::new(folder).join(name).with_extension("")).collect()
+}
+
+#[test]
+fn the_tree_of_the_code_has_every_module() {
+    let page = Page::at(MAP);
+    let targets = relative_links(section(&page, TREE_HEADING));
+    let linked: Vec<_> = targets.into_iter().filter_map(|target| resolve(&page.path, target)).collect();
+    let linked: Vec<_> = linked.iter().map(|path| path.with_extension("")).collect();
+    for folder in ["src", "src/broker", "src/http"] {
+        let modules = modules_in(folder);
+        assert!(modules.len() > 5, "modules are found in {folder}");
+        // A folder may be there by its parts only.
+        let has = |module: &PathBuf| linked.iter().any(|path| path.starts_with(module));
+        let missing: Vec<_> = modules.iter().filter(|module| !has(module)).collect();
+        assert!(missing.is_empty(), "{MAP} does not have {missing:?}");
+    }
+}
+
 /// A row of the map: the file and the name in it.
 fn map_row(line: &str) -> Option<(&str, &str)> {
     let [_, _, file, name, _] = line.split('|').map(str::trim).collect::<Vec<_>>()[..] else { return None };
@@ -113,8 +146,7 @@ fn defines(code: &str, name: &str) -> bool {
 #[test]
 fn the_map_of_the_code_names_functions_that_are_there() {
     let page = Page::at(MAP);
-    let (_, map) = page.text.split_once(MAP_HEADING).expect("the map's heading");
-    let map = map.split("\n## ").next().unwrap_or_default();
+    let map = section(&page, MAP_HEADING);
     let rows: Vec<_> = map.lines().filter_map(map_row).collect();
     let questions = map.lines().filter(|line| line.contains("? |")).count();
     assert!(rows.len() == questions && questions > 10, "{} rows of {questions}", rows.len());
