@@ -9,6 +9,7 @@ RUN mkdir src \
     && echo 'fn main() {}' >src/main.rs \
     && cargo build --release --locked \
     && cargo clean --release --locked -p rabbitmq-gateway
+COPY docs/architecture.md docs/
 COPY src src
 RUN cargo build --release --locked --bin rabbitmq-gateway
 

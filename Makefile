@@ -22,7 +22,7 @@ test-schema: ## Make thousands of requests of the contract by schemathesis, for 
 test-ui: ## Try Swagger UI in a headless Chromium, against a RabbitMQ of its own
 	@scripts/test-ui
 
-bench: ## Measure the gateway, AMQP directly and its peers; the results go into benches and the README
+bench: ## Measure the gateway, AMQP directly and its peers; the results go into benches, docs/benchmark.md and the README
 	@scripts/bench --out benches
 
 bench-quick: ## Measure what has a bound on speed or cost, in three minutes

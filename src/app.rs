@@ -1,5 +1,7 @@
 //! The composition root: built in order, run until shutdown, stopped in reverse.
 
+pub mod check;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -11,25 +13,24 @@ use tracing::{info, warn};
 
 use crate::broker::Broker;
 use crate::config::Config;
+use crate::domain::listen::dialled;
 use crate::http;
 use crate::http::middleware::Gate;
-use crate::http::serve::{Shutdown, serve};
+use crate::http::serve::serve;
+use crate::lifecycle::Lifecycle;
 use crate::metrics::Metrics;
-use crate::shutdown::Signal;
+use crate::signals::Signal;
 use crate::telemetry::DroppedLines;
 
-/// Time for the last answers, once the deadline has passed.
-const LAST_ANSWERS: Duration = Duration::from_millis(500);
-/// Time that connections get to notice that they are dropped, after that.
-const ABORT: Duration = Duration::from_millis(500);
+/// Time for the last answers, and then for connections to notice that they are dropped.
+const ABORT: Duration = Duration::from_secs(1);
 
 /// A gateway that serves.
 pub struct Gateway {
     /// Where it listens; the real port where port 0 was asked for.
     pub address: SocketAddr,
     broker: Broker,
-    gate: Gate,
-    shutdown: Shutdown,
+    lifecycle: Lifecycle,
     server: JoinHandle<()>,
     shutdown_timeout: Duration,
 }
@@ -53,31 +54,46 @@ pub async fn run(
     Ok(())
 }
 
+/// Says, once, that RabbitMQ is connected, and where to look then.
+async fn say_ready(broker: Broker, address: SocketAddr) {
+    let Some(reached) = broker.first_reached().await else { return };
+    let gateway = format!("http://{}", dialled(address));
+    info!(
+        %gateway,
+        docs = %format_args!("{gateway}{}", http::SWAGGER_UI),
+        broker = %reached.address,
+        broker_product = reached.server.product,
+        broker_version = reached.server.version,
+        user = reached.user_text(),
+        vhost = reached.vhost,
+        "ready"
+    );
+}
+
 impl Gateway {
     /// Starts to dial the broker and to listen. An absent broker does not stop the start.
     ///
     /// # Errors
     /// A setting that can never work, such as an unreadable certificate or an address in use.
     pub async fn start(config: Config, dropped_log_lines: Option<DroppedLines>) -> anyhow::Result<Self> {
-        for setting in &config.without_effect {
-            warn!(setting, "this setting has no effect any more and can be removed");
+        for warning in &config.warnings {
+            warn!(setting = warning.name, "{}", warning.text);
         }
-        let metrics = Metrics::default();
-        let broker = Broker::start(&config.broker, &metrics)?;
+        let (metrics, lifecycle) = (Metrics::default(), Lifecycle::default());
+        let broker = Broker::start(&config.broker, &metrics, &lifecycle)?;
         let listen = config.http.listen;
         let listener =
             TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
         let address = listener.local_addr().context("cannot tell the address listened on")?;
-        let shutdown = Shutdown::default();
-        let gate = Gate::new(&config.http.limits);
-        let layered =
-            http::layered(broker.clone(), &config.http, address, &metrics, gate.clone(), dropped_log_lines);
-        let server = tokio::spawn(serve(listener, layered, config.http.connections, shutdown.clone()));
+        let gate = Gate::new(&config.http.limits, &lifecycle);
+        let layered = http::layered(broker.clone(), &config.http, address, &metrics, gate, dropped_log_lines);
+        let server = tokio::spawn(serve(listener, layered, config.http.connections, lifecycle.clone()));
         info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
         if !address.ip().is_loopback() {
             warn!(%address, "everybody who reaches this address may use the broker: there is no authentication");
         }
-        Ok(Self { address, broker, gate, shutdown, server, shutdown_timeout: config.shutdown_timeout })
+        tokio::spawn(say_ready(broker.clone(), address));
+        Ok(Self { address, broker, lifecycle, server, shutdown_timeout: config.shutdown_timeout })
     }
 
     /// Stops in order: not ready at once, still serving for `drain_delay` so that load balancers
@@ -85,12 +101,10 @@ impl Gateway {
     /// timeout.
     pub async fn stop(mut self, drain_delay: Duration) {
         info!(?drain_delay, "stopping");
-        self.broker.begin_stopping();
-        self.shutdown.close();
+        self.lifecycle.close();
         sleep(drain_delay).await;
         let deadline = Instant::now() + self.shutdown_timeout;
-        self.broker.give_up_waiting();
-        self.shutdown.drain();
+        self.lifecycle.drain();
         if timeout_at(deadline, &mut self.server).await.is_err() {
             self.cut_short().await;
         }
@@ -102,12 +116,8 @@ impl Gateway {
     /// their answers.
     async fn cut_short(&mut self) {
         warn!("the requests that are left are answered before they are finished");
-        self.gate.give_up();
-        self.broker.give_up();
-        if timeout(LAST_ANSWERS, &mut self.server).await.is_err() {
-            self.shutdown.abort();
-            // They are dropped with the process otherwise.
-            let _dropped = timeout(ABORT, &mut self.server).await;
-        }
+        self.lifecycle.abort();
+        // Connections that are left then are dropped with the process.
+        let _dropped = timeout(ABORT, &mut self.server).await;
     }
 }

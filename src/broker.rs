@@ -5,26 +5,21 @@
 //! Publishing, topology and probes have connections of their own and share no fate.
 //! Knows no HTTP; lapin stays inside.
 
-mod alarms;
 mod channels;
-mod connections;
+mod connection;
 mod convert;
 mod destination;
-mod dialler;
 mod error;
-mod keeper;
-mod link;
-mod login;
+mod lapin_compat;
+mod overflow;
 mod probe;
 mod publish;
-mod replies;
 mod rpc;
 mod settings;
-mod socket;
+mod supervised;
 mod topology;
 mod wire;
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -33,20 +28,22 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use self::error::{Cause, Error, Refusal, Unavailable};
+pub use self::connection::{Reached, Trial, Unreached, try_all};
+pub use self::error::{Cause, Denial, Error, Refusal, Unavailable};
 pub use self::probe::Look;
 pub use self::publish::{Attempts, Publish, PublishFailure, Receipt};
 pub use self::rpc::Call;
 pub use self::settings::{Address, ClientCertificate, Login, PublishSettings, Settings, SettingsError, Tls};
+pub use self::topology::Topology;
+pub use self::wire::Server;
 
-use self::connections::{Connections, Connector, Role};
+use self::connection::{Connections, Connector, OutageLog, Role};
 use self::probe::Probe;
 use self::publish::Publisher;
-use self::replies::Replies;
-use self::topology::Topology;
+use self::rpc::Replies;
 use crate::domain::names::QueueName;
 use crate::domain::outcome::Outcome;
-use crate::domain::topology::{DeleteConditions, QueueDeclaration, QueueState};
+use crate::lifecycle::Lifecycle;
 use crate::metrics::Metrics;
 
 /// The broker. Cheap to clone; dials from the start, and works as soon as the broker is there.
@@ -64,9 +61,10 @@ struct Inner {
     replies: Replies,
     probe: Probe,
     user: Option<String>,
-    stopping: AtomicBool,
-    given_up: CancellationToken,
+    lifecycle: Lifecycle,
+    closed: CancellationToken,
     publishes: TaskTracker,
+    log: OutageLog,
     keepers: TaskTracker,
 }
 
@@ -80,10 +78,6 @@ impl Inner {
 /// State of the publishing connections, as the gateway sees it without asking the broker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Publishing {
-    /// Connections that there should be.
-    pub wanted: usize,
-    /// Connections that are up.
-    pub connected: usize,
     /// The broker's reason while it blocks publishers.
     pub blocked: Option<String>,
     /// Channels that there should be for many publishes at a time.
@@ -98,11 +92,28 @@ pub struct Publishing {
     pub late_confirms: usize,
 }
 
+/// State of the connections of one role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RoleState {
+    /// The role's word in connection names and metrics.
+    pub name: &'static str,
+    /// Whether they are dialled when they are needed.
+    pub is_on_need: bool,
+    /// Connections that there should be now.
+    pub wanted: usize,
+    /// Connections that are up.
+    pub connected: usize,
+    /// Why RabbitMQ refuses further connections, where it refused the last dials.
+    pub denial: Option<Denial>,
+}
+
 /// State of the reply queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReplyState {
     /// Whether it is there.
     pub ready: bool,
+    /// Why RabbitMQ refuses it, where it refused its last declaration.
+    pub denial: Option<Denial>,
     /// Calls that wait for their replies.
     pub waiting: usize,
 }
@@ -112,23 +123,27 @@ impl Broker {
     ///
     /// # Errors
     /// A setting that can never work, such as an unreadable certificate. An absent broker is no error.
-    pub fn start(settings: &Settings, metrics: &Metrics) -> Result<Self, SettingsError> {
+    pub fn start(
+        settings: &Settings,
+        metrics: &Metrics,
+        lifecycle: &Lifecycle,
+    ) -> Result<Self, SettingsError> {
         let keepers = TaskTracker::new();
         // In this order, they are spread over the nodes.
-        let connector = Connector::new(settings, metrics, &keepers)?;
+        let log = OutageLog::default();
+        let connector = Connector::new(settings, metrics, (&log, lifecycle), &keepers)?;
         let publisher = Publisher::start(&connector, &settings.publish, metrics.clone())?;
-        let given_up = CancellationToken::new();
-        let topology = Topology::new(&connector, settings.topology_connections, given_up.clone());
+        let topology =
+            Topology::new(&connector, settings.topology_connections, publisher.destinations(), lifecycle);
         let reply_connection = connector.start(Role::Reply, 0, 1);
         let probe = Probe::new(connector.start(Role::Probe, 0, 1));
         let unmatched = metrics.unmatched_replies.clone();
-        let (replies, task) = Replies::start(reply_connection, settings.max_waiting_calls, unmatched);
+        let (replies, task) = Replies::start(reply_connection, settings, unmatched);
         keepers.spawn(task);
         let user = match &settings.login {
             Login::Plain { user, .. } => Some(user.clone()),
             Login::External => None,
         };
-        let stopping = AtomicBool::new(false);
         let inner = Inner {
             publisher,
             metrics: metrics.clone(),
@@ -137,12 +152,15 @@ impl Broker {
             replies,
             probe,
             user,
-            stopping,
-            given_up,
+            lifecycle: lifecycle.clone(),
+            closed: CancellationToken::new(),
             publishes: TaskTracker::new(),
+            log,
             keepers,
         };
-        Ok(Self { inner: Arc::new(inner) })
+        let broker = Self { inner: Arc::new(inner) };
+        tokio::spawn(broker.clone().tell_outcomes_at_abort());
+        Ok(broker)
     }
 
     /// Publishes a message and waits until its outcome is known, at the longest to its deadline.
@@ -163,72 +181,32 @@ impl Broker {
         self.inner.publisher.publish(publish).await
     }
 
-    /// Counts of a queue.
-    ///
-    /// # Errors
-    /// [`Refusal::QueueMissing`] and others.
-    pub async fn inspect_queue(&self, name: &QueueName, deadline: Instant) -> Result<QueueState, Error> {
-        self.inner.topology.inspect(name, deadline).await
+    /// Queues: declare, inspect, purge and delete.
+    #[must_use]
+    pub fn topology(&self) -> &Topology {
+        &self.inner.topology
     }
 
-    /// Declares a queue, and first its dead-letter pair. True when the queue was not there before.
-    ///
-    /// # Errors
-    /// [`Refusal::Differs`] when it is there with other arguments, and others.
-    pub async fn declare_queue(
-        &self,
-        queue: &QueueDeclaration,
-        deadline: Instant,
-    ) -> Result<(bool, QueueState), Error> {
-        let declared = self.inner.topology.declare(queue, deadline).await?;
-        if let Some(pair) = &queue.dead_letter_pair {
-            self.inner.publisher.declared(&pair.exchange);
-        }
-        Ok(declared)
-    }
-
-    /// Deletes a queue; how many ready messages went with it.
-    ///
-    /// # Errors
-    /// [`Refusal::QueueMissing`], [`Refusal::InUse`] when a condition does not hold, and others.
-    pub async fn delete_queue(
-        &self,
-        name: &QueueName,
-        conditions: DeleteConditions,
-        deadline: Instant,
-    ) -> Result<u32, Error> {
-        self.inner.topology.delete(name, conditions, deadline).await
-    }
-
-    /// Empties a queue; how many ready messages it held.
-    ///
-    /// # Errors
-    /// [`Refusal::QueueMissing`], [`Refusal::NotSupported`] and others.
-    pub async fn purge_queue(&self, name: &QueueName, deadline: Instant) -> Result<u32, Error> {
-        self.inner.topology.purge(name, deadline).await
-    }
-
-    /// Whether a publish would be sent now: a publishing connection is up, none is blocked, and the
-    /// gateway is not stopping. Asks nobody.
+    /// Whether a publish would be sent now: a lane that publishes share is open, a connection for isolated publishes is up or was
+    /// within the last minute, no alarm blocks publishers, and the gateway is not stopping. Does not ask RabbitMQ.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         let publisher = &self.inner.publisher;
-        let [lanes, _] = publisher.connections();
-        !self.is_stopping() && lanes.up().next().is_some() && publisher.blocked().is_none()
+        !self.is_stopping() && publisher.can_publish() && publisher.blocked().is_none()
     }
 
     /// Whether shutdown has begun.
     #[must_use]
     pub fn is_stopping(&self) -> bool {
-        self.inner.stopping.load(Ordering::Relaxed)
+        self.inner.lifecycle.is_closing()
     }
 
-    /// Connections that are up, by the word of their role. Asks nobody.
+    /// The connections of each role. Does not ask RabbitMQ.
     #[must_use]
-    pub fn connected(&self) -> [(&'static str, usize); 8] {
+    pub fn roles(&self) -> [RoleState; 8] {
         let [publish, isolated, topology, reply, probe] =
-            self.connections().map(|(role, connections)| (role.name(), connections.up().count()));
-        let slow = (Role::Slow.name(), self.inner.publisher.slow_connections());
+            self.connections().map(|(role, connections)| role.state([connections]));
+        let slow = self.inner.publisher.slow_connections();
         let [removal, declaration] = self.inner.topology.alone();
         [publish, isolated, slow, topology, removal, declaration, reply, probe]
     }
@@ -255,7 +233,7 @@ impl Broker {
     #[must_use]
     pub fn replies(&self) -> ReplyState {
         let replies = &self.inner.replies;
-        ReplyState { ready: replies.is_ready(), waiting: replies.waiting() }
+        ReplyState { ready: replies.is_ready(), denial: replies.denial(), waiting: replies.waiting() }
     }
 
     /// Asks the broker, at most once a second, for a round trip and for these queues' counts.
@@ -269,46 +247,43 @@ impl Broker {
         self.inner.user.as_deref()
     }
 
-    /// Shutdown has begun: not ready from now on; everything is still served.
-    pub fn begin_stopping(&self) {
-        self.inner.stopping.store(true, Ordering::Relaxed);
+    /// When the process aborts, each caller gets the outcome of its request at once: unknown where the gateway has written it,
+    /// else not sent.
+    async fn tell_outcomes_at_abort(self) {
+        let Inner { publisher, replies, lifecycle, closed, .. } = &*self.inner;
+        if closed.run_until_cancelled(lifecycle.aborting()).await.is_some() {
+            publisher.give_up();
+            replies.give_up();
+        }
     }
 
-    /// Nobody waits any longer for a broker that is away; see [`Unavailable::ShuttingDown`].
-    pub fn give_up_waiting(&self) {
-        self.connections().into_iter().for_each(|(_, connections)| connections.give_up_waiting());
-        self.inner.topology.give_up_waiting();
-        self.inner.publisher.give_up_waiting();
+    /// Whether callers are told their outcomes before RabbitMQ's answers.
+    fn is_aborting(&self) -> bool {
+        self.inner.lifecycle.is_aborting()
     }
 
-    /// Tells every caller at once the outcome of its request: unknown where the gateway has written it, else not sent.
-    pub fn give_up(&self) {
-        self.give_up_waiting();
-        let Inner { publisher, replies, given_up, .. } = &*self.inner;
-        given_up.cancel();
-        publisher.give_up();
-        replies.give_up();
-    }
-
-    /// Whether [`Self::give_up`] was called.
-    fn has_given_up(&self) -> bool {
-        self.inner.given_up.is_cancelled()
+    /// Waits for the first publishing connection, and tells where it leads; none when shutdown begins before.
+    pub async fn first_reached(&self) -> Option<Reached> {
+        let [lanes, _] = self.inner.publisher.connections();
+        let link = lanes.wait_long().await.ok()?;
+        Some(link.reached(self.user()))
     }
 
     /// Finishes what is being published, then closes channels and connections; ends at the deadline.
     pub async fn close(&self, deadline: Instant) {
-        self.begin_stopping();
-        self.give_up_waiting();
-        let Inner { publisher, topology, publishes, keepers, .. } = &*self.inner;
+        let Inner { publisher, topology, publishes, lifecycle, closed, keepers, .. } = &*self.inner;
+        lifecycle.drain();
         publishes.close();
         let unfinished = timeout_at(deadline, publishes.wait()).await.is_err();
         if unfinished {
             tracing::warn!(publishes = publishes.len(), "stopped before every publish had its answer");
         }
+        self.inner.log.stop();
         publisher.close();
         self.connections().into_iter().for_each(|(_, connections)| connections.stop());
         topology.stop();
         keepers.close();
+        closed.cancel();
         let goodbye = deadline.max(Instant::now() + GOODBYE);
         // Those that do not say goodbye in time are hung up on by the end of the process.
         let _hung_up = timeout_at(goodbye, keepers.wait()).await;

@@ -1,33 +1,37 @@
 //! The command line: flags come from the table of settings, sub-commands are few.
 //!
-//! Exit codes: 0 done, 1 failed, 64 a mistake in configuration or command line (`EX_USAGE`).
+//! Exit codes: 0 done, 1 failed, 64 a mistake in configuration or command line (`EX_USAGE`); `check-config --connect` has two
+//! of its own.
+
+mod arguments;
+mod healthcheck;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
-use std::time::Duration;
 
-use clap::{Arg, ArgAction, ArgMatches, Command as Clap};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::TcpStream;
+use clap::ArgMatches;
+use clap_complete::Shell;
+use clap_mangen::Man;
 
+pub use self::healthcheck::healthcheck;
 use crate::config::sources::{self, Given};
-use crate::config::table::{SETTINGS, Setting};
+use crate::config::table::SETTINGS;
 use crate::config::{Config, Mistakes};
 
 /// A mistake in configuration or command line.
 pub const EXIT_USAGE: u8 = 64;
 
-const HEALTHCHECK_TIMEOUT: Duration = Duration::from_secs(3);
-
 /// What the process is asked to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
     /// Run the gateway: no sub-command.
     Serve,
     /// Print the effective settings.
-    CheckConfig,
+    CheckConfig {
+        /// Whether to log in to RabbitMQ too.
+        connect: bool,
+    },
     /// Ask the running gateway.
     Healthcheck {
         /// Whether it can work, rather than whether it lives.
@@ -35,6 +39,10 @@ pub enum Command {
     },
     /// Print the OpenAPI document.
     OpenApi,
+    /// Print a completion script.
+    Completions(Shell),
+    /// Print a manual page: of a sub-command, or of the gateway.
+    Manual(Option<String>),
 }
 
 /// The command line, parsed.
@@ -52,7 +60,7 @@ impl Invocation {
     /// All mistakes together.
     pub fn settings(&self) -> Result<(Config, Given), Mistakes> {
         let flag = |name: &str| self.flags.iter().find(|(it, _)| *it == name).map(|(_, value)| value.clone());
-        sources::load(flag, |name| std::env::var_os(name))
+        sources::load(flag, std::env::vars_os().collect())
     }
 }
 
@@ -61,16 +69,58 @@ impl Invocation {
 /// # Errors
 /// What clap says; print it with [`refuse`].
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation, clap::Error> {
-    let matches = clap().try_get_matches_from(arguments)?;
-    let command = match matches.subcommand() {
-        Some(("check-config", _)) => Command::CheckConfig,
-        Some(("healthcheck", matches)) => Command::Healthcheck { ready: matches.get_flag("ready") },
-        Some(("openapi", _)) => Command::OpenApi,
-        _ => Command::Serve,
+    let matches = arguments::command().try_get_matches_from(arguments)?;
+    let (command, own) = match matches.subcommand() {
+        Some((name, own)) => (command(name, own), own),
+        None => (Command::Serve, &matches),
     };
-    let matches = matches.subcommand().map_or(&matches, |(_, matches)| matches);
-    let flags = SETTINGS.iter().filter_map(|setting| flag(matches, setting)).collect();
+    let flag = |name| value(own, name).or_else(|| value(&matches, name));
+    let flags = SETTINGS.iter().filter_map(|it| Some((it.name, flag(it.name)?))).collect();
     Ok(Invocation { command, flags })
+}
+
+fn command(name: &str, matches: &ArgMatches) -> Command {
+    match name {
+        "check-config" => Command::CheckConfig { connect: matches.get_flag("connect") },
+        "healthcheck" => Command::Healthcheck { ready: matches.get_flag("ready") },
+        "completions" => Command::Completions(*matches.get_one("shell").expect("clap requires it")),
+        "man" => Command::Manual(value(matches, "command")),
+        _ => Command::OpenApi,
+    }
+}
+
+/// The value of a flag; none where the command does not know the flag.
+fn value(matches: &ArgMatches, name: &str) -> Option<String> {
+    matches.try_get_one::<String>(name).ok().flatten().cloned()
+}
+
+/// The completion script for a shell.
+#[must_use]
+pub fn completions(shell: Shell) -> String {
+    let mut command = arguments::command();
+    let name = command.get_name().to_owned();
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut command, name, &mut script);
+    // clap_complete (4.6.12) writes the program's hyphen in two ways for bash, so that no flag of a sub-command is completed.
+    // Delete this when issue 6421 of clap is closed.
+    String::from_utf8_lossy(&script).replace("rabbitmq__subcmd__gateway", "rabbitmq__gateway")
+}
+
+/// A manual page, as `man` reads it: of a sub-command, or of the gateway.
+#[must_use]
+pub fn manual(of: Option<&str>) -> String {
+    let mut command = arguments::command();
+    command.build();
+    let command = of.and_then(|name| command.find_subcommand(name)).unwrap_or(&command).clone();
+    let closing = command.get_after_long_help().or(command.get_after_help()).map(ToString::to_string);
+    // `man` joins lines that no empty line parts.
+    let closing: Vec<_> =
+        closing.iter().flat_map(|text| text.lines()).filter(|line| !line.is_empty()).collect();
+    let command = command.after_long_help(closing.join("\n\n"));
+    let mut page = Vec::new();
+    // A vector takes every byte.
+    let _written = Man::new(command).render(&mut page);
+    String::from_utf8_lossy(&page).into_owned()
 }
 
 /// Prints what clap says: help and version on standard output with success, else a mistake.
@@ -87,6 +137,15 @@ pub fn refuse_settings(mistakes: &Mistakes) -> ExitCode {
     ExitCode::from(EXIT_USAGE)
 }
 
+/// Prints the effective settings, and the warnings on standard error.
+#[must_use]
+pub fn show_settings(config: &Config, given: &Given) -> ExitCode {
+    for warning in &config.warnings {
+        let _ = writeln!(io::stderr(), "warning: {warning}");
+    }
+    print(&given.effective(config))
+}
+
 /// Prints what was asked for.
 #[must_use]
 pub fn print(text: &str) -> ExitCode {
@@ -99,70 +158,6 @@ pub fn print(text: &str) -> ExitCode {
 pub fn fail(why: &str) -> ExitCode {
     let _ = writeln!(io::stderr(), "rabbitmq-gateway: {why}");
     ExitCode::FAILURE
-}
-
-fn clap() -> Clap {
-    let ready = Arg::new("ready").long("ready").action(ArgAction::SetTrue).help("Whether it can publish");
-    Clap::new("rabbitmq-gateway")
-        .about("HTTP gateway to RabbitMQ; without a command it serves")
-        .version(env!("CARGO_PKG_VERSION"))
-        .after_help(
-            "Every flag is an environment variable too (RABBITMQ_HOST), secrets are variables or files only.",
-        )
-        .args(SETTINGS.iter().filter_map(argument))
-        .subcommand(Clap::new("check-config").about("Print the effective settings, secrets hidden"))
-        .subcommand(Clap::new("healthcheck").about("Ask the running gateway whether it lives").arg(ready))
-        .subcommand(Clap::new("openapi").about("Print the OpenAPI document"))
-}
-
-fn argument(setting: &'static Setting) -> Option<Arg> {
-    let help = format!("{} [{}]", setting.help, setting.default_text());
-    let argument = Arg::new(setting.name).long(setting.flag()?).value_name(setting.form).help(help);
-    Some(argument.global(true))
-}
-
-fn flag(matches: &ArgMatches, setting: &'static Setting) -> Option<(&'static str, String)> {
-    setting.flag()?;
-    matches.get_one::<String>(setting.name).map(|value| (setting.name, value.clone()))
-}
-
-/// Asks the gateway that listens at `listen` for `/health/live` or `/health/ready`, within 3 seconds.
-///
-/// # Errors
-/// One line that says what was asked and what came instead of 200.
-pub async fn healthcheck(listen: SocketAddr, ready: bool) -> Result<(), String> {
-    let address = SocketAddr::new(reachable(listen.ip()), listen.port());
-    let path = if ready { "/health/ready" } else { "/health/live" };
-    let failed = |why: String| format!("http://{address}{path}: {why}");
-    if listen.port() == 0 {
-        return Err(failed(
-            "GATEWAY_LISTEN has port 0, so nobody knows where the gateway listens".to_owned(),
-        ));
-    }
-    match tokio::time::timeout(HEALTHCHECK_TIMEOUT, status(address, path)).await {
-        Ok(Ok(status)) if status == "200" => Ok(()),
-        Ok(Ok(status)) => Err(failed(format!("answered {status:?}"))),
-        Ok(Err(error)) => Err(failed(error.to_string())),
-        Err(_) => Err(failed("no answer in 3s".to_owned())),
-    }
-}
-
-/// Loopback for a gateway that listens everywhere.
-fn reachable(listen: IpAddr) -> IpAddr {
-    match listen {
-        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        ip => ip,
-    }
-}
-
-async fn status(address: SocketAddr, path: &str) -> io::Result<String> {
-    let mut stream = TcpStream::connect(address).await?;
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await?;
-    let mut line = String::new();
-    BufReader::new(stream).take(1_024).read_line(&mut line).await?;
-    Ok(line.split(' ').nth(1).unwrap_or_default().trim_end().to_owned())
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use crate::telemetry;
 
 mod amqp_url;
 mod broker;
+mod effective;
 mod file;
 mod forms;
 mod http;
@@ -19,8 +20,11 @@ pub mod sources;
 pub mod table;
 #[cfg(test)]
 mod tests;
+mod unknown;
+mod warning;
 
 pub use mistakes::Mistakes;
+pub use warning::Warning;
 
 /// The whole configuration; each layer's share is of that layer's type.
 #[derive(Debug, Clone)]
@@ -37,8 +41,8 @@ pub struct Config {
     pub drain_delay: Duration,
     /// How long what is in flight may take to finish; counted after `drain_delay`.
     pub shutdown_timeout: Duration,
-    /// Settings that are set and have no effect any more; the start warns of each.
-    pub without_effect: Vec<&'static str>,
+    /// Settings that are probably a mistake: the start and `check-config` warn of them.
+    pub warnings: Vec<Warning>,
 }
 
 impl Config {
@@ -66,7 +70,7 @@ impl Config {
                 .unwrap_or_else(half_of_the_cores),
             drain_delay: reader.read("GATEWAY_DRAIN_DELAY", forms::pause),
             shutdown_timeout: reader.read("GATEWAY_SHUTDOWN_TIMEOUT", forms::pause),
-            without_effect: broker::without_effect(&mut reader),
+            warnings: broker::without_effect(&mut reader),
         };
         reader.mistakes.or(config)
     }

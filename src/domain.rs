@@ -2,7 +2,10 @@
 
 pub mod duration;
 pub mod field;
+pub mod listen;
 pub mod message;
 pub mod names;
 pub mod outcome;
+pub mod path_prefix;
+pub mod reserved;
 pub mod topology;

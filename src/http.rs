@@ -9,8 +9,10 @@ mod error;
 pub mod extract;
 mod message;
 pub mod middleware;
+mod nearest;
 pub mod openapi;
 pub mod problem;
+mod quote;
 pub mod routes;
 pub mod serve;
 mod state;
@@ -22,10 +24,12 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use axum::routing::get;
 use futures_util::future::BoxFuture;
+use ipnet::IpNet;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+pub use self::docs::PAGE as SWAGGER_UI;
 use self::endpoints::{health, metrics, publish, queues, rpc};
 use self::middleware::{Gate, Layered, Rules};
 use self::routes::{Direct, RouteTable, Traits};
@@ -33,34 +37,43 @@ use self::state::{AppState, Telling};
 use crate::broker::Broker;
 use crate::domain::field::HeaderLimits;
 use crate::domain::names::QueueName;
+use crate::domain::path_prefix::PathPrefix;
 use crate::metrics::Metrics;
 use crate::telemetry::DroppedLines;
 
 /// A handler of POST requests that is called without axum's router.
 type Post = fn(State<AppState>, Request) -> BoxFuture<'static, Response>;
 
-const SERVED_WHEN_FULL: Traits =
-    Traits { is_admitted: false, carries_message: false, outlives_its_caller: false };
+const SERVED_WHEN_FULL: Traits = Traits {
+    is_admitted: false,
+    carries_message: false,
+    outlives_its_caller: false,
+    answers_any_host: false,
+    is_page: false,
+};
+const PAGE: Traits = Traits { is_page: true, ..SERVED_WHEN_FULL };
+const PROBE: Traits = Traits { answers_any_host: true, ..SERVED_WHEN_FULL };
 const ADMITTED: Traits = Traits { is_admitted: true, ..SERVED_WHEN_FULL };
 const CALL: Traits = Traits { carries_message: true, ..ADMITTED };
 const PUBLISHING: Traits = Traits { outlives_its_caller: true, ..CALL };
 
 /// Groups of routes with the same traits; those of most requests with their handlers.
-fn groups() -> [(OpenApiRouter<AppState>, Traits, Option<Post>); 4] {
+fn groups() -> [(OpenApiRouter<AppState>, Traits, Option<Post>); 5] {
     let publishing = OpenApiRouter::new().routes(routes!(publish::publish_message));
     let calls = OpenApiRouter::new().routes(routes!(rpc::call_queue));
     let topology = OpenApiRouter::new()
         .routes(routes!(queues::inspect_queue, queues::declare_queue, queues::delete_queue))
         .routes(routes!(queues::purge_queue));
-    let operations = OpenApiRouter::new()
+    let probes = OpenApiRouter::new()
         .routes(routes!(health::check_liveness))
         .routes(routes!(health::check_readiness))
-        .routes(routes!(health::check_rabbitmq))
-        .routes(routes!(metrics::read_metrics));
+        .routes(routes!(health::check_rabbitmq));
+    let operations = OpenApiRouter::new().routes(routes!(metrics::read_metrics));
     [
         (publishing, PUBLISHING, Some(publish::publish_message)),
         (topology, ADMITTED, None),
         (calls, CALL, Some(rpc::call_queue)),
+        (probes, PROBE, None),
         (operations, SERVED_WHEN_FULL, None),
     ]
 }
@@ -76,10 +89,10 @@ pub fn layered(
 ) -> Layered {
     let telling = Telling { metrics: metrics.clone(), gate: gate.clone(), dropped_log_lines };
     let state = AppState::new(broker, settings, telling);
-    let rules = Rules::new(listen, &settings.allowed_origins, &settings.limits);
+    let rules = Rules::new(listen, &settings.access, &settings.limits);
     let mut table = RouteTable::default();
     for page in docs::PATHS.iter().chain(&problem::page::PATHS).chain(&["/openapi.json"]) {
-        table.add(page, SERVED_WHEN_FULL, None);
+        table.add(page, PAGE, None);
     }
     let mut router =
         docs::router().merge(problem::page::router()).route("/openapi.json", get(openapi::serve));
@@ -110,12 +123,25 @@ pub struct Settings {
     pub connections: ConnectionLimits,
     /// What one request may ask for.
     pub limits: Limits,
-    /// Origins, other than the gateway's own, whose pages may call it.
-    pub allowed_origins: Vec<String>,
+    /// Which pages, hosts and proxies may be in front of it.
+    pub access: Access,
     /// Queues that `/health/rabbitmq` always names.
     pub health_queues: Vec<QueueName>,
     /// Whether a reply's `x-http-status` header sets the HTTP status.
     pub rpc_status_header: bool,
+}
+
+/// Which pages, hosts and proxies may be in front of the gateway. The default is none.
+#[derive(Debug, Clone, Default)]
+pub struct Access {
+    /// Origins, other than the gateway's own, whose pages may call it.
+    pub allowed_origins: Vec<String>,
+    /// Hosts, other than loopback, that requests may name while the gateway listens on loopback only.
+    pub allowed_hosts: Vec<String>,
+    /// Below which path a proxy puts the gateway.
+    pub path_prefix: PathPrefix,
+    /// Proxies whose `X-Forwarded-Prefix` counts.
+    pub trusted_proxies: Vec<IpNet>,
 }
 
 /// Bounds of the accept loop.

@@ -2,9 +2,9 @@
 
 use std::process::ExitCode;
 
-use rabbitmq_gateway::cli::{self, Command};
+use rabbitmq_gateway::cli::{self, Command, Invocation};
 use rabbitmq_gateway::config::Config;
-use rabbitmq_gateway::{app, http, shutdown, telemetry};
+use rabbitmq_gateway::{app, http, signals, telemetry};
 use tokio::runtime::Builder;
 
 #[global_allocator]
@@ -15,17 +15,27 @@ fn main() -> ExitCode {
         Ok(invocation) => invocation,
         Err(error) => return cli::refuse(&error),
     };
-    if invocation.command == Command::OpenApi {
-        return cli::print(&http::openapi::document());
+    match &invocation.command {
+        Command::OpenApi => cli::print(&http::openapi::document()),
+        Command::Completions(shell) => cli::print(&cli::completions(*shell)),
+        Command::Manual(of) => cli::print(&cli::manual(of.as_deref())),
+        Command::Serve | Command::CheckConfig { .. } | Command::Healthcheck { .. } => configured(&invocation),
     }
+}
+
+/// The commands that read the settings.
+fn configured(invocation: &Invocation) -> ExitCode {
     let (config, given) = match invocation.settings() {
         Ok(settings) => settings,
         Err(mistakes) => return cli::refuse_settings(&mistakes),
     };
     match invocation.command {
-        Command::CheckConfig => cli::print(&given.to_string()),
+        Command::CheckConfig { connect } => {
+            let shown = cli::show_settings(&config, &given);
+            if connect { run(1, check_broker(config)) } else { shown }
+        }
         Command::Healthcheck { ready } => run(1, healthcheck(config, ready)),
-        Command::Serve | Command::OpenApi => run(config.worker_threads, serve(config)),
+        _ => run(config.worker_threads, serve(config)),
     }
 }
 
@@ -33,6 +43,13 @@ fn run(worker_threads: usize, command: impl Future<Output = ExitCode>) -> ExitCo
     match Builder::new_multi_thread().worker_threads(worker_threads).enable_all().build() {
         Ok(runtime) => runtime.block_on(command),
         Err(error) => cli::fail(&format!("cannot start {worker_threads} threads: {error}")),
+    }
+}
+
+async fn check_broker(config: Config) -> ExitCode {
+    match app::check::broker(&config).await {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => cli::fail(&format!("{error:#}")),
     }
 }
 
@@ -45,7 +62,7 @@ async fn healthcheck(config: Config, ready: bool) -> ExitCode {
 
 async fn serve(config: Config) -> ExitCode {
     let log = telemetry::init(&config.telemetry);
-    let result = match shutdown::signal() {
+    let result = match signals::first() {
         Ok(end) => app::run(config, log.dropped_lines(), end).await,
         Err(error) => Err(anyhow::Error::from(error)),
     };

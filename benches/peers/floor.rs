@@ -21,6 +21,7 @@ use rabbitmq_gateway::config::Config;
 use rabbitmq_gateway::domain::field::FieldTable;
 use rabbitmq_gateway::domain::message::{DeliveryMode, Destination, Message, MessageId, Properties};
 use rabbitmq_gateway::domain::names::{ExchangeName, ShortText};
+use rabbitmq_gateway::lifecycle::Lifecycle;
 use rabbitmq_gateway::metrics::Metrics;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
@@ -40,7 +41,7 @@ fn main() -> anyhow::Result<()> {
 
 /// Accepts connections until the process is stopped.
 async fn serve(config: &Config) -> anyhow::Result<()> {
-    let broker = Broker::start(&config.broker, &Metrics::default())?;
+    let broker = Broker::start(&config.broker, &Metrics::default(), &Lifecycle::default())?;
     let listener = TcpListener::bind(config.http.listen).await.context("listening")?;
     loop {
         let (stream, _) = listener.accept().await?;

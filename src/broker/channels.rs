@@ -11,21 +11,18 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use deadpool::managed::{self, Metrics, Object, Pool, PoolError, QueueMode, RecycleError, RecycleResult};
+use lapin::Channel;
 use lapin::options::ConfirmSelectOptions;
-use lapin::{Channel, Connection};
 use tokio::time::{sleep, timeout};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-pub(super) use self::in_flight::{Ending, NotWritten, Pending};
+pub(super) use self::in_flight::{NotWritten, Pending, WriteResult};
 pub(super) use self::publish_channel::{Progress, PublishChannel};
 use super::SettingsError;
-use super::connections::{Connections, REOPEN_PAUSE};
+use super::connection::{Connection, Connections, REOPEN_PAUSE};
 use super::error::{Cause, Error, Unavailable};
-use super::link::Link;
+use super::lapin_compat::until_noticed;
 
-/// How often lapin is asked whether it has noticed the end of a channel, and for how long.
-const NOTICE_PAUSE: Duration = Duration::from_millis(1);
-const NOTICE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long RabbitMQ may take to open a channel.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -34,7 +31,7 @@ pub(super) struct ConfirmChannel {
     /// lapin closes the channel when this is dropped.
     channel: Channel,
     publishes: Arc<PublishChannel>,
-    link: Arc<Link>,
+    connection: Arc<Connection>,
     _user: TaskTrackerToken,
 }
 
@@ -45,26 +42,20 @@ impl ConfirmChannel {
     }
 
     /// The connection.
-    pub(super) fn link(&self) -> &Arc<Link> {
-        &self.link
+    pub(super) fn connection(&self) -> &Arc<Connection> {
+        &self.connection
     }
 
-    /// Ends when lapin has noticed that the channel has ended, which its owner is told first. To be awaited before this
-    /// is dropped: lapin would close a channel that RabbitMQ has closed already, and RabbitMQ's answer would be taken for
-    /// one to the next channel of the same number.
+    /// Ends when lapin has noticed that the channel has ended, see [`until_noticed`]. To be awaited before this is dropped.
     pub(super) async fn until_noticed(&self) {
-        let noticed = async {
-            while self.publishes.has_ended() && self.channel.status().connected() {
-                sleep(NOTICE_PAUSE).await;
-            }
-        };
-        // lapin's own end ends its channels too.
-        let _hangs = timeout(NOTICE_TIMEOUT, noticed).await;
+        if self.publishes.has_ended() {
+            until_noticed(&self.channel).await;
+        }
     }
 
     /// Whether a publish may start on it.
     pub(super) fn is_usable(&self) -> bool {
-        !self.publishes.has_ended() && self.link.is_usable()
+        !self.publishes.has_ended() && self.connection.is_usable()
     }
 }
 
@@ -85,12 +76,12 @@ impl managed::Manager for ChannelManager {
     type Error = Error;
 
     async fn create(&self) -> Result<Self::Type, Error> {
-        let link = self.connections.wait_slot(self.slot).await?;
-        let channel = self.open(&link).await?;
-        let publishes = PublishChannel::new(link.wire().outlet(channel.id()));
-        link.wire().register(channel.id(), Arc::clone(&publishes) as _);
-        let user = link.users().token();
-        let confirm = Arc::new(ConfirmChannel { channel, publishes, link, _user: user });
+        let connection = self.connections.wait_slot(self.slot).await?;
+        let channel = self.open(&connection).await?;
+        let publishes = PublishChannel::new(connection.router().outlet(channel.id()));
+        connection.router().register(channel.id(), Arc::clone(&publishes) as _);
+        let user = connection.users().token();
+        let confirm = Arc::new(ConfirmChannel { channel, publishes, connection, _user: user });
         self.opened.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&confirm));
         Ok(confirm)
     }
@@ -107,14 +98,14 @@ impl managed::Manager for ChannelManager {
 impl ChannelManager {
     /// Opens a channel. A connection on which RabbitMQ opens none in time is replaced, except during an alarm,
     /// and except that of a slow destination.
-    async fn open(&self, link: &Link) -> Result<Channel, Error> {
-        let mut opening = pin!(link.unless_gone(open(link.connection())));
+    async fn open(&self, connection: &Connection) -> Result<Channel, Error> {
+        let mut opening = pin!(connection.unless_gone(open(connection.lapin())));
         loop {
             match timeout(OPEN_TIMEOUT, opening.as_mut()).await {
-                Ok(opened) => return opened.map_err(|error| link.not_opened(error)),
+                Ok(opened) => return opened.map_err(|error| connection.not_opened(error)),
                 Err(_) if self.may_be_stopped || self.connections.blocked().is_some() => {}
                 Err(_) => {
-                    link.retire("RabbitMQ opens no channel on it");
+                    connection.retire("RabbitMQ opens no channel on it");
                     return Err(Error::lost("RabbitMQ opens no channel"));
                 }
             }
@@ -122,7 +113,7 @@ impl ChannelManager {
     }
 }
 
-async fn open(connection: &Connection) -> Result<Channel, lapin::Error> {
+async fn open(connection: &lapin::Connection) -> Result<Channel, lapin::Error> {
     let channel = connection.create_channel().await?;
     channel.confirm_select(ConfirmSelectOptions::default()).await?;
     Ok(channel)

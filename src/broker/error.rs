@@ -4,7 +4,6 @@
 
 mod words;
 
-pub(super) use self::words::is_login_refused;
 use crate::domain::outcome::Outcome;
 
 /// Why RabbitMQ did not do what was asked.
@@ -36,9 +35,9 @@ pub enum Unavailable {
     /// There was no connection within the deadline, or RabbitMQ opened no channel on it.
     #[error("no connection to the broker, or no channel, within the deadline")]
     NoConnection,
-    /// RabbitMQ refuses the gateway's user or virtual host.
-    #[error("the broker refuses the gateway's user or virtual host")]
-    LoginRefused,
+    /// RabbitMQ refuses the gateway itself.
+    #[error(transparent)]
+    Denied(#[from] Denial),
     /// There was a connection, but no channel had room until the deadline.
     #[error("no place on a confirm channel became free within the deadline")]
     Busy,
@@ -63,6 +62,38 @@ pub enum Unavailable {
     /// The gateway is stopping and there is no connection.
     #[error("the gateway is stopping")]
     ShuttingDown,
+}
+
+/// Why RabbitMQ refuses the gateway itself, whatever is asked. The texts name no user, virtual host or address; RabbitMQ's own
+/// text is in the gateway's log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Denial {
+    /// The user or the password is wrong, or the user may not log in from the gateway's address.
+    #[error("RabbitMQ refuses the gateway's user name or password")]
+    Credentials,
+    /// There is no such virtual host.
+    #[error("the gateway's virtual host does not exist in RabbitMQ")]
+    VhostMissing,
+    /// The user has no permissions in the virtual host.
+    #[error("RabbitMQ does not let the gateway's user into its virtual host")]
+    VhostForbidden,
+    /// As many connections are open as the virtual host, the user or the node may have.
+    #[error("a connection limit of RabbitMQ is reached")]
+    ConnectionLimit,
+    /// As many channels are open as the user may have.
+    #[error("the limit of RabbitMQ on channels of the gateway's user is reached")]
+    ChannelLimit,
+    /// The user may not declare or consume from the reply queue.
+    #[error(
+        "the gateway's user needs the permissions configure and read for amq.gen-.* to have a reply queue"
+    )]
+    ReplyQueueForbidden,
+    /// RabbitMQ refuses the reply queue for another reason.
+    #[error("RabbitMQ refuses the reply queue; the gateway's log tells why")]
+    ReplyQueue,
+    /// Another reason.
+    #[error("RabbitMQ refuses the gateway's connection; the gateway's log tells why")]
+    Other,
 }
 
 /// Why RabbitMQ refused a request. `reason` is its own text.

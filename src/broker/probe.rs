@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout_at};
 
-use super::connections::Connections;
+use super::connection::Connections;
 use super::error::{Cause, Error};
 use super::topology::inspect;
 use crate::domain::names::QueueName;
@@ -62,12 +62,12 @@ impl Probe {
     }
 
     async fn round_trip(&self, deadline: Instant) -> Result<Duration, Error> {
-        let link = self.connections.wait(deadline.min(Instant::now() + FRESH / 2)).await?;
+        let connection = self.connections.wait(deadline.min(Instant::now() + FRESH / 2)).await?;
         let start = Instant::now();
-        let opened = timeout_at(deadline, link.connection().create_channel()).await;
+        let opened = timeout_at(deadline, connection.lapin().create_channel()).await;
         opened
             .map_err(|_| Error::Unknown(Cause::Silence))?
-            .map_err(|error| link.not_opened(Error::from(error)))?;
+            .map_err(|error| connection.not_opened(Error::from(error)))?;
         Ok(start.elapsed())
     }
 
@@ -85,11 +85,11 @@ impl Probe {
     }
 
     async fn counts(&self, queue: &QueueName, deadline: Instant) -> Result<QueueState, Error> {
-        let link: Arc<_> = self.connections.wait(deadline).await?;
-        let _user = link.users().token();
-        let (asked, queue) = (Arc::clone(&link), queue.clone());
-        let ask = async move { inspect(asked.connection().create_channel().await?, queue).await };
-        let answer = timeout_at(deadline, Arc::clone(&link).finish(ask)).await;
+        let connection: Arc<_> = self.connections.wait(deadline).await?;
+        let _user = connection.users().token();
+        let (asked, queue) = (Arc::clone(&connection), queue.clone());
+        let ask = async move { inspect(asked.lapin().create_channel().await?, queue).await };
+        let answer = timeout_at(deadline, Arc::clone(&connection).finish(ask)).await;
         answer.unwrap_or(Err(Error::Unknown(Cause::Silence)))
     }
 }

@@ -23,24 +23,27 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::attempts::Attempts;
 use self::count::Counted;
-use self::destinations::{Destinations, Way};
+pub(super) use self::destinations::Destinations;
+use self::destinations::Way;
 use self::lane::Window;
 use self::lanes::{Kind, Lanes};
 use self::slow::SlowConnections;
 use self::watch::Watch;
-use super::channels::{Ending, NotWritten};
-use super::connections::{Connections, Connector, Role};
+use super::channels::{NotWritten, WriteResult};
+use super::connection::{Connections, Connector, Role};
 use super::destination::KnownDestination;
 use super::error::{Cause, Error, Refusal, Unavailable};
 use super::wire::HeaderTooLarge;
-use super::{PublishSettings, Publishing, SettingsError};
+use super::{PublishSettings, Publishing, RoleState, SettingsError};
 use crate::domain::message::{Destination, Message};
-use crate::domain::names::ExchangeName;
 use crate::domain::outcome::Outcome;
 use crate::metrics::Metrics;
 
 /// Pause before a message is written again: what took one connection is noticed on the others too.
 const RESEND_PAUSE: Duration = Duration::from_millis(20);
+
+/// Without a connection for isolated publishes for so long the gateway is not ready.
+const ISOLATED_ABSENCE: Duration = Duration::from_mins(1);
 
 /// A message, where it goes, and how long it may take.
 #[derive(Debug)]
@@ -165,7 +168,7 @@ impl Publisher {
                 return Err(Error::NotSent(Unavailable::Blocked));
             }
             let (destination, way) = self.destinations.route(publish, is_alone)?;
-            let ending = match way {
+            let result = match way {
                 Way::Shared => self.write(publish, destination, &self.shared).await?,
                 // In a box: rare, and large.
                 Way::Isolated => Box::pin(self.write_alone(publish, destination, &self.isolated)).await?,
@@ -176,12 +179,14 @@ impl Publisher {
                     Box::pin(self.write(publish, destination, &lanes.shared)).await?
                 }
             };
-            match ending {
-                Ending::Written(answer) => return answer,
-                Ending::NotWritten(NotWritten::SameId) => is_alone = true,
-                Ending::NotWritten(NotWritten::Blocked) => return Err(Error::NotSent(Unavailable::Blocked)),
-                Ending::NotWritten(NotWritten::Closed) => {}
-                Ending::NotWritten(NotWritten::HeaderTooLarge(HeaderTooLarge { bytes, limit })) => {
+            match result {
+                WriteResult::Written(answer) => return answer,
+                WriteResult::NotWritten(NotWritten::SameId) => is_alone = true,
+                WriteResult::NotWritten(NotWritten::Blocked) => {
+                    return Err(Error::NotSent(Unavailable::Blocked));
+                }
+                WriteResult::NotWritten(NotWritten::Closed) => {}
+                WriteResult::NotWritten(NotWritten::HeaderTooLarge(HeaderTooLarge { bytes, limit })) => {
                     return Err(Error::Refused(Refusal::HeadersTooLarge { bytes, limit }));
                 }
             }
@@ -195,15 +200,15 @@ impl Publisher {
         publish: &Publish,
         destination: KnownDestination,
         lanes: &Lanes,
-    ) -> Result<Ending, Error> {
+    ) -> Result<WriteResult, Error> {
         let turn = self.destinations.turn(&publish.destination.exchange, publish.deadline);
         let waiters = lanes.connections().unwritten(publish.deadline, turn).await?;
-        let ending = self.write(publish, destination, lanes).await;
-        match &ending {
-            Ok(Ending::Written(Err(error))) | Err(error) => Destinations::tell(&waiters, error),
+        let result = self.write(publish, destination, lanes).await;
+        match &result {
+            Ok(WriteResult::Written(Err(error))) | Err(error) => Destinations::tell(&waiters, error),
             Ok(_) => {}
         }
-        ending
+        result
     }
 
     async fn write(
@@ -211,23 +216,23 @@ impl Publisher {
         publish: &Publish,
         destination: KnownDestination,
         lanes: &Lanes,
-    ) -> Result<Ending, Error> {
+    ) -> Result<WriteResult, Error> {
         let Some((lane, permit)) = lanes.reserve(publish.message.body.len(), publish.deadline).await? else {
             return if self.closing.is_cancelled() {
                 Err(Error::NotSent(Unavailable::ShuttingDown))
             } else {
                 // The destination is not slow any more.
-                Ok(Ending::NotWritten(NotWritten::Closed))
+                Ok(WriteResult::NotWritten(NotWritten::Closed))
             };
         };
         let (begun, _in_flight) = (Instant::now(), Counted::on(&self.in_flight));
         publish.attempts.begin();
-        let ending = lane.publish(publish, destination, permit).await;
-        match &ending {
-            Ending::Written(answer) => self.learn(publish, begun, answer),
-            Ending::NotWritten(_) => publish.attempts.take_back(),
+        let result = lane.publish(publish, destination, permit).await;
+        match &result {
+            WriteResult::Written(answer) => self.learn(publish, begun, answer),
+            WriteResult::NotWritten(_) => publish.attempts.take_back(),
         }
-        Ok(ending)
+        Ok(result)
     }
 
     /// Learns from the answer to a message that was written.
@@ -238,9 +243,9 @@ impl Publisher {
         self.destinations.learn(publish, begun, answer);
     }
 
-    /// The gateway has declared this exchange.
-    pub(super) fn declared(&self, exchange: &ExchangeName) {
-        self.destinations.declared(exchange);
+    /// The states of destinations.
+    pub(super) fn destinations(&self) -> &Arc<Destinations> {
+        &self.destinations
     }
 
     /// Why RabbitMQ blocks publishers, while it does.
@@ -253,32 +258,26 @@ impl Publisher {
         [self.shared.connections(), self.isolated.connections()]
     }
 
-    /// Connections of slow destinations that are up.
-    pub(super) fn slow_connections(&self) -> usize {
+    /// Whether a lane that publishes share is open, and a connection for isolated ones is up or was within the last minute.
+    pub(super) fn can_publish(&self) -> bool {
+        self.shared.has_open() && !self.isolated.connections().are_absent_for(ISOLATED_ABSENCE)
+    }
+
+    /// The connections of slow destinations.
+    pub(super) fn slow_connections(&self) -> RoleState {
         let slow = self.destinations.slow_lanes();
-        slow.iter().map(|lanes| lanes.shared.connections().up().count()).sum()
+        Role::Slow.state(slow.iter().map(|lanes| lanes.shared.connections()))
     }
 
     /// Its state, without asking RabbitMQ.
     pub(super) fn state(&self) -> Publishing {
-        let connections = self.shared.connections();
         Publishing {
-            wanted: connections.len(),
-            connected: connections.up().count(),
             blocked: self.blocked(),
             lanes: self.shared.slots().len(),
             channels: self.shared.open_channels() + self.isolated.open_channels(),
             in_flight: self.in_flight.load(Ordering::Relaxed),
             waiting: self.shared.waiting(),
             late_confirms: self.overdue.load(Ordering::Relaxed),
-        }
-    }
-
-    /// Callers wait for connections of slow destinations no longer.
-    pub(super) fn give_up_waiting(&self) {
-        let slow = self.destinations.slow_lanes();
-        for lanes in slow {
-            lanes.shared.connections().give_up_waiting();
         }
     }
 

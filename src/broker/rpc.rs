@@ -4,14 +4,17 @@
 //! reply queue meanwhile, and is never repeated once written. The reply answers even before the publish is
 //! confirmed. A caller that leaves gives up its place; the request is not called back.
 
+mod replies;
+
 use std::pin::{Pin, pin};
 
 use tokio::time::{Instant, timeout_at};
 
+use self::replies::PendingReply;
+pub(super) use self::replies::Replies;
 use super::Broker;
 use super::error::{Cause, Error, Unavailable};
 use super::publish::{Attempts, Publish, PublishFailure};
-use super::replies::PendingReply;
 use crate::domain::message::{Destination, Message, ReceivedMessage};
 use crate::domain::names::{ExchangeName, QueueName, ShortText};
 use crate::domain::outcome::Outcome;
@@ -67,7 +70,7 @@ impl Broker {
 
     /// The reply queue is not lost where the gateway has given it up.
     fn unless_stopped(&self, failure: PublishFailure) -> PublishFailure {
-        let is_given_up = failure.error == Error::Unknown(Cause::ReplyChannelLost) && self.has_given_up();
+        let is_given_up = failure.error == Error::Unknown(Cause::ReplyChannelLost) && self.is_aborting();
         if is_given_up { unknown(Error::Unknown(Cause::Stopped)) } else { failure }
     }
 

@@ -1,5 +1,7 @@
 //! Where RabbitMQ is, and how it is spoken to. Filled by [`crate::config`].
 
+use std::fmt;
+use std::net::Ipv6Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -39,6 +41,8 @@ pub struct Settings {
     pub connection_timeout: Duration,
     /// Cap of the backoff between dials.
     pub retry_delay: Duration,
+    /// Time between dials, and between declarations of the reply queue, that RabbitMQ refuses.
+    pub refused_delay: Duration,
     /// A connection that has been blocked for longer is replaced; `None` waits for ever.
     pub blocked_timeout: Option<Duration>,
     /// Publishing.
@@ -81,6 +85,15 @@ pub struct Address {
     pub host: String,
     /// TCP port.
     pub port: u16,
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.host.parse::<Ipv6Addr>() {
+            Ok(ip) => write!(f, "[{ip}]:{}", self.port),
+            Err(_) => write!(f, "{}:{}", self.host, self.port),
+        }
+    }
 }
 
 /// SASL mechanism and its secret.

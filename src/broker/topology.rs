@@ -7,7 +7,6 @@
 mod alone;
 mod methods;
 mod operation;
-mod overflow;
 mod pair;
 mod stream;
 
@@ -16,7 +15,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use lapin::Channel;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use self::alone::Alone;
 pub(super) use self::methods::inspect;
@@ -24,31 +22,42 @@ use self::methods::{check_frame, declare, delete, purge};
 use self::operation::Operation;
 use self::pair::Absent;
 use self::stream::is_stream;
-use super::connections::{Connections, Connector, Role};
+use super::connection::{Connections, Connector, Role};
 use super::error::{Cause, Error, Refusal};
+use super::publish::Destinations;
+use super::{RoleState, overflow};
 use crate::domain::field::FieldTable;
 use crate::domain::names::QueueName;
 use crate::domain::topology::{DeleteConditions, QueueDeclaration, QueueState};
+use crate::lifecycle::Lifecycle;
 
-/// The topology operations.
-pub(super) struct Topology {
+/// The topology operations. Each fails with [`Error::Refused`] where RabbitMQ refuses it, or with the reason why there is no answer.
+pub struct Topology {
     connections: Connections,
     /// Purges, and deletions under conditions.
     removals: Alone,
     /// Declarations with arguments that the gateway does not know, and other operations over which RabbitMQ may close the
     /// connection.
     declarations: Alone,
-    given_up: CancellationToken,
+    /// Is told of each exchange that was declared.
+    destinations: Arc<Destinations>,
+    lifecycle: Lifecycle,
 }
 
 impl Topology {
-    /// Dials the connection that operations share. After `given_up` no operation waits for RabbitMQ any longer.
-    pub(super) fn new(connector: &Connector, alone_connections: usize, given_up: CancellationToken) -> Self {
+    /// Dials the connection that operations share.
+    pub(super) fn new(
+        connector: &Connector,
+        alone_connections: usize,
+        destinations: &Arc<Destinations>,
+        lifecycle: &Lifecycle,
+    ) -> Self {
         Self {
             connections: connector.start(Role::Topology, 0, 1),
-            removals: Alone::new(connector.clone(), Role::Removal, alone_connections),
-            declarations: Alone::new(connector.clone(), Role::Declaration, alone_connections),
-            given_up,
+            removals: Alone::new(connector.clone(), Role::Removal, alone_connections, lifecycle),
+            declarations: Alone::new(connector.clone(), Role::Declaration, alone_connections, lifecycle),
+            destinations: Arc::clone(destinations),
+            lifecycle: lifecycle.clone(),
         }
     }
 
@@ -57,15 +66,9 @@ impl Topology {
         &self.connections
     }
 
-    /// Connections of operations that run alone that are up, by the word of their role.
-    pub(super) fn alone(&self) -> [(&'static str, usize); 2] {
-        [&self.removals, &self.declarations].map(|alone| (alone.role().name(), alone.up()))
-    }
-
-    /// Operations that run alone wait for connections no longer.
-    pub(super) fn give_up_waiting(&self) {
-        self.removals.give_up_waiting();
-        self.declarations.give_up_waiting();
+    /// The connections of operations that run alone.
+    pub(super) fn alone(&self) -> [RoleState; 2] {
+        [&self.removals, &self.declarations].map(Alone::state)
     }
 
     /// Closes the connections of operations that run alone.
@@ -75,7 +78,7 @@ impl Topology {
     }
 
     fn operation(&self, deadline: Instant) -> Operation {
-        Operation { deadline, given_up: self.given_up.clone() }
+        Operation { deadline, lifecycle: self.lifecycle.clone() }
     }
 
     /// Repeats an operation until it is answered; alone where RabbitMQ may close the connection over it.
@@ -95,14 +98,20 @@ impl Topology {
     }
 
     /// Counts of a queue.
-    pub(super) async fn inspect(&self, name: &QueueName, deadline: Instant) -> Result<QueueState, Error> {
+    ///
+    /// # Errors
+    /// [`Refusal::QueueMissing`] and others.
+    pub async fn inspect(&self, name: &QueueName, deadline: Instant) -> Result<QueueState, Error> {
         let (is_alone, name) = (overflow::of_name(name), name.clone());
         self.repeat(deadline, is_alone, move |channel| inspect(channel, name.clone())).await
     }
 
     /// Declares a queue and its dead-letter pair. True when the queue was not there before. After a refusal the pair is
     /// deleted again, see [`pair`].
-    pub(super) async fn declare(
+    ///
+    /// # Errors
+    /// [`Refusal::Differs`] when it is there with other arguments, and others.
+    pub async fn declare(
         &self,
         queue: &QueueDeclaration,
         deadline: Instant,
@@ -119,7 +128,12 @@ impl Topology {
         let methods = move |channel| declare(channel, owned.clone(), is_there, Arc::clone(&makes));
         let declared = self.repeat(deadline, is_alone, methods).await;
         match declared.map_err(|error| if is_alone { blame(error, &queue.arguments) } else { error }) {
-            Ok(state) => Ok((!is_there, state)),
+            Ok(state) => {
+                if let Some(pair) = &queue.dead_letter_pair {
+                    self.destinations.declared(&pair.exchange);
+                }
+                Ok((!is_there, state))
+            }
             Err(Error::Refused(refusal)) if makes_pair.load(Ordering::Relaxed) => {
                 let remains = self.take_back(queue, absent, is_there, deadline).await;
                 Err(Error::Refused(refusal.with_remains(&remains)))
@@ -141,7 +155,10 @@ impl Topology {
     }
 
     /// Deletes a queue; how many ready messages went with it.
-    pub(super) async fn delete(
+    ///
+    /// # Errors
+    /// [`Refusal::QueueMissing`], [`Refusal::InUse`] when a condition does not hold, and others.
+    pub async fn delete(
         &self,
         name: &QueueName,
         conditions: DeleteConditions,
@@ -169,7 +186,10 @@ impl Topology {
     }
 
     /// Empties a queue; how many ready messages it held.
-    pub(super) async fn purge(&self, name: &QueueName, deadline: Instant) -> Result<u32, Error> {
+    ///
+    /// # Errors
+    /// [`Refusal::QueueMissing`], [`Refusal::NotSupported`] and others.
+    pub async fn purge(&self, name: &QueueName, deadline: Instant) -> Result<u32, Error> {
         let (operation, name) = (self.operation(deadline), name.clone());
         let work = |connections: Arc<Connections>| async move {
             operation.once(&connections, |channel| purge(channel, name.clone())).await

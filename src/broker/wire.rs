@@ -8,26 +8,26 @@
 //! Promises:
 //! - Frames of one channel keep their order, and no other frame of a channel is written inside one of its messages.
 //! - A number has its owner until RabbitMQ sends `channel.close` or `channel.close-ok` for it.
-//! - However the task ends (socket, lapin, [`Wire::kill`], panic), the socket is closed, lapin's stream ends, and each
+//! - However the task ends (socket, lapin, [`Router::kill`], panic), the socket is closed, lapin's stream ends, and each
 //!   owner is told by [`Owner::closed`].
 //! - Texts that are not UTF-8 and tables that are nested too deep are made readable before lapin reads them.
 
 mod batch;
 mod encode;
 mod frame;
+mod greeting;
 mod inbound;
 mod lapin_stream;
 mod outbound;
 mod owner;
 mod router;
-mod sanitise;
 #[cfg(test)]
 mod tests;
 
 pub(super) use self::batch::Batch;
 pub(super) use self::encode::{Encoded, HeaderTooLarge, consume_frame, publish_frames};
 pub(super) use self::frame::{Malformed, method_of};
+pub use self::greeting::Server;
 pub(super) use self::owner::{BASIC_CANCEL, BASIC_CONSUME_OK, BASIC_DELIVER, BASIC_RETURN};
 pub(super) use self::owner::{End, Outlet, Owner, Step};
-pub(super) use self::router::{LapinEnd, Wire, start};
-pub(super) use self::sanitise::returned as sanitise_return;
+pub(super) use self::router::{LapinEnd, Router, start};

@@ -1,8 +1,7 @@
-//! Sub-commands, flags from the table, and the healthcheck against a socket.
-
-use tokio::net::TcpListener;
+//! Sub-commands, flags from the table, help, completions and manual pages.
 
 use super::*;
+use crate::config::table::HEADINGS;
 
 fn run(arguments: &[&str]) -> Result<Invocation, clap::Error> {
     parse(std::iter::once(&"rabbitmq-gateway").chain(arguments).map(OsString::from))
@@ -10,17 +9,21 @@ fn run(arguments: &[&str]) -> Result<Invocation, clap::Error> {
 
 #[test]
 fn the_command_line_is_well_formed() {
-    clap().debug_assert();
+    arguments::command().debug_assert();
 }
 
 #[test]
 fn sub_commands_are_told_apart() {
     for (arguments, command) in [
         (&[][..], Command::Serve),
-        (&["check-config"], Command::CheckConfig),
+        (&["check-config"], Command::CheckConfig { connect: false }),
+        (&["check-config", "--connect"], Command::CheckConfig { connect: true }),
         (&["healthcheck"], Command::Healthcheck { ready: false }),
         (&["healthcheck", "--ready"], Command::Healthcheck { ready: true }),
         (&["openapi"], Command::OpenApi),
+        (&["completions", "zsh"], Command::Completions(Shell::Zsh)),
+        (&["man"], Command::Manual(None)),
+        (&["man", "check-config"], Command::Manual(Some("check-config".to_owned()))),
     ] {
         assert_eq!(run(arguments).map(|it| it.command).ok(), Some(command), "{arguments:?}");
     }
@@ -31,6 +34,105 @@ fn a_flag_may_stand_on_either_side_of_the_sub_command() {
     for arguments in [["--rabbitmq-host", "h", "check-config"], ["check-config", "--rabbitmq-host", "h"]] {
         let flags = run(&arguments).map(|it| it.flags).unwrap_or_default();
         assert_eq!(flags, [("RABBITMQ_HOST", "h".to_owned())], "{arguments:?}");
+    }
+}
+
+#[test]
+fn the_flag_behind_the_sub_command_wins_over_the_one_before_it() {
+    let flags = run(&["--gateway-log", "a", "check-config", "--gateway-log", "b"]).map(|it| it.flags);
+    assert_eq!(flags.unwrap_or_default(), [("GATEWAY_LOG", "b".to_owned())]);
+}
+
+#[test]
+fn a_sub_command_refuses_the_flags_of_others() {
+    for arguments in
+        [["openapi", "--gateway-listen=x"], ["healthcheck", "--rabbitmq-host=x"], ["man", "--connect"]]
+    {
+        assert!(run(&arguments).is_err(), "{arguments:?}");
+    }
+}
+
+/// The help that a command line asks for.
+fn help(arguments: &[&str]) -> String {
+    run(arguments).err().map(|error| error.to_string()).unwrap_or_default()
+}
+
+#[test]
+fn the_short_help_fits_one_screen() {
+    let help = help(&["-h"]);
+    assert!((24..=40).contains(&help.lines().count()), "{} lines:\n{help}", help.lines().count());
+    assert!(help.lines().all(|line| line.chars().count() <= 110), "{help}");
+    for words in
+        ["RABBITMQ_HOST", "RABBITMQ_PASSWORD ", "AMQP_URL ", "[default: 127.0.0.1:8080]", "check-config"]
+    {
+        assert!(help.contains(words), "{words} in:\n{help}");
+    }
+}
+
+#[test]
+fn the_long_help_has_every_setting_under_its_heading_with_its_variable_and_its_default() {
+    let help = help(&["--help"]);
+    for (heading, _) in HEADINGS {
+        assert!(help.contains(&format!("\n{heading}:\n")), "{heading} in:\n{help}");
+    }
+    for setting in SETTINGS {
+        let is_there = match setting.flag() {
+            Some(flag) => {
+                let (_, rest) = help.split_once(&format!("--{flag} <")).unwrap_or_default();
+                let about_it = rest.split("\n\n").next().unwrap_or_default();
+                about_it.contains(&format!("[env: {}]", setting.name))
+                    && about_it.contains(setting.form)
+                    && (setting.default_text() == "none"
+                        || about_it.contains(&format!("[default: {}]", setting.default_text())))
+            }
+            None => help.contains(&format!("\n  {} ", setting.name)),
+        };
+        assert!(is_there, "{} in:\n{help}", setting.name);
+    }
+}
+
+#[test]
+fn the_help_of_a_sub_command_has_its_own_flags_only() {
+    for (command, own) in [
+        ("check-config", &["--connect", "--help"][..]),
+        ("healthcheck", &["--ready", "--help", "--gateway-config", "--gateway-listen"]),
+        ("openapi", &["--help"]),
+        ("completions", &["--help"]),
+        ("man", &["--help"]),
+    ] {
+        for form in ["-h", "--help"] {
+            let help = help(&[command, form]);
+            let lines = help.lines().map(|line| line.trim_start().trim_start_matches("-h, "));
+            let flags: Vec<_> = lines
+                .filter(|line| line.starts_with("--"))
+                .filter_map(|line| line.split_whitespace().next())
+                .collect();
+            assert_eq!(flags, own, "{command} {form}:\n{help}");
+        }
+    }
+}
+
+#[test]
+fn completions_know_commands_and_flags() {
+    for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+        let script = completions(shell);
+        for word in ["check-config", "rabbitmq-host", "gateway-listen", "connect"] {
+            assert!(script.contains(word), "{word} for {shell}");
+        }
+    }
+}
+
+#[test]
+fn the_manual_has_a_section_for_each_heading_and_a_page_for_each_command() {
+    let page = manual(None);
+    for (heading, _) in HEADINGS {
+        assert!(page.contains(&heading.to_uppercase()), "{heading}");
+    }
+    assert!(page.contains("RABBITMQ_HOST") && page.contains("Exit codes"), "{page}");
+    for command in arguments::command().get_subcommands().filter(|it| it.get_name() != "help") {
+        let page = manual(Some(command.get_name()));
+        assert!(page.contains(&format!(".TH rabbitmq-gateway-{} 1", command.get_name())), "{page}");
+        assert!(run(&["man", command.get_name()]).is_ok(), "{}", command.get_name());
     }
 }
 
@@ -51,44 +153,4 @@ fn a_secret_is_not_a_flag_and_is_not_printed_when_tried() {
 fn the_version_is_no_mistake() {
     assert_eq!(run(&["--version"]).err().map(|error| error.use_stderr()), Some(false));
     assert_eq!(run(&["--nonsense"]).err().map(|error| error.use_stderr()), Some(true));
-}
-
-async fn asked(answer: &'static str, ready: bool) -> (Result<(), String>, String) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let address = listener.local_addr().expect("its address");
-    let server = tokio::spawn(async move {
-        let (mut stream, _) = listener.accept().await.expect("a client");
-        let mut request = [0; 1_024];
-        let length = stream.read(&mut request).await.expect("a request");
-        stream.write_all(answer.as_bytes()).await.expect("an answer");
-        String::from_utf8_lossy(&request[..length]).into_owned()
-    });
-    let everywhere = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), address.port());
-    (healthcheck(everywhere, ready).await, server.await.expect("the request"))
-}
-
-#[tokio::test]
-async fn a_gateway_that_listens_everywhere_is_asked_on_loopback() {
-    let (result, request) = asked("HTTP/1.1 200 OK\r\n\r\n", true).await;
-    assert_eq!(result, Ok(()));
-    assert!(request.starts_with("GET /health/ready HTTP/1.1\r\nHost: 127.0.0.1:"), "{request}");
-}
-
-#[tokio::test]
-async fn anything_but_200_fails_with_one_line() {
-    for answer in ["HTTP/1.1 503 Service Unavailable\r\n\r\n", "SSH-2.0\r\n", ""] {
-        let (result, request) = asked(answer, false).await;
-        let why = result.err().unwrap_or_default();
-        assert!(why.contains("/health/live: answered") && why.lines().count() == 1, "{answer}: {why}");
-        assert!(request.starts_with("GET /health/live "), "{request}");
-    }
-}
-
-#[tokio::test]
-async fn nobody_listening_fails() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let address = listener.local_addr().expect("its address");
-    drop(listener);
-    assert!(healthcheck(address, false).await.is_err());
-    assert!(healthcheck(SocketAddr::new(address.ip(), 0), false).await.is_err());
 }

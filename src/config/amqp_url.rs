@@ -8,12 +8,34 @@ use std::time::Duration;
 
 use super::forms::{self, Parsed};
 use crate::broker::Address;
-use percent_encoding::percent_decode_str;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 /// What the text says. No `Debug`: it holds the password.
 pub(super) struct AmqpUrl {
     pub(super) addresses: Vec<Address>,
     pub(super) target: Target,
+}
+
+impl AmqpUrl {
+    /// The same with `***` in place of the password.
+    pub(super) fn redacted(&self) -> String {
+        let Target { tls, login, vhost, heartbeat, connection_timeout } = &self.target;
+        let encoded = |text: &str| utf8_percent_encode(text, RESERVED).to_string();
+        let login = login.as_ref().map(|(user, _)| format!("{}:***@", encoded(user)));
+        let parameters = [
+            heartbeat.map(|seconds| format!("heartbeat={seconds}")),
+            connection_timeout.map(|timeout| format!("connection_timeout={}", timeout.as_millis())),
+        ];
+        let parameters = parameters.into_iter().flatten().collect::<Vec<_>>().join("&");
+        format!(
+            "{}://{}{}/{}{}{parameters}",
+            if *tls { "amqps" } else { "amqp" },
+            login.unwrap_or_default(),
+            self.addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
+            encoded(vhost),
+            if parameters.is_empty() { "" } else { "?" },
+        )
+    }
 }
 
 /// All but the nodes.
@@ -26,6 +48,9 @@ pub(super) struct Target {
     pub(super) heartbeat: Option<u16>,
     pub(super) connection_timeout: Option<Duration>,
 }
+
+/// The characters that are percent-encoded in user and vhost.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Parameters of other clients that are named when they are refused.
 const FOREIGN_PARAMETERS: [&str; 12] = [
@@ -45,6 +70,7 @@ const FOREIGN_PARAMETERS: [&str; 12] = [
 
 /// Reads the whole setting.
 pub(super) fn parse(text: &str) -> Parsed<AmqpUrl> {
+    forms::no_line_break(text)?;
     let mut urls = split(text).into_iter().map(one);
     let mut first = urls.next().unwrap_or_else(forms::nothing)?;
     for (at, url) in urls.enumerate() {

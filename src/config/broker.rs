@@ -5,6 +5,7 @@ use secrecy::SecretString;
 use super::amqp_url::{self, Target};
 use super::forms;
 use super::reader::Reader;
+use super::warning::Warning;
 use crate::broker::{Address, ClientCertificate, Login, PublishSettings, Settings, Tls};
 
 const URL: &str = "AMQP_URL";
@@ -39,6 +40,7 @@ pub(super) fn read(from: &mut Reader<'_>, max_header_bytes: usize) -> Settings {
             forms::positive_duration,
         ),
         retry_delay: from.read("RABBITMQ_RETRY_DELAY", forms::positive_duration),
+        refused_delay: from.read("RABBITMQ_REFUSED_DELAY", forms::positive_duration),
         blocked_timeout: from.read("RABBITMQ_BLOCKED_TIMEOUT", forms::duration_or_off),
         publish: publish(from, max_header_bytes),
         topology_connections: from.read("RABBITMQ_TOPOLOGY_CONNECTIONS", forms::count(256)),
@@ -74,9 +76,11 @@ fn publish(from: &mut Reader<'_>, max_header_bytes: usize) -> PublishSettings {
 }
 
 /// The settings that are set and have no effect any more; a malformed value is a mistake all the same.
-pub(super) fn without_effect(from: &mut Reader<'_>) -> Vec<&'static str> {
+pub(super) fn without_effect(from: &mut Reader<'_>) -> Vec<Warning> {
     const NAME: &str = "RABBITMQ_CONNECTION_ATTEMPTS";
-    from.read_optional(NAME, forms::count(1_000_000)).map(|_| NAME).into_iter().collect()
+    let text = "this setting has no effect any more and can be removed";
+    let is_set = from.read_optional(NAME, forms::count(1_000_000)).is_some();
+    is_set.then(|| Warning { name: NAME.to_owned(), text: text.to_owned() }).into_iter().collect()
 }
 
 /// Nodes and target, from whichever of the two ways was taken.
@@ -99,9 +103,9 @@ fn place_by_names(from: &mut Reader<'_>) -> (Vec<Address>, Target) {
     let tls = from.read("RABBITMQ_SSL_ENABLED", forms::switch);
     let host = from.read("RABBITMQ_HOST", forms::host);
     let port = from.read_optional("RABBITMQ_PORT", forms::port).unwrap_or(if tls { 5671 } else { 5672 });
-    let vhost = from.read("RABBITMQ_VHOST", forms::vhost);
-    let user = from.read("RABBITMQ_USER", forms::credential);
-    let password = from.read("RABBITMQ_PASSWORD", forms::credential);
+    let vhost = from.read("RABBITMQ_VHOST", forms::plain_vhost);
+    let user = from.read("RABBITMQ_USER", forms::plain_credential);
+    let password = from.read("RABBITMQ_PASSWORD", forms::plain_credential);
     let login =
         (from.is_given("RABBITMQ_USER") || from.is_given("RABBITMQ_PASSWORD")).then_some((user, password));
     let target = Target { tls, login, vhost, heartbeat: None, connection_timeout: None };
@@ -141,7 +145,7 @@ fn login(from: &mut Reader<'_>, named: Option<(String, String)>, has_certificate
         Some(named) => named,
         None if has_certificate => return Login::External,
         None => <(String, String)>::from(
-            ["RABBITMQ_USER", "RABBITMQ_PASSWORD"].map(|name| from.read(name, forms::credential)),
+            ["RABBITMQ_USER", "RABBITMQ_PASSWORD"].map(|name| from.read(name, forms::plain_credential)),
         ),
     };
     Login::Plain { user, password: SecretString::from(password) }

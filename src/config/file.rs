@@ -4,6 +4,7 @@
 
 use super::mistakes::{Mistakes, quoted};
 use super::table::{CONFIG_FILE, SETTINGS, Setting};
+use super::unknown::nearest;
 
 /// What the file sets.
 pub(super) fn read(path: &str, mistakes: &mut Mistakes) -> Vec<(&'static Setting, String)> {
@@ -47,10 +48,7 @@ fn entry(
 ) -> Option<(&'static Setting, String)> {
     let is_it = |it: &&Setting| it.key() == (section.to_owned(), key.to_owned()) && it.name != CONFIG_FILE;
     let Some(setting) = SETTINGS.iter().find(is_it) else {
-        mistakes.about(
-            CONFIG_FILE,
-            &format!("the file sets {}, which is no setting", quoted(&format!("{section}.{key}"))),
-        );
+        mistakes.about(CONFIG_FILE, &no_setting(section, key));
         return None;
     };
     let text = text(value);
@@ -59,6 +57,13 @@ fn entry(
         mistakes.about(setting.name, &format!("in the file it must be {kinds}"));
     }
     text.map(|text| (setting, text))
+}
+
+fn no_setting(section: &str, key: &str) -> String {
+    let nearest = nearest(&format!("{section}_{key}").to_uppercase()).filter(|it| it.name != CONFIG_FILE);
+    let nearest = nearest.map(Setting::key).map(|(section, key)| format!("; the nearest is {section}.{key}"));
+    let key = quoted(&format!("{section}.{key}"));
+    format!("the file sets {key}, which is no setting{}", nearest.unwrap_or_default())
 }
 
 fn is_section(name: &str) -> bool {
@@ -113,7 +118,11 @@ mod tests {
     #[test]
     fn an_unknown_key_is_named() {
         for (content, words) in [
-            ("[rabbitmq]\nhots = 'h'", "the file sets \"rabbitmq.hots\", which is no setting"),
+            (
+                "[rabbitmq]\nhots = 'h'",
+                "sets \"rabbitmq.hots\", which is no setting; the nearest is rabbitmq.host\n",
+            ),
+            ("[rabbitmq]\nx = 'h'", "sets \"rabbitmq.x\", which is no setting\n"),
             ("[rabbit]\nhost = 'h'", "\"rabbit\" is not a section"),
             ("host = 'h'", "\"host\" is not a section"),
             ("rabbitmq = 'h'", "\"rabbitmq\" is not a section"),

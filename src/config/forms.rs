@@ -6,7 +6,9 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::domain::{duration, names::QueueName, names::ShortText};
+use ipnet::IpNet;
+
+use crate::domain::{duration, names::QueueName, names::ShortText, path_prefix::PathPrefix};
 
 pub(super) type Parsed<T> = Result<T, String>;
 
@@ -86,7 +88,7 @@ pub(super) fn switch(text: &str) -> Parsed<bool> {
 
 /// A path; whether the file is there, its reader finds out.
 pub(super) fn path(text: &str) -> Parsed<PathBuf> {
-    if text.contains('\0') { nothing() } else { Ok(PathBuf::from(text)) }
+    if text.contains(['\0', '\n', '\r']) { nothing() } else { Ok(PathBuf::from(text)) }
 }
 
 /// A port, or the address of a Service as Kubernetes spells it.
@@ -120,8 +122,32 @@ pub(super) fn credential(text: &str) -> Parsed<String> {
     if text.contains('\0') { Err("must not contain NUL".to_owned()) } else { Ok(text.to_owned()) }
 }
 
+/// The same as it stands in a variable or a file, where a line break gets in by mistake.
+pub(super) fn plain_credential(text: &str) -> Parsed<String> {
+    no_line_break(text)?;
+    credential(text)
+}
+
+/// Refuses a line break, which the end of a file or `echo` leaves behind.
+pub(super) fn no_line_break(text: &str) -> Parsed<()> {
+    const IS: &str =
+        "take the line break away, or write it as %0A in AMQP_URL where it belongs to the password";
+    match text.find(['\n', '\r']) {
+        None => Ok(()),
+        Some(at) if text[at..].trim_matches(['\n', '\r']).is_empty() => {
+            Err(format!("it ends with a line break: {IS}"))
+        }
+        Some(_) => Err(format!("it contains a line break: {IS}")),
+    }
+}
+
 pub(super) fn vhost(text: &str) -> Parsed<String> {
     ShortText::parse(text).map(|text| text.as_str().to_owned()).map_err(|error| error.to_string())
+}
+
+/// The virtual host in a setting of its own: an address put there would show its password in logs.
+pub(super) fn plain_vhost(text: &str) -> Parsed<String> {
+    if text.contains("://") { Err("an address belongs in AMQP_URL".to_owned()) } else { vhost(text) }
 }
 
 /// Web origins, without a path.
@@ -134,6 +160,24 @@ fn origin(text: &str) -> Parsed<String> {
     let origin = url.origin().ascii_serialization();
     let bare = url.as_str() == format!("{origin}/");
     if bare && matches!(url.scheme(), "http" | "https") { Ok(origin) } else { nothing() }
+}
+
+pub(super) fn hosts(text: &str) -> Parsed<Vec<String>> {
+    items(text).map(host).collect()
+}
+
+/// IP addresses, and networks such as `10.0.0.0/8`; an IPv4 address that is written as IPv6 is that IPv4 address.
+pub(super) fn networks(text: &str) -> Parsed<Vec<IpNet>> {
+    items(text).map(network).collect()
+}
+
+fn network(text: &str) -> Parsed<IpNet> {
+    let address = text.parse::<IpAddr>().map(|address| IpNet::from(address.to_canonical()));
+    address.or_else(|_| text.parse()).map_err(|_| String::new())
+}
+
+pub(super) fn path_prefix(text: &str) -> Parsed<PathPrefix> {
+    PathPrefix::parse(text).ok_or_else(String::new)
 }
 
 pub(super) fn queues(text: &str) -> Parsed<Vec<QueueName>> {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use super::forms;
 use super::reader::Reader;
 use crate::domain::field::HeaderLimits;
-use crate::http::{ConnectionLimits, Deadline, Limits, Settings};
+use crate::http::{Access, ConnectionLimits, Deadline, Limits, Settings};
 
 const MANY: usize = 1_000_000;
 
@@ -15,9 +15,18 @@ pub(super) fn read(from: &mut Reader<'_>, amqp_headers: HeaderLimits) -> Setting
         listen: from.read("GATEWAY_LISTEN", |text| text.parse::<SocketAddr>().map_err(|_| String::new())),
         connections: connections(from, limits.max_body_bytes),
         limits,
-        allowed_origins: from.read_optional("GATEWAY_ALLOWED_ORIGINS", forms::origins).unwrap_or_default(),
+        access: access(from),
         health_queues: from.read_optional("GATEWAY_HEALTH_QUEUES", forms::queues).unwrap_or_default(),
         rpc_status_header: from.read("GATEWAY_RPC_STATUS_HEADER", forms::switch),
+    }
+}
+
+fn access(from: &mut Reader<'_>) -> Access {
+    Access {
+        allowed_origins: from.read_optional("GATEWAY_ALLOWED_ORIGINS", forms::origins).unwrap_or_default(),
+        allowed_hosts: from.read_optional("GATEWAY_ALLOWED_HOSTS", forms::hosts).unwrap_or_default(),
+        path_prefix: from.read_optional("GATEWAY_PATH_PREFIX", forms::path_prefix).unwrap_or_default(),
+        trusted_proxies: from.read_optional("GATEWAY_TRUSTED_PROXIES", forms::networks).unwrap_or_default(),
     }
 }
 

@@ -1,17 +1,15 @@
 //! Where settings come from: flags over environment over the TOML file over defaults.
 //!
-//! Only names of the table are read from the environment. A `_FILE` variant is replaced by the content of its file.
+//! Only values of the table's names are taken from the environment. A `_FILE` variant is replaced by the content of its file.
 //! This is the part of the configuration that does I/O; what it finds goes through [`Config::from_lookup`].
 
-use std::collections::BTreeMap;
-use std::ffi::OsString;
-use std::fmt::{self, Write as _};
+use std::collections::{BTreeMap, HashMap};
+use std::ffi::{OsStr, OsString};
 use std::fs;
 
-use super::broker::SAID_BY_URL;
 use super::mistakes::{Mistakes, quoted};
 use super::table::{CONFIG_FILE, FILE_SUFFIX, SETTINGS, Setting};
-use super::{Config, file};
+use super::{Config, file, unknown};
 
 /// Where a value was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,19 +20,8 @@ pub enum Source {
     Environment,
     /// The TOML file.
     File,
-    /// A file named by a `_FILE` setting.
-    SecretFile,
-}
-
-impl fmt::Display for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Flag => "flag",
-            Self::Environment => "environment",
-            Self::File => "file",
-            Self::SecretFile => "secret's file",
-        })
-    }
+    /// The file that this `_FILE` setting names.
+    SecretFile(&'static str),
 }
 
 /// Every value that somebody gave, and where. No `Debug`: it holds secrets.
@@ -43,19 +30,22 @@ pub struct Given(BTreeMap<&'static str, (String, Source)>);
 
 /// Reads all sources.
 ///
-/// `flags` and `environment` are asked for names of the table only.
+/// `flags` is asked for names of the table only.
 ///
 /// # Errors
 /// All mistakes of all sources together.
 pub fn load(
     flags: impl Fn(&str) -> Option<String>,
-    environment: impl Fn(&str) -> Option<OsString>,
+    environment: Vec<(OsString, OsString)>,
 ) -> Result<(Config, Given), Mistakes> {
     let mut mistakes = Mistakes::default();
     let mut given = Given::default();
+    let unknown = unknown::warnings(&environment);
+    let environment: HashMap<_, _> = environment.into_iter().collect();
     for setting in SETTINGS {
         given.add(setting, flags(setting.name), Source::Flag);
-        given.add(setting, unicode(setting, environment(setting.name), &mut mistakes), Source::Environment);
+        let variable = environment.get(OsStr::new(setting.name)).cloned();
+        given.add(setting, unicode(setting, variable, &mut mistakes), Source::Environment);
     }
     if let Some(path) = given.value(CONFIG_FILE) {
         for (setting, value) in file::read(path, &mut mistakes) {
@@ -64,7 +54,10 @@ pub fn load(
     }
     given.read_secrets(&mut mistakes);
     match Config::from_lookup(|name| given.value(name).map(str::to_owned)) {
-        Ok(config) => mistakes.or((config, given)),
+        Ok(mut config) => {
+            config.warnings.extend(unknown);
+            mistakes.or((config, given))
+        }
         Err(others) => {
             mistakes.extend(others);
             Err(mistakes)
@@ -85,8 +78,13 @@ impl Given {
         }
     }
 
+    /// The value of a setting, and where it was found.
+    pub(super) fn get(&self, name: &str) -> Option<(&str, Source)> {
+        self.0.get(name).map(|(value, source)| (value.as_str(), *source))
+    }
+
     fn value(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(|(value, _)| value.as_str())
+        self.get(name).map(|(value, _)| value)
     }
 
     fn read_secrets(&mut self, mistakes: &mut Mistakes) {
@@ -102,7 +100,7 @@ impl Given {
                 continue;
             }
             match secret(&path) {
-                Ok(content) => self.add(setting, Some(content), Source::SecretFile),
+                Ok(content) => self.add(setting, Some(content), Source::SecretFile(variant)),
                 Err(why) => mistakes.about(variant, &format!("{why}: {}", quoted(&path))),
             }
         }
@@ -115,28 +113,6 @@ fn secret(path: &str) -> Result<String, String> {
     let text = String::from_utf8(bytes).map_err(|_| "the file is not UTF-8")?;
     let text = text.strip_suffix('\n').map_or(text.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));
     if text.is_empty() { Err("the file is empty".to_owned()) } else { Ok(text.to_owned()) }
-}
-
-/// The effective settings, one a line, secrets as `***`: what `check-config` prints.
-impl fmt::Display for Given {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let is_by_url = self.value("AMQP_URL").is_some();
-        let width = SETTINGS.iter().map(|setting| setting.name.len()).max().unwrap_or(0);
-        for setting in SETTINGS {
-            let mut line = format!("{:width$}  ", setting.name);
-            match self.0.get(setting.name) {
-                _ if is_by_url && SAID_BY_URL.contains(&setting.name) => line += "see AMQP_URL",
-                Some((_, source)) if setting.secret => write!(line, "***  ({source})")?,
-                Some((value, source)) => write!(line, "{value:?}  ({source})")?,
-                None if setting.secret => {
-                    line += if setting.default_text() == "none" { "none" } else { "***" }
-                }
-                None => line += setting.default_text(),
-            }
-            writeln!(f, "{line}")?;
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]

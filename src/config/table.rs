@@ -1,4 +1,4 @@
-//! The one table of settings. Look-up, flags, keys of the file, `check-config` and the README's table come from it.
+//! The one table of settings. Look-up, flags, `--help`, keys of the file, `check-config` and the tables of docs/configuration.md come from it.
 //!
 //! The first word of a name is its section in the file: `RABBITMQ_HOST` is `host` under `[rabbitmq]` and the flag
 //! `--rabbitmq-host`. A secret is never a flag; its `_FILE` variant, a path, may be.
@@ -52,7 +52,7 @@ pub static SETTINGS: &[Setting] = &[
         "The broker in one line, several nodes comma-separated, instead of RABBITMQ_HOST, _PORT, _USER, _PASSWORD, _VHOST and _SSL_ENABLED"),
     plain("AMQP_URL_FILE", Unset("none"), PATH, "File that holds AMQP_URL"),
     plain("RABBITMQ_HOST", Value("localhost"), "host name or IP address", "Host of the broker"),
-    plain("RABBITMQ_PORT", Unset("5672, or 5671 with TLS"), "port from 1 to 65535",
+    plain("RABBITMQ_PORT", Unset("5672, with TLS 5671"), "port from 1 to 65535",
         "Port of the broker; of Kubernetes' tcp://10.0.0.1:5672 the port is taken"),
     plain("RABBITMQ_USER", Value("guest"), "user name", "User at the broker"),
     secret("RABBITMQ_PASSWORD", Value("guest"), "password", "Password of the user"),
@@ -80,6 +80,8 @@ pub static SETTINGS: &[Setting] = &[
     plain("RABBITMQ_CONNECTION_ATTEMPTS", Unset("none"), COUNT,
         "Has no effect any more: after a failed dial the gateway dials the next address"),
     plain("RABBITMQ_RETRY_DELAY", Value("400ms"), DURATION, "Cap of the backoff between dials"),
+    plain("RABBITMQ_REFUSED_DELAY", Value("5s"), DURATION,
+        "Time between dials, and between declarations of the reply queue, that RabbitMQ refuses, as with a wrong password"),
     plain("RABBITMQ_BLOCKED_TIMEOUT", Value("off"), "duration such as 30s or 5m, or off",
         "A connection that the broker blocks for longer is replaced, what it held is unknown"),
     plain("RABBITMQ_SSL_ENABLED", Value("false"), SWITCH, "TLS to the broker"),
@@ -114,6 +116,12 @@ pub static SETTINGS: &[Setting] = &[
     plain("GATEWAY_TOPOLOGY_TIMEOUT_MAX", Value("60s"), DURATION, "Largest ?timeout= of a topology request"),
     plain("GATEWAY_ALLOWED_ORIGINS", Unset("none"), "origins such as https://app.example.org, comma-separated",
         "Other origins whose pages may call the gateway"),
+    plain("GATEWAY_ALLOWED_HOSTS", Unset("none"), "host names or IP addresses without ports, comma-separated",
+        "Hosts that requests may name, beside loopback, while the gateway listens on loopback only"),
+    plain("GATEWAY_PATH_PREFIX", Unset("none"), "path such as /mq",
+        "Path below which a proxy puts the gateway, and which it removes"),
+    plain("GATEWAY_TRUSTED_PROXIES", Unset("none"), "IP addresses or networks such as 10.0.0.0/8, comma-separated",
+        "Proxies whose X-Forwarded-Prefix header wins over GATEWAY_PATH_PREFIX"),
     plain("GATEWAY_HEALTH_QUEUES", Unset("none"), "at most 20 names of queues, comma-separated",
         "Queues that /health/rabbitmq always names"),
     plain("GATEWAY_DRAIN_DELAY", Value("3s"), PAUSE,
@@ -122,6 +130,21 @@ pub static SETTINGS: &[Setting] = &[
     plain("GATEWAY_LOG", Value("info,lapin=off"), "filter such as info,rabbitmq_gateway=debug",
         "What is logged"),
     plain("GATEWAY_LOG_FORMAT", Value("auto"), "auto, text or json", "Form of the log; auto is text on a terminal, else JSON"),
+];
+
+/// The headings of the settings, each with its first setting: the ones that follow it in [`SETTINGS`] stand under it too.
+pub const HEADINGS: [(&str, &str); 11] = [
+    ("RabbitMQ", "AMQP_URL"),
+    ("Connections and channels", "RABBITMQ_PUBLISH_CONNECTIONS"),
+    ("Dialling RabbitMQ", "RABBITMQ_HEARTBEAT"),
+    ("TLS to RabbitMQ", "RABBITMQ_SSL_ENABLED"),
+    ("Gateway", "GATEWAY_CONFIG"),
+    ("HTTP connections", "GATEWAY_MAX_CONNECTIONS"),
+    ("Limits of requests", "GATEWAY_MAX_BODY_BYTES"),
+    ("Publish, call, topology", "GATEWAY_PUBLISH_TIMEOUT"),
+    ("Browsers and health", "GATEWAY_ALLOWED_ORIGINS"),
+    ("Stop", "GATEWAY_DRAIN_DELAY"),
+    ("Log", "GATEWAY_LOG"),
 ];
 
 const fn plain(name: &'static str, default: Fallback, form: &'static str, help: &'static str) -> Setting {
@@ -155,6 +178,31 @@ impl Setting {
         (!self.secret).then(|| FLAGS[at].as_str())
     }
 
+    /// The heading that it stands under.
+    #[must_use]
+    pub fn heading(&self) -> &'static str {
+        let up_to_it = SETTINGS.iter().take_while(|it| it.name != self.name).map(|it| it.name);
+        let starts = |name: &str| HEADINGS.iter().find(|(_, first)| *first == name);
+        let last = up_to_it.chain([self.name]).filter_map(starts).last();
+        last.map_or("", |(heading, _)| heading)
+    }
+
+    /// The word that stands for its value in a usage: `SIZE`, `DURATION`, `FILE`, or the last word of its name.
+    #[must_use]
+    pub fn value_name(&self) -> &'static str {
+        match self.form {
+            SIZE => "SIZE",
+            DURATION | PAUSE => "DURATION",
+            SWITCH => "BOOLEAN",
+            PATH | PEM => "FILE",
+            form if form.starts_with("whole") => "NUMBER",
+            form if form.starts_with("size") => "SIZE",
+            form if form.starts_with("duration") => "DURATION",
+            form if form.starts_with("path") => "FILE",
+            _ => self.name.rsplit('_').next().unwrap_or(self.name),
+        }
+    }
+
     /// The default as people read it.
     #[must_use]
     pub fn default_text(&self) -> &'static str {
@@ -164,11 +212,16 @@ impl Setting {
     }
 }
 
-/// The table of the README: a GitHub table with one line a setting.
+/// The tables of docs/configuration.md: one under each heading, with one line a setting.
 #[must_use]
-pub fn markdown_table() -> String {
-    let head = "| Setting | Default | Form | Meaning |\n|---|---|---|---|\n";
-    std::iter::once(head.to_owned()).chain(SETTINGS.iter().map(row)).collect()
+pub fn markdown_tables() -> String {
+    HEADINGS.iter().map(|(heading, _)| markdown_table(heading)).collect::<Vec<_>>().join("\n")
+}
+
+fn markdown_table(heading: &str) -> String {
+    let head = format!("**{heading}**\n\n| Setting | Default | Form | Meaning |\n|---|---|---|---|\n");
+    let settings = SETTINGS.iter().filter(|setting| setting.heading() == heading);
+    std::iter::once(head).chain(settings.map(row)).collect()
 }
 
 fn row(setting: &Setting) -> String {
@@ -209,13 +262,36 @@ mod tests {
     }
 
     #[test]
-    fn no_cell_breaks_the_markdown_table() {
-        let table = markdown_table();
-        assert_eq!(table.lines().count(), SETTINGS.len() + 2);
-        assert!(table.lines().all(|line| line.matches('|').count() == 5), "{table}");
+    fn every_setting_stands_under_a_heading() {
+        for (heading, first) in HEADINGS {
+            assert_eq!(Setting::named(first).map(Setting::heading), Some(heading), "{first}");
+        }
+        assert!(SETTINGS.iter().all(|setting| !setting.heading().is_empty()));
+    }
+
+    #[test]
+    fn a_value_has_one_word_for_it() {
+        for (name, word) in [
+            ("RABBITMQ_HOST", "HOST"),
+            ("RABBITMQ_PASSWORD_FILE", "FILE"),
+            ("RABBITMQ_HEARTBEAT", "NUMBER"),
+            ("GATEWAY_CONFIG", "FILE"),
+            ("GATEWAY_MAX_HEADER_BYTES", "SIZE"),
+            ("GATEWAY_DRAIN_DELAY", "DURATION"),
+        ] {
+            assert_eq!(Setting::named(name).map(Setting::value_name), Some(word), "{name}");
+        }
+    }
+
+    #[test]
+    fn no_cell_breaks_the_markdown_tables() {
+        let tables = markdown_tables();
+        let rows: Vec<_> = tables.lines().filter(|line| line.starts_with('|')).collect();
+        assert_eq!(rows.len(), SETTINGS.len() + 2 * HEADINGS.len());
+        assert!(rows.iter().all(|line| line.matches('|').count() == 5), "{tables}");
         assert!(
-            table.contains(
-                "| `RABBITMQ_HOST` | `localhost` | host name or IP address | Host of the broker |\n"
+            rows.contains(
+                &"| `RABBITMQ_HOST` | `localhost` | host name or IP address | Host of the broker |"
             )
         );
     }

@@ -37,7 +37,7 @@ fn the_defaults_are_those_of_the_table() {
     assert_eq!(config.http.limits.max_body_bytes, 8 << 20);
     assert_eq!(config.http.limits.max_header_bytes, 32 << 10);
     assert_eq!(config.http.limits.publish.max, Duration::from_mins(1));
-    assert!(config.http.allowed_origins.is_empty() && config.http.health_queues.is_empty());
+    assert!(config.http.access.allowed_origins.is_empty() && config.http.health_queues.is_empty());
     assert_eq!(
         (config.drain_delay, config.shutdown_timeout),
         (Duration::from_secs(3), Duration::from_secs(25))
@@ -125,6 +125,12 @@ fn a_client_certificate_is_the_login_unless_a_user_is_given() {
     assert!(!is_external(&[tls, ("RABBITMQ_USER", "u")]));
     assert!(!is_external(&[tls, ("RABBITMQ_PASSWORD", "p")]));
     assert!(!is_external(&[("AMQP_URL", "amqps://u:p@h")]));
+}
+
+#[test]
+fn an_address_in_the_place_of_a_virtual_host_is_refused_without_its_password() {
+    let text = bad(&[("RABBITMQ_VHOST", "amqp://u:hunter2@h/v")]);
+    assert!(text.contains("an address belongs in AMQP_URL") && !text.contains("hunter2"), "{text}");
 }
 
 #[test]

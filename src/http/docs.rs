@@ -1,7 +1,7 @@
 //! `/docs`: Swagger UI over the gateway's own contract; `/` leads there.
 //!
-//! Promises that every file of the page comes out of this binary, and that the page's policy forbids it to ask
-//! anybody else. Never touches the broker, so it is served even when the gateway is full.
+//! Promises that every file of the page comes out of this binary, that the page's policy forbids requests to other
+//! hosts, and that the page works below a path prefix that the gateway does not know. Never touches the broker, so it is served even when the gateway is full.
 
 mod adapt;
 
@@ -22,8 +22,12 @@ use flate2::read::GzDecoder;
 use utoipa_swagger_ui::{Config, SwaggerFile};
 
 use super::problem::{NOSNIFF, Problem, ProblemType};
+use crate::domain::path_prefix::PathPrefix;
 
-const PAGE: &str = "/docs/";
+/// The path of Swagger UI.
+pub const PAGE: &str = "/docs/";
+/// The page, relative to the root and to `/docs`.
+const PAGE_BESIDE: &str = "docs/";
 
 /// Swagger UI sets style attributes and has pictures in its style sheet; nothing else is ever inline.
 const POLICY: HeaderValue = HeaderValue::from_static(
@@ -32,7 +36,7 @@ const POLICY: HeaderValue = HeaderValue::from_static(
 );
 
 static CONFIG: LazyLock<Arc<Config<'static>>> = LazyLock::new(|| {
-    let config = Config::new(["/openapi.json"])
+    let config = Config::new(["../openapi.json"])
         .use_base_layout()
         .deep_linking(true)
         .try_it_out_enabled(true)
@@ -49,10 +53,18 @@ pub(super) const PATHS: [&str; 4] = ["/", "/docs", PAGE, "/docs/{file}"];
 pub(super) fn router() -> Router {
     let [root, page_without_slash, page, files] = PATHS;
     Router::new()
-        .route(root, get(async || Redirect::temporary(PAGE)))
-        .route(page_without_slash, get(async || Redirect::temporary(PAGE)))
+        .route(root, get(to_page))
+        .route(page_without_slash, get(to_page))
         .route(page, get(async |headers: HeaderMap| file("index.html", &headers)))
         .route(files, get(async |Path(name): Path<String>, headers: HeaderMap| file(&name, &headers)))
+}
+
+async fn to_page(prefix: PathPrefix) -> Redirect {
+    if prefix.is_none() {
+        Redirect::temporary(PAGE_BESIDE)
+    } else {
+        Redirect::temporary(&prefix.before(PAGE))
+    }
 }
 
 fn file(name: &str, headers: &HeaderMap) -> Result<Response, Problem> {
@@ -60,7 +72,9 @@ fn file(name: &str, headers: &HeaderMap) -> Result<Response, Problem> {
         Ok(Some(file)) => adapt::adapted(name, file)
             .and_then(|file| answer(file, takes_gzip(headers)))
             .map_err(|error| failed(&error)),
-        Ok(None) => Err(Problem::new(ProblemType::NotFound, "Swagger UI has no such file")),
+        Ok(None) => {
+            Err(Problem::new(ProblemType::NotFound, "Swagger UI has no such file: the page is under /docs/"))
+        }
         Err(error) => Err(failed(error.as_ref())),
     }
 }

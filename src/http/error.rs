@@ -47,8 +47,8 @@ fn describe(error: &Error) -> Problem {
     match error {
         Error::NotSent(unavailable) => not_sent(unavailable),
         Error::Refused(refusal) => refused(refusal),
-        Error::Unroutable { reason } => {
-            Problem::new(ProblemType::Unroutable, format!("no queue took the message: {reason}"))
+        Error::Unroutable { .. } => {
+            Problem::new(ProblemType::Unroutable, "no queue is bound to the exchange for this routing key")
         }
         Error::Rejected => {
             Problem::new(ProblemType::Rejected, "at least one queue refused the message; others may hold it")
@@ -64,10 +64,7 @@ fn not_sent(unavailable: &Unavailable) -> Problem {
             Kind::BrokerUnavailable,
             "the broker gave no connection or no channel within the deadline; nothing was sent",
         ),
-        Unavailable::LoginRefused => Problem::new(
-            Kind::BrokerRefused,
-            "the broker refuses the gateway's user or virtual host; nothing was sent",
-        ),
+        Unavailable::Denied(why) => Problem::new(Kind::BrokerRefused, format!("{why}; nothing was sent")),
         Unavailable::Busy => Problem::new(
             Kind::Overloaded,
             "no turn on the channels to the broker came until the deadline; nothing was sent",
@@ -102,14 +99,37 @@ fn too_many_long(limit: usize) -> String {
 
 fn refused(refusal: &Refusal) -> Problem {
     use ProblemType as Kind;
+    let told = |kind, reason: &str, advice| Problem::new(kind, format!("{reason}: {advice}"));
     match refusal {
-        Refusal::ExchangeMissing { reason } => Problem::new(Kind::ExchangeNotFound, reason),
-        Refusal::QueueMissing { reason } => Problem::new(Kind::QueueNotFound, reason),
-        Refusal::AccessRefused { reason } => Problem::new(Kind::Forbidden, reason),
+        Refusal::ExchangeMissing { reason } => told(
+            Kind::ExchangeNotFound,
+            reason,
+            "declare the exchange or correct its name; the default exchange is called amq.default",
+        ),
+        Refusal::QueueMissing { reason } => {
+            told(Kind::QueueNotFound, reason, "declare the queue with PUT /queues/{name} or correct its name")
+        }
+        Refusal::AccessRefused { reason } if reason.contains(" internal exchange '") => {
+            told(Kind::Forbidden, reason, "publish to an exchange that is bound to it")
+        }
+        Refusal::AccessRefused { reason } => told(
+            Kind::Forbidden,
+            reason,
+            "give the gateway's user the permission (rabbitmqctl set_permissions), or use another name",
+        ),
         Refusal::Invalid { reason } => Problem::new(Kind::MalformedRequest, reason),
-        Refusal::Differs { reason } => Problem::new(Kind::PreconditionFailed, reason),
-        Refusal::InUse { reason } | Refusal::NotSupported { reason } => {
-            Problem::new(Kind::ResourceInUse, reason)
+        Refusal::Differs { reason } => told(
+            Kind::PreconditionFailed,
+            reason,
+            "declare it with the arguments that it has, delete it first, or use another name",
+        ),
+        Refusal::InUse { reason } => told(
+            Kind::ResourceInUse,
+            reason,
+            "stop its consumers or purge it, or leave out if_unused and if_empty",
+        ),
+        Refusal::NotSupported { reason } => {
+            told(Kind::ResourceInUse, reason, "this type of queue cannot do it")
         }
         Refusal::HeadersTooLarge { bytes, limit } => {
             let detail = format!(
@@ -118,8 +138,14 @@ fn refused(refusal: &Refusal) -> Problem {
             );
             Problem::new(Kind::HeadersTooLarge, detail).with("limit", *limit)
         }
-        Refusal::TooLarge { reason } => Problem::new(Kind::PayloadTooLarge, reason),
-        Refusal::Locked { reason } => Problem::new(Kind::ResourceLocked, reason),
+        Refusal::TooLarge { reason } => {
+            told(Kind::PayloadTooLarge, reason, "send less, or raise RabbitMQ's max_message_size")
+        }
+        Refusal::Locked { reason } => told(
+            Kind::ResourceLocked,
+            reason,
+            "only the connection that declared it can use it; use another name",
+        ),
     }
 }
 

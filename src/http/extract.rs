@@ -1,6 +1,7 @@
 //! From a request's parts to valid values, or to a 400 that names the field.
 
 pub mod body;
+mod json;
 mod query;
 mod whole;
 
@@ -13,13 +14,15 @@ use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use axum::http::request::Parts;
 use memchr::memchr_iter;
 use percent_encoding::percent_decode_str;
-use serde::Deserialize;
 
 pub(super) use self::body::{ReadBody, with_body};
+pub(super) use self::json::{json, object};
 pub(super) use self::query::Query;
 pub(super) use self::whole::whole;
 use super::problem::{Problem, ProblemType};
+use super::quote::quoted;
 use crate::domain::names::{ExchangeName, NameError, QueueName};
+use crate::domain::path_prefix::PathPrefix;
 
 /// The one name in the path, which is its second part, percent-decoded.
 fn path_name(parts: &Parts) -> Result<Cow<'_, str>, Problem> {
@@ -34,7 +37,7 @@ fn path_name(parts: &Parts) -> Result<Cow<'_, str>, Problem> {
 }
 
 fn wrong_name(what: &str, name: &str, error: &NameError) -> Problem {
-    Problem::malformed(what, format!("\"{}\" {error}", name.escape_debug()))
+    Problem::malformed(what, format!("{} {error}", quoted(name)))
 }
 
 /// The exchange in the path.
@@ -63,6 +66,15 @@ impl<S: Sync> FromRequestParts<S> for QueueName {
     }
 }
 
+/// The prefix that a proxy removed from the path.
+impl<S: Sync> FromRequestParts<S> for PathPrefix {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(parts.extensions.get().cloned().unwrap_or_default())
+    }
+}
+
 /// The headers of a request, taken out of it: no extractor after this one but the body's may need them.
 pub(super) struct Headers(pub(super) HeaderMap);
 
@@ -74,33 +86,6 @@ impl<S: Sync> FromRequestParts<S> for Headers {
     }
 }
 
-/// A JSON document, its mistakes told with the path of the field.
-///
-/// # Errors
-/// 400 naming the field.
-pub(super) fn json<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Problem> {
-    let mut deserializer = serde_json::Deserializer::from_slice(body);
-    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-        let inner = error.inner().to_string();
-        Problem::malformed(&field(&error.path().to_string(), &inner), format!("is wrong: {inner}"))
-    })?;
-    deserializer.end().map_err(|error| Problem::malformed("body", format!("is wrong: {error}")))?;
-    Ok(value)
-}
-
-/// The name of the field that is wrong. Of a duplicate only the error itself tells the name, and of a
-/// document that ends early nothing does.
-fn field(path: &str, error: &str) -> String {
-    let parent = path.trim_end_matches(['?', '.']);
-    let duplicate = error.strip_prefix("duplicate field `").and_then(|rest| rest.rsplit_once('`'));
-    match (parent, duplicate) {
-        ("", None) => "body".to_owned(),
-        ("", Some((name, _))) => name.to_owned(),
-        (parent, None) => parent.to_owned(),
-        (parent, Some((name, _))) => format!("{parent}.{name}"),
-    }
-}
-
 /// Refuses a body that is not plain JSON; an empty one needs no media type.
 ///
 /// # Errors
@@ -109,12 +94,15 @@ pub(super) fn expect_json(headers: &HeaderMap) -> Result<(), Problem> {
     let unsupported = |what: String| Err(Problem::new(ProblemType::UnsupportedMediaType, what));
     let text = |name| headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()));
     if let Some(coding) = text(CONTENT_ENCODING).filter(|coding| coding != "identity") {
-        return unsupported(format!("content coding \"{coding}\" is not supported here"));
+        return unsupported(format!(
+            "content coding {} is not supported here: send the body as it is",
+            quoted(&coding)
+        ));
     }
     let given = text(CONTENT_TYPE).unwrap_or_default();
     let essence = given.split(';').next().unwrap_or_default().trim();
     if essence.eq_ignore_ascii_case("application/json") {
         return Ok(());
     }
-    unsupported(format!("the body must be application/json, not \"{given}\""))
+    unsupported(format!("the body must be application/json, not {}: set Content-Type", quoted(&given)))
 }

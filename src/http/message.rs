@@ -16,16 +16,17 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::extract::ReadBody;
 use super::problem::{Problem, ProblemType};
+use super::quote::quoted;
 use super::state::AppState;
 use crate::domain::field::{FieldTable, FieldValue};
 use crate::domain::message::{DeliveryMode, Message};
 use crate::domain::names::{ExchangeName, ShortText};
+use crate::domain::reserved;
 
 pub(super) use self::envelope::Envelope;
 pub(super) use self::field::Table;
 pub(super) use self::integer::check_integers;
 pub(super) use self::raw::RawBody;
-pub(super) use self::refuse::{reserved_on_default_exchange, reserved_queue_name};
 pub(super) use self::write::{EnvelopeOut, accepts_envelope, envelope as answer_envelope, raw as answer_raw};
 
 /// Media type of the JSON envelope.
@@ -67,10 +68,13 @@ pub(super) fn read(
 
 /// Refuses what goes past the rules of an exchange, or is the gateway's or the broker's own.
 pub(super) fn check_destination(exchange: &ExchangeName, routing_key: &ShortText) -> Result<(), Problem> {
-    if exchange.is_default() && reserved_on_default_exchange(routing_key.as_str()) {
+    if exchange.is_default() && reserved::is_internal_queue(routing_key.as_str()) {
         return Err(Problem::new(
             ProblemType::ReservedName,
-            format!("routing key \"{routing_key}\" names a reserved queue, which cannot be published to"),
+            format!(
+                "the routing key {} names a queue of RabbitMQ or of the gateway: publish to another one",
+                quoted(routing_key.as_str())
+            ),
         ));
     }
     Ok(())
@@ -83,13 +87,16 @@ fn is_envelope(headers: &HeaderMap) -> Result<bool, Problem> {
         return Ok(false);
     }
     if let Some(property) = headers.keys().find(|name| name.as_str().starts_with(raw::PREFIX)) {
-        return Err(Problem::malformed(property.as_str(), "belongs into the envelope"));
+        return Err(Problem::malformed(
+            property.as_str(),
+            "belongs into the envelope: set it in \"properties\" or \"headers\"",
+        ));
     }
     match single(headers, &CONTENT_ENCODING)? {
         None | Some("identity") => Ok(true),
         Some(coding) => Err(Problem::new(
             ProblemType::UnsupportedMediaType,
-            format!("an envelope cannot have content coding \"{coding}\""),
+            format!("an envelope cannot have the content coding {}: send it as it is", quoted(coding)),
         )),
     }
 }
@@ -99,7 +106,7 @@ fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a st
     let mut values = headers.get_all(name).iter();
     let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() {
-        return Err(Problem::malformed(name.as_str(), "is given more than once"));
+        return Err(Problem::malformed(name.as_str(), "is given more than once: give it once"));
     }
     std::str::from_utf8(value.as_bytes())
         .map(Some)

@@ -7,17 +7,18 @@ mod admission;
 mod browser;
 mod door;
 mod entered;
+mod forwarded;
 mod identify;
 mod log_line;
+mod lost;
 
 use std::convert::Infallible;
 use std::future::ready;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::Request;
-use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Either};
@@ -29,11 +30,13 @@ use self::browser::{Origins, is_for_cors};
 use self::door::Door;
 pub(super) use self::door::too_large;
 use self::entered::Entered;
+use self::forwarded::Prefixes;
 use self::identify::Identified;
 pub use self::identify::IsReply;
-use super::problem::{Problem, ProblemType};
-use crate::http::Limits;
+use super::problem::Problem;
+use crate::domain::path_prefix::PathPrefix;
 use crate::http::routes::{Route, RouteTable, Traits};
+use crate::http::{Access, Limits};
 use crate::metrics::Metrics;
 use crate::telemetry::panics::{self, Caught};
 
@@ -42,8 +45,8 @@ use crate::telemetry::panics::{self, Caught};
 pub struct Rules {
     /// Where the gateway really listens: on loopback the `Host` must be loopback too.
     pub listen: SocketAddr,
-    /// Origins, other than the gateway's own, whose pages may call it.
-    pub allowed_origins: Vec<String>,
+    /// Which pages, hosts and proxies may be in front of it.
+    pub access: Access,
     /// Bytes of one request's header.
     pub max_header_bytes: usize,
     /// Bytes of one body.
@@ -53,10 +56,10 @@ pub struct Rules {
 impl Rules {
     /// The rules for a gateway that listens on `listen`.
     #[must_use]
-    pub fn new(listen: SocketAddr, allowed_origins: &[String], limits: &Limits) -> Self {
+    pub fn new(listen: SocketAddr, access: &Access, limits: &Limits) -> Self {
         Self {
             listen,
-            allowed_origins: allowed_origins.to_vec(),
+            access: access.clone(),
             max_header_bytes: limits.max_header_bytes,
             max_body_bytes: limits.max_body_bytes,
         }
@@ -72,7 +75,7 @@ impl Rules {
 /// 4. CORS stands outside of what may refuse, so that an allowed page can read the refusal.
 /// 5. The door refuses what is not well-formed HTTP before a handler sees it.
 /// 6. Admission limits the requests and bytes in flight; health, metrics and pages stay outside of it.
-/// 7. The router finds the handler.
+/// 7. The router finds the handler, or the answer says which path or method was meant.
 ///
 /// It is one function in front of the router, because axum puts each layer into boxes of its own and clones those for each
 /// request.
@@ -84,6 +87,7 @@ struct List {
     table: RouteTable,
     metrics: Metrics,
     origins: Origins,
+    prefixes: Prefixes,
     cors: Option<CorsLayer>,
     door: Door,
     gate: Gate,
@@ -94,12 +98,13 @@ impl Layered {
     /// Puts the list in front of a router, whose routes these are. It answers `not-found` for every other path.
     #[must_use]
     pub fn new(router: Router, table: RouteTable, rules: &Rules, metrics: &Metrics, gate: Gate) -> Self {
-        let router = router.fallback(not_found).method_not_allowed_fallback(method_not_allowed);
+        let router = router.method_not_allowed_fallback(lost::method_not_allowed);
         Self(Arc::new(List {
             table,
             metrics: metrics.clone(),
             origins: Origins::new(rules),
-            cors: browser::cors_layer(&rules.allowed_origins),
+            prefixes: Prefixes::new(&rules.access),
+            cors: browser::cors_layer(&rules.access.allowed_origins),
             door: Door { max_header_bytes: rules.max_header_bytes, max_body_bytes: rules.max_body_bytes },
             gate,
             router,
@@ -112,14 +117,25 @@ impl Layered {
         self.0.table.of(path)
     }
 
-    /// Answers a request of this route; every error is a problem.
+    /// The path prefix of an answer that is given without a look at the request.
+    #[must_use]
+    pub fn path_prefix(&self) -> &PathPrefix {
+        self.0.prefixes.configured()
+    }
+
+    /// Answers a request of this route, which came from `peer`; every error is a problem.
     pub fn answer(
         &self,
-        request: Request,
+        mut request: Request,
         route: &Arc<Route>,
+        peer: IpAddr,
     ) -> impl Future<Output = Response> + Send + use<> {
         let list = &self.0;
-        let identified = Identified::new(&list.metrics, route, &request);
+        let prefix = list.prefixes.of(request.headers(), peer);
+        if !prefix.is_none() {
+            request.extensions_mut().insert(prefix.clone());
+        }
+        let identified = Identified::new(&list.metrics, route, &request, prefix);
         let outlives = route.outlives_its_caller(request.method());
         let begun = identified.span().in_scope(|| panics::catch(|| list.check_origin(request, route)));
         // An async block would have room for the handler twice.
@@ -136,14 +152,14 @@ impl Layered {
 type Begun = Either<(BoxFuture<'static, Response>, Option<Admission>), Response>;
 
 impl List {
-    fn check_origin(&self, request: Request, route: &Route) -> Begun {
-        match self.origins.check(&request) {
+    fn check_origin(&self, request: Request, route: &Arc<Route>) -> Begun {
+        match self.origins.check(&request, route.traits()) {
             Ok(()) => self.with_cors(request, route),
             Err(problem) => Either::Right(browser::refusal(problem)),
         }
     }
 
-    fn with_cors(&self, request: Request, route: &Route) -> Begun {
+    fn with_cors(&self, request: Request, route: &Arc<Route>) -> Begun {
         let Some(cors) = self.cors.as_ref().filter(|_| is_for_cors(&request)) else {
             return self.enter(request, route);
         };
@@ -157,17 +173,26 @@ impl List {
         Either::Left((cors.layer(rest).call(request).map(infallible).boxed(), None))
     }
 
-    fn enter(&self, mut request: Request, route: &Route) -> Begun {
+    fn enter(&self, mut request: Request, route: &Arc<Route>) -> Begun {
         let admission = match self.admit(&mut request, route.traits()) {
             Ok(admission) => admission,
             Err(problem) => return Either::Right(problem.into_response()),
         };
+        if !self.table.is_served(route) {
+            return Either::Right(lost::not_found(&request, &self.table).into_response());
+        }
         let handler = match route.direct(request.method()) {
             Some(direct) => direct.call(request),
-            // The router is always ready, and its clones are one.
-            None => self.router.clone().call(request).map(infallible).boxed(),
+            None => self.call_router(request, route).boxed(),
         };
         Either::Left((handler, admission))
+    }
+
+    /// axum's router is always ready, and its clones are one.
+    fn call_router(&self, request: Request, route: &Arc<Route>) -> impl Future<Output = Response> + use<> {
+        let (route, method) = (Arc::clone(route), request.method().clone());
+        let answer = self.router.clone().call(request);
+        answer.map(move |answer| lost::name_methods(infallible(answer), &route, &method))
     }
 
     fn admit(&self, request: &mut Request, traits: Traits) -> Result<Option<Admission>, Problem> {
@@ -179,19 +204,6 @@ impl List {
 fn infallible(answer: Result<Response, Infallible>) -> Response {
     let Ok(response) = answer;
     response
-}
-
-async fn not_found() -> Problem {
-    Problem::new(ProblemType::NotFound, "nothing is served under this path")
-}
-
-/// axum adds the `Allow` header to whatever this answers.
-async fn method_not_allowed(request: Request) -> Response {
-    if request.method() == Method::OPTIONS {
-        return StatusCode::NO_CONTENT.into_response();
-    }
-    let detail = format!("this path does not know the method {}", request.method());
-    Problem::new(ProblemType::MethodNotAllowed, detail).into_response()
 }
 
 fn on_panic(panic: &Caught) -> Response {

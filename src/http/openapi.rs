@@ -12,13 +12,14 @@ use std::sync::LazyLock;
 
 use axum::http::HeaderValue;
 use axum::http::header::CONTENT_TYPE;
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use utoipa::OpenApi;
 
 use self::order::Ordered;
 use super::endpoints::rpc::ReplyForm;
 use super::problem::{ProblemBody, ProblemType};
 use crate::domain::message::DeliveryMode;
+use crate::domain::path_prefix::PathPrefix;
 
 /// What the document says of the gateway as a whole.
 #[derive(OpenApi)]
@@ -59,8 +60,52 @@ pub fn document() -> String {
 }
 
 /// Serves the document.
-pub(super) async fn serve() -> impl IntoResponse {
+pub(super) async fn serve(prefix: PathPrefix) -> Response {
     static DOCUMENT: LazyLock<String> = LazyLock::new(document);
     const JSON: HeaderValue = HeaderValue::from_static("application/json");
-    ([(CONTENT_TYPE, JSON)], DOCUMENT.as_str())
+    if prefix.is_none() {
+        ([(CONTENT_TYPE, JSON)], DOCUMENT.as_str()).into_response()
+    } else {
+        ([(CONTENT_TYPE, JSON)], below(&prefix, &DOCUMENT)).into_response()
+    }
+}
+
+/// The document of a gateway below this prefix: the server, the types of problems and the links have it in front.
+fn below(prefix: &PathPrefix, document: &str) -> String {
+    let prefix = prefix.as_str();
+    document
+        .replace("\"url\": \"/\"", &format!("\"url\": \"{prefix}\""))
+        .replace("\"/problems/", &format!("\"{prefix}/problems/"))
+        .replace("](/", &format!("]({prefix}/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    /// Every text in `value` that is an address of the gateway, or has a link to one.
+    fn addresses(value: &Value, found: &mut Vec<String>) {
+        match value {
+            Value::String(text) if text.starts_with('/') || text.contains("](/") => found.push(text.clone()),
+            Value::Array(items) => items.iter().for_each(|item| addresses(item, found)),
+            Value::Object(members) => members.values().for_each(|member| addresses(member, found)),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn every_address_in_the_document_is_below_the_prefix() {
+        let prefix = PathPrefix::parse("/mq").expect("a prefix");
+        let (mut before, mut after) = (Vec::new(), Vec::new());
+        let json = |text: &str| serde_json::from_str::<Value>(text).expect("JSON");
+        addresses(&json(&document()), &mut before);
+        addresses(&json(&below(&prefix, &document())), &mut after);
+        assert!(before.len() > 10 && before.len() == after.len(), "{before:?}");
+        for address in after {
+            assert!(address.starts_with("/mq") || address.contains("](/mq/"), "{address}");
+            assert_eq!(address.matches("](/").count(), address.matches("](/mq/").count(), "{address}");
+        }
+    }
 }

@@ -14,7 +14,7 @@ use axum::http::StatusCode;
 use axum::http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
 use axum::response::{IntoResponse, Response};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 use utoipa::openapi::Object;
@@ -22,6 +22,7 @@ use utoipa::openapi::Object;
 pub use self::kind::ProblemType;
 use crate::domain::message::MessageId;
 use crate::domain::outcome::Outcome;
+use crate::domain::path_prefix::PathPrefix;
 use crate::http::openapi::schemas;
 
 /// Media type of a problem.
@@ -73,7 +74,8 @@ struct Parts {
 pub struct ProblemBody {
     /// Path of a page that explains this kind of problem.
     #[serde(rename = "type")]
-    kind: ProblemType,
+    #[schema(value_type = ProblemType)]
+    kind: PageAddress,
     /// The kind of problem in a few words.
     #[schema(example = "Queue not found")]
     title: &'static str,
@@ -103,12 +105,25 @@ pub struct ProblemBody {
     members: Map<String, Value>,
 }
 
+/// The path of the page of a kind of problem, below the prefix of a proxy.
+#[derive(Debug, Clone)]
+struct PageAddress {
+    prefix: PathPrefix,
+    kind: ProblemType,
+}
+
+impl Serialize for PageAddress {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{}/problems/{}", self.prefix.as_str(), self.kind.name()))
+    }
+}
+
 impl Problem {
     /// A problem, with what went wrong this time in words for the caller.
     #[must_use]
     pub fn new(kind: ProblemType, detail: impl Into<String>) -> Self {
         let body = ProblemBody {
-            kind,
+            kind: PageAddress { prefix: PathPrefix::default(), kind },
             title: kind.title(),
             status: kind.status().as_u16(),
             detail: detail.into(),
@@ -172,10 +187,24 @@ impl Problem {
         self
     }
 
+    /// The same, in other words for the caller.
+    #[must_use]
+    pub fn saying(mut self, detail: String) -> Self {
+        self.0.body.detail = detail;
+        self
+    }
+
+    /// The same, whose `type` leads to its page by a proxy that puts the gateway below this prefix.
+    #[must_use]
+    pub fn below(mut self, prefix: &PathPrefix) -> Self {
+        self.0.body.kind.prefix = prefix.clone();
+        self
+    }
+
     /// Which problem it is.
     #[must_use]
     pub fn kind(&self) -> ProblemType {
-        self.0.body.kind
+        self.0.body.kind.kind
     }
 
     /// What the log says and the caller does not see.

@@ -10,9 +10,11 @@ use axum::response::Response;
 use futures_util::future::BoxFuture;
 use prometheus::{Histogram, IntCounter};
 
+use super::nearest::nearest;
 use crate::metrics::Metrics;
 
 /// The traits that all requests of a route have.
+#[expect(clippy::struct_excessive_bools, reason = "each is a trait of its own")]
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Traits {
     /// They need admission: they count among the requests in flight, and their bodies have a budget.
@@ -21,6 +23,10 @@ pub struct Traits {
     pub carries_message: bool,
     /// A POST is finished although its caller has gone.
     pub outlives_its_caller: bool,
+    /// They may name any host: probes name an address of their own choice.
+    pub answers_any_host: bool,
+    /// They are pages for people, to which a link of any page may lead.
+    pub is_page: bool,
 }
 
 /// A route.
@@ -117,12 +123,17 @@ impl Route {
 #[derive(Debug)]
 pub struct RouteTable {
     paths: matchit::Router<Arc<Route>>,
+    templates: Vec<String>,
     none: Arc<Route>,
 }
 
 impl Default for RouteTable {
     fn default() -> Self {
-        Self { paths: matchit::Router::new(), none: Route::new("none", Traits::default(), None) }
+        Self {
+            paths: matchit::Router::new(),
+            templates: Vec::new(),
+            none: Route::new("none", Traits::default(), None),
+        }
     }
 }
 
@@ -132,8 +143,27 @@ impl RouteTable {
     /// # Panics
     /// When another route is for the same requests.
     pub fn add(&mut self, path: &str, traits: Traits, post: Option<Direct>) {
+        self.templates.push(path.to_owned());
         let inserted = self.paths.insert(path, Route::new(path, traits, post));
         inserted.expect("no two routes are for the same requests");
+    }
+
+    /// Whether this is the route of a path under which something is served.
+    #[must_use]
+    pub fn is_served(&self, route: &Arc<Route>) -> bool {
+        !Arc::ptr_eq(route, &self.none)
+    }
+
+    /// Whether something is served under a path.
+    #[must_use]
+    pub fn serves(&self, path: &str) -> bool {
+        self.paths.at(path).is_ok()
+    }
+
+    /// The path that was meant by one under which nothing is served.
+    #[must_use]
+    pub fn nearest(&self, path: &str) -> Option<String> {
+        nearest(path, self.templates.iter().map(String::as_str))
     }
 
     /// The route of a path; one called `none` where nothing is served.

@@ -11,7 +11,6 @@ mod connection;
 mod framing;
 mod header;
 mod refusal;
-mod shutdown;
 mod socket;
 
 use std::convert::Infallible;
@@ -24,10 +23,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
-pub use self::shutdown::Shutdown;
 use self::{connection::Server, refusal::Refusals};
 use crate::http::ConnectionLimits;
 use crate::http::middleware::Layered;
+use crate::lifecycle::Lifecycle;
 
 /// Waits after accept errors in a row.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
@@ -37,11 +36,11 @@ const MOST_WAITING: usize = 8192;
 /// Without an accept error for so long, the next one is news again.
 const QUIET: Duration = Duration::from_mins(1);
 
-/// Serves until [`Shutdown::drain`], then returns when the last connection has ended.
-pub async fn serve(listener: TcpListener, layered: Layered, limits: ConnectionLimits, shutdown: Shutdown) {
+/// Serves until the process drains, then returns when the last connection has ended.
+pub async fn serve(listener: TcpListener, layered: Layered, limits: ConnectionLimits, lifecycle: Lifecycle) {
     let open = Arc::new(Semaphore::new(limits.max_connections));
-    let server = Arc::new(Server::new(layered, limits, shutdown.clone()));
-    let refusals = Refusals::default();
+    let refusals = Refusals::new(layered.path_prefix().clone());
+    let server = Arc::new(Server::new(layered, limits, lifecycle.clone()));
     let tasks = TaskTracker::new();
 
     let take = |stream, peer| match open.clone().try_acquire_owned() {
@@ -57,7 +56,7 @@ pub async fn serve(listener: TcpListener, layered: Layered, limits: ConnectionLi
     let accepting = accept(&listener, take);
     tokio::select! {
         never = accepting => match never {},
-        () = shutdown.draining() => {}
+        () = lifecycle.draining() => {}
     }
     take_waiting(listener, take);
     tasks.close();

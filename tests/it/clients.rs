@@ -11,8 +11,8 @@ use tokio::process::Command;
 
 use crate::support::{
     echo::{echo, serve},
-    pika::interpreter,
     program::succeed,
+    python::interpreter,
     stage::Stage,
 };
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use rabbitmq_gateway::http::problem::ProblemType;
-use reqwest::{Response, StatusCode, header::HeaderMap};
+use reqwest::{Response, StatusCode, Url, header::HeaderMap};
 use serde_json::Value;
 
 use super::support::{contract::DOCUMENT, gateway::TestGateway, schema::mistakes};
@@ -29,15 +29,12 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
     headers.get(name).map(|value| value.to_str().expect("an ASCII value")).unwrap_or_default()
 }
 
-/// What the page has for this attribute, as paths.
-fn links(html: &str, attribute: &str, base: &str) -> Vec<String> {
+/// The addresses in this attribute of the page at `path`, as paths.
+fn links(html: &str, attribute: &str, path: &str) -> Vec<String> {
     let begin = format!("{attribute}=\"");
+    let page = Url::parse("http://gateway").and_then(|root| root.join(path)).expect("a path");
     let values = html.split(&begin).skip(1).filter_map(|piece| piece.split('"').next());
-    let absolute = |link: &str| match link.strip_prefix('/') {
-        Some(_) => link.to_owned(),
-        None => format!("{base}{}", link.trim_start_matches("./")),
-    };
-    values.map(absolute).collect()
+    values.map(|link| page.join(link).expect("a link").path().to_owned()).collect()
 }
 
 /// No address with a scheme or a host, comments of the page included.
@@ -94,7 +91,7 @@ async fn the_page_shows_the_document_of_this_gateway() {
     let config = get(&gateway, "/docs/swagger-initializer.js").await.text().await.expect("a script");
     assert!(names_no_other_host(&config), "{config}");
     for setting in [
-        "\"url\": \"/openapi.json\"",
+        "\"url\": \"../openapi.json\"",
         "\"deepLinking\": true",
         "\"tryItOutEnabled\": true",
         "\"displayRequestDuration\": true",
@@ -143,6 +140,7 @@ async fn every_problem_has_a_page_and_a_text() {
         assert!(text(page.headers(), "content-security-policy").starts_with("default-src 'none'"), "{path}");
         let html = page.text().await.expect("a page");
         assert!(names_no_other_host(&html) && !html.contains("<script"), "{html}");
+        assert_eq!(links(&html, "href", &path), ["/problems"], "{html}");
         let plain = get(&gateway, &path).await;
         assert!(text(plain.headers(), "content-type").starts_with("text/plain"), "{path}");
         let plain = plain.text().await.expect("a text");
@@ -155,7 +153,7 @@ async fn every_problem_has_a_page_and_a_text() {
 async fn the_list_leads_to_every_problem() {
     let gateway = gateway().await;
     let html = get_html(&gateway, "/problems").await.text().await.expect("a page");
-    let links = links(&html, "href", "/problems/");
+    let links = links(&html, "href", "/problems");
     for kind in ProblemType::ALL {
         assert!(links.contains(&format!("/problems/{}", kind.name())), "{links:?}");
     }

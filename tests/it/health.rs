@@ -77,7 +77,10 @@ async fn rabbitmq_tells_connections_blocking_pool_and_round_trip() {
         }
     }
     assert_eq!(check(&answer, "publishing:blocked")["observedValue"], false);
-    assert!(check(&answer, "connections:up")["observedValue"].as_u64() > Some(0));
+    for (role, count) in [("publish", 2), ("quarantine", 2), ("topology", 1), ("reply", 1), ("probe", 1)] {
+        assert_eq!(check(&answer, &format!("{role}:connections"))["observedValue"], count, "{role}");
+    }
+    assert_eq!(check(&answer, "reply:queue")["observedValue"], true);
     assert!(check(&answer, "broker:round_trip")["observedValue"].as_f64() > Some(0.0));
     assert!(check(&answer, "publishes:in_flight")["observedValue"].is_u64());
 }

@@ -12,10 +12,10 @@ const MAX_LINES: usize = 400;
 
 /// What a layer, the first word of a path, may name of the others: whole layers or single items of them.
 const ALLOWED: [(&str, &[&str]); 9] = [
-    ("main", &["app", "cli", "config", "telemetry", "shutdown", "http::openapi"]),
+    ("main", &["app", "cli", "config", "telemetry", "signals", "http::openapi"]),
     ("lib", &[]),
-    ("app", &["config", "broker", "http", "metrics", "shutdown", "telemetry"]),
-    ("cli", &["config"]),
+    ("app", &["config", "broker", "domain", "http", "lifecycle", "metrics", "signals", "telemetry"]),
+    ("cli", &["config", "domain"]),
     (
         "config",
         &[
@@ -25,6 +25,7 @@ const ALLOWED: [(&str, &[&str]); 9] = [
             "broker::Login",
             "broker::Tls",
             "http::Settings",
+            "http::Access",
             "http::ConnectionLimits",
             "http::Deadline",
             "broker::PublishSettings",
@@ -35,10 +36,10 @@ const ALLOWED: [(&str, &[&str]); 9] = [
             "domain",
         ],
     ),
-    ("http", &["broker", "domain", "metrics", "telemetry::DroppedLines", "telemetry::panics"]),
-    ("broker", &["domain", "metrics"]),
+    ("http", &["broker", "domain", "lifecycle", "metrics", "telemetry::DroppedLines", "telemetry::panics"]),
+    ("broker", &["domain", "lifecycle", "metrics"]),
     ("domain", &[]),
-    ("metrics, telemetry, shutdown", &[]),
+    ("lifecycle, metrics, signals, telemetry", &[]),
 ];
 
 /// Words of the crates that a layer must not know.

@@ -406,3 +406,23 @@ async fn callers_whose_routing_key_is_forbidden_beside_good_callers_of_one_excha
     assert_eq!(stage.observer.drain_ids("q").await.len(), 1 + 400);
     gateway.stop().await;
 }
+
+/// RabbitMQ 4.0 closes the connection in place of the channel, since its text for the missing exchange is too long; 3.10 cuts it.
+#[tokio::test]
+async fn missing_exchange_with_a_long_name_in_another_alphabet_ends_no_connection_of_others() {
+    let broker = Broker::shared().await;
+    let vhost = broker.vhost("alphabets").await;
+    let link = Link::to(broker.address()).await;
+    let gateway = TestGateway::start(&[("AMQP_URL", &vhost.url_by(link.addr()))]).await;
+    let dials = || ["publish-*", "quarantine-*"].map(|name| link.accepted_named(name));
+    eventually(SOON, "all are connected", || async { dials() == [2, 2] }).await;
+    let exchange = "%C3%BC".repeat(120);
+    for _ in 0..3 {
+        let answer = publish(&gateway, &format!("{exchange}?timeout=5s"), "lost").await;
+        assert!(!answer.is_confirmed(), "{answer:?}");
+        println!("{} {}", answer.status, answer.problem());
+    }
+    assert_eq!(dials(), [2, 2], "no connection that others use was closed");
+    assert!(link.accepted_named("slow-*") >= 1, "the publishes had a connection of their own");
+    gateway.stop().await;
+}

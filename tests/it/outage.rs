@@ -13,9 +13,9 @@ use crate::support::{
     broker::Broker,
     gateway::TestGateway,
     link::{Link, Mode, Way},
-    load::{Answer, Load, prove, publish},
+    load::{Load, prove, publish},
     observer::Observer,
-    poll::{eventually, within},
+    poll::eventually,
     stage::wired,
 };
 
@@ -310,75 +310,4 @@ async fn broker_that_accepts_and_is_silent_is_dialled_slowly_and_left_when_it_sp
     publish(&gateway, "amq.default?routing_key=q", "back").await.assert_confirmed();
     assert_eq!(observer.drain_ids("q").await, ["back"]);
     gateway.stop().await;
-}
-
-/// Publishes and calls get a refusal; the broker was reached, so nothing is said of its absence.
-async fn is_refused(gateway: &TestGateway, secret: &str) {
-    let sent = Instant::now();
-    let call = gateway.post("/rpc/q?timeout=1s").body("refused").send().await.unwrap();
-    let called = Answer::of("refused", sent, call).await;
-    let published = publish(gateway, "amq.default?routing_key=q&timeout=1s", "refused").await;
-    for answer in [called, published] {
-        answer.assert_refused("broker-refused");
-        assert!(answer.took() < SECOND * 2, "{answer:?}");
-        assert!(!answer.text.contains(secret), "{answer:?}");
-    }
-    assert!(!gateway.is_ready().await);
-}
-
-/// Retried for ever, and each connection at the most once a second.
-async fn is_retried_slowly(link: &Link) {
-    let (dials, start) = (link.accepted(), Instant::now());
-    eventually(SOON, "more dials", || async { link.accepted() > dials + CONNECTIONS }).await;
-    assert!(start.elapsed() >= SECOND, "every connection was dialled twice in {:?}", start.elapsed());
-}
-
-#[tokio::test]
-async fn wrong_password_is_broker_refused_until_it_is_mended() {
-    let broker = Broker::shared().await;
-    let vhost = broker.vhost("password").await;
-    Observer::connect(&vhost.url).await.declare_queue("q").await;
-    broker.add_user("forgetful", "right-one").await;
-    vhost.permit("forgetful", ".*", ".*", ".*").await;
-    let link = Link::to(broker.address()).await;
-    let url = vhost.url_by(link.addr()).replace("guest:guest", "forgetful:open-sesame");
-    let gateway = TestGateway::start_unready(&[("AMQP_URL", &url)]).await;
-    is_refused(&gateway, "open-sesame").await;
-    is_retried_slowly(&link).await;
-    broker.set_password("forgetful", "open-sesame").await;
-    publish(&gateway, "amq.default?routing_key=q&timeout=15s", "mended").await.assert_confirmed();
-    gateway.stop().await;
-}
-
-#[tokio::test]
-async fn deleted_user_is_broker_refused_until_it_is_mended() {
-    let broker = Broker::shared().await;
-    let vhost = broker.vhost("deleted-user").await;
-    Observer::connect(&vhost.url).await.declare_queue("q").await;
-    let add = || async {
-        broker.add_user("leaver", "secret-word").await;
-        vhost.permit("leaver", ".*", ".*", ".*").await;
-    };
-    add().await;
-    let gateway = TestGateway::start(&[("AMQP_URL", &vhost.url_as("leaver", "secret-word"))]).await;
-    publish(&gateway, "amq.default?routing_key=q", "before").await.assert_confirmed();
-    broker.delete_user("leaver").await;
-    gets_unready_within(SOON, &gateway).await;
-    is_refused(&gateway, "secret-word").await;
-    add().await;
-    publish(&gateway, "amq.default?routing_key=q&timeout=15s", "mended").await.assert_confirmed();
-    gateway.stop().await;
-}
-
-#[tokio::test]
-async fn missing_vhost_is_broker_refused_until_it_is_mended() {
-    let broker = Broker::shared().await;
-    let vhost = broker.vhost("missing").await;
-    vhost.delete().await;
-    let gateway = TestGateway::start_unready(&[("AMQP_URL", &vhost.url)]).await;
-    is_refused(&gateway, "guest").await;
-    vhost.create_again().await;
-    Observer::connect(&vhost.url).await.declare_queue("q").await;
-    publish(&gateway, "amq.default?routing_key=q&timeout=15s", "mended").await.assert_confirmed();
-    within(SOON, "the gateway stops", gateway.stop()).await;
 }

@@ -4,6 +4,7 @@ mod blocked_log;
 mod commands;
 mod idle;
 mod log;
+mod outage_log;
 mod secrets;
 mod stopping;
 

@@ -274,7 +274,7 @@ async fn delete_tells_how_many_messages_went() {
     let stage = Stage::with_queue("delete").await;
     fill(&stage, "q", 2).await;
     let answer = stage.ask(Method::DELETE, "/queues/q?if_unused=true").await;
-    assert_eq!((answer.status, answer.json()), (200, json!({"message_count": 2})));
+    assert_eq!((answer.status, answer.json()), (200, json!({"messages_removed": 2})));
     assert_eq!(stage.observer.count("q").await, None);
     stage.observer.declare_queue("q").await;
     assert_eq!(stage.ask(Method::DELETE, "/queues/q?if_empty=true&if_unused=true").await.status, 200);
@@ -304,8 +304,8 @@ async fn purge_empties_and_tells_the_count() {
     let stage = Stage::with_queue("purge").await;
     fill(&stage, "q", 3).await;
     let answer = stage.ask(Method::DELETE, "/queues/q/messages").await;
-    assert_eq!((answer.status, answer.json()), (200, json!({"message_count": 3})));
-    assert_eq!(stage.ask(Method::DELETE, "/queues/q/messages").await.json(), json!({"message_count": 0}));
+    assert_eq!((answer.status, answer.json()), (200, json!({"messages_removed": 3})));
+    assert_eq!(stage.ask(Method::DELETE, "/queues/q/messages").await.json(), json!({"messages_removed": 0}));
     assert_eq!(stage.observer.count("q").await, Some(0));
 }
 

@@ -1,44 +1,73 @@
-//! The README tells the truth: its table is the code's, its tour runs, its links lead somewhere.
+//! The documentation tells the truth: its tables are the code's, its tours run.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{collections::BTreeSet, fs, io::Write, time::Duration};
 
-use rabbitmq_gateway::config::table::markdown_table;
+use rabbitmq_gateway::config::table::markdown_tables;
 use serde_json::Value;
 use tokio::process::Command;
 
 use crate::support::{
-    broker::Broker,
+    broker::{Broker, Vhost},
     echo::{echo, serve},
     gateway::TestGateway,
     observer::Observer,
+    pages::{Page, pages, root},
+    pika,
+    process::Process,
 };
 
-const README: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+const CONFIGURATION: &str = "docs/configuration.md";
+const OPERATIONS: &str = "docs/operations.md";
 const BEGIN: &str = "<!-- settings: begin -->\n";
 const END: &str = "<!-- settings: end -->";
-const TOUR: &str = "<!-- tour -->\n```sh\n";
+const TOUR: &str = "<!-- tour -->";
+/// Tours that use pika, to show the same as the gateway.
+const PIKA_TOUR: &str = "<!-- tour: pika -->";
 /// Languages of the other tours, and what runs them.
 const PROGRAMS: [(&str, &[&str]); 2] =
     [("python", &["python3", "-c"]), ("js", &["node", "--input-type=module", "--eval"])];
 const ADDRESS: &str = "127.0.0.1:8080";
-/// Stands in the README for what is different every time.
+const BROKER: &str = "amqp://guest:guest@127.0.0.1:5672/%2F";
+/// Stands for a value that differs in each answer.
 const ANYTHING: &str = "…";
+const README_LINES: usize = 150;
 
-fn readme() -> String {
-    fs::read_to_string(README).expect("there is a README")
-}
-
-/// Set `UPDATE_README` to write the table instead of comparing it.
+/// Set `UPDATE_DOCS` to write the table instead of comparing it.
 #[test]
 fn the_configuration_table_is_that_of_the_code() {
-    let readme = readme();
-    let (head, rest) = readme.split_once(BEGIN).expect("the table's begin");
+    let page = Page::at(CONFIGURATION);
+    let (head, rest) = page.text.split_once(BEGIN).expect("the table's begin");
     let (table, tail) = rest.split_once(END).expect("the table's end");
-    if std::env::var_os("UPDATE_README").is_some() {
-        fs::write(README, [head, BEGIN, &markdown_table(), END, tail].concat()).expect("it can be written");
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        let text = [head, BEGIN, &markdown_tables(), END, tail].concat();
+        fs::write(root().join(CONFIGURATION), text).expect("it can be written");
         return;
     }
-    assert!(table == markdown_table(), "the README's table is old: UPDATE_README=1 scripts/test readme");
+    assert!(
+        table == markdown_tables(),
+        "the table of {CONFIGURATION} is old: UPDATE_DOCS=1 scripts/test configuration_table"
+    );
+}
+
+#[tokio::test]
+async fn the_file_of_settings_that_is_shown_is_accepted() {
+    let page = Page::at(CONFIGURATION);
+    let [(settings, _)] = page.snippets(TOUR, "toml")[..] else { panic!("one file is shown") };
+    let mut secret = tempfile::NamedTempFile::new().unwrap();
+    secret.write_all(b"hunter2").unwrap();
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    let settings = settings.replace("/run/secrets/rabbitmq", &secret.path().to_string_lossy());
+    file.write_all(settings.as_bytes()).unwrap();
+    let path = file.path().to_string_lossy();
+    let mut process = Process::spawn_with(&["check-config"], &[("GATEWAY_CONFIG", &path)]);
+    let status = process.wait(Duration::from_secs(10)).await;
+    assert!(status.success() && process.stdout().contains("rabbitmq.example.org"), "{}", process.output());
+}
+
+#[test]
+fn the_readme_stays_short() {
+    let lines = Page::at("README.md").text.lines().count();
+    assert!(lines <= README_LINES, "the README has {lines} lines: move a part to docs/");
 }
 
 /// The names of metrics between quotes or backticks.
@@ -50,27 +79,7 @@ fn metrics(text: &str, mark: char) -> BTreeSet<&str> {
 fn the_table_of_metrics_names_those_of_the_code() {
     let code = metrics(include_str!("../../src/metrics.rs"), '"');
     assert!(code.len() > 10, "they are found: {code:?}");
-    assert_eq!(metrics(&readme(), '`'), code);
-}
-
-#[test]
-fn every_relative_link_leads_somewhere() {
-    let readme = readme();
-    let targets = readme.split("](").skip(1).filter_map(|rest| rest.split(')').next());
-    let relative: Vec<_> = targets.filter(|target| !target.contains("://")).collect();
-    assert!(!relative.is_empty(), "links are found");
-    for target in relative {
-        let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
-        assert!(Path::new(README).with_file_name(file).exists() || file.is_empty(), "{target}");
-        assert!(anchor.is_empty() || has_heading(&readme, anchor), "{target}");
-    }
-}
-
-fn has_heading(readme: &str, anchor: &str) -> bool {
-    let headings = readme.lines().filter_map(|line| line.strip_prefix('#'));
-    headings
-        .map(|it| it.trim_start_matches('#').trim().to_lowercase().replace(' ', "-"))
-        .any(|it| it == anchor)
+    assert_eq!(metrics(&Page::at(OPERATIONS).text, '`'), code);
 }
 
 /// One command of a tour: what it says that the status is, and the answer that is shown after it.
@@ -81,11 +90,10 @@ struct Step {
     shown: Option<Value>,
 }
 
-/// Every command of every tour, in order.
-fn steps(readme: &str) -> Vec<Step> {
+/// Every command of every tour of a page, in order.
+fn steps(page: &Page) -> Vec<Step> {
     let mut steps = Vec::new();
-    for tour in readme.split(TOUR).skip(1) {
-        let (snippet, after) = tour.split_once("\n```\n").expect("a snippet ends");
+    for (snippet, after) in page.snippets(TOUR, "sh") {
         for command in snippet.split("\n\n") {
             let (comment, command) = command.split_once('\n').expect("a comment and a command");
             let status =
@@ -110,7 +118,7 @@ async fn ask(command: &str) -> (String, String) {
     (status.to_owned(), body.to_owned())
 }
 
-/// The same members with the same values, but for what the README leaves open.
+/// The same members with the same values, except for values that the page leaves open.
 fn assert_alike(shown: &Value, body: &str) {
     let answer: Value = serde_json::from_str(body).expect("the answer is JSON");
     let (shown, answer) = (shown.as_object().expect("an object"), answer.as_object().expect("an object"));
@@ -120,40 +128,84 @@ fn assert_alike(shown: &Value, body: &str) {
     }
 }
 
-#[tokio::test]
-async fn the_tour_runs_as_it_is_written() {
-    let vhost = Broker::shared().await.vhost("readme").await;
-    let gateway = TestGateway::start(&[("AMQP_URL", &vhost.url)]).await;
-    let observer = Observer::connect(&vhost.url).await;
-    serve(&observer, "echo", echo).await;
-    let steps = steps(&readme());
-    assert!(steps.len() > 10, "a tour is found: {steps:?}");
-    for Step { status, command, shown } in steps {
-        assert!(command.contains(ADDRESS), "{command}");
-        let (answered, body) = ask(&command.replace(ADDRESS, &gateway.address().to_string())).await;
-        assert_eq!(answered, status, "{command}\n{body}");
-        if let Some(shown) = shown {
-            assert_alike(&shown, &body);
-        }
+/// A gateway in front of a virtual host that serves the queue `echo`.
+struct Stage {
+    gateway: TestGateway,
+    vhost: Vhost<'static>,
+    _server: Observer,
+}
+
+impl Stage {
+    /// A stage for one page.
+    async fn of(page: &Page) -> Self {
+        let name = page.path.file_stem().expect("a page has a name").to_string_lossy().to_lowercase();
+        let vhost = Broker::shared().await.vhost(&format!("tour-{name}")).await;
+        let gateway = TestGateway::start(&[("AMQP_URL", &vhost.url)]).await;
+        let server = Observer::connect(&vhost.url).await;
+        serve(&server, "echo", echo).await;
+        Self { gateway, vhost, _server: server }
     }
-    gateway.stop().await;
+
+    /// A snippet for this gateway and this virtual host.
+    fn localised(&self, snippet: &str) -> String {
+        snippet.replace(ADDRESS, &self.gateway.address().to_string()).replace(BROKER, &self.vhost.url)
+    }
+}
+
+#[tokio::test]
+async fn the_tours_run_as_they_are_written() {
+    let mut count = 0;
+    for page in pages().iter().filter(|page| !steps(page).is_empty()) {
+        let stage = Stage::of(page).await;
+        for Step { status, command, shown } in steps(page) {
+            assert!(command.contains(ADDRESS), "{command}");
+            let (answered, body) = ask(&stage.localised(&command)).await;
+            assert_eq!(answered, status, "{}: {command}\n{body}", page.path.display());
+            if let Some(shown) = shown {
+                assert_alike(&shown, &body);
+            }
+            count += 1;
+        }
+        stage.gateway.stop().await;
+    }
+    assert!(count > 15, "tours are found: {count} commands");
+}
+
+/// The snippets of one language as one program.
+fn program(page: &Page, mark: &str, language: &str) -> Option<String> {
+    let snippets: Vec<_> = page.snippets(mark, language).into_iter().map(|(snippet, _)| snippet).collect();
+    (!snippets.is_empty()).then(|| snippets.join("\n"))
 }
 
 #[tokio::test]
 async fn the_tours_in_other_languages_run_as_they_are_written() {
-    let vhost = Broker::shared().await.vhost("readme-languages").await;
-    let gateway = TestGateway::start(&[("AMQP_URL", &vhost.url)]).await;
-    let observer = Observer::connect(&vhost.url).await;
-    serve(&observer, "echo", echo).await;
-    let readme = readme();
-    for (language, interpreter) in PROGRAMS {
-        let begin = format!("<!-- tour -->\n```{language}\n");
-        let (_, rest) = readme.split_once(&begin).expect("a tour in this language");
-        let (program, _) = rest.split_once("\n```\n").expect("a snippet ends");
-        let program = program.replace(ADDRESS, &gateway.address().to_string());
-        let mut command = Command::new(interpreter[0]);
-        let output = command.args(&interpreter[1..]).arg(program).output().await;
-        let output = output.unwrap_or_else(|error| panic!("{} does not run: {error}", interpreter[0]));
-        assert!(output.status.success(), "{language}: {}", String::from_utf8_lossy(&output.stderr));
+    let mut run = Vec::new();
+    for page in pages() {
+        let pika_program = program(&page, PIKA_TOUR, "python");
+        let programs: Vec<_> = PROGRAMS
+            .into_iter()
+            .filter_map(|(language, interpreter)| {
+                Some((language, interpreter, program(&page, TOUR, language)?))
+            })
+            .collect();
+        if programs.is_empty() && pika_program.is_none() {
+            continue;
+        }
+        let stage = Stage::of(&page).await;
+        if let Some(program) = pika_program {
+            pika::run(&stage.vhost.url, &stage.localised(&program)).await;
+            run.push("pika");
+        }
+        for (language, interpreter, program) in programs {
+            let mut command = Command::new(interpreter[0]);
+            let output = command.args(&interpreter[1..]).arg(stage.localised(&program)).output().await;
+            let output = output.unwrap_or_else(|error| panic!("{} does not run: {error}", interpreter[0]));
+            let errors = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{}, {language}: {errors}", page.path.display());
+            run.push(language);
+        }
+        stage.gateway.stop().await;
     }
+    run.sort_unstable();
+    assert_eq!(run, ["js", "pika", "python", "python"], "in docs/api.md and docs/from-pika-to-http.md");
 }

@@ -13,6 +13,7 @@ use lapin::{
     types::{AMQPValue, FieldTable},
 };
 use serde_json::{Value, json};
+use tokio::process::Command;
 
 use crate::support::{
     contract::Answer,
@@ -77,14 +78,26 @@ async fn a_reply_sets_the_status_where_configuration_allows_it() {
 /// Calls, and answers the request with this body and these properties.
 async fn call_answered_with(stage: &Stage, body: &[u8], properties: BasicProperties) -> reqwest::Response {
     stage.observer.declare_queue("orders").await;
-    let answering = async {
-        let request = stage.observer.get_one("orders", SOON).await;
-        let id = request.properties.correlation_id().clone().expect("an id");
-        let reply_to = request.properties.reply_to().clone().expect("a queue");
-        stage.observer.publish("", reply_to.as_str(), body, properties.with_correlation_id(id)).await;
-    };
+    let answering = answer_with(stage, body, properties);
     let (answer, ()) = tokio::join!(stage.post("/rpc/orders").body("7").send(), answering);
     answer.expect("an answer")
+}
+
+async fn answer_with(stage: &Stage, body: &[u8], properties: BasicProperties) {
+    let request = stage.observer.get_one("orders", SOON).await;
+    let id = request.properties.correlation_id().clone().expect("an id");
+    let reply_to = request.properties.reply_to().clone().expect("a queue");
+    stage.observer.publish("", reply_to.as_str(), body, properties.with_correlation_id(id)).await;
+}
+
+/// Calls by curl over HTTP/2, and answers the request so; all that curl prints of the answer.
+async fn http2_call_answered_with(stage: &Stage, body: &[u8], properties: BasicProperties) -> String {
+    stage.observer.declare_queue("orders").await;
+    let mut curl = Command::new("curl");
+    curl.args(["--silent", "--http2-prior-knowledge", "--include", "--max-time", "10", "--data", "7"]);
+    let output = curl.arg(stage.gateway.url("/rpc/orders")).output();
+    let (output, ()) = tokio::join!(output, answer_with(stage, body, properties));
+    String::from_utf8(output.expect("curl runs").stdout).expect("text")
 }
 
 fn with_status(status: i32) -> BasicProperties {
@@ -112,6 +125,20 @@ async fn a_reply_with_an_error_status_is_answered_as_its_server_sent_it() {
         assert_eq!(length, (status == 205).then(|| b"0".to_vec()), "{status}");
         assert!(!answer.headers().contains_key("content-type"), "{status}");
         assert_eq!(answer.bytes().await.expect("nothing"), "", "{status}");
+    }
+}
+
+#[tokio::test]
+async fn a_reply_over_http_2_keeps_its_status_and_has_no_content_where_the_status_has_none() {
+    let stage = Stage::set_with("rpc-http2", &[("GATEWAY_RPC_STATUS_HEADER", "true")]).await;
+    let text = |status| with_status(status).with_content_type("text/plain".into());
+    let answer = http2_call_answered_with(&stage, b"no order 7", text(409)).await;
+    assert!(answer.starts_with("HTTP/2 409") && answer.ends_with("\r\n\r\nno order 7"), "{answer}");
+    for status in [204, 205, 304] {
+        let answer = http2_call_answered_with(&stage, b"nobody reads this", text(status)).await;
+        assert!(answer.starts_with(&format!("HTTP/2 {status}")), "{answer}");
+        assert!(answer.ends_with("\r\n\r\n"), "no body: {answer}");
+        assert!(!answer.contains("\ncontent-type:") && !answer.contains("content-length: 1"), "{answer}");
     }
 }
 
@@ -312,7 +339,10 @@ async fn calls_are_answered_once_the_gateway_is_allowed_its_reply_queue() {
     };
     eventually(SOON, "it asks on another connection", dialled_anew).await;
     stage.vhost.permit("callee", ".*", ".*", ".*").await;
-    let answer = Answer::to(gateway.post("/rpc/missing?timeout=15s").body("x")).await;
-    assert_eq!(answer.verdict(), problem(404, "queue-not-found"));
+    let is_answered = || async {
+        let answer = Answer::to(gateway.post("/rpc/missing?timeout=15s").body("x")).await;
+        answer.verdict() == problem(404, "queue-not-found")
+    };
+    eventually(SOON, "a call is answered", is_answered).await;
     gateway.stop().await;
 }

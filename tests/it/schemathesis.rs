@@ -10,8 +10,8 @@ use tokio::process::Command;
 
 use crate::support::{
     echo::{echo, serve},
-    pika::interpreter,
     program::succeed_within,
+    python::interpreter,
     stage::Stage,
 };
 

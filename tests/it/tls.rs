@@ -53,6 +53,10 @@ async fn gateway_believes_its_own_authority_only_and_logs_in_by_certificate() {
     refuses(&[("AMQP_URL", &by_password), ("RABBITMQ_SSL_CA_CERT", &other)], "UnknownIssuer").await;
     let by_name = by_password.replace("127.0.0.1", "localhost");
     refuses(&[("AMQP_URL", &by_name), ("RABBITMQ_SSL_CA_CERT", &ca)], "not valid for name").await;
+    let plain_to_tls = by_password.replace("amqps://", "amqp://");
+    let mut check = Process::spawn_with(&["check-config", "--connect"], &[("AMQP_URL", &plain_to_tls)]);
+    assert_eq!(check.wait(SOON).await.code(), Some(69), "{}", check.output());
+    assert!(check.stderr().contains("write amqps:// or RABBITMQ_SSL_ENABLED=true"), "{}", check.output());
     certificate_of_nobody_is_refused(&broker, &vhost, secure, &certificates).await;
 }
 

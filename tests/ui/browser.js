@@ -15,17 +15,17 @@ function fail (why) {
   throw new Error(why)
 }
 
-export async function launch () {
+export async function launch (flags = []) {
   const executablePath = process.env.CHROMIUM ?? '/usr/bin/chromium'
-  return chromium.launch({ executablePath, args: FLAGS, timeout: 3 * DEADLINE_MS })
+  return chromium.launch({ executablePath, args: [...FLAGS, ...flags], timeout: 3 * DEADLINE_MS })
 }
 
-// A fresh page, and the list of what went wrong on it so far.
-export async function open (browser, path) {
-  const page = await browser.newPage({ viewport: { width: 1280, height: 1000 } })
+// A fresh page of this origin, and the list of what went wrong on it so far.
+export async function open (browser, path, origin = gateway) {
+  const page = await browser.newPage({ viewport: { width: 1280, height: 1000 }, ignoreHTTPSErrors: true })
   page.setDefaultTimeout(DEADLINE_MS)
   const wrong = []
-  page.on('request', request => isOurs(request.url()) || wrong.push(`request to ${request.url()}`))
+  page.on('request', request => isOf(origin, request.url()) || wrong.push(`request to ${request.url()}`))
   page.on('requestfailed', request => wrong.push(`${request.url()} failed: ${request.failure()?.errorText}`))
   page.on('pageerror', error => wrong.push(`uncaught: ${error}`))
   page.on('console', message => isTrouble(message) && wrong.push(`console: ${message.text()}`))
@@ -35,12 +35,12 @@ export async function open (browser, path) {
       window.tellViolation(`${event.violatedDirective} by ${event.blockedURI}`)
     })
   })
-  await page.goto(gateway + path)
+  await page.goto(origin + path)
   return { page, wrong }
 }
 
-function isOurs (url) {
-  return ['data:', 'blob:'].includes(new URL(url).protocol) || new URL(url).origin === gateway
+function isOf (origin, url) {
+  return ['data:', 'blob:', 'about:'].includes(new URL(url).protocol) || new URL(url).origin === origin
 }
 
 // Chromium itself writes a line for every answer of 400 and more; those that a test provokes are no defects.

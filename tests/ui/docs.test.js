@@ -114,7 +114,7 @@ test('the queue is inspected, purged and deleted', async () => {
   assert.equal(JSON.parse(inspected.text).message_count, 3)
   const purged = await run('purge_queue')
   assert.equal(purged.status, 200, purged.text)
-  assert.equal(JSON.parse(purged.text).message_count, 3)
+  assert.equal(JSON.parse(purged.text).messages_removed, 3)
   const deleted = await run('delete_queue')
   assert.equal(deleted.status, 200, deleted.text)
 })

@@ -1,4 +1,6 @@
-//! Tables, in Markdown, and the section of the README that is made of them.
+//! Tables, in Markdown.
+
+mod sections;
 
 use std::fs;
 use std::path::Path;
@@ -13,12 +15,8 @@ use crate::plots;
 use crate::results::{Results, Row, Spread};
 use crate::worker::Sample;
 
-const README: &str = "README.md";
-const BEGIN: &str = "<!-- benchmark: begin -->\n";
-const END: &str = "<!-- benchmark: end -->";
-/// The folder whose results the README shows.
+/// The folder whose results the documentation shows.
 const SHOWN: &str = "benches";
-const BASE: &str = "publish-64";
 
 /// Makes `RESULTS.md` and the plots of the `results.json` in a folder.
 ///
@@ -31,7 +29,7 @@ pub fn write(folder: &Path) -> anyhow::Result<()> {
     fs::write(folder.join("RESULTS.md"), document(&results))?;
     plots::draw(&results, folder)?;
     if folder == Path::new(SHOWN) {
-        show(&results)?;
+        sections::write(&results)?;
     }
     Ok(())
 }
@@ -91,8 +89,7 @@ fn line(results: &Results, workload: &Workload, row: Row) -> String {
     let ratio = results.ratio(workload, row, Sample::rate);
     let samples = results.samples(workload, row);
     let sum = |of: fn(&Sample) -> u64| samples.values().map(|sample| of(sample)).sum::<u64>();
-    // The management API is the broker's own process.
-    let own = |cell| if row == Row::Of(Contestant::Management) { "–".to_owned() } else { cell };
+    let own = |cell| if is_the_broker(row) { "–".to_owned() } else { cell };
     let cells = [
         row.title().to_owned(),
         spread(rate, 0),
@@ -101,7 +98,7 @@ fn line(results: &Results, workload: &Workload, row: Row) -> String {
         short(figure(|it| millis(it.latency.p90)), 2),
         short(figure(|it| millis(it.latency.p99)), 2),
         short(figure(|it| millis(it.latency.p999)), 2),
-        own(short(figure(|it| it.each(it.contestant_cpu)), 1)),
+        micros_a_message(results, workload, row),
         short(figure(|it| it.each(it.broker_cpu)), 1),
         own(short(figure(|it| mebibytes(it.peak_memory)), 0)),
         sum(|it| it.answers.errors).to_string(),
@@ -109,6 +106,19 @@ fn line(results: &Results, workload: &Workload, row: Row) -> String {
         sum(lost).to_string(),
     ];
     format!("| {} |\n", cells.join(" | "))
+}
+
+/// The management API is the broker's own process.
+fn is_the_broker(row: Row) -> bool {
+    row == Row::Of(Contestant::Management)
+}
+
+/// A contestant's own CPU for a message, in microseconds.
+fn micros_a_message(results: &Results, workload: &Workload, row: Row) -> String {
+    if is_the_broker(row) {
+        return "–".to_owned();
+    }
+    short(results.figure(workload, row, |it| it.each(it.contestant_cpu)), 1)
 }
 
 /// Said to be confirmed, and not in the queue.
@@ -139,23 +149,4 @@ fn spread(figure: Spread, digits: usize) -> String {
     } else {
         "–".to_owned()
     }
-}
-
-/// Puts the base case into the README.
-fn show(results: &Results) -> anyhow::Result<()> {
-    let Some(base) = results.workload(BASE) else { return Ok(()) };
-    let readme = fs::read_to_string(README)?;
-    let (head, rest) = readme.split_once(BEGIN).context("the README has no place for the benchmark")?;
-    let (_, tail) = rest.split_once(END).context("the README has no end of the benchmark")?;
-    let machine = &results.machine;
-    let section = format!(
-        "{}, 1 KiB, persistent, to a durable classic queue, on {} that load generator, contestant and broker share; \
-         medians of {} rounds, in brackets the least and the most:\n\n{}\n{}",
-        base.title,
-        machine.cpu,
-        results.plan.rounds,
-        table(results, base),
-        plots::NAMES.map(|(file, title)| format!("![{title}]({SHOWN}/{file})\n")).concat(),
-    );
-    Ok(fs::write(README, [head, BEGIN, &section, END, tail].concat())?)
 }

@@ -17,7 +17,7 @@ use crate::domain::message::MessageId;
 
 /// How a publish on a channel ended.
 #[derive(Debug)]
-pub(in crate::broker) enum Ending {
+pub(in crate::broker) enum WriteResult {
     /// It was written. This is RabbitMQ's answer, or how the wait for it ended.
     Written(Result<(), Error>),
     /// It was not written.
@@ -53,14 +53,14 @@ pub(in crate::broker) struct Pending {
     /// Its place in the window, which it keeps until its answer.
     #[expect(dead_code, reason = "it is held until the publish is answered, and then dropped")]
     pub(in crate::broker) permit: OwnedSemaphorePermit,
-    /// Where its ending is told.
-    pub(in crate::broker) caller: oneshot::Sender<Ending>,
+    /// Where its result is told.
+    pub(in crate::broker) caller: oneshot::Sender<WriteResult>,
 }
 
 impl Pending {
     /// Tells the caller, who may be gone.
-    pub(in crate::broker) fn tell(self, ending: Ending) {
-        let _gone = self.caller.send(ending);
+    pub(in crate::broker) fn tell(self, result: WriteResult) {
+        let _gone = self.caller.send(result);
     }
 }
 
@@ -146,7 +146,7 @@ impl InFlight {
         for pending in self.entries.iter_mut().filter_map(|entry| entry.pending.as_mut()) {
             let (nobody, _) = oneshot::channel();
             let caller = std::mem::replace(&mut pending.caller, nobody);
-            let _gone = caller.send(Ending::Written(Err(error.clone())));
+            let _gone = caller.send(WriteResult::Written(Err(error.clone())));
         }
     }
 

@@ -13,12 +13,11 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::in_flight::{Answered, Ending, InFlight, NotWritten, Pending};
+use super::in_flight::{Answered, InFlight, NotWritten, Pending, WriteResult};
 use crate::broker::destination::KnownDestination;
 use crate::broker::error::{Cause, Error};
-use crate::broker::wire::{
-    BASIC_RETURN, Batch, Encoded, End, Malformed, Outlet, Owner, Step, method_of, sanitise_return,
-};
+use crate::broker::lapin_compat::sanitise;
+use crate::broker::wire::{BASIC_RETURN, Batch, Encoded, End, Malformed, Outlet, Owner, Step, method_of};
 
 /// Class and method of RabbitMQ's answers.
 const BASIC_ACK: [u8; 4] = [0, 60, 0, 80];
@@ -141,7 +140,7 @@ impl PublishChannel {
             unwritten
         };
         for pending in unwritten {
-            pending.tell(Ending::NotWritten(NotWritten::Closed));
+            pending.tell(WriteResult::NotWritten(NotWritten::Closed));
         }
     }
 
@@ -272,7 +271,7 @@ impl Answered {
             (true, Some(reason)) => Err(Error::Unroutable { reason }),
             (false, _) => Err(Error::Rejected),
         };
-        self.pending.tell(Ending::Written(answer));
+        self.pending.tell(WriteResult::Written(answer));
     }
 }
 
@@ -331,7 +330,7 @@ impl Owner for PublishChannel {
     fn blocked(&self) {
         let unwritten = self.lock().in_flight.take_unwritten();
         for pending in unwritten {
-            pending.tell(Ending::NotWritten(NotWritten::Blocked));
+            pending.tell(WriteResult::NotWritten(NotWritten::Blocked));
         }
     }
 
@@ -342,7 +341,7 @@ impl Owner for PublishChannel {
             (state.in_flight.take_unwritten(), state.in_flight.take_written())
         };
         for pending in unwritten {
-            pending.tell(Ending::NotWritten(NotWritten::Closed));
+            pending.tell(WriteResult::NotWritten(NotWritten::Closed));
         }
         tell_lost(written, end, self.outlet.is_blocked());
         self.emptied.notify_waiters();
@@ -353,7 +352,7 @@ impl Owner for PublishChannel {
 fn return_reason(frame: &mut [u8]) -> Result<String, Malformed> {
     let malformed = Malformed::Frame("a return cannot be read");
     let end = frame.len() - 1;
-    sanitise_return(&mut frame[ARGUMENTS - 4..end]).ok_or(malformed)?;
+    sanitise::returned(&mut frame[ARGUMENTS - 4..end]).ok_or(malformed)?;
     // After the reply code: the text's length in one byte, then the text.
     let (length, rest) = frame.get(ARGUMENTS + 2..).and_then(<[u8]>::split_first).ok_or(malformed)?;
     let text = rest.get(..usize::from(*length)).ok_or(malformed)?;
@@ -380,7 +379,7 @@ fn tell_lost(written: Vec<Answered>, end: &End, is_blocked: bool) {
             None if lost.pending.is_alone || (is_known && is_named(&lost)) => error.clone(),
             None => Error::lost(&error.to_string()),
         };
-        lost.pending.tell(Ending::Written(Err(told.unless_blocked(is_blocked))));
+        lost.pending.tell(WriteResult::Written(Err(told.unless_blocked(is_blocked))));
     }
 }
 

@@ -1,9 +1,9 @@
 //! What lapin and the broker say, read as an [`Error`]: by its code, and by its words where one code has many meanings.
 
 use lapin::ErrorKind;
-use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
+use lapin::protocol::{AMQPHardError, AMQPSoftError};
 
-use super::{Cause, Error, Refusal};
+use super::{Cause, Denial, Error, Refusal};
 
 impl Error {
     /// RabbitMQ closed the channel with this code and text.
@@ -153,12 +153,40 @@ const CUT: usize = 252;
 /// The third is how a broker shortens what would not fit 255 bytes, as with a long name.
 const ENDS_OF_IN_USE: [&str; 3] = [" in use", " not empty", "..."];
 
-/// Whether the broker turned the gateway away at the door, rather than being away itself.
-pub(in crate::broker) fn is_login_refused(error: &lapin::Error) -> bool {
-    matches!(error.kind(), ErrorKind::ProtocolError(protocol) if matches!(
-        protocol.kind(),
-        AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED) | AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED)
-    ))
+impl Denial {
+    /// What lapin's error of a login means; none where RabbitMQ has not refused it.
+    pub(in crate::broker) fn of_login(error: &lapin::Error) -> Option<Self> {
+        let ErrorKind::ProtocolError(protocol) = error.kind() else { return None };
+        Self::of_close(protocol.get_id(), protocol.get_message().as_str())
+    }
+
+    /// What the close of a connection means on which the gateway has just logged in.
+    pub(in crate::broker) fn of_end(reason: &str) -> Option<Self> {
+        let (name, _) = reason.split_once(" - ")?;
+        let code = match name {
+            "ACCESS_REFUSED" => AMQPSoftError::ACCESSREFUSED.get_id(),
+            "NOT_ALLOWED" => AMQPHardError::NOTALLOWED.get_id(),
+            _ => return None,
+        };
+        Self::of_close(code, reason)
+    }
+
+    fn of_close(code: u16, text: &str) -> Option<Self> {
+        if AMQPSoftError::from_id(code) == Some(AMQPSoftError::ACCESSREFUSED) {
+            return Some(Self::Credentials);
+        }
+        if AMQPHardError::from_id(code) != Some(AMQPHardError::NOTALLOWED) {
+            return None;
+        }
+        // A name in the text can hold any of these words; RabbitMQ's own come last.
+        Some(match words(text) {
+            words if words.ends_with(" is reached") => Self::ConnectionLimit,
+            words if words.starts_with("vhost ") && words.ends_with(" not found") => Self::VhostMissing,
+            words if words.starts_with("access to vhost ") => Self::VhostForbidden,
+            words if words.contains("maximum allowed") => Self::ChannelLimit,
+            _ => Self::Other,
+        })
+    }
 }
 
 #[cfg(test)]

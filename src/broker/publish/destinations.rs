@@ -11,7 +11,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
@@ -24,6 +24,7 @@ use super::Publish;
 use super::slow::{SlowConnections, SlowLanes};
 use crate::broker::destination::KnownDestination;
 use crate::broker::error::{Cause, Error, Refusal, Unavailable};
+use crate::broker::overflow;
 use crate::domain::names::ExchangeName;
 
 /// A body that no RabbitMQ is set to refuse, in bytes.
@@ -32,9 +33,11 @@ const SMALL_BODY: usize = 4 * 1024;
 const SLOW_MEMORY: Duration = Duration::from_mins(1);
 
 /// Every destination that was published to lately.
-pub(super) struct Destinations {
+pub(in crate::broker) struct Destinations {
     table: Mutex<Table>,
     slow: SlowConnections,
+    /// The connection of messages over which RabbitMQ may close it, see [`overflow`]. Opened on need.
+    hazardous: OnceLock<Option<Arc<SlowLanes>>>,
     /// An answer within this time is in time.
     slow_after: Duration,
 }
@@ -45,7 +48,7 @@ pub(super) enum Way {
     Shared,
     /// Alone on a channel.
     Isolated,
-    /// On the connection of a slow destination.
+    /// On the connection of a slow destination, or that of hazardous messages.
     Slow {
         lanes: Arc<SlowLanes>,
         /// Alone on a channel there.
@@ -56,7 +59,7 @@ pub(super) enum Way {
 impl Destinations {
     /// Knows no destination yet.
     pub(super) fn new(slow: SlowConnections, slow_after: Duration) -> Self {
-        Self { table: Mutex::default(), slow, slow_after }
+        Self { table: Mutex::default(), slow, hazardous: OnceLock::new(), slow_after }
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
@@ -76,6 +79,11 @@ impl Destinations {
         let mut table = self.lock();
         let fits = publish.message.body.len() <= table.largest_body.max(SMALL_BODY);
         let Found { destination, is_good, slow } = table.find(&to.exchange, &to.routing_key);
+        if overflow::of_destination(to) {
+            let lanes = self.hazardous.get_or_init(|| self.slow.open_hazardous()).clone();
+            let way = lanes.map_or(Way::Isolated, |lanes| Way::Slow { lanes, is_alone: true });
+            return Ok((destination, way));
+        }
         let is_alone = is_resent || !fits || !is_good;
         let way = match slow.map(|slow| slow.way(|| self.slow.open())) {
             None if is_alone => Way::Isolated,
@@ -154,7 +162,7 @@ impl Destinations {
     }
 
     /// The gateway has declared this exchange.
-    pub(super) fn declared(&self, exchange: &ExchangeName) {
+    pub(in crate::broker) fn declared(&self, exchange: &ExchangeName) {
         self.lock().change_state(exchange, |state| {
             if matches!(state, State::Refused(_)) {
                 *state = State::Unknown;
@@ -179,9 +187,10 @@ impl Destinations {
         table.destinations().any(|it| it != destination && it.last_confirm().is_some_and(|at| at >= since))
     }
 
-    /// The lanes of slow destinations.
+    /// The lanes of slow destinations, and those of hazardous messages.
     pub(super) fn slow_lanes(&self) -> Vec<Arc<SlowLanes>> {
-        self.lock().slow().filter_map(Slow::lanes).collect()
+        let hazardous = self.hazardous.get().cloned().flatten();
+        self.lock().slow().filter_map(Slow::lanes).chain(hazardous).collect()
     }
 
     /// Forgets slow destinations without a publish for a minute.
@@ -194,6 +203,9 @@ impl Destinations {
     /// Closes the connections of slow destinations.
     pub(super) fn close(&self) {
         self.forget_slow(Instant::now());
+        if let Some(lanes) = self.hazardous.get().cloned().flatten() {
+            lanes.close();
+        }
     }
 
     fn forget_slow(&self, idle_since: Instant) {

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::Publish;
-use crate::broker::channels::{ConfirmChannel, Ending, NotWritten, Pending};
+use crate::broker::channels::{ConfirmChannel, NotWritten, Pending, WriteResult};
 use crate::broker::destination::KnownDestination;
 use crate::broker::error::{Cause, Error};
 use crate::broker::wire::publish_frames;
@@ -107,14 +107,14 @@ impl Lane {
         publish: &Publish,
         destination: KnownDestination,
         permit: Permit,
-    ) -> Ending {
+    ) -> WriteResult {
         let (caller, ended) = oneshot::channel();
         let (since, publishes) = (Instant::now(), self.channel.publishes());
         let expiration = publish.expires.then(|| left(publish.deadline, since));
         let Publish { message, destination: to, deadline, .. } = publish;
         let encoded = match publish_frames(publishes.frame_target(), message, to, expiration) {
             Ok(encoded) => encoded,
-            Err(too_large) => return Ending::NotWritten(NotWritten::HeaderTooLarge(too_large)),
+            Err(too_large) => return WriteResult::NotWritten(NotWritten::HeaderTooLarge(too_large)),
         };
         let (id, is_alone) = (message.id.clone(), self.is_isolated);
         let pending = Pending { id, destination, since, deadline: *deadline, is_alone, permit, caller };
@@ -123,12 +123,12 @@ impl Lane {
                 // The task of the lane is about to notice; until then no caller may try again here.
                 self.permits.close();
             }
-            return Ending::NotWritten(not_written);
+            return WriteResult::NotWritten(not_written);
         }
         match timeout_at(publish.deadline, ended).await {
-            Ok(Ok(ending)) => ending,
-            Ok(Err(_)) => Ending::Written(Err(Error::gone())),
-            Err(_) => Ending::Written(Err(Error::Unknown(Cause::Silence))),
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => WriteResult::Written(Err(Error::gone())),
+            Err(_) => WriteResult::Written(Err(Error::Unknown(Cause::Silence))),
         }
     }
 
@@ -143,7 +143,7 @@ impl Lane {
         tokio::select! {
             () = self.retired.cancelled() => {}
             () = self.channel.publishes().until_ended() => {}
-            _why = self.channel.link().retired() => {}
+            _why = self.channel.connection().retired() => {}
         }
         self.permits.close();
         self.channel.publishes().take_no_more();
@@ -159,10 +159,10 @@ fn left(deadline: Instant, now: Instant) -> u64 {
 /// Keeps a channel that takes no more publishes until each one on it has its answer, or its connection is gone. Once the
 /// connection is to be closed too, it is kept at most to the last deadline, or to the end of an alarm.
 pub(super) async fn drain(channel: Arc<ConfirmChannel>, closing: CancellationToken) {
-    let (publishes, link) = (channel.publishes(), channel.link());
+    let (publishes, connection) = (channel.publishes(), channel.connection());
     let last_deadline = async {
         tokio::select! {
-            _why = link.retired() => {}
+            _why = connection.retired() => {}
             () = closing.cancelled() => {}
         }
         if let Some(deadline) = publishes.last_deadline() {
@@ -170,7 +170,7 @@ pub(super) async fn drain(channel: Arc<ConfirmChannel>, closing: CancellationTok
         }
         // RabbitMQ answers when the alarm is over.
         if !closing.is_cancelled() {
-            link.until_unblocked().await;
+            connection.until_unblocked().await;
         }
     };
     tokio::select! {

@@ -17,9 +17,10 @@ use super::count::Counted;
 use super::lane::{Lane, Permit, Window, drain};
 use super::nacks::NackPauses;
 use crate::broker::SettingsError;
-use crate::broker::channels::{ConfirmChannel, ConfirmChannels};
-use crate::broker::connections::Connections;
+use crate::broker::channels::{ConfirmChannel, ConfirmChannels, Pooled};
+use crate::broker::connection::Connections;
 use crate::broker::error::{Error, Unavailable};
+use crate::broker::supervised::{Place, Reopen, State, Supervised, supervise};
 
 /// How long a waiting publish waits for one more lane before it asks for another one, on another connection.
 const ASK_AGAIN: Duration = Duration::from_millis(250);
@@ -52,7 +53,7 @@ pub(super) struct Lanes {
 
 /// The place of one lane.
 pub(super) struct Slot {
-    lane: watch::Receiver<Option<Arc<Lane>>>,
+    lane: watch::Receiver<State<Arc<Lane>>>,
     connection: usize,
     need: Arc<Need>,
     /// For the publish watch.
@@ -68,12 +69,12 @@ struct Need {
 impl Slot {
     /// The lane, where it takes publishes.
     pub(super) fn lane(&self) -> Option<Arc<Lane>> {
-        self.lane.borrow().as_ref().filter(|lane| lane.is_open()).cloned()
+        self.lane.borrow().part().filter(|lane| lane.is_open()).cloned()
     }
 
     /// Whether its lane is being opened.
     fn is_opening(&self) -> bool {
-        !self.is_idle() && self.lane.borrow().is_none()
+        !self.is_idle() && self.lane.borrow().part().is_none()
     }
 
     /// Whether its lane is not open and not being opened.
@@ -96,18 +97,18 @@ impl Lanes {
         let news = Arc::new(watch::Sender::new(()));
         let (closing, tasks) = (CancellationToken::new(), TaskTracker::new());
         let open = |number: usize| {
-            let (current, lane) = watch::channel(None);
+            let (place, lane) = Place::new(&news);
             let need = Need { asked: Notify::new(), is_waiting: AtomicBool::new(kind.is_isolated) };
             let (connection, need) = (number % connected, Arc::new(need));
-            let task = SlotTask {
+            let supervised = SupervisedLane {
                 channels: pools[connection].clone(),
+                pooled: None,
                 kind,
-                current,
-                news: Arc::clone(&news),
                 need: Arc::clone(&need),
                 closing: closing.clone(),
+                tasks: tasks.clone(),
             };
-            tasks.spawn(task.run(tasks.clone()));
+            tasks.spawn(supervise(supervised, place, closing.clone()));
             Slot { lane, connection, need, nack_pauses: Mutex::default() }
         };
         let slots = (0..kind.lanes).map(open).collect();
@@ -119,8 +120,8 @@ impl Lanes {
     /// meanwhile.
     ///
     /// # Errors
-    /// [`Unavailable::NoConnection`], [`Unavailable::LoginRefused`] or [`Unavailable::Busy`] at the deadline,
-    /// [`Unavailable::Blocked`] and [`Unavailable::ShuttingDown`] at once.
+    /// [`Unavailable::NoConnection`] or [`Unavailable::Busy`] at the deadline, [`Unavailable::Denied`] as soon as it is
+    /// certain, [`Unavailable::Blocked`] and [`Unavailable::ShuttingDown`] at once.
     pub(super) async fn reserve(
         &self,
         bytes: usize,
@@ -208,6 +209,11 @@ impl Lanes {
         if fresh.is_empty() { self.open().collect() } else { fresh }
     }
 
+    /// Whether a lane is open.
+    pub(super) fn has_open(&self) -> bool {
+        self.open().next().is_some()
+    }
+
     fn open(&self) -> impl Iterator<Item = Arc<Lane>> {
         self.slots.iter().filter_map(Slot::lane)
     }
@@ -285,49 +291,47 @@ impl Lanes {
     }
 }
 
-/// Keeps one lane open.
-struct SlotTask {
+/// How one lane is kept open.
+struct SupervisedLane {
     channels: ConfirmChannels,
+    /// The channel of the lane that is open.
+    pooled: Option<Pooled>,
     kind: Kind,
-    current: watch::Sender<Option<Arc<Lane>>>,
-    news: Arc<watch::Sender<()>>,
     need: Arc<Need>,
     closing: CancellationToken,
+    tasks: TaskTracker,
 }
 
-impl SlotTask {
-    async fn run(self, tasks: TaskTracker) {
+impl Supervised for SupervisedLane {
+    type Part = Arc<Lane>;
+    type End = ();
+
+    async fn open(&mut self) -> Result<Arc<Lane>, Reopen> {
         let Kind { window, is_isolated, .. } = self.kind;
-        while self.is_needed().await
-            && let Ok(pooled) = self.channels.get().await
-        {
-            let lane = Arc::new(Lane::on(Arc::clone(&pooled), window, is_isolated));
-            self.set(Some(Arc::clone(&lane)));
-            if self.closing.is_cancelled() {
-                // It was being opened meanwhile, so `finish` has not seen it.
-                lane.retire();
-            }
-            lane.until_closed().await;
-            self.need.is_waiting.store(is_isolated, Ordering::Relaxed);
-            self.set(None);
+        if is_isolated {
+            self.need.asked.notified().await;
+        }
+        let pooled = self.channels.get().await.map_err(|_| Reopen::Never)?;
+        let lane = Lane::on(Arc::clone(&pooled), window, is_isolated);
+        self.pooled = Some(pooled);
+        Ok(Arc::new(lane))
+    }
+
+    async fn until_ended(&mut self, lane: &Arc<Lane>) -> ((), Option<Arc<Lane>>) {
+        if self.closing.is_cancelled() {
+            // It was being opened meanwhile, so `finish` has not seen it.
+            lane.retire();
+        }
+        lane.until_closed().await;
+        self.need.is_waiting.store(self.kind.is_isolated, Ordering::Relaxed);
+        ((), None)
+    }
+
+    async fn after(&mut self, _lane: Arc<Lane>, (): ()) -> Reopen {
+        if let Some(pooled) = self.pooled.take() {
             // Another channel may take this one's place in the pool.
-            tasks.spawn(drain(Object::take(pooled), self.closing.clone()));
+            self.tasks.spawn(drain(Object::take(pooled), self.closing.clone()));
         }
-    }
-
-    /// Waits until the lane is needed; false when no lane is to be opened any more.
-    async fn is_needed(&self) -> bool {
-        if !self.kind.is_isolated {
-            return true;
-        }
-        tokio::select! {
-            () = self.need.asked.notified() => true,
-            () = self.closing.cancelled() => false,
-        }
-    }
-
-    fn set(&self, lane: Option<Arc<Lane>>) {
-        self.current.send_replace(lane);
-        self.news.send_replace(());
+        Reopen::After(Duration::ZERO)
     }
 }

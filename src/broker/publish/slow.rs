@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::lane::Window;
 use super::lanes::{Kind, Lanes};
 use crate::broker::PublishSettings;
-use crate::broker::connections::{Connector, Role};
+use crate::broker::connection::{Connector, Role};
 
 /// The connections that are free.
 #[derive(Clone)]
@@ -46,6 +46,20 @@ impl SlowConnections {
     /// Opens one; `None` when all are in use.
     pub(super) fn open(&self) -> Option<Arc<SlowLanes>> {
         let number = self.free().pop_first()?;
+        let lanes = self.start(number);
+        if lanes.is_none() {
+            self.free().insert(number);
+        }
+        lanes
+    }
+
+    /// Opens one beyond their number, for messages over which RabbitMQ may close the connection.
+    pub(super) fn open_hazardous(&self) -> Option<Arc<SlowLanes>> {
+        self.start(self.limit())
+    }
+
+    /// `None` only with sizes below 1, see [`PublishSettings`].
+    fn start(&self, number: usize) -> Option<Arc<SlowLanes>> {
         let Parts { connector, sizes, .. } = &*self.0;
         let connections = Arc::new(connector.start(Role::Slow, number, 1));
         let lanes = |publishes: u32, is_isolated: bool| {
@@ -57,9 +71,7 @@ impl SlowConnections {
         };
         let (shared, isolated) = (lanes(sizes.slow_window, false), lanes(1, true));
         let (Ok(shared), Ok(isolated)) = (shared, isolated) else {
-            // Not with sizes of at least 1; see `PublishSettings`.
             connections.stop();
-            self.free().insert(number);
             return None;
         };
         let (from, is_closed) = (self.clone(), AtomicBool::new(false));
@@ -102,7 +114,9 @@ impl SlowLanes {
             connections.give_up_waiting();
             tokio::join!(self.shared.finish(), self.isolated.finish());
             connections.stop();
-            self.from.free().insert(self.number);
+            if self.number < self.from.limit() {
+                self.from.free().insert(self.number);
+            }
         });
     }
 }

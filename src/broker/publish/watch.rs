@@ -24,8 +24,8 @@ use super::nacks::NACKING;
 use super::slow::SlowLanes;
 use super::waits::Waits;
 use crate::broker::channels::ConfirmChannel;
+use crate::broker::connection::Connection;
 use crate::broker::destination::KnownDestination;
-use crate::broker::link::Link;
 
 /// How often it looks.
 const LOOK: Duration = Duration::from_millis(100);
@@ -54,7 +54,7 @@ pub(super) struct Watch {
 
 /// One connection and the publishes that wait for their answers on it.
 struct Traffic {
-    link: Arc<Link>,
+    connection: Arc<Connection>,
     channels: Vec<Arc<ConfirmChannel>>,
     is_for_slow_destination: bool,
 }
@@ -118,10 +118,10 @@ impl Watch {
                 let is_silent = self.is_connection_silent(&traffic, &waits, now);
                 let is_to_be_replaced = is_silent || why_replace.is_some();
                 self.mark_slow(&waits, is_to_be_replaced, now);
-                traffic.link.set_silent(is_silent);
+                traffic.connection.set_silent(is_silent);
             }
             if let Some(why) = why_replace {
-                traffic.link.retire(why);
+                traffic.connection.retire(why);
             }
         }
         self.overdue.store(overdue, Ordering::Relaxed);
@@ -140,21 +140,24 @@ impl Watch {
     fn traffic(&self, slow: &[Arc<SlowLanes>]) -> Vec<Traffic> {
         let main = [&*self.shared, &*self.isolated].into_iter().map(|lanes| (lanes, false));
         let slow = slow.iter().flat_map(|slow| slow.groups()).map(|lanes| (lanes, true));
-        let mut all: HashMap<*const Link, Traffic> = HashMap::new();
+        let mut all: HashMap<*const Connection, Traffic> = HashMap::new();
         for (lanes, is_for_slow_destination) in main.chain(slow) {
             for channel in lanes.channels() {
-                let link = Arc::clone(channel.link());
-                let new =
-                    || Traffic { link: Arc::clone(&link), channels: Vec::new(), is_for_slow_destination };
-                all.entry(Arc::as_ptr(&link)).or_insert_with(new).channels.push(channel);
+                let connection = Arc::clone(channel.connection());
+                let new = || Traffic {
+                    connection: Arc::clone(&connection),
+                    channels: Vec::new(),
+                    is_for_slow_destination,
+                };
+                all.entry(Arc::as_ptr(&connection)).or_insert_with(new).channels.push(channel);
             }
         }
         all.into_values().collect()
     }
 
     fn why_replace(&self, traffic: &Traffic, waits: &Waits, now: Instant) -> Option<&'static str> {
-        let link = &traffic.link;
-        if !link.is_usable() || link.is_blocked() || self.is_blocked() {
+        let connection = &traffic.connection;
+        if !connection.is_usable() || connection.is_blocked() || self.is_blocked() {
             return None;
         }
         if self.is_slow_connection_stuck(traffic, waits, now) {
@@ -171,7 +174,7 @@ impl Watch {
     /// a slow destination has stopped it.
     fn is_connection_silent(&self, traffic: &Traffic, waits: &Waits, now: Instant) -> bool {
         let is_slow = waits.most().is_some_and(|destination| self.destinations.is_slow(destination));
-        let patience = if is_slow { self.slow_after } else { traffic.link.patience() };
+        let patience = if is_slow { self.slow_after } else { traffic.connection.patience() };
         self.is_silent_for(patience, waits, now)
     }
 
@@ -204,7 +207,7 @@ impl Traffic {
             });
         }
         if has_answered {
-            self.link.note_answer();
+            self.connection.note_answer();
         }
         waits
     }

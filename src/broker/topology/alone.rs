@@ -4,14 +4,15 @@
 //! keeps its connection, and the next one starts on another.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::broker::connections::{Connections, Connector, Role};
+use crate::broker::RoleState;
+use crate::broker::connection::{Connections, Connector, Role};
 use crate::broker::error::{Error, Unavailable};
+use crate::lifecycle::Lifecycle;
 
 /// An operation that has run for so long holds up the next one no longer.
 const LONG: Duration = Duration::from_secs(5);
@@ -27,8 +28,7 @@ struct Parts {
     role: Role,
     limit: usize,
     turn: Arc<tokio::sync::Mutex<()>>,
-    /// No connection is waited for any longer.
-    given_up: AtomicBool,
+    lifecycle: Lifecycle,
     places: Mutex<BTreeMap<usize, Place>>,
 }
 
@@ -64,32 +64,18 @@ impl Drop for TakenPlace {
 
 impl Alone {
     /// At most `limit` connections; none is dialled yet.
-    pub(super) fn new(connector: Connector, role: Role, limit: usize) -> Self {
-        let (turn, given_up, places) = (Arc::default(), AtomicBool::new(false), Mutex::default());
-        Self(Arc::new(Parts { connector, role, limit, turn, given_up, places }))
+    pub(super) fn new(connector: Connector, role: Role, limit: usize, lifecycle: &Lifecycle) -> Self {
+        let (turn, lifecycle, places) = (Arc::default(), lifecycle.clone(), Mutex::default());
+        Self(Arc::new(Parts { connector, role, limit, turn, lifecycle, places }))
     }
 
     fn places(&self) -> MutexGuard<'_, BTreeMap<usize, Place>> {
         self.0.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Their role.
-    pub(super) fn role(&self) -> Role {
-        self.0.role
-    }
-
-    /// Connections that are up.
-    pub(super) fn up(&self) -> usize {
-        self.places().values().map(|place| place.connections.up().count()).sum()
-    }
-
-    /// From now on no operation waits for a connection that is not up, and none is dialled.
-    pub(super) fn give_up_waiting(&self) {
-        let places = self.places();
-        self.0.given_up.store(true, Ordering::Relaxed);
-        for place in places.values() {
-            place.connections.give_up_waiting();
-        }
+    /// Their state.
+    pub(super) fn state(&self) -> RoleState {
+        self.0.role.state(self.places().values().map(|place| &*place.connections))
     }
 
     /// Closes the connections.
@@ -156,7 +142,7 @@ impl Alone {
             place.free_since = None;
             return Ok(taken(*number, Arc::clone(&place.connections)));
         }
-        if self.0.given_up.load(Ordering::Relaxed) {
+        if self.0.lifecycle.is_draining() {
             return Err(Error::NotSent(Unavailable::ShuttingDown));
         }
         let limit = self.0.limit;

@@ -4,17 +4,16 @@ use std::sync::Arc;
 
 use lapin::Channel;
 use tokio::time::{Instant, sleep, timeout_at};
-use tokio_util::sync::CancellationToken;
 
-use crate::broker::connections::{Connections, REOPEN_PAUSE};
+use crate::broker::connection::Connection;
+use crate::broker::connection::{Connections, REOPEN_PAUSE};
 use crate::broker::error::{Cause, Error, Unavailable};
-use crate::broker::link::Link;
+use crate::lifecycle::Lifecycle;
 
 /// Until when its caller waits.
 pub(super) struct Operation {
     pub(super) deadline: Instant,
-    /// The gateway waits for RabbitMQ no longer.
-    pub(super) given_up: CancellationToken,
+    pub(super) lifecycle: Lifecycle,
 }
 
 impl Operation {
@@ -48,33 +47,33 @@ impl Operation {
         let opened = tokio::select! {
             biased;
             opened = self.open(connections) => opened,
-            () = self.given_up.cancelled() => Err(Error::NotSent(Unavailable::ShuttingDown)),
+            () = self.lifecycle.aborting() => Err(Error::NotSent(Unavailable::ShuttingDown)),
         };
-        let (link, channel) = opened?;
-        let _user = link.users().token();
-        let mut number = ChannelNumber { link: &link, is_good: false };
+        let (connection, channel) = opened?;
+        let _user = connection.users().token();
+        let mut number = ChannelNumber { connection: &connection, is_good: false };
         let answer = tokio::select! {
             biased;
-            answer = timeout_at(self.deadline, Arc::clone(&link).finish(methods(channel))) => {
+            answer = timeout_at(self.deadline, Arc::clone(&connection).finish(methods(channel))) => {
                 answer.unwrap_or(Err(Error::Unknown(Cause::Silence)))
             }
-            () = self.given_up.cancelled() => Err(Error::Unknown(Cause::Stopped)),
+            () = self.lifecycle.aborting() => Err(Error::Unknown(Cause::Stopped)),
         };
         number.is_good = answer.is_ok();
         answer
     }
 
     /// A new channel; dropped, it closes itself.
-    async fn open(&self, connections: &Connections) -> Result<(Arc<Link>, Channel), Error> {
+    async fn open(&self, connections: &Connections) -> Result<(Arc<Connection>, Channel), Error> {
         loop {
-            let link = connections.wait(self.deadline).await?;
-            let dialled = Arc::clone(&link);
-            let opening = Arc::clone(&link).finish(async move { Ok(dialled.open_channel().await?) });
+            let connection = connections.wait(self.deadline).await?;
+            let dialled = Arc::clone(&connection);
+            let opening = Arc::clone(&connection).finish(async move { Ok(dialled.open_channel().await?) });
             let opened = timeout_at(self.deadline, opening).await;
             match opened {
-                Ok(Ok(channel)) => return Ok((link, channel)),
+                Ok(Ok(channel)) => return Ok((connection, channel)),
                 Ok(Err(error)) => {
-                    link.not_opened(error);
+                    connection.not_opened(error);
                     sleep(REOPEN_PAUSE).await;
                 }
                 Err(_) => return Err(Error::NotSent(Unavailable::NoConnection)),
@@ -85,7 +84,7 @@ impl Operation {
 
 /// The number of an operation's channel, until the operation ends or its caller has gone.
 struct ChannelNumber<'a> {
-    link: &'a Link,
+    connection: &'a Connection,
     /// RabbitMQ did what was asked, and left the channel open.
     is_good: bool,
 }
@@ -93,7 +92,7 @@ struct ChannelNumber<'a> {
 impl Drop for ChannelNumber<'_> {
     fn drop(&mut self) {
         if !self.is_good {
-            self.link.lose_number();
+            self.connection.numbers().lose_one();
         }
     }
 }

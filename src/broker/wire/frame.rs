@@ -11,10 +11,13 @@ pub(super) const OVERHEAD: usize = HEAD + 1;
 pub(super) const METHOD: u8 = 1;
 pub(super) const HEADER: u8 = 2;
 pub(super) const BODY: u8 = 3;
+/// First byte of the answer of a TLS server to bytes that are not TLS.
+pub(super) const TLS_ALERT: u8 = 21;
 /// A heartbeat, whole.
 pub(super) const HEARTBEAT: [u8; OVERHEAD] = [8, 0, 0, 0, 0, 0, 0, END_MARK];
 
 /// Class and method of the methods that the router knows.
+pub(super) const CONNECTION_START: [u8; 4] = [0, 10, 0, 10];
 pub(super) const CONNECTION_TUNE_OK: [u8; 4] = [0, 10, 0, 31];
 pub(super) const CONNECTION_CLOSE: [u8; 4] = [0, 10, 0, 50];
 pub(super) const CONNECTION_BLOCKED: [u8; 4] = [0, 10, 0, 60];
@@ -35,6 +38,12 @@ pub(in crate::broker) enum Malformed {
         /// Bytes that a frame may have.
         limit: usize,
     },
+    /// The answer to the greeting is TLS.
+    #[error("the port speaks TLS: write amqps:// or RABBITMQ_SSL_ENABLED=true")]
+    Tls,
+    /// The answer to the greeting is no frame of AMQP 0-9-1.
+    #[error("the port does not speak AMQP 0-9-1: check host and port")]
+    NotAmqp,
     /// A frame that cannot be read.
     #[error("RabbitMQ sent a malformed frame: {0}")]
     Frame(&'static str),

@@ -11,12 +11,14 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout};
 
 use super::frame::{
-    BASIC, BODY, CHANNEL_CLOSE, CHANNEL_CLOSE_OK, CONNECTION_BLOCKED, CONNECTION_CLOSE, CONNECTION_UNBLOCKED,
-    END_MARK, HEAD, HEADER, HEARTBEAT, Head, METHOD, Malformed, method_of, payload_mut,
+    BASIC, BODY, CHANNEL_CLOSE, CHANNEL_CLOSE_OK, CONNECTION_BLOCKED, CONNECTION_CLOSE, CONNECTION_START,
+    CONNECTION_UNBLOCKED, END_MARK, HEAD, HEADER, HEARTBEAT, Head, METHOD, Malformed, TLS_ALERT, method_of,
+    payload_mut,
 };
+use super::greeting::server_of;
 use super::owner::{Close, End, Owner};
 use super::router::{LAPIN_STREAM, Shared};
-use super::sanitise;
+use crate::broker::lapin_compat::sanitise;
 
 /// Bytes read at a time.
 const READ: usize = 32 * 1024;
@@ -96,8 +98,15 @@ impl<R: AsyncRead + Unpin, L: AsyncWrite + Unpin> Inbound<R, L> {
     /// Bytes of the frame at the beginning; `None` while it is not here whole.
     fn frame_len(&mut self, bytes: &[u8]) -> Result<Option<usize>, Malformed> {
         let Some(head) = Head::read(bytes) else { return Ok(None) };
-        if !self.is_greeted && bytes.starts_with(b"AMQP") {
-            return Ok((bytes.len() >= VERSION_REFUSAL).then_some(VERSION_REFUSAL));
+        if !self.is_greeted {
+            match head.kind {
+                METHOD | HEADER | BODY => {}
+                TLS_ALERT => return Err(Malformed::Tls),
+                _ if bytes.starts_with(b"AMQP") => {
+                    return Ok((bytes.len() >= VERSION_REFUSAL).then_some(VERSION_REFUSAL));
+                }
+                _ => return Err(Malformed::NotAmqp),
+            }
         }
         let (size, limit) = (head.frame_len(), self.shared.frame_max());
         if size > limit {
@@ -134,6 +143,7 @@ impl<R: AsyncRead + Unpin, L: AsyncWrite + Unpin> Inbound<R, L> {
     fn take_method(&mut self, channel: u16, frame: &mut [u8]) -> Result<(), Malformed> {
         let method = method_of(frame).ok_or(Malformed::Frame("it has no method"))?;
         match method {
+            CONNECTION_START => self.shared.note_server(server_of(frame)),
             CHANNEL_CLOSE => self.shared.release(channel, &End::ChannelClosed(close(frame)?)),
             CHANNEL_CLOSE_OK => self.shared.release(channel, &End::CloseOk),
             CONNECTION_CLOSE => self.shared.note_close(close(frame)?),

@@ -10,6 +10,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use super::greeting::Server;
 use super::inbound::Inbound;
 use super::lapin_stream::LapinFrames;
 use super::outbound::Outbound;
@@ -27,18 +28,18 @@ const LAST_READ: Duration = Duration::from_millis(100);
 pub(in crate::broker) type LapinEnd = DuplexStream;
 
 /// The handle of one connection's router. The connection ends when it is dropped.
-pub(in crate::broker) struct Wire(Arc<Shared>);
+pub(in crate::broker) struct Router(Arc<Shared>);
 
 /// Starts the router of a connection on this socket, whose frames may have `frame_limit` bytes until lapin and
 /// RabbitMQ have agreed another size. Needs a tokio runtime.
-pub(in crate::broker) fn start<S>(socket: S, frame_limit: usize) -> (Wire, LapinEnd)
+pub(in crate::broker) fn start<S>(socket: S, frame_limit: usize) -> (Router, LapinEnd)
 where
     S: AsyncRead + AsyncWrite + Send + 'static,
 {
     let (router_end, lapin_end) = duplex(LAPIN_STREAM);
     let shared = Arc::new(Shared::new(frame_limit));
     tokio::spawn(run(socket, router_end, Arc::clone(&shared)));
-    (Wire(shared), lapin_end)
+    (Router(shared), lapin_end)
 }
 
 async fn run<S: AsyncRead + AsyncWrite>(socket: S, lapin: DuplexStream, shared: Arc<Shared>) {
@@ -49,6 +50,8 @@ async fn run<S: AsyncRead + AsyncWrite>(socket: S, lapin: DuplexStream, shared: 
     let lapin_frames = Arc::new(LapinFrames::default());
     let inbound = Inbound::new(from_socket, to_lapin, Arc::clone(&shared));
     let outbound = Outbound::new(to_socket, Arc::clone(&shared), Arc::clone(&lapin_frames));
+    // The reason is there before lapin's stream ends, so that an error of lapin finds it.
+    let inbound_end = async { shared.note_reason(inbound.run().await) };
     let lapin_writes = async {
         lapin_frames.read(from_lapin, &shared).await;
         sleep(LAST_WRITE).await;
@@ -63,7 +66,7 @@ async fn run<S: AsyncRead + AsyncWrite>(socket: S, lapin: DuplexStream, shared: 
     tokio::select! {
         biased;
         () = shared.killed.cancelled() => {}
-        end = inbound.run() => shared.note_reason(end),
+        () = inbound_end => {}
         () = lapin_writes => {}
         () = outbound_end => {}
     }
@@ -78,7 +81,7 @@ impl Drop for EndGuard {
     }
 }
 
-impl Wire {
+impl Router {
     /// Ends the connection at once: waits for no write, flush or TLS close.
     pub(in crate::broker) fn kill(&self) {
         self.0.killed.cancel();
@@ -112,13 +115,18 @@ impl Wire {
         self.0.ended.clone()
     }
 
-    /// Why the router ended the connection, where it was the router.
+    /// Product and version of the server; known when the login is done.
+    pub(in crate::broker) fn server(&self) -> Server {
+        self.0.server.get().cloned().unwrap_or_default()
+    }
+
+    /// Why the connection ended: RabbitMQ's text, or the router's where it was the router.
     pub(in crate::broker) fn end_reason(&self) -> Option<&str> {
         self.0.reason.get().map(String::as_str)
     }
 }
 
-impl Drop for Wire {
+impl Drop for Router {
     fn drop(&mut self) {
         self.kill();
     }
@@ -142,6 +150,7 @@ pub(super) struct Shared {
     killed: CancellationToken,
     ended: CancellationToken,
     reason: OnceLock<String>,
+    server: OnceLock<Server>,
 }
 
 #[derive(Default)]
@@ -168,6 +177,7 @@ impl Shared {
             killed: CancellationToken::new(),
             ended: CancellationToken::new(),
             reason: OnceLock::new(),
+            server: OnceLock::new(),
         }
     }
 
@@ -222,7 +232,14 @@ impl Shared {
 
     /// RabbitMQ closes the connection.
     pub(super) fn note_close(&self, close: Close) {
+        self.note_reason(close.text.clone());
         lock(&self.owners).close = Some(close);
+    }
+
+    /// Keeps product and version of the server.
+    pub(super) fn note_server(&self, server: Server) {
+        // It says so once.
+        let _again = self.server.set(server);
     }
 
     fn note_reason(&self, reason: String) {

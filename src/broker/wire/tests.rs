@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::frame::{BODY, CHANNEL_CLOSE, CHANNEL_CLOSE_OK, END_MARK, HEADER, HEARTBEAT, METHOD, push_head};
 use super::owner::Close;
-use super::{BASIC_DELIVER, Batch, End, LapinEnd, Malformed, Owner, Step, Wire, start};
+use super::{BASIC_DELIVER, Batch, End, LapinEnd, Malformed, Owner, Router, Step, start};
 
 const FRAME_LIMIT: usize = 8 * 1024;
 const SOON: Duration = Duration::from_secs(5);
@@ -112,7 +112,7 @@ impl Owner for Recorder {
 
 /// A router with a socket to RabbitMQ, a stream to lapin and an owner of channel 1.
 struct Parts {
-    wire: Wire,
+    wire: Router,
     rabbitmq: DuplexStream,
     lapin: LapinEnd,
     owner: Arc<Recorder>,

@@ -137,6 +137,23 @@ fn what_is_malformed_is_refused_with_its_reason() {
     }
 }
 
+#[test]
+fn an_address_is_written_anew_without_its_password() {
+    for (text, redacted) in [
+        ("amqp://h", "amqp://h:5672/%2F"),
+        ("amqp://u:hunter2@h/v", "amqp://u:***@h:5672/v"),
+        ("amqps://a%40b:hunter2%2F@a,[::1]:7/x%2Fy", "amqps://a%40b:***@a:5671,[::1]:7/x%2Fy"),
+        ("amqp://u:hunter2@a/v,amqp://u:hunter2@b/v", "amqp://u:***@a:5672,b:5672/v"),
+        (
+            "amqp://h/?connection_timeout=1500&heartbeat=5",
+            "amqp://h:5672/%2F?heartbeat=5&connection_timeout=1500",
+        ),
+    ] {
+        assert_eq!(read(text).redacted(), redacted, "{text}");
+        assert_eq!(nodes(redacted), nodes(text), "{text}");
+    }
+}
+
 proptest! {
     #[test]
     fn no_reason_holds_a_piece_of_the_password(

@@ -75,8 +75,39 @@ fn an_origin_has_no_path_and_no_star() {
 }
 
 #[test]
+fn an_allowed_host_has_no_scheme_and_no_port() {
+    let both = vec!["gateway.example".to_owned(), "::1".to_owned()];
+    accepts(hosts, &[("gateway.example, [::1]", both)]);
+    refuses(
+        hosts,
+        &["https://gateway.example", "gateway.example:8443", "*", "gateway.example,", "*.example"],
+    );
+}
+
+#[test]
+fn a_proxy_is_an_address_or_a_network() {
+    let network = |text: &str| text.parse().expect("a network");
+    let all = vec![network("127.0.0.1/32"), network("10.0.0.0/8"), network("::1/128")];
+    accepts(networks, &[("127.0.0.1, 10.0.0.0/8,::1", all)]);
+    accepts(networks, &[("::ffff:10.0.0.1", vec![network("10.0.0.1/32")])]);
+    refuses(networks, &["proxy.example", "10.0.0.0/33", "*", "10.0.0.1,", "10.0.0.1:80"]);
+}
+
+#[test]
+fn a_path_prefix_is_a_path() {
+    accepts(path_prefix, &[("/", PathPrefix::default())]);
+    assert_eq!(path_prefix("/mq/").map(|it| it.as_str().to_owned()), Ok("/mq".to_owned()));
+    refuses(path_prefix, &["mq", "//mq", "https://example.org/mq", "/a b", "/../a"]);
+}
+
+#[test]
 fn at_most_twenty_queues_are_named() {
     let names = |n: usize| vec!["q"; n].join(",");
     assert_eq!(queues(&names(20)).map(|queues| queues.len()), Ok(20));
     refuses(queues, &[&names(21), "a,,b"]);
+}
+
+#[test]
+fn a_path_has_no_line_break() {
+    assert!(path("ca.pem").is_ok() && path("ca.pem\n").is_err());
 }

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::broker::{Cause, Error, Look, Publishing, Refusal, Unavailable};
+use crate::broker::{Cause, Error, Look, Publishing, Refusal, ReplyState, RoleState, Unavailable};
 use crate::domain::names::QueueName;
 use crate::domain::topology::QueueState;
 use crate::http::extract::Query;
@@ -109,8 +109,8 @@ pub(in crate::http) async fn check_liveness() -> Health {
 
 /// Whether a publish would be sent now
 ///
-/// Fails while no publishing connection is up, while the broker blocks publishers, and from the
-/// moment shutdown begins. Publishes are served meanwhile: they wait until their deadline.
+/// Fails while no lane for publishes is open, while no connection for isolated publishes has been up for a minute, while RabbitMQ
+/// blocks publishers, and from the moment shutdown begins. Publishes are served meanwhile: they wait until their deadline.
 #[utoipa::path(
     get,
     path = "/health/ready",
@@ -127,8 +127,9 @@ pub(in crate::http) async fn check_readiness(State(state): State<AppState>) -> H
 
 /// How the gateway and its broker are
 ///
-/// Connections, blocked state, channels and publishes in flight, round trip, and the counts of each queue asked for. However
-/// many ask, the broker is looked at once a second at the most.
+/// The connections of each role and the reply queue, with the reason where RabbitMQ refuses them; blocked state, channels and
+/// publishes in flight, round trip, and the counts of each queue asked for. However many ask, the gateway looks at RabbitMQ once
+/// a second at the most.
 #[utoipa::path(
     get,
     path = "/health/rabbitmq",
@@ -150,6 +151,8 @@ pub(in crate::http) async fn check_rabbitmq(
     query.finish()?;
     let look = state.broker.look(&queues).await;
     let mut checks = publishing(&state.broker.publishing());
+    checks.extend(state.broker.roles().iter().map(connections));
+    checks.extend([reply_queue(state.broker.replies())]);
     checks.extend(looked(&look, &queues));
     Ok(Health::of(checks))
 }
@@ -169,18 +172,35 @@ fn queues(state: &AppState, asked: &[String]) -> Result<Vec<QueueName>, Problem>
     Ok(queues)
 }
 
-fn publishing(publishing: &Publishing) -> BTreeMap<String, Vec<Check>> {
-    let Publishing { wanted, connected, blocked, channels, in_flight, waiting, late_confirms, .. } =
-        publishing;
-    let connections = match *connected {
-        0 => Status::Fail,
-        up if up < *wanted => Status::Warn,
-        _ => Status::Pass,
+/// The service lacks a part of itself while a role has no connection; those that are dialled on need only slow down what needs them.
+fn connections(role: &RoleState) -> (String, Vec<Check>) {
+    let status = match role.connected {
+        up if up == role.wanted => Status::Pass,
+        0 if !role.is_on_need => Status::Fail,
+        _ => Status::Warn,
     };
+    let reason = (status != Status::Pass).then(|| match role.denial {
+        Some(denial) => denial.to_string(),
+        None => format!("{} of {} connections are up", role.connected, role.wanted),
+    });
+    let check = Check::new(status, role.connected, "connections").saying(reason);
+    (format!("{}:connections", role.name), vec![check])
+}
+
+/// Without it no call can be made.
+fn reply_queue(queue: ReplyState) -> (String, Vec<Check>) {
+    let status = if queue.ready { Status::Pass } else { Status::Fail };
+    let reason = (!queue.ready).then(|| {
+        queue.denial.map_or_else(|| "there is no reply queue".to_owned(), |denial| denial.to_string())
+    });
+    ("reply:queue".to_owned(), vec![Check::new(status, queue.ready, "boolean").saying(reason)])
+}
+
+fn publishing(publishing: &Publishing) -> BTreeMap<String, Vec<Check>> {
+    let Publishing { blocked, channels, in_flight, waiting, late_confirms, .. } = publishing;
     let block = if blocked.is_some() { Status::Warn } else { Status::Pass };
     let full = if *waiting > 0 { Status::Warn } else { Status::Pass };
     [
-        ("connections:up", Check::new(connections, *connected, "connections")),
         ("publishing:blocked", Check::new(block, blocked.is_some(), "boolean").saying(blocked.clone())),
         ("channels:open", Check::new(Status::Pass, *channels, "channels")),
         ("publishes:in_flight", Check::new(Status::Pass, *in_flight, "publishes")),
@@ -217,13 +237,14 @@ fn looked(look: &Look, queues: &[QueueName]) -> BTreeMap<String, Vec<Check>> {
 }
 
 /// The meaning of an error, without words of the broker's or addresses.
-fn safe_words(error: &Error) -> &'static str {
-    match error {
+fn safe_words(error: &Error) -> String {
+    let words = match error {
+        Error::NotSent(Unavailable::Denied(denial)) => return denial.to_string(),
         Error::Refused(Refusal::QueueMissing { .. }) => "no such queue",
-        Error::NotSent(Unavailable::LoginRefused) => "the broker refuses the gateway's user or virtual host",
         Error::Refused(Refusal::AccessRefused { .. }) => "access refused",
         Error::Refused(Refusal::Locked { .. }) => "exclusive to another connection",
         Error::Unknown(Cause::Silence) => "no answer in time",
         _ => "no connection",
-    }
+    };
+    words.to_owned()
 }

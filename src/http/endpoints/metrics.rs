@@ -42,8 +42,8 @@ fn read_broker(metrics: &Metrics, broker: &Broker) {
     for (state, count) in [("wanted", lanes), ("open", channels)] {
         set(&metrics.channels.with_label_values(&[state]), count);
     }
-    for (role, count) in broker.connected() {
-        set(&metrics.connections.with_label_values(&[role]), count);
+    for role in broker.roles() {
+        set(&metrics.connections.with_label_values(&[role.name]), role.connected);
     }
     set(&metrics.calls_waiting, broker.replies().waiting);
 }

@@ -9,16 +9,18 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::broker::{Attempts, Publish, Receipt};
+use crate::broker::{Attempts, Publish, PublishFailure, Receipt};
 use crate::domain::message::{DeliveryMode, Destination, Message, MessageId};
 use crate::domain::names::{ExchangeName, ShortText};
 use crate::domain::outcome::Outcome;
 use crate::http::extract::{Query, ReadBody, exchange_name, with_body};
 use crate::http::message::{self, Envelope, Parcel, RawBody};
-use crate::http::problem::Problem;
+use crate::http::problem::{Problem, ProblemType};
+use crate::http::quote::quoted;
 use crate::http::state::AppState;
 
 const MESSAGE_ID: HeaderName = HeaderName::from_static("x-amqp-message-id");
@@ -27,6 +29,8 @@ const DUPLICATE_POSSIBLE: HeaderName = HeaderName::from_static("x-gateway-duplic
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+/// Characters that a segment of a path holds only escaped (RFC 3986, 3.3), or that a shell would read.
+const NOT_IN_SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const RETURN_MINIMAL: HeaderValue = HeaderValue::from_static("return=minimal");
 
@@ -125,8 +129,37 @@ pub(in crate::http) fn publish_message(
 async fn publish(state: AppState, asked: Publish, minimal: bool) -> Response {
     match state.broker.publish(&asked).await {
         Ok(receipt) => PublishReceipt::of(&asked, receipt).answer(minimal),
-        Err(failure) => Problem::from(failure).message_id(asked.message.id.clone()).into_response(),
+        Err(failure) => {
+            refuse(&asked.destination, failure).message_id(asked.message.id.clone()).into_response()
+        }
     }
+}
+
+/// The problem of a publish that failed. An unroutable message is the one that its caller can get to a queue.
+fn refuse(destination: &Destination, failure: PublishFailure) -> Problem {
+    let problem = Problem::from(failure);
+    if problem.kind() == ProblemType::Unroutable { problem.saying(unroutable(destination)) } else { problem }
+}
+
+fn unroutable(destination: &Destination) -> String {
+    let Destination { exchange, routing_key, .. } = destination;
+    let (name, key) = (quoted(exchange.in_path()), quoted(routing_key.as_str()));
+    if !exchange.is_default() {
+        return format!(
+            "no queue is bound to the exchange {name} for the routing key {key}: bind a queue to the exchange with a binding \
+             that matches (rabbitmqadmin declare binding), or correct the routing key"
+        );
+    }
+    if routing_key.as_str().is_empty() {
+        return format!(
+            "the exchange {name} routes to the queue that the routing key names, and the key is empty: give routing_key"
+        );
+    }
+    let path = utf8_percent_encode(routing_key.as_str(), NOT_IN_SEGMENT);
+    format!(
+        "the exchange {name} routes to the queue that the routing key names, and there is no queue {key}: declare it with PUT \
+         /queues/{path}, or correct the routing key"
+    )
 }
 
 /// The publish that the request asks for.
@@ -176,14 +209,20 @@ fn destination(
 /// Better refused than not kept: who sends this key relies on it.
 fn refuse_unbuilt(headers: &HeaderMap) -> Result<(), Problem> {
     if headers.contains_key(&IDEMPOTENCY_KEY) {
-        return Err(Problem::malformed("Idempotency-Key", "is not supported yet"));
+        return Err(Problem::malformed(
+            "Idempotency-Key",
+            "is not supported yet: leave it out, and set X-Amqp-Message-Id to recognise duplicates",
+        ));
     }
     Ok(())
 }
 
 fn either<T: PartialEq>(field: &str, query: Option<T>, envelope: Option<T>) -> Result<Option<T>, Problem> {
     if query.is_some() && envelope.is_some() && query != envelope {
-        return Err(Problem::malformed(field, "is one thing in the query and another in the envelope"));
+        return Err(Problem::malformed(
+            field,
+            "is one value in the query and another in the envelope: give one of them",
+        ));
     }
     Ok(query.or(envelope))
 }

@@ -30,12 +30,12 @@ pub(in crate::http) struct Queue {
     consumer_count: u32,
 }
 
-/// How many ready messages went.
+/// How many ready messages are gone.
 #[derive(Debug, Serialize, ToSchema)]
-pub(in crate::http) struct MessageCount {
-    /// Ready messages that were in the queue.
+pub(in crate::http) struct RemovedMessages {
+    /// Ready messages that this request removed.
     #[schema(example = 1)]
-    message_count: u32,
+    messages_removed: u32,
 }
 
 impl Queue {
@@ -69,7 +69,7 @@ pub(in crate::http) async fn inspect_queue(
 ) -> Result<Json<Queue>, Problem> {
     let timeout = query.timeout(state.limits().topology)?;
     query.finish()?;
-    let found = state.broker.inspect_queue(&name, timeout.deadline()).await?;
+    let found = state.broker.topology().inspect(&name, timeout.deadline()).await?;
     Ok(Json(Queue::new(&name, &found)))
 }
 
@@ -117,7 +117,7 @@ pub(in crate::http) async fn declare_queue(
     };
     let queue = declaration.into_declaration(name, &state.limits().amqp_headers)?;
     check_integers(&queue.arguments, &body.bytes, "arguments")?;
-    let (created, found) = state.broker.declare_queue(&queue, timeout.deadline()).await?;
+    let (created, found) = state.broker.topology().declare(&queue, timeout.deadline()).await?;
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(Queue::new(&queue.name, &found))))
 }
@@ -137,7 +137,8 @@ pub(in crate::http) async fn declare_queue(
         ("timeout" = Option<String>, Query, description = "Deadline, such as `5s`; 10 s by default, 60 s at most"),
     ),
     responses(
-        (status = 200, description = "The queue is gone", body = MessageCount),
+        (status = 200, description = "The queue is gone", body = RemovedMessages),
+        (status = 403, description = "`forbidden`, `cross-origin`"),
         (status = 404, description = "`queue-not-found`"),
         (status = 409, description = "`resource-in-use`: used, not empty, or this type of queue cannot check that; `resource-locked`"),
     )
@@ -146,14 +147,14 @@ pub(in crate::http) async fn delete_queue(
     State(state): State<AppState>,
     name: QueueName,
     mut query: Query,
-) -> Result<Json<MessageCount>, Problem> {
+) -> Result<Json<RemovedMessages>, Problem> {
     let timeout = query.timeout(state.limits().topology)?;
     let if_unused = query.flag("if_unused")?.unwrap_or_default();
     let if_empty = query.flag("if_empty")?.unwrap_or_default();
     query.finish()?;
     let conditions = DeleteConditions { if_unused, if_empty };
-    let message_count = state.broker.delete_queue(&name, conditions, timeout.deadline()).await?;
-    Ok(Json(MessageCount { message_count }))
+    let messages_removed = state.broker.topology().delete(&name, conditions, timeout.deadline()).await?;
+    Ok(Json(RemovedMessages { messages_removed }))
 }
 
 /// Purge a queue
@@ -169,7 +170,8 @@ pub(in crate::http) async fn delete_queue(
         ("timeout" = Option<String>, Query, description = "Deadline, such as `5s`; 10 s by default, 60 s at most"),
     ),
     responses(
-        (status = 200, description = "The queue is empty", body = MessageCount),
+        (status = 200, description = "The queue is empty", body = RemovedMessages),
+        (status = 403, description = "`forbidden`, `cross-origin`"),
         (status = 404, description = "`queue-not-found`"),
         (status = 409, description = "`resource-in-use`: this type of queue cannot be purged; `resource-locked`"),
     )
@@ -178,9 +180,9 @@ pub(in crate::http) async fn purge_queue(
     State(state): State<AppState>,
     name: QueueName,
     mut query: Query,
-) -> Result<Json<MessageCount>, Problem> {
+) -> Result<Json<RemovedMessages>, Problem> {
     let timeout = query.timeout(state.limits().topology)?;
     query.finish()?;
-    let message_count = state.broker.purge_queue(&name, timeout.deadline()).await?;
-    Ok(Json(MessageCount { message_count }))
+    let messages_removed = state.broker.topology().purge(&name, timeout.deadline()).await?;
+    Ok(Json(RemovedMessages { messages_removed }))
 }

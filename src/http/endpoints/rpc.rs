@@ -21,6 +21,7 @@ use crate::http::extract::{Query, ReadBody, queue_name, with_body};
 use crate::http::message::{self, EnvelopeOut, Parcel, RawBody};
 use crate::http::middleware::IsReply;
 use crate::http::problem::{Problem, ProblemType};
+use crate::http::quote::quoted;
 use crate::http::state::AppState;
 
 /// Header of a reply that may set the HTTP status.
@@ -186,7 +187,7 @@ fn refuse_own(queue: &QueueName, parcel: &Parcel) -> Result<(), Problem> {
         ("expiration", properties.expiration.is_some()),
     ];
     if let Some((field, _)) = own.into_iter().find(|(_, given)| *given) {
-        return Err(Problem::malformed(field, "is set by the gateway and cannot be given"));
+        return Err(Problem::malformed(field, "is set by the gateway: leave it out"));
     }
     let routing_key = ShortText::parse(queue.as_str()).unwrap_or_default();
     message::check_destination(&ExchangeName::default(), &routing_key)
@@ -194,10 +195,13 @@ fn refuse_own(queue: &QueueName, parcel: &Parcel) -> Result<(), Problem> {
 
 async fn expect_consumers(state: &AppState, call: &Call) -> Result<(), Problem> {
     let queue = &call.queue;
-    if state.broker.inspect_queue(queue, call.deadline).await?.consumer_count > 0 {
+    if state.broker.topology().inspect(queue, call.deadline).await?.consumer_count > 0 {
         return Ok(());
     }
-    let detail = format!("nobody consumes from queue \"{queue}\"; nothing was sent");
+    let detail = format!(
+        "queue {} has no consumer: start the server that answers its calls; nothing was sent",
+        quoted(queue.as_str())
+    );
     Err(Problem::new(ProblemType::NoConsumers, detail))
 }
 
@@ -206,7 +210,10 @@ async fn reply_to(state: &AppState, call: Call) -> Result<ReceivedMessage, Probl
     // The default exchange returns a message for exactly one reason: there is no such queue.
     state.broker.call(call).await.map_err(|failure| match failure.error {
         Error::Unroutable { .. } => {
-            let detail = format!("there is no queue \"{queue}\"; nothing was sent");
+            let detail = format!(
+                "there is no queue {}: start the server that declares it, or correct the name; nothing was sent",
+                quoted(queue.as_str())
+            );
             Problem::new(ProblemType::QueueNotFound, detail).outcome(Outcome::NotSent, false)
         }
         _ => failure.into(),

@@ -201,7 +201,7 @@ impl Reading {
         tokio::select! {
             biased;
             read = timeout(deadline, self.read(&mut body)) => read.unwrap_or_else(|_| Err(too_late(deadline)))?,
-            () = admission.given_up() => return Err(stopping()),
+            () = admission.aborting() => return Err(stopping()),
         }
         Ok(self.end())
     }
@@ -223,7 +223,11 @@ impl Reading {
         if errors.any(<dyn Error>::is::<ChunkTooLarge>) {
             return too_large(self.admission.max_body_bytes());
         }
-        Problem::new(ProblemType::MalformedRequest, "the body ended early or is malformed").because(error)
+        Problem::new(
+            ProblemType::MalformedRequest,
+            "the body ended before its Content-Length or last chunk, or a chunk is malformed",
+        )
+        .because(error)
     }
 
     fn take(&mut self, data: Bytes) -> Result<(), Problem> {

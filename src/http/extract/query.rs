@@ -14,6 +14,7 @@ use crate::domain::duration;
 use crate::domain::names::ShortText;
 use crate::http::Deadline;
 use crate::http::problem::Problem;
+use crate::http::quote::{cut, quoted};
 
 /// The parameters of a query that the handler has not taken yet.
 #[derive(Debug)]
@@ -56,7 +57,7 @@ impl Query {
         let Some(at) = self.left.iter().position(|(other, _)| other == name) else { return Ok(None) };
         let (_, value) = self.left.remove(at);
         if self.left.iter().any(|(other, _)| other == name) {
-            return Err(Problem::malformed(name, "is given more than once"));
+            return Err(Problem::malformed(name, "is given more than once: give it once"));
         }
         Ok(Some(value))
     }
@@ -89,8 +90,7 @@ impl Query {
             Some("true") => Ok(Some(true)),
             Some("false") => Ok(Some(false)),
             Some(other) => {
-                let why = format!("must be true or false, not \"{}\"", other.escape_debug());
-                Err(Problem::malformed(name, why))
+                Err(Problem::malformed(name, format!("must be true or false, not {}", quoted(other))))
             }
         }
     }
@@ -102,7 +102,7 @@ impl Query {
     pub(in crate::http) fn timeout(&mut self, deadline: Deadline) -> Result<Timeout, Problem> {
         let Some(text) = self.take("timeout")? else { return Ok(Timeout(deadline.default)) };
         let timeout = duration::parse(&text)
-            .map_err(|error| Problem::malformed("timeout", format!("\"{}\" {error}", text.escape_debug())))?;
+            .map_err(|error| Problem::malformed("timeout", format!("{} {error}", quoted(&text))))?;
         if timeout.is_zero() || timeout > deadline.max {
             let max = duration::format(deadline.max);
             let why = format!("must be over 0 and at most {max}");
@@ -118,7 +118,7 @@ impl Query {
     pub(in crate::http) fn finish(self) -> Result<(), Problem> {
         let Some((name, _)) = self.left.first() else { return Ok(()) };
         let why = format!("is no query parameter here; those of this path are: {}", self.known.join(", "));
-        Err(Problem::malformed(&name.escape_debug().to_string(), why))
+        Err(Problem::malformed(&cut(name).escape_debug().to_string(), why))
     }
 }
 

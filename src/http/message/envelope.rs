@@ -29,7 +29,7 @@ pub(in crate::http) struct Envelope<'a> {
     #[serde(default)]
     mandatory: Option<bool>,
     /// Basic properties of the message.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "extract::object")]
     properties: PropertiesJson,
     /// The header table.
     #[serde(default)]
@@ -107,7 +107,7 @@ impl<'de> Deserialize<'de> for Text {
 
 /// A number, or text that says one; the property's own parser judges it.
 #[derive(Debug, Deserialize)]
-#[serde(untagged, expecting = "must be text or a whole number")]
+#[serde(untagged, expecting = "must be a text or a whole number")]
 enum Scalar {
     #[serde(deserialize_with = "number")]
     Number(i64),
@@ -175,12 +175,18 @@ impl Envelope<'_> {
                 Ok((input.derive(text.clone()), Some("text/plain; charset=utf-8")))
             }
             (None, None, Some(text)) => {
-                let bytes = BASE64_STANDARD
-                    .decode(text.as_bytes())
-                    .map_err(|error| Problem::malformed("body_base64", error))?;
+                let bytes = BASE64_STANDARD.decode(text.as_bytes()).map_err(|_| {
+                    Problem::malformed("body_base64", "must be base64 with padding (RFC 4648, section 4)")
+                })?;
                 Ok((input.derive(bytes), None))
             }
-            _ => Err(Problem::malformed("body", "exactly one of body, body_text and body_base64 is needed")),
+            (None, None, None) => {
+                Err(Problem::malformed("body", "is missing: give body, body_text or body_base64"))
+            }
+            _ => Err(Problem::malformed(
+                "body",
+                "is given twice: give only one of body, body_text and body_base64",
+            )),
         }
     }
 }

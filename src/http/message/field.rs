@@ -18,11 +18,16 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use super::property;
 use crate::domain::field::{FieldTable, FieldValue};
 use crate::domain::names::ShortText;
+use crate::http::quote::quoted;
 
 /// The member that marks a tagged value.
 pub(super) const TAG: &str = "$amqp";
 /// The member that holds a tagged value.
 pub(super) const VALUE: &str = "value";
+
+/// The types that a tagged value may name.
+const TYPES: &str = "int8, uint8, int16, uint16, int32, uint32, int64, float32, float64, decimal, timestamp, bytes, longstr, \
+    table, void";
 
 /// A header or argument table read from JSON.
 #[derive(Debug, Default)]
@@ -49,7 +54,8 @@ impl<'de> Deserialize<'de> for Table {
 fn members<'de, A: MapAccess<'de>>(mut map: A) -> Result<BTreeMap<ShortText, FieldValue>, A::Error> {
     let mut members = BTreeMap::new();
     while let Some(name) = map.next_key::<String>()? {
-        let name = ShortText::parse(name).map_err(|error| A::Error::custom(format!("a name {error}")))?;
+        let name = ShortText::parse(name)
+            .map_err(|error| A::Error::custom(format!("has a name in it that {error}")))?;
         let Value(value) = map.next_value()?;
         if members.insert(name.clone(), value).is_some() {
             return Err(A::Error::custom(format!("duplicate field `{name}`")));
@@ -88,7 +94,9 @@ impl<'de> Visitor<'de> for ValueVisitor {
     }
 
     fn visit_u64<E: Error>(self, value: u64) -> Result<FieldValue, E> {
-        i64::try_from(value).map(FieldValue::I64).map_err(|_| E::custom("an integer that does not fit int64"))
+        i64::try_from(value)
+            .map(FieldValue::I64)
+            .map_err(|_| E::custom("is an integer that does not fit int64: write it as a text"))
     }
 
     fn visit_f64<E>(self, value: f64) -> Result<FieldValue, E> {
@@ -117,10 +125,13 @@ impl<'de> Visitor<'de> for ValueVisitor {
         let value = members.remove(VALUE);
         let name = match &tag {
             FieldValue::Text(name) => std::str::from_utf8(name).unwrap_or_default(),
-            _ => return Err(A::Error::custom(format!("\"{TAG}\" must be text"))),
+            _ => return Err(A::Error::custom(format!("must name its type in \"{TAG}\" as a text"))),
         };
         if let Some(other) = members.keys().next() {
-            return Err(A::Error::custom(format!("a tagged value has no member \"{other}\"")));
+            return Err(A::Error::custom(format!(
+                "has a member {} beside \"{TAG}\" and \"{VALUE}\"",
+                quoted(other.as_str())
+            )));
         }
         tagged(name, value.unwrap_or(FieldValue::Void)).map_err(A::Error::custom)
     }
@@ -128,7 +139,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
 
 /// The value of that type; `plain` is how JSON said it.
 fn tagged(name: &str, plain: FieldValue) -> Result<FieldValue, String> {
-    let wrong = || format!("the value is no {name}");
+    let wrong = || format!("has a value that is no {name}");
     match name {
         "int8" => integer(&plain).map(FieldValue::I8),
         "uint8" => integer(&plain).map(FieldValue::U8),
@@ -145,7 +156,7 @@ fn tagged(name: &str, plain: FieldValue) -> Result<FieldValue, String> {
         "longstr" => base64(&plain).map(FieldValue::Text),
         "table" => table_of_pairs(plain),
         "void" => (plain == FieldValue::Void).then_some(FieldValue::Void),
-        _ => return Err(format!("there is no type \"{name}\"")),
+        _ => return Err(format!("has no known type: {} is none of {TYPES}", quoted(name))),
     }
     .ok_or_else(wrong)
 }
@@ -192,7 +203,7 @@ fn timestamp(plain: &FieldValue) -> Result<FieldValue, String> {
         FieldValue::Text(text) => property::timestamp(&String::from_utf8_lossy(text)),
         _ => Err("must be a text or a whole number"),
     };
-    seconds.map(FieldValue::Timestamp).map_err(|wrong| format!("a timestamp {wrong}"))
+    seconds.map(FieldValue::Timestamp).map_err(|wrong| format!("is a timestamp that {wrong}"))
 }
 
 fn base64(plain: &FieldValue) -> Option<Vec<u8>> {

@@ -27,7 +27,9 @@ pub(in crate::http) fn check_integers(
     }
     let document: BTreeMap<String, &RawValue> = extract::json(document)?;
     let field = document.get(member).and_then(|json| find(json.get(), member.to_owned()));
-    field.map_or(Ok(()), |field| Err(Problem::malformed(&field, "is an integer that does not fit int64")))
+    field.map_or(Ok(()), |field| {
+        Err(Problem::malformed(&field, "is an integer that does not fit int64: write it as a text"))
+    })
 }
 
 fn is_suspect(value: &FieldValue) -> bool {

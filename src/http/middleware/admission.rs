@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use axum::extract::Request;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio_util::sync::CancellationToken;
 
 use crate::http::Limits;
 use crate::http::problem::{Problem, ProblemType};
+use crate::lifecycle::Lifecycle;
 
 /// The limits that all requests share. Clones are one gate.
 #[derive(Debug, Clone)]
@@ -22,25 +22,20 @@ struct Inner {
     places: Arc<Semaphore>,
     bytes: Arc<Semaphore>,
     limits: Limits,
-    given_up: CancellationToken,
+    lifecycle: Lifecycle,
 }
 
 impl Gate {
     /// A gate with nothing in flight.
     #[must_use]
-    pub fn new(limits: &Limits) -> Self {
+    pub fn new(limits: &Limits, lifecycle: &Lifecycle) -> Self {
         let semaphore = |permits: usize| Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS)));
         Self(Arc::new(Inner {
             places: semaphore(limits.max_requests_in_flight),
             bytes: semaphore(limits.max_bytes_in_flight),
             limits: limits.clone(),
-            given_up: CancellationToken::new(),
+            lifecycle: lifecycle.clone(),
         }))
-    }
-
-    /// The gateway stops: the rest of a body is waited for no longer.
-    pub fn give_up(&self) {
-        self.0.given_up.cancel();
     }
 
     /// Requests in flight.
@@ -99,9 +94,9 @@ impl Admission {
         self.gate.0.limits.max_body_bytes
     }
 
-    /// Ends after [`Gate::give_up`].
-    pub async fn given_up(&self) {
-        self.gate.0.given_up.cancelled().await;
+    /// Ends when the process aborts: the gateway waits for the rest of a body no longer.
+    pub async fn aborting(&self) {
+        self.gate.0.lifecycle.aborting().await;
     }
 
     /// Time for the whole body.

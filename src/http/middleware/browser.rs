@@ -1,6 +1,7 @@
 //! The browser rules: no page of a foreign origin reaches the gateway unless configuration allows it.
 //!
-//! Owns the check of `Origin`, the check of `Host` against DNS rebinding, and CORS for the allowed origins.
+//! Owns the checks of `Sec-Fetch-Site` and `Origin`, the check of `Host` against DNS rebinding, and CORS for the allowed origins.
+//! Promises that a refusal names the setting that would allow the request.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -9,57 +10,124 @@ use std::time::Duration;
 use axum::extract::Request;
 use axum::http::header::{ACCESS_CONTROL_REQUEST_METHOD, ALLOW, HOST, LOCATION, ORIGIN, RETRY_AFTER, VARY};
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, HeaderValue, Method, Uri};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use axum::response::{IntoResponse, Response};
 use tower_http::cors::{AllowHeaders, AllowMethods, AllowOrigin, CorsLayer};
 
 use super::{Rules, identify::X_REQUEST_ID};
 use crate::http::problem::{Problem, ProblemType};
+use crate::http::routes::Traits;
+
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
+
+const HTTP_PORT: u16 = 80;
+const HTTPS_PORT: u16 = 443;
 
 /// How long a browser may remember a preflight.
 const PREFLIGHT_AGE: Duration = Duration::from_mins(10);
 
-/// Which origins and hosts may call.
+/// Which pages may call, and by which hosts.
 #[derive(Debug, Clone)]
 pub struct Origins {
     allowed: Arc<[String]>,
-    /// Where only hosts on loopback may be named: how callers commonly name it.
-    loopback: Option<[String; 2]>,
+    /// Where the gateway listens on loopback only: the hosts that a request may name.
+    loopback: Option<Loopback>,
+}
+
+#[derive(Debug, Clone)]
+struct Loopback {
+    /// How callers commonly name the gateway.
+    common: [String; 2],
+    allowed: Arc<[String]>,
 }
 
 impl Origins {
     /// Reads them off the rules.
     pub fn new(rules: &Rules) -> Self {
-        let loopback = rules.listen.ip().is_loopback().then(|| {
-            let listen = rules.listen;
-            [listen.to_string(), format!("localhost:{}", listen.port())]
+        let Rules { listen, access, .. } = rules;
+        let loopback = listen.ip().is_loopback().then(|| Loopback {
+            common: [listen.to_string(), format!("localhost:{}", listen.port())],
+            allowed: access.allowed_hosts.clone().into(),
         });
-        Self { allowed: rules.allowed_origins.clone().into(), loopback }
+        Self { allowed: access.allowed_origins.clone().into(), loopback }
     }
 
     /// Whether the page and the host that a request names may call.
     ///
     /// # Errors
     /// The problem of a request that may not; its answer varies with the origin, see [`refusal`].
-    pub fn check(&self, request: &Request) -> Result<(), Problem> {
-        let (uri, headers) = (request.uri(), request.headers());
-        let is_named_well = |common: &[String; 2]| {
-            hosts(uri, headers).all(|host| common.iter().any(|name| name == host) || is_loopback(host))
-        };
-        if !self.loopback.as_ref().is_none_or(is_named_well) {
-            return Err(cross_origin(
-                "the gateway listens on loopback only, the host of this request is another",
-            ));
+    pub fn check(&self, request: &Request, traits: Traits) -> Result<(), Problem> {
+        if let Some(loopback) = self.loopback.as_ref().filter(|_| !traits.answers_any_host) {
+            loopback.check(request.uri(), request.headers())?;
         }
-        let own = |origin: &[u8]| {
-            let scheme = uri.scheme_str().unwrap_or("http");
-            hosts(uri, headers).next().is_some_and(|host| is_own(origin, scheme, host))
-        };
-        let allowed = |origin: &[u8]| self.allowed.iter().any(|allowed| allowed.as_bytes() == origin);
-        if headers.get_all(ORIGIN).iter().all(|origin| own(origin.as_bytes()) || allowed(origin.as_bytes())) {
+        let mut sites = request.headers().get_all(SEC_FETCH_SITE).iter();
+        match sites.next() {
+            None => self.check_origin(request),
+            Some(site) if is_own_site(site) && sites.all(is_own_site) => Ok(()),
+            Some(site) => self.check_foreign(request, site, traits),
+        }
+    }
+
+    /// Of a browser that does not tell whose page asks, and of every other client.
+    fn check_origin(&self, request: &Request) -> Result<(), Problem> {
+        let (uri, headers) = (request.uri(), request.headers());
+        let host = || hosts(uri, headers).next().unwrap_or_default();
+        let foreign = |origin: &&HeaderValue| !is_own(origin.as_bytes(), host()) && !self.is_allowed(origin);
+        match headers.get_all(ORIGIN).iter().find(foreign) {
+            None => Ok(()),
+            Some(origin) => Err(cross_origin(format!(
+                "the page's origin is {} and the request's Host is {}: name the origin in GATEWAY_ALLOWED_ORIGINS, \
+                 or let the proxy in front pass on the browser's Host unchanged",
+                quoted(origin.as_bytes()),
+                quoted(host().as_bytes())
+            ))),
+        }
+    }
+
+    /// Of a page that the browser calls foreign.
+    fn check_foreign(&self, request: &Request, site: &HeaderValue, traits: Traits) -> Result<(), Problem> {
+        let mut origins = request.headers().get_all(ORIGIN).iter().peekable();
+        let origin = origins.peek().copied();
+        if origin.is_some() && origins.all(|origin| self.is_allowed(origin)) {
             return Ok(());
         }
-        Err(cross_origin("pages of this origin may not call the gateway"))
+        if traits.is_page && is_followed_link(request) {
+            return Ok(());
+        }
+        let page = origin.map_or_else(String::new, |origin| format!(" {}", quoted(origin.as_bytes())));
+        Err(cross_origin(format!(
+            "the request comes from a page of another origin{page} (Sec-Fetch-Site: {}): name that origin in \
+             GATEWAY_ALLOWED_ORIGINS",
+            site.as_bytes().escape_ascii()
+        )))
+    }
+
+    fn is_allowed(&self, origin: &HeaderValue) -> bool {
+        self.allowed.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes())
+    }
+}
+
+impl Loopback {
+    /// A page of any origin may have a name that leads to this machine (DNS rebinding).
+    fn check(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
+        match hosts(uri, headers).find(|host| !self.serves(host)) {
+            None => Ok(()),
+            Some(host) => Err(cross_origin(format!(
+                "the gateway listens on loopback only, and the request names the host {}: name it in \
+                 GATEWAY_ALLOWED_HOSTS, or call the gateway as localhost",
+                quoted(host.as_bytes())
+            ))),
+        }
+    }
+
+    fn serves(&self, host: &str) -> bool {
+        if self.common.iter().any(|name| name == host) {
+            return true;
+        }
+        let Some(name) = name_of(host) else { return false };
+        is_loopback(&name) || self.allowed.iter().any(|allowed| allowed.eq_ignore_ascii_case(&name))
     }
 }
 
@@ -84,11 +152,28 @@ pub fn is_for_cors(request: &Request) -> bool {
 
 /// The answer to a foreign page.
 pub fn refusal(problem: Problem) -> Response {
-    ([(VARY, HeaderValue::from_static("origin"))], problem).into_response()
+    ([(VARY, HeaderValue::from_static("origin, sec-fetch-site"))], problem).into_response()
 }
 
-fn cross_origin(detail: &str) -> Problem {
+fn cross_origin(detail: String) -> Problem {
     Problem::new(ProblemType::CrossOrigin, detail)
+}
+
+fn quoted(text: &[u8]) -> String {
+    format!("\"{}\"", text.escape_ascii())
+}
+
+/// `none` is the user, who typed the address or opened a bookmark.
+fn is_own_site(site: &HeaderValue) -> bool {
+    matches!(site.as_bytes(), b"same-origin" | b"none")
+}
+
+/// The user comes from a foreign page, which sees nothing of the answer.
+fn is_followed_link(request: &Request) -> bool {
+    let says = |name, value: &str| request.headers().get(name).is_some_and(|it| it == value);
+    matches!(*request.method(), Method::GET | Method::HEAD)
+        && says(SEC_FETCH_MODE, "navigate")
+        && says(SEC_FETCH_DEST, "document")
 }
 
 /// Every host that the request claims to be for, the one that counts first; what is no text counts as none of ours.
@@ -97,20 +182,39 @@ fn hosts<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> impl Iterator<Item = &'a s
     uri.authority().map(Authority::as_str).into_iter().chain(named)
 }
 
-fn is_loopback(host: &str) -> bool {
-    let Ok(authority) = Authority::try_from(host) else { return false };
+/// The host without its port, an IPv6 address without its brackets.
+fn name_of(host: &str) -> Option<String> {
+    let authority = Authority::try_from(host).ok()?;
     let name = authority.host();
-    let address = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
-    name.eq_ignore_ascii_case("localhost")
-        || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    let address = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
+    Some(address.unwrap_or(name).to_owned())
 }
 
-fn is_own(origin: &[u8], scheme: &str, host: &str) -> bool {
-    let Ok(origin) = std::str::from_utf8(origin) else { return false };
-    let Some((its_scheme, its_host)) = origin.split_once("://") else { return false };
-    let default_port = if scheme.eq_ignore_ascii_case("https") { ":443" } else { ":80" };
-    let plain = |host: &str| host.strip_suffix(default_port).unwrap_or(host).to_ascii_lowercase();
-    its_scheme.eq_ignore_ascii_case(scheme) && plain(its_host) == plain(host)
+fn is_loopback(name: &str) -> bool {
+    name.eq_ignore_ascii_case("localhost")
+        || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// Whether a page's origin and a request's host are one by host and port. TLS may end in front of the gateway, so the schemes may
+/// differ, and a host without a port may be that of either scheme.
+fn is_own(origin: &[u8], host: &str) -> bool {
+    let Some((scheme, origin)) = std::str::from_utf8(origin).ok().and_then(|it| it.split_once("://")) else {
+        return false;
+    };
+    let default_port = match scheme {
+        "https" => HTTPS_PORT,
+        "http" => HTTP_PORT,
+        _ => return false,
+    };
+    let (Ok(origin), Ok(host)) = (Authority::try_from(origin), Authority::try_from(host)) else {
+        return false;
+    };
+    let port = origin.port_u16().unwrap_or(default_port);
+    let same_port = match host.port_u16() {
+        Some(host_port) => host_port == port,
+        None => matches!(port, HTTP_PORT | HTTPS_PORT),
+    };
+    same_port && origin.host().eq_ignore_ascii_case(host.host())
 }
 
 #[cfg(test)]
@@ -119,6 +223,7 @@ mod tests {
 
     #[test]
     fn loopback_is_told_by_the_whole_name() {
+        let is_loopback = |host| name_of(host).is_some_and(|name| is_loopback(&name));
         for host in ["localhost", "LOCALHOST:80", "127.0.0.1", "127.9.9.9:8080", "[::1]", "[::1]:8080"] {
             assert!(is_loopback(host), "{host}");
         }
@@ -128,13 +233,30 @@ mod tests {
     }
 
     #[test]
-    fn an_origin_is_ours_with_scheme_host_and_port() {
-        assert!(is_own(b"http://localhost:8080", "http", "LocalHost:8080"));
-        assert!(is_own(b"http://gateway", "http", "gateway:80"));
-        for origin in
-            ["null", "https://localhost:8080", "http://localhost", "http://localhost:8081", "http://evil"]
-        {
-            assert!(!is_own(origin.as_bytes(), "http", "localhost:8080"), "{origin}");
+    fn an_origin_is_ours_by_host_and_port_whatever_the_scheme() {
+        for (origin, host) in [
+            ("http://localhost:8080", "LocalHost:8080"),
+            ("http://gateway", "gateway:80"),
+            ("http://gateway", "gateway"),
+            ("https://gateway:8443", "gateway:8443"),
+            ("https://gateway", "gateway"),
+            ("https://gateway", "gateway:443"),
+            ("https://[::1]:8443", "[::1]:8443"),
+        ] {
+            assert!(is_own(origin.as_bytes(), host), "{origin} {host}");
+        }
+        for (origin, host) in [
+            ("null", "gateway"),
+            ("http://evil", "gateway"),
+            ("http://localhost:8081", "localhost:8080"),
+            ("http://localhost", "localhost:8080"),
+            ("https://gateway", "gateway:80"),
+            ("https://gateway:8443", "gateway"),
+            ("https://gateway.evil.example", "gateway"),
+            ("ftp://gateway", "gateway"),
+            ("https://gateway", ""),
+        ] {
+            assert!(!is_own(origin.as_bytes(), host), "{origin} {host}");
         }
     }
 }

@@ -55,22 +55,28 @@ fn header_size(request: &Request, limit: usize) -> Result<(), Problem> {
 /// RFC 9112, 3.2: one valid `Host` in HTTP/1.1; RFC 9113, 8.3.1: the authority in HTTP/2, and `Host` no other.
 fn host(version: Version, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
     if uri.authority().is_some_and(|authority| !is_host(authority.as_str().as_bytes())) {
-        return Err(malformed("the request's target names no host, with a port or without", "target"));
+        return Err(malformed(
+            "the target of the request is no host with or without a port: correct the address",
+            "target",
+        ));
     }
     let mut hosts = headers.get_all(HOST).iter();
     let host = match (hosts.next(), hosts.next()) {
-        (_, Some(_)) => return Err(malformed("more than one Host header", "Host")),
-        (None, None) if version == Version::HTTP_11 => return Err(malformed("no Host header", "Host")),
+        (_, Some(_)) => return Err(malformed("the request has more than one Host header: send one", "Host")),
+        (None, None) if version == Version::HTTP_11 => {
+            return Err(malformed("the request has no Host header, which HTTP/1.1 needs: send one", "Host"));
+        }
         (None, None) => return Ok(()),
         (Some(host), None) => host.as_bytes(),
     };
     if !is_host(host) {
-        return Err(malformed("the Host header is not a host, with a port or without", "Host"));
+        return Err(malformed("the Host header is no host with or without a port: correct it", "Host"));
     }
     match uri.authority() {
-        Some(authority) if !authority.as_str().as_bytes().eq_ignore_ascii_case(host) => {
-            Err(malformed("the Host header is not the host of the request's target", "Host"))
-        }
+        Some(authority) if !authority.as_str().as_bytes().eq_ignore_ascii_case(host) => Err(malformed(
+            "the Host header names another host than the target of the request: send the same in both",
+            "Host",
+        )),
         _ => Ok(()),
     }
 }
@@ -105,12 +111,18 @@ fn path(path: &str) -> Result<(), Problem> {
         let escape = byte != b'%'
             || [bytes.next(), bytes.next()].iter().all(|x| x.is_some_and(|x| x.is_ascii_hexdigit()));
         if !escape {
-            return Err(malformed("the path has a percent sign without two hexadecimal digits", "path"));
+            return Err(malformed(
+                "the path has a percent sign without two hexadecimal digits: write it as %25",
+                "path",
+            ));
         }
     }
     match percent_decode_str(path).decode_utf8() {
         Ok(_) => Ok(()),
-        Err(_) => Err(malformed("the decoded path is not UTF-8", "path")),
+        Err(_) => Err(malformed(
+            "the decoded path is not UTF-8: encode names as UTF-8 before percent-encoding",
+            "path",
+        )),
     }
 }
 
@@ -121,7 +133,7 @@ fn transfer_encoding(headers: &HeaderMap) -> Result<(), Problem> {
         (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
         _ => Err(Problem::new(
             ProblemType::TransferCodingNotSupported,
-            "the only transfer coding that is supported is chunked",
+            "the only transfer coding that is supported is chunked: send the body chunked or with a Content-Length",
         )),
     }
 }
@@ -133,7 +145,7 @@ fn expect(headers: &HeaderMap) -> Result<(), Problem> {
     }
     Err(Problem::new(
         ProblemType::ExpectationFailed,
-        "the only expectation that is supported is 100-continue",
+        "the only expectation that is supported is 100-continue: send that or no Expect header",
     ))
 }
 
@@ -144,7 +156,7 @@ fn content_length(headers: &HeaderMap, limit: usize) -> Result<(), Problem> {
     match length.trim().parse::<u64>() {
         Ok(length) if usize::try_from(length).is_ok_and(|length| length <= limit) => Ok(()),
         Ok(_) => Err(too_large(limit)),
-        Err(_) => Err(malformed("the Content-Length is not a number", "Content-Length")),
+        Err(_) => Err(malformed("the Content-Length is no number of bytes: correct it", "Content-Length")),
     }
 }
 

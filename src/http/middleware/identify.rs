@@ -16,6 +16,7 @@ use super::log_line::LogLine;
 use crate::domain::message::MessageId;
 use crate::domain::names::ShortText;
 use crate::domain::outcome::Outcome;
+use crate::domain::path_prefix::PathPrefix;
 use crate::http::problem::Problem;
 use crate::http::routes::{Route, Traits};
 use crate::metrics::Metrics;
@@ -68,19 +69,21 @@ pub struct Identified {
     id: RequestId,
     /// The id that the caller gave its message.
     message_id: Option<MessageId>,
+    /// In front of the address of its problem.
+    prefix: PathPrefix,
     line: LogLine,
 }
 
 impl Identified {
     /// Gives a request its id, and begins its log line.
-    pub fn new(metrics: &Metrics, route: &Arc<Route>, request: &Request) -> Self {
+    pub fn new(metrics: &Metrics, route: &Arc<Route>, request: &Request, prefix: PathPrefix) -> Self {
         let id = RequestId::of(request.headers());
         // Only the lines for debugging within a request need the span.
         let span = if tracing::enabled!(Level::DEBUG) { id.span() } else { Span::none() };
         let line = LogLine::new(metrics.clone(), Arc::clone(route), request, span);
         let message_id =
             Some(request.headers()).filter(|_| route.traits().carries_message).and_then(message_id);
-        Self { id, message_id, line }
+        Self { id, message_id, prefix, line }
     }
 
     /// The traits of its route.
@@ -113,7 +116,7 @@ impl Identified {
             }
             None => return (response, None),
         };
-        let body = problem.clone().render(self.id.as_str());
+        let body = problem.clone().below(&self.prefix).render(self.id.as_str());
         if self.line.method() == Method::HEAD {
             response.headers_mut().insert(CONTENT_LENGTH, body.len().into());
             *response.body_mut() = Body::empty();

@@ -33,7 +33,7 @@ impl ProblemType {
             ),
             Self::CrossOrigin => row(
                 "The request comes from a web page of another origin, or names a host that is not this machine while the gateway listens on loopback only. Nothing was done.",
-                "Allow the page's origin in `GATEWAY_ALLOWED_ORIGINS`, or call the gateway by the address on which it listens.",
+                "Name the page's origin in `GATEWAY_ALLOWED_ORIGINS`, or the host in `GATEWAY_ALLOWED_HOSTS`; `detail` says which of them. A proxy in front passes on the browser's `Host` unchanged.",
             ),
             Self::ReservedName => row(
                 "The name belongs to the broker or to the gateway itself, such as `amq.*` or a reply queue. Nothing was done.",
@@ -116,8 +116,8 @@ impl ProblemType {
                 "Send it again after `Retry-After`. Whoever runs the broker makes room: consumers that catch up, more memory, a larger disk.",
             ),
             Self::BrokerRefused => row(
-                "The broker refuses the gateway's own user or virtual host. Nothing was sent.",
-                "Mend the gateway's user, password and virtual host, or create them in the broker.",
+                "RabbitMQ refuses the gateway itself: its user, its virtual host, one more connection, or its reply queue. Nothing was sent.",
+                "Do what `detail` names: correct the user, password or virtual host of the gateway, give its user the permissions, or raise the limit. The gateway's log has RabbitMQ's own text.",
             ),
             Self::Rejected => row(
                 "At least one queue refused the message, for example because it is full; other queues may have taken it. The gateway does not send it again.",

@@ -111,9 +111,7 @@ impl ProblemType {
             Self::ReplyChannelLost => ("reply-channel-lost", S::BAD_GATEWAY, "Reply channel lost"),
             Self::BrokerUnavailable => ("broker-unavailable", S::SERVICE_UNAVAILABLE, "Broker unavailable"),
             Self::BrokerBlocked => ("broker-blocked", S::SERVICE_UNAVAILABLE, "Broker blocked"),
-            Self::BrokerRefused => {
-                ("broker-refused", S::SERVICE_UNAVAILABLE, "The broker refuses the gateway's user")
-            }
+            Self::BrokerRefused => ("broker-refused", S::SERVICE_UNAVAILABLE, "RabbitMQ refuses the gateway"),
             Self::Rejected => ("rejected", S::SERVICE_UNAVAILABLE, "A queue refused the message"),
             Self::NoConsumers => ("no-consumers", S::SERVICE_UNAVAILABLE, "Nobody serves the queue"),
             Self::Overloaded => ("overloaded", S::SERVICE_UNAVAILABLE, "Overloaded"),

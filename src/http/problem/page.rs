@@ -1,6 +1,7 @@
 //! `/problems` and `/problems/<name>`: the pages behind the `type` of every problem, as HTML or as plain text.
 //!
-//! Promises no script and nothing from elsewhere; the policy of the page forbids both.
+//! Promises no script and nothing from elsewhere; the policy of the page forbids both. Links are relative, so that they lead to the
+//! gateway below any path prefix.
 
 use std::fmt::Write;
 
@@ -13,6 +14,7 @@ use axum::routing::get;
 
 use super::explain::Explanation;
 use super::{NOSNIFF, Problem, ProblemType};
+use crate::domain::path_prefix::PathPrefix;
 
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
@@ -35,12 +37,16 @@ async fn list(headers: HeaderMap) -> Response {
     if takes_html(&headers) { page(HTML, list_html()) } else { page(TEXT, list_text()) }
 }
 
-async fn explain(Path(name): Path<String>, headers: HeaderMap) -> Result<Response, Problem> {
+async fn explain(
+    Path(name): Path<String>,
+    prefix: PathPrefix,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let kind = ProblemType::ALL.into_iter().find(|kind| kind.name() == name);
     let kind = kind.ok_or_else(|| {
         Problem::new(ProblemType::NotFound, "there is no problem of this name: /problems lists them all")
     })?;
-    Ok(if takes_html(&headers) { page(HTML, html(kind)) } else { page(TEXT, text(kind)) })
+    Ok(if takes_html(&headers) { page(HTML, html(kind, &prefix)) } else { page(TEXT, text(kind)) })
 }
 
 /// A browser says so; curl and other programs get text.
@@ -74,17 +80,18 @@ fn text(kind: ProblemType) -> String {
 fn list_html() -> String {
     let items = ProblemType::ALL.into_iter().fold(String::new(), |mut items, kind| {
         let (name, title, status) = (kind.name(), marked_up(kind.title()), kind.status().as_u16());
-        let _ = write!(items, "<li>{status} <a href=\"/problems/{name}\">{name}</a>: {title}</li>");
+        let _ = write!(items, "<li>{status} <a href=\"problems/{name}\">{name}</a>: {title}</li>");
         items
     });
-    document("Problems", &format!("<ul>{items}</ul><p><a href=\"/docs/\">Try the API</a></p>"))
+    document("Problems", &format!("<ul>{items}</ul><p><a href=\"docs/\">Try the API</a></p>"))
 }
 
-fn html(kind: ProblemType) -> String {
+fn html(kind: ProblemType, prefix: &PathPrefix) -> String {
     let Explanation { meaning, advice } = kind.explanation();
     let (meaning, advice) = (marked_up(meaning), marked_up(advice));
-    let line = format!("<p>Status {}, type <code>/problems/{}</code></p>", kind.status(), kind.name());
-    let more = "<p><a href=\"/problems\">All problems</a></p>";
+    let address = prefix.before(&format!("/problems/{}", kind.name()));
+    let line = format!("<p>Status {}, type <code>{address}</code></p>", kind.status());
+    let more = "<p><a href=\"../problems\">All problems</a></p>";
     document(kind.title(), &format!("{line}<p>{meaning}</p><p>{advice}</p>{more}"))
 }
 

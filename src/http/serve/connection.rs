@@ -3,9 +3,12 @@
 //! Owns hyper's settings, which bound what a connection may hold in memory.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::header::{CONNECTION, HeaderValue};
@@ -17,13 +20,14 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::graceful::GracefulConnection;
 use tokio::net::TcpStream;
+use tokio::time::sleep;
 
 use super::activity::Activity;
 use super::body::{AnswerBody, InFlight, RequestBody};
-use super::shutdown::Shutdown;
 use super::socket::Socket;
 use crate::http::ConnectionLimits;
 use crate::http::middleware::Layered;
+use crate::lifecycle::Lifecycle;
 
 /// hyper's read buffer, which also bounds an HTTP/1 header; beyond it hyper answers 431 by itself.
 const MAX_BUFFER: usize = 64 * 1024;
@@ -33,6 +37,11 @@ const HTTP2_STREAMS: u32 = 128;
 const HTTP2_STREAM_WINDOW: u32 = 64 * 1024;
 const HTTP2_CONNECTION_WINDOW: u32 = 256 * 1024;
 
+/// Time for a request that is on its way when the draining begins.
+const GRACE: Duration = Duration::from_millis(250);
+/// Time for the last answers when the process aborts.
+const LAST_ANSWERS: Duration = Duration::from_millis(500);
+
 /// What all connections share.
 #[derive(Debug)]
 pub struct Server {
@@ -40,12 +49,12 @@ pub struct Server {
     http2: http2::Builder<TokioExecutor>,
     layered: Layered,
     limits: ConnectionLimits,
-    shutdown: Shutdown,
+    lifecycle: Lifecycle,
 }
 
 impl Server {
     /// Serves the connections that are given to [`run`].
-    pub fn new(layered: Layered, limits: ConnectionLimits, shutdown: Shutdown) -> Self {
+    pub fn new(layered: Layered, limits: ConnectionLimits, lifecycle: Lifecycle) -> Self {
         // The deadlines are ours: hyper's begins anew with every request but not with the connection.
         let mut http1 = http1::Builder::new();
         http1.header_read_timeout(None).max_buf_size(MAX_BUFFER).max_headers(MAX_HEADERS);
@@ -56,7 +65,7 @@ impl Server {
             .initial_connection_window_size(HTTP2_CONNECTION_WINDOW)
             .max_header_list_size(u32::try_from(MAX_BUFFER).unwrap_or(u32::MAX))
             .max_send_buf_size(MAX_BUFFER);
-        Self { http1, http2, layered, limits, shutdown }
+        Self { http1, http2, layered, limits, lifecycle }
     }
 }
 
@@ -65,6 +74,7 @@ impl Server {
     fn answer(
         &self,
         request: Request<Incoming>,
+        peer: SocketAddr,
         activity: &Arc<Activity>,
     ) -> impl Future<Output = Result<Response<AnswerBody>, Infallible>> + use<> {
         let http2 = request.version() > Version::HTTP_11;
@@ -72,10 +82,10 @@ impl Server {
         let outlives = route.outlives_its_caller(request.method());
         let (flight, number) = InFlight::new(activity.clone(), http2, outlives);
         let request = request.map(|body| Body::new(RequestBody::new(body, activity.clone(), number, http2)));
-        let shutdown = self.shutdown.clone();
+        let lifecycle = self.lifecycle.clone();
         // Begun here and not when polled first: hyper drops a service whose client has closed.
-        self.layered.answer(request, route).map(move |mut response| {
-            if !http2 && (shutdown.is_closing() || leaves_a_body_unread(response.status())) {
+        self.layered.answer(request, route, peer.ip()).map(move |mut response| {
+            if !http2 && (lifecycle.is_closing() || leaves_a_body_unread(response.status())) {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             let share = response.extensions_mut().remove();
@@ -95,7 +105,7 @@ pub async fn run(server: &Server, stream: TcpStream, peer: SocketAddr) {
             biased;
             header = socket.next_header() => header,
             () = activity.expired() => return cut(peer),
-            () = server.shutdown.drained() => return,
+            () = drained(&server.lifecycle) => return,
         };
         match http2 {
             Ok(Some(false)) => {}
@@ -117,7 +127,7 @@ async fn serve_http1(
     peer: SocketAddr,
     activity: &Arc<Activity>,
 ) -> Option<Socket> {
-    let service = service_fn(|request| server.answer(request, activity));
+    let service = service_fn(|request| server.answer(request, peer, activity));
     let mut connection = server.http1.serve_connection(TokioIo::new(socket), service);
     tokio::select! {
         biased;
@@ -131,7 +141,7 @@ async fn serve_http1(
 }
 
 async fn serve_http2(server: &Server, socket: Socket, peer: SocketAddr, activity: &Arc<Activity>) {
-    let service = service_fn(|request| server.answer(request, activity));
+    let service = service_fn(|request| server.answer(request, peer, activity));
     let connection = pin!(server.http2.serve_connection(TokioIo::new(socket), service));
     serve(server, connection, peer, activity).await;
 }
@@ -149,14 +159,36 @@ async fn serve(
         biased;
         _ = connection.as_mut() => return,
         () = expired.as_mut() => return cut(peer),
-        () = server.shutdown.drained() => connection.as_mut().graceful_shutdown(),
+        () = drained(&server.lifecycle) => connection.as_mut().graceful_shutdown(),
     }
     tokio::select! {
         biased;
         _ = connection => {}
         () = expired => cut(peer),
-        () = server.shutdown.aborted() => tracing::warn!(%peer, "dropped a connection at the end of the shutdown"),
+        () = aborted(&server.lifecycle) => tracing::warn!(%peer, "dropped a connection at the end of the shutdown"),
     }
+}
+
+/// Ends when idle connections close: a client that has sent a request just now, or connected, gets its answer. To be polled by
+/// one task all along.
+async fn drained(lifecycle: &Lifecycle) {
+    let mut draining = pin!(lifecycle.draining());
+    let mut is_polled = false;
+    poll_fn(|cx| {
+        // Its task is woken when the draining begins, and need not ask whenever its connection moves.
+        if std::mem::replace(&mut is_polled, true) && !lifecycle.is_draining() {
+            return Poll::Pending;
+        }
+        draining.as_mut().poll(cx)
+    })
+    .await;
+    sleep(GRACE).await;
+}
+
+/// Ends when the connections that are left are dropped.
+async fn aborted(lifecycle: &Lifecycle) {
+    lifecycle.aborting().await;
+    sleep(LAST_ANSWERS).await;
 }
 
 fn cut(peer: SocketAddr) {

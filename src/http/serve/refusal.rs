@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
+use crate::domain::path_prefix::PathPrefix;
 use crate::http::problem::{Problem, ProblemType};
 
 /// From the refusal to the end of the connection.
@@ -22,28 +23,29 @@ const AT_ONCE: usize = 256;
 #[derive(Debug)]
 pub struct Refusals {
     places: Arc<Semaphore>,
-}
-
-impl Default for Refusals {
-    fn default() -> Self {
-        Self { places: Arc::new(Semaphore::new(AT_ONCE)) }
-    }
+    prefix: PathPrefix,
 }
 
 impl Refusals {
+    /// Refusals whose problem has its page below this prefix.
+    pub fn new(prefix: PathPrefix) -> Self {
+        Self { places: Arc::new(Semaphore::new(AT_ONCE)), prefix }
+    }
+
     /// Answers 503 on `stream` and closes it, in a task of `tasks`.
     pub fn refuse(&self, stream: TcpStream, tasks: &TaskTracker) {
+        let prefix = self.prefix.clone();
         let Ok(place) = self.places.clone().try_acquire_owned() else { return };
         tasks.spawn(async move {
             // Whether the client was still there to hear it makes no difference.
-            let _ = tokio::time::timeout(DEADLINE, answer(stream)).await;
+            let _ = tokio::time::timeout(DEADLINE, answer(stream, prefix)).await;
             drop(place);
         });
     }
 }
 
-async fn answer(mut stream: TcpStream) -> std::io::Result<()> {
-    stream.write_all(&refusal()?).await?;
+async fn answer(mut stream: TcpStream, prefix: PathPrefix) -> std::io::Result<()> {
+    stream.write_all(&refusal(&prefix)?).await?;
     stream.shutdown().await?;
     // A socket closed over unread bytes is reset, and the answer with it.
     let mut swallowed = [0; 1024];
@@ -51,10 +53,10 @@ async fn answer(mut stream: TcpStream) -> std::io::Result<()> {
     Ok(())
 }
 
-fn refusal() -> std::io::Result<Vec<u8>> {
+fn refusal(prefix: &PathPrefix) -> std::io::Result<Vec<u8>> {
     let id = uuid::Uuid::now_v7().to_string();
     let problem = Problem::new(ProblemType::Overloaded, "the gateway has as many connections as it may have");
-    let body = problem.render(&id);
+    let body = problem.below(prefix).render(&id);
     let mut answer = Vec::with_capacity(512);
     write!(
         answer,

@@ -33,8 +33,12 @@ async fn wait_for_more_dials(gateway: &TestGateway) {
 
 /// The gateway's tasks are the test's own.
 async fn leaves_nothing_behind(url: &str, timeout: &str) {
-    let settings =
-        [("AMQP_URL", url), ("RABBITMQ_RETRY_DELAY", "10ms"), ("RABBITMQ_CONNECTION_TIMEOUT", timeout)];
+    let settings = [
+        ("AMQP_URL", url),
+        ("RABBITMQ_RETRY_DELAY", "10ms"),
+        ("RABBITMQ_REFUSED_DELAY", "10ms"),
+        ("RABBITMQ_CONNECTION_TIMEOUT", timeout),
+    ];
     let gateway = TestGateway::start_unready(&settings).await;
     wait_for_more_dials(&gateway).await;
     let tasks = Handle::current().metrics().num_alive_tasks();

@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use super::{NO_BROKER, Served, send};
+use super::{NO_BROKER, SOON, Served, send};
+use crate::support::{broker::Broker, poll::eventually};
 
 const DEBUG: (&str, &str) = ("GATEWAY_LOG", "debug");
 
@@ -42,6 +43,43 @@ async fn the_log_can_be_text_without_a_terminal_and_has_no_colours_then() {
     let log = served.process.stderr();
     assert!(log.contains("listening address=127.0.0.1:"), "{log}");
     assert!(!log.contains('\x1b'), "{log}");
+}
+
+#[tokio::test]
+async fn ready_is_said_once_with_all_that_is_needed_to_go_on() {
+    let broker = Broker::shared().await;
+    let vhost = broker.vhost("ready-line").await;
+    let served = Served::start_ready(&[("AMQP_URL", &vhost.url)]).await;
+    vhost.close_connections().await;
+    served.logs("is lost, the gateway connects again").await;
+    eventually(SOON, "it is ready again", || async { served.status("/health/ready").await == 200 }).await;
+    let lines = lines(&served);
+    let at = |message: &str| lines.iter().position(|line| line["message"] == message);
+    assert!(at("listening") < at("ready"), "{lines:?}");
+    let ready: Vec<_> = lines.iter().filter(|line| line["message"] == "ready").collect();
+    let [line] = ready[..] else { panic!("one line: {lines:?}") };
+    let version = broker.eval("rabbit_misc:version()").await;
+    for (field, value) in [
+        ("gateway", served.url("")),
+        ("docs", served.url("/docs/")),
+        ("broker", broker.address().to_string()),
+        ("broker_product", "RabbitMQ".to_owned()),
+        ("broker_version", version.trim_matches('"').to_owned()),
+        ("user", "guest".to_owned()),
+        ("vhost", vhost.name.clone()),
+    ] {
+        assert_eq!(line[field], value, "{field} in {line}");
+    }
+    assert_eq!(served.status("/docs/").await, 200);
+}
+
+#[tokio::test]
+async fn ready_is_not_said_while_there_is_no_broker() {
+    let mut served = Served::start(&[NO_BROKER]).await;
+    served.logs("cannot connect").await;
+    served.process.signal("INT").await;
+    assert_eq!(served.exit_code().await, 0);
+    assert!(lines(&served).iter().all(|line| line["message"] != "ready"));
 }
 
 #[tokio::test]

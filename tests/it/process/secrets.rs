@@ -235,6 +235,9 @@ async fn no_mistake_in_the_settings_brings_the_password_out() {
         &[("RABBITMQ_PORT", "app:hunter2@rabbit")],
         &[("RABBITMQ_PASSWORD", "hunter2"), ("RABBITMQ_PASSWORD_FILE", &two_lines)],
         &[("AMQP_URL_FILE", &two_lines)],
+        &[("RABBITMQ_PASSWORD_FILE", &two_lines)],
+        &[("RABBITMQ_PASSWORD", "hunter2\n")],
+        &[("RABBITMQ_VHOST", "amqp://app:hunter2@rabbit/")],
         &[("RABBITMQ_PASSWORD", "hunter2"), ("RABBITMQ_PORT", "0")],
         &[("RABBITMQ_PASSWORD", "hunter2"), ("RABBITMQ_SSL_CA_CERT", "ca.pem")],
         &[("RABBITMQ_PASSWORD", "hunter2"), ("GATEWAY_CONFIG", &missing)],
@@ -257,18 +260,26 @@ async fn no_mistake_in_the_settings_brings_the_password_out() {
 #[tokio::test]
 async fn check_config_hides_every_secret() {
     let folder = TempDir::new().unwrap();
+    let address = Broker::shared().await.address();
+    let port = address.port().to_string();
     let toml = file(&folder, "gateway.toml", "[rabbitmq]\npassword = \"hunter2\"\n");
     let secret = file(&folder, "secret", "hunter2");
-    let url = format!("amqp://app:{PASSWORD_IN_URL}@rabbit/");
+    let url = format!("amqp://app:{PASSWORD_IN_URL}@{address}/");
     for setting in [
         ("AMQP_URL", url.as_str()),
         ("RABBITMQ_PASSWORD", PASSWORD),
         ("RABBITMQ_PASSWORD_FILE", &secret),
         ("GATEWAY_CONFIG", &toml),
     ] {
-        let (code, process) = run(&["check-config"], &[setting]).await;
-        assert_eq!(code, Some(0), "{}", process.output());
-        assert!(process.stdout().contains("***"), "{}", process.stdout());
-        assert_unsaid(WORD, &process);
+        let mut settings =
+            vec![setting, ("RABBITMQ_PASSWORT", WORD), ("GATEWAY_RABBITMQ_PASSWORD", WORD), TRACE];
+        settings.extend((setting.0 != "AMQP_URL").then_some(("RABBITMQ_PORT", port.as_str())));
+        for (arguments, expected) in [(&["check-config"][..], 0), (&["check-config", "--connect"], 77)] {
+            let (code, process) = run(arguments, &settings).await;
+            assert_eq!(code, Some(expected), "{}", process.output());
+            assert!(process.stdout().contains("***"), "{}", process.stdout());
+            assert!(process.stderr().contains("RABBITMQ_PASSWORT: no setting"), "{}", process.stderr());
+            assert_unsaid(WORD, &process);
+        }
     }
 }

@@ -8,10 +8,11 @@ use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::routing::post;
 use http_body_util::BodyExt;
-use rabbitmq_gateway::http::Limits;
 use rabbitmq_gateway::http::extract::body::ReadBody;
 use rabbitmq_gateway::http::middleware::{Gate, Layered, Rules};
 use rabbitmq_gateway::http::routes::{RouteTable, Traits};
+use rabbitmq_gateway::http::{Access, Limits};
+use rabbitmq_gateway::lifecycle::Lifecycle;
 use rabbitmq_gateway::metrics::Metrics;
 
 use super::toy::*;
@@ -36,13 +37,25 @@ async fn a_small_body_that_is_kept_keeps_no_buffer_of_its_connection() {
         let start = buffer.as_ptr() as usize;
         let compare = async move |body: ReadBody| (body.bytes.as_ptr() as usize != start).to_string();
         let (compared, limits) = (Router::new().route("/", post(compare)), limits());
-        let rules = Rules::new((Ipv4Addr::LOCALHOST, 1).into(), &[], &limits);
+        let rules = Rules::new((Ipv4Addr::LOCALHOST, 1).into(), &Access::default(), &limits);
         let mut table = RouteTable::default();
         table.add("/", Traits { is_admitted: true, ..Traits::default() }, None);
-        let layered = Layered::new(compared, table, &rules, &Metrics::default(), Gate::new(&limits));
+        let layered = Layered::new(
+            compared,
+            table,
+            &rules,
+            &Metrics::default(),
+            Gate::new(&limits, &Lifecycle::default()),
+        );
         let request =
             Request::post("/").header("host", "localhost").body(Body::from(buffer.clone())).unwrap();
-        let answer = layered.answer(request, layered.route("/")).await.into_body().collect().await.unwrap();
+        let answer = layered
+            .answer(request, layered.route("/"), Ipv4Addr::LOCALHOST.into())
+            .await
+            .into_body()
+            .collect()
+            .await
+            .unwrap();
         assert_eq!(answer.to_bytes(), is_copied.to_string(), "{size}");
     }
 }
@@ -184,7 +197,7 @@ async fn a_publisher_who_closes_its_side_after_several_requests_gets_every_answe
 #[tokio::test]
 async fn a_publisher_who_closes_its_side_within_the_body_is_waited_for_no_longer() {
     let limits = Limits { body_timeout: PATIENCE, ..limits() };
-    let toy = toy_with(connection_limits(), &limits, &[]).await;
+    let toy = toy_with(connection_limits(), &limits).await;
     let mut client = Client::to(&toy).await;
     client.send("POST /publish/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nab").await;
     toy.is_busy_with(1).await;

@@ -14,7 +14,7 @@ fn about(deadline: Duration) -> std::ops::Range<Duration> {
 /// Only the other deadlines can cut here.
 async fn patient_when_idle() -> Toy {
     let limits = ConnectionLimits { keep_alive_timeout: PATIENCE * 2, ..connection_limits() };
-    toy_with(limits, &super::toy::limits(), &[]).await
+    toy_with(limits, &super::toy::limits()).await
 }
 
 #[tokio::test]
@@ -100,7 +100,7 @@ async fn a_client_that_takes_an_answer_slowly_is_not_cut() {
     // On a busy machine a client that wants to take bytes comes to it late, too.
     let write_timeout = WRITE * 5;
     let limits = ConnectionLimits { write_timeout, ..connection_limits() };
-    let toy = toy_with(limits, &super::toy::limits(), &[]).await;
+    let toy = toy_with(limits, &super::toy::limits()).await;
     let mut client = Client::to(&toy).await;
     client.send(get_request("/big", "")).await;
     let begun = Instant::now();
@@ -119,7 +119,7 @@ async fn a_client_that_takes_an_answer_slowly_is_not_cut() {
 async fn one_connection_too_many_is_answered_503_and_closed() {
     let mut limits = connection_limits();
     limits.max_connections = 1;
-    let toy = toy_with(limits, &super::toy::limits(), &[]).await;
+    let toy = toy_with(limits, &super::toy::limits()).await;
     let mut first = Client::to(&toy).await;
     first.send(get_request("/hello", "")).await;
     first.answer().await;

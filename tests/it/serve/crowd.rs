@@ -45,7 +45,7 @@ async fn measure(before: usize, at_most: usize, what: &str, request: &str, whole
     let deadline = Duration::from_secs(5);
     (limits.first_byte_timeout, limits.header_timeout, limits.keep_alive_timeout) =
         (deadline, deadline, deadline);
-    let toy = toy_with(limits, &super::toy::limits(), &[]).await;
+    let toy = toy_with(limits, &super::toy::limits()).await;
     let mut good = Client::to(&toy).await;
     let alone = p99_of_good_requests(&toy, &mut good).await;
 

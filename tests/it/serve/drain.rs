@@ -17,7 +17,7 @@ async fn while_closing_new_connections_are_served_and_asked_to_close() {
     let mut old = Client::to(&toy).await;
     old.send(get_request("/hello", "")).await;
     assert_eq!(old.answer().await.header("connection"), None);
-    toy.shutdown.close();
+    toy.lifecycle.close();
     let mut new = Client::to(&toy).await;
     for client in [&mut old, &mut new] {
         is_answered_for_the_last_time(client).await;
@@ -34,7 +34,7 @@ async fn draining_finishes_what_is_in_flight_and_closes_what_is_idle() {
     idle.send(get_request("/hello", "")).await;
     idle.answer().await;
     toy.is_busy_with(1).await;
-    toy.shutdown.drain();
+    toy.lifecycle.drain();
     assert!(idle.closed().await < KEEP_ALIVE / 2);
     assert!(silent.closed().await < FIRST_BYTE / 2);
     assert!(tokio::net::TcpStream::connect(toy.address).await.is_err(), "still accepting");
@@ -49,7 +49,7 @@ async fn clients_that_connected_just_before_the_end_are_answered() {
     let toy = toy().await;
     let connect = || std::net::TcpStream::connect(toy.address).expect("the system accepts");
     let clients: Vec<_> = std::iter::repeat_with(connect).take(64).collect();
-    toy.shutdown.drain();
+    toy.lifecycle.drain();
     for client in clients {
         client.set_nonblocking(true).unwrap();
         let mut client = Client(tokio::net::TcpStream::from_std(client).unwrap());
@@ -64,7 +64,7 @@ async fn a_request_that_is_on_its_way_at_the_end_is_answered() {
     let mut client = Client::to(&toy).await;
     client.send(get_request("/hello", "")).await;
     client.answer().await;
-    toy.shutdown.drain();
+    toy.lifecycle.drain();
     toy.accepts_no_more().await;
     dawdle(Duration::from_millis(100)).await;
     is_answered_for_the_last_time(&mut client).await;
@@ -77,10 +77,10 @@ async fn aborting_drops_what_is_left() {
     let mut stuck = Client::to(&toy).await;
     stuck.send(get_request("/stuck", "")).await;
     toy.is_busy_with(1).await;
-    toy.shutdown.drain();
+    toy.lifecycle.drain();
     toy.accepts_no_more().await;
     assert!(!toy.task.is_finished());
-    toy.shutdown.abort();
+    toy.lifecycle.abort();
     tokio::time::timeout(Duration::from_secs(1), toy.task).await.expect("serve goes on").unwrap();
     stuck.closed().await;
 }

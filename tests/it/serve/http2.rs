@@ -23,11 +23,23 @@ const END_HEADERS: u8 = 4;
 
 /// HEADERS of stream 1, uncompressed, on localhost.
 fn headers_frame(method: &[u8], path: &str, flags: u8) -> Vec<u8> {
+    headers_frame_of(method, "localhost", path, &[], flags)
+}
+
+/// The same with these headers, on this authority.
+fn headers_frame_of(
+    method: &[u8],
+    authority: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    flags: u8,
+) -> Vec<u8> {
     // Indexed :scheme http; literal :path (4) and :authority (1).
-    let mut block = [method, &[0x86, 0x04, u8::try_from(path.len()).unwrap()]].concat();
-    block.extend_from_slice(path.as_bytes());
-    block.extend_from_slice(&[0x01, 9]);
-    block.extend_from_slice(b"localhost");
+    let text = |text: &str| [&[u8::try_from(text.len()).unwrap()], text.as_bytes()].concat();
+    let mut block = [method, &[0x86, 0x04], &text(path), &[0x01], &text(authority)].concat();
+    for (name, value) in headers {
+        block.extend([vec![0], text(name), text(value)].concat());
+    }
     let mut frame = vec![0, 0, u8::try_from(block.len()).unwrap(), 1, END_HEADERS | flags, 0, 0, 0, 1];
     frame.extend_from_slice(&block);
     frame
@@ -69,6 +81,25 @@ async fn a_request_over_http2_is_answered_and_its_idle_connection_cut() {
     let mut client = client(&toy, &EMPTY_SETTINGS, "/hello").await;
     assert_eq!(frame(&mut client, 0).await, b"hello");
     assert!(client.closed().await >= KEEP_ALIVE / 2);
+}
+
+/// HTTP/2 has `:authority` in place of `Host`.
+#[tokio::test]
+async fn the_authority_is_the_host_that_the_browser_rules_look_at() {
+    let toy = toy().await;
+    for (authority, origin, is_served) in [
+        ("localhost", "https://localhost", true),
+        ("localhost:8443", "https://localhost:8443", true),
+        ("localhost:8443", "https://localhost:8444", false),
+        ("evil.example", "https://evil.example", false),
+    ] {
+        let mut client = Client::to(&toy).await;
+        let request = headers_frame_of(GET, authority, "/hello", &[("origin", origin)], END_STREAM);
+        client.send([PREFACE, &EMPTY_SETTINGS, &request].concat()).await;
+        let body = String::from_utf8(frame(&mut client, 0).await).unwrap();
+        assert_eq!(body == "hello", is_served, "{authority} {origin}: {body}");
+        assert!(is_served || body.contains("/problems/cross-origin"), "{body}");
+    }
 }
 
 #[tokio::test]
@@ -127,7 +158,7 @@ async fn draining_says_goaway_and_finishes_the_streams() {
     let toy = toy().await;
     let mut client = client(&toy, &EMPTY_SETTINGS, "/slow").await;
     toy.is_busy_with(1).await;
-    toy.shutdown.drain();
+    toy.lifecycle.drain();
     frame(&mut client, 7).await;
     frame(&mut client, 1).await;
 }

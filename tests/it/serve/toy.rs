@@ -12,8 +12,9 @@ use rabbitmq_gateway::domain::field::HeaderLimits;
 use rabbitmq_gateway::http::extract::body::ReadBody;
 use rabbitmq_gateway::http::middleware::{Gate, Layered, Rules};
 use rabbitmq_gateway::http::routes::{RouteTable, Traits};
-use rabbitmq_gateway::http::serve::{Shutdown, serve};
-use rabbitmq_gateway::http::{ConnectionLimits, Deadline, Limits};
+use rabbitmq_gateway::http::serve::serve;
+use rabbitmq_gateway::http::{Access, ConnectionLimits, Deadline, Limits};
+use rabbitmq_gateway::lifecycle::Lifecycle;
 use rabbitmq_gateway::metrics::Metrics;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -36,7 +37,7 @@ pub const SECRET: &str = "the secret is 1234";
 
 pub struct Toy {
     pub address: SocketAddr,
-    pub shutdown: Shutdown,
+    pub lifecycle: Lifecycle,
     pub gate: Gate,
     pub task: JoinHandle<()>,
     /// Bodies that `/keep` and `/keep-and-wait` have kept; an empty one when the latter is dropped.
@@ -70,26 +71,35 @@ pub fn limits() -> Limits {
 }
 
 pub async fn toy() -> Toy {
-    toy_with(connection_limits(), &limits(), &[]).await
+    toy_with(connection_limits(), &limits()).await
 }
 
-pub async fn toy_with(connections: ConnectionLimits, limits: &Limits, origins: &[&str]) -> Toy {
+pub async fn toy_with(connections: ConnectionLimits, limits: &Limits) -> Toy {
+    toy_of(connections, limits, &Access::default()).await
+}
+
+/// With these rules for pages, hosts and proxies.
+pub async fn toy_for(access: &Access) -> Toy {
+    toy_of(connection_limits(), &limits(), access).await
+}
+
+async fn toy_of(connections: ConnectionLimits, limits: &Limits, access: &Access) -> Toy {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
     let (keep, kept) = mpsc::unbounded_channel();
-    let gate = Gate::new(limits);
-    let origins: Vec<String> = origins.iter().map(ToString::to_string).collect();
-    let rules = Rules::new(address, &origins, limits);
+    let lifecycle = Lifecycle::default();
+    let gate = Gate::new(limits, &lifecycle);
+    let rules = Rules::new(address, access, limits);
     let layered = Layered::new(router(keep), table(), &rules, &Metrics::default(), gate.clone());
-    let shutdown = Shutdown::default();
-    let task = tokio::spawn(serve(listener, layered, connections, shutdown.clone()));
-    Toy { address, shutdown, gate, task, kept }
+    let task = tokio::spawn(serve(listener, layered, connections, lifecycle.clone()));
+    Toy { address, lifecycle, gate, task, kept }
 }
 
 /// The routes of the toy and their traits.
 fn table() -> RouteTable {
     let mut table = RouteTable::default();
-    table.add("/health", Traits::default(), None);
+    table.add("/health", Traits { answers_any_host: true, ..Traits::default() }, None);
+    table.add("/page", Traits { is_page: true, ..Traits::default() }, None);
     let admitted = Traits { is_admitted: true, ..Traits::default() };
     let message = Traits { carries_message: true, ..admitted };
     let outliving = Traits { outlives_its_caller: true, ..message };
@@ -120,6 +130,7 @@ fn router(keep: mpsc::UnboundedSender<Bytes>) -> Router {
         .route("/hello", get(async || "hello"))
         .route("/hello/{name}", get(async || "hello"))
         .route("/health", get(async || "up"))
+        .route("/page", get(async || "a page"))
         .route("/panic", get(panics))
         .route("/teapot", get(async || (StatusCode::CONFLICT, "words of a library")))
         .route("/echo", post(async |body: ReadBody| body.bytes))

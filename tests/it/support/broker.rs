@@ -90,6 +90,13 @@ impl Broker {
         self.eval(&format!("ok = rabbit_auth_backend_internal:delete_user({name}, {GUEST})")).await;
     }
 
+    /// Limits what a user may have open: `max-connections` or `max-channels`.
+    pub async fn limit_user(&self, name: &str, what: &str, limit: usize) {
+        let (name, limits) = (binary(name), format!("#{{{} => {limit}}}", binary(what)));
+        self.eval(&format!("ok = rabbit_auth_backend_internal:set_user_limits({name}, {limits}, {GUEST})"))
+            .await;
+    }
+
     /// Evaluates Erlang inside the node, in some 10 ms.
     pub async fn eval(&self, expression: &str) -> String {
         self.node.eval(expression).await
@@ -235,6 +242,12 @@ impl Vhost<'_> {
         let [user, vhost, configure, write, read] = [user, &self.name, configure, write, read].map(binary);
         let arguments = format!("{user}, {vhost}, {configure}, {write}, {read}, {GUEST}");
         self.broker.eval(&format!("ok = rabbit_auth_backend_internal:set_permissions({arguments})")).await;
+    }
+
+    /// Limits what may be open or declared here: `max-connections` or `max-queues`.
+    pub async fn limit(&self, what: &str, limit: usize) {
+        let (name, limits) = (binary(&self.name), format!("[{{{}, {limit}}}]", binary(what)));
+        self.broker.eval(&format!("ok = rabbit_vhost_limit:set({name}, {limits}, {GUEST})")).await;
     }
 
     /// Lets a user publish to an exchange with some routing keys only, as a regular expression.

@@ -11,7 +11,7 @@ use tokio::time::{sleep, timeout};
 
 use super::*;
 use crate::broker::error::Refusal;
-use crate::broker::wire::{Wire, publish_frames, start};
+use crate::broker::wire::{Router, publish_frames, start};
 use crate::domain::field::FieldTable;
 use crate::domain::message::{Destination, Message, MessageId, Properties};
 use crate::domain::names::{ExchangeName, ShortText};
@@ -33,7 +33,7 @@ fn exchange(name: &str) -> ExchangeName {
 struct Sent {
     /// Bytes of its frames.
     bytes: Vec<u8>,
-    ended: oneshot::Receiver<Ending>,
+    ended: oneshot::Receiver<WriteResult>,
 }
 
 /// Hands in a message of so many bytes.
@@ -114,13 +114,13 @@ fn returned(id: &str) -> Vec<u8> {
 }
 
 struct Parts {
-    _wire: Wire,
+    _wire: Router,
     _lapin: DuplexStream,
     rabbitmq: DuplexStream,
     channel: Arc<PublishChannel>,
 }
 
-fn on(socket: impl AsyncRead + AsyncWrite + Send + 'static) -> (Wire, DuplexStream, Arc<PublishChannel>) {
+fn on(socket: impl AsyncRead + AsyncWrite + Send + 'static) -> (Router, DuplexStream, Arc<PublishChannel>) {
     let (wire, lapin) = start(socket, FRAME_LIMIT);
     let channel = PublishChannel::new(wire.outlet(CHANNEL));
     wire.register(CHANNEL, Arc::clone(&channel) as _);
@@ -152,14 +152,14 @@ impl Parts {
     }
 }
 
-async fn ending(sent: Sent) -> Ending {
+async fn result(sent: Sent) -> WriteResult {
     timeout(SOON, sent.ended).await.expect("in time").expect("its caller is told")
 }
 
 async fn answer(sent: Sent) -> Result<(), Error> {
-    match ending(sent).await {
-        Ending::Written(answer) => answer,
-        ending @ Ending::NotWritten(_) => panic!("{ending:?}"),
+    match result(sent).await {
+        WriteResult::Written(answer) => answer,
+        result @ WriteResult::NotWritten(_) => panic!("{result:?}"),
     }
 }
 
@@ -249,7 +249,7 @@ async fn a_blocked_connection_gives_back_the_messages_that_are_not_begun() {
     let waits = hand_in(&channel, "waits", "e", LARGE, false).expect("it is handed in");
     let blocked = on_channel_0(&[&[0, 10, 0, 60][..], &short("low on memory")].concat());
     rabbitmq.write_all(&blocked).await.expect("the router reads");
-    assert!(matches!(ending(waits).await, Ending::NotWritten(NotWritten::Blocked)));
+    assert!(matches!(result(waits).await, WriteResult::NotWritten(NotWritten::Blocked)));
     assert_eq!(hand_in(&channel, "later", "e", 3, false).err(), Some(NotWritten::Blocked));
     let mut rest = vec![0; begun.bytes.len() - head.len()];
     rabbitmq.write_all(&on_channel_0(&[0, 10, 0, 61])).await.expect("the router reads");
@@ -309,9 +309,9 @@ async fn end_at(offset: usize, panics: bool, sizes: [usize; 3]) -> usize {
     let (mut begin, mut not_written) = (0, 0);
     for sent in sent {
         let end = begin + sent.bytes.len();
-        match ending(sent).await {
-            Ending::Written(answer) => assert!(is_lost(&answer), "{answer:?}"),
-            Ending::NotWritten(why) => {
+        match result(sent).await {
+            WriteResult::Written(answer) => assert!(is_lost(&answer), "{answer:?}"),
+            WriteResult::NotWritten(why) => {
                 assert_eq!(why, NotWritten::Closed);
                 let taken = taken.lock().expect("no panic holds it").len();
                 assert!(taken <= begin, "{taken} bytes were written, and the message begins at {begin}");

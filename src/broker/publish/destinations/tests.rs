@@ -9,12 +9,13 @@ use tokio::time::advance;
 use tokio_util::task::TaskTracker;
 
 use super::*;
-use crate::broker::connections::Connector;
+use crate::broker::connection::{Connector, OutageLog};
 use crate::broker::publish::Attempts;
 use crate::broker::{Address, Login, PublishSettings, Settings};
 use crate::domain::field::FieldTable;
 use crate::domain::message::{Destination, Message, MessageId, Properties};
 use crate::domain::names::ShortText;
+use crate::lifecycle::Lifecycle;
 use crate::metrics::Metrics;
 
 const SLOW_AFTER: Duration = Duration::from_secs(1);
@@ -43,12 +44,15 @@ fn destinations(slow_connections: usize) -> Destinations {
         heartbeat: 10,
         connection_timeout: SLOW_AFTER,
         retry_delay: SLOW_AFTER,
+        refused_delay: SLOW_AFTER,
         blocked_timeout: None,
         publish: publish.clone(),
         topology_connections: 1,
         max_waiting_calls: 1,
     };
-    let connector = Connector::new(&settings, &Metrics::default(), &TaskTracker::new()).expect("settings");
+    let (log, lifecycle, tasks) = (OutageLog::default(), Lifecycle::default(), TaskTracker::new());
+    let connector =
+        Connector::new(&settings, &Metrics::default(), (&log, &lifecycle), &tasks).expect("settings");
     Destinations::new(SlowConnections::new(connector, &publish), SLOW_AFTER)
 }
 

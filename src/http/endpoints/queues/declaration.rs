@@ -1,15 +1,21 @@
 //! The body of `PUT /queues/{name}`: plain words for the common arguments, checked against `arguments`.
 
-use serde::Deserialize;
+use std::fmt;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{IntoDeserializer, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use utoipa::ToSchema;
 
 use crate::domain::field::{FieldTable, FieldValue, HeaderLimits};
 use crate::domain::names::{ExchangeName, QueueName, ShortText};
+use crate::domain::reserved;
 use crate::domain::topology::{Contradiction, DeadLetterPair, QueueDeclaration, arguments, set_argument};
 use crate::http::extract::whole;
-use crate::http::message::{Table, reserved_on_default_exchange, reserved_queue_name};
+use crate::http::message::Table;
 use crate::http::openapi::schemas;
 use crate::http::problem::{Problem, ProblemType};
+use crate::http::quote::quoted;
 
 const DEAD_LETTER_EXCHANGE: &str = "x-dead-letter-exchange";
 const DEAD_LETTER_KEY: &str = "x-dead-letter-routing-key";
@@ -20,6 +26,7 @@ const DEAD_LETTER_KEY: &str = "x-dead-letter-routing-key";
 #[schema(as = QueueDeclaration, example = json!({}))]
 pub(super) struct QueueDeclarationBody {
     /// `classic`, `quorum` or `stream`; the broker's default if not given.
+    #[serde(default, deserialize_with = "word")]
     r#type: Option<QueueType>,
     /// Survives a restart of the broker; true by default.
     durable: Option<bool>,
@@ -42,6 +49,7 @@ pub(super) struct QueueDeclarationBody {
     #[serde(default, deserialize_with = "whole")]
     max_length_bytes: Option<u64>,
     /// `x-overflow`: what happens when the queue is full.
+    #[serde(default, deserialize_with = "word")]
     overflow: Option<Overflow>,
     /// `x-max-priority`: 0 to 255; classic queues only.
     #[schema(maximum = 255)]
@@ -53,6 +61,7 @@ pub(super) struct QueueDeclarationBody {
     /// `x-single-active-consumer`
     single_active_consumer: Option<bool>,
     /// Where messages go that the queue gives up: `true` makes `<name>.dlx` and `<name>.dlq`.
+    #[serde(default, deserialize_with = "dead_letter")]
     dead_letter: Option<DeadLetter>,
     /// Any other arguments. Types that JSON lacks are written `{"$amqp": "int32", "value": 5}`.
     #[serde(default)]
@@ -80,7 +89,7 @@ enum Overflow {
 
 /// Where messages go that the queue gives up.
 #[derive(Debug, Deserialize, ToSchema)]
-#[serde(untagged, expecting = "must be true, false or an object with exchange, routing_key and queue")]
+#[serde(untagged)]
 enum DeadLetter {
     /// True: `<name>.dlx` and `<name>.dlq`.
     Default(bool),
@@ -98,6 +107,38 @@ struct DeadLetterDetail {
     routing_key: Option<String>,
     /// Queue to make behind the exchange.
     queue: Option<String>,
+}
+
+/// One word of a list, or null. serde alone would call a number no JSON.
+fn word<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    let word = Option::<String>::deserialize(deserializer)?;
+    word.map(|word| T::deserialize(word.into_deserializer())).transpose()
+}
+
+/// Each kind by its own reader, so that a mistake in the object is told with its member.
+fn dead_letter<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<DeadLetter>, D::Error> {
+    struct DeadLetterVisitor;
+    impl<'de> Visitor<'de> for DeadLetterVisitor {
+        type Value = Option<DeadLetter>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("true, false or an object")
+        }
+
+        fn visit_unit<E>(self) -> Result<Self::Value, E> {
+            Ok(None)
+        }
+
+        fn visit_bool<E>(self, default: bool) -> Result<Self::Value, E> {
+            Ok(Some(DeadLetter::Default(default)))
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+            DeadLetterDetail::deserialize(MapAccessDeserializer::new(map))
+                .map(|detail| Some(DeadLetter::Detailed(detail)))
+        }
+    }
+    deserializer.deserialize_any(DeadLetterVisitor)
 }
 
 impl QueueType {
@@ -246,8 +287,11 @@ fn short(field: &str, text: &str) -> Result<ShortText, Problem> {
 }
 
 fn refuse_reserved(name: &str) -> Result<(), Problem> {
-    if reserved_queue_name(name) {
-        let detail = format!("\"{name}\" begins with \"amq.\", which RabbitMQ keeps for itself");
+    if reserved::is_reserved(name) {
+        let detail = format!(
+            "{} begins with \"amq.\", which RabbitMQ keeps for itself: choose another name",
+            quoted(name)
+        );
         return Err(Problem::new(ProblemType::ReservedName, detail));
     }
     Ok(())
@@ -258,8 +302,9 @@ fn refuse_reserved_dead_letters(arguments: &FieldTable) -> Result<(), Problem> {
     let empty = FieldValue::from("");
     let Some(FieldValue::Text(key)) = arguments.get(DEAD_LETTER_KEY) else { return Ok(()) };
     let key = String::from_utf8_lossy(key);
-    if arguments.get(DEAD_LETTER_EXCHANGE) == Some(&empty) && reserved_on_default_exchange(&key) {
-        let detail = format!("dead letters cannot go to the reserved queue \"{key}\"");
+    if arguments.get(DEAD_LETTER_EXCHANGE) == Some(&empty) && reserved::is_internal_queue(&key) {
+        let detail =
+            format!("dead letters cannot go to the reserved queue {}: name another one", quoted(&key));
         return Err(Problem::new(ProblemType::ReservedName, detail));
     }
     Ok(())
@@ -268,6 +313,7 @@ fn refuse_reserved_dead_letters(arguments: &FieldTable) -> Result<(), Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::extract;
 
     const LIMITS: HeaderLimits = HeaderLimits { count: 100, bytes: 16384, depth: 8 };
 
@@ -339,6 +385,15 @@ mod tests {
 
     #[test]
     fn an_unknown_word_is_refused() {
-        assert!(declare(r#"{"ttl":5}"#).is_err());
+        for (document, field) in
+            [(r#"{"ttl":5}"#, "ttl"), (r#"{"dead_letter":{"exchage":"x"}}"#, "dead_letter.exchage")]
+        {
+            let problem = extract::json::<QueueDeclarationBody>(document.as_bytes()).expect_err(document);
+            assert!(
+                problem.detail().starts_with(&format!("{field} is not known here")),
+                "{}",
+                problem.detail()
+            );
+        }
     }
 }

@@ -1,0 +1,242 @@
+//! How one connection is kept open: when it counts as lost, and when the gateway dials its successor beside it.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use lapin::Event;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::Connection;
+use super::alarms::{AlarmFollower, Alarms};
+use super::dialler::Dialler;
+use super::live::NUMBERS_USED_UP;
+use crate::broker::Settings;
+use crate::broker::supervised::{Reopen, Supervised};
+
+/// How long a retired connection may be used: longer than callers wait. The publishes in flight on it end with their
+/// callers' deadlines, and it is closed then.
+const RETIREMENT: Duration = Duration::from_hours(1);
+/// Longest time that publishes may be in flight without any answer before their connection is replaced.
+const MAX_PATIENCE: Duration = Duration::from_mins(1);
+/// A connection that ends sooner counts as a failed dial, so that a broker that hangs up on everybody
+/// is not dialled in a hot loop.
+const LASTING: Duration = Duration::from_secs(2);
+/// A second look at the connection, should an event be missed.
+const RECHECK: Duration = Duration::from_millis(250);
+
+/// How one connection is kept open.
+pub(super) struct SupervisedConnection {
+    dialler: Dialler,
+    patience: Patience,
+    blocked_timeout: Option<Duration>,
+    alarms: Arc<Alarms>,
+    changes: Arc<watch::Sender<()>>,
+    stop: CancellationToken,
+}
+
+impl SupervisedConnection {
+    /// After `slow_after` without an answer a lane is silent; a connection after twice as long. Changes of its alarm are noted
+    /// in `changes`.
+    pub(super) fn new(
+        dialler: Dialler,
+        settings: &Settings,
+        (alarms, changes): (&Arc<Alarms>, &Arc<watch::Sender<()>>),
+        stop: &CancellationToken,
+    ) -> Self {
+        Self {
+            dialler,
+            patience: Patience::new(settings.publish.slow_after),
+            blocked_timeout: settings.blocked_timeout,
+            alarms: Arc::clone(alarms),
+            changes: Arc::clone(changes),
+            stop: stop.clone(),
+        }
+    }
+}
+
+/// How a connection ended, and what is known of it.
+pub(super) struct Ended {
+    how: End,
+    since: Instant,
+    follower: AlarmFollower,
+}
+
+impl Supervised for SupervisedConnection {
+    type Part = Arc<Connection>;
+    type End = Ended;
+
+    async fn open(&mut self) -> Result<Arc<Connection>, Reopen> {
+        let connection = self.dialler.dial(self.patience.now).await;
+        connection.map(Arc::new).map_err(Reopen::After)
+    }
+
+    async fn until_ended(&mut self, connection: &Arc<Connection>) -> (Ended, Option<Arc<Connection>>) {
+        let since = Instant::now();
+        let mut follower =
+            AlarmFollower::new(connection, Arc::clone(&self.alarms), Arc::clone(&self.changes));
+        let (how, successor) = tokio::select! {
+            how = until_over(connection, self.blocked_timeout, &self.stop, &mut follower) => (how, None),
+            (successor, why) = replace(connection, &mut self.dialler, &self.patience) => {
+                connection.retire(why);
+                (End::Retired(why), Some(Arc::new(successor)))
+            }
+        };
+        match &successor {
+            Some(successor) => self.patience.now = successor.patience(),
+            None if connection.has_answered() => self.patience.now = self.patience.least,
+            None => {}
+        }
+        (Ended { how, since, follower }, successor)
+    }
+
+    async fn after(&mut self, connection: Arc<Connection>, end: Ended) -> Reopen {
+        let Ended { how, since, follower } = end;
+        let log = self.dialler.log();
+        match how {
+            End::Stopped => {
+                connection.close().await;
+                return Reopen::Never;
+            }
+            End::Lost(reason) => log.lost(&reason),
+            End::BlockedTooLong => log.replaced("RabbitMQ has blocked it for too long"),
+            End::Retired(why) => {
+                log.replaced(why);
+                tokio::spawn(close_unused(Arc::clone(&connection), follower));
+                return self.reopen(&connection, since);
+            }
+        }
+        connection.kill();
+        self.reopen(&connection, since)
+    }
+}
+
+impl SupervisedConnection {
+    fn reopen(&mut self, connection: &Connection, since: Instant) -> Reopen {
+        Reopen::After(if since.elapsed() >= LASTING {
+            self.dialler.lasted();
+            Duration::ZERO
+        } else {
+            self.dialler.failed_at_once(connection.router().end_reason())
+        })
+    }
+}
+
+/// Closes a retired connection when it has no users any more.
+async fn close_unused(connection: Arc<Connection>, mut follower: AlarmFollower) {
+    let follow = async {
+        loop {
+            follower.changed().await;
+        }
+    };
+    tokio::select! {
+        () = connection.users().wait() => {}
+        () = follow => {}
+        () = sleep(RETIREMENT) => {}
+    }
+    connection.close().await;
+}
+
+/// Why a silent connection is replaced.
+const SILENT: &str = "RabbitMQ answers no publish on it";
+
+/// How long publishes may be in flight without any answer before their connection is replaced.
+struct Patience {
+    least: Duration,
+    now: Duration,
+}
+
+impl Patience {
+    fn new(slow_after: Duration) -> Self {
+        Self { least: 2 * slow_after, now: 2 * slow_after }
+    }
+
+    /// Of the connection after this one: while RabbitMQ answers nothing at all, connections are replaced ever more slowly.
+    fn next(&self, connection: &Connection) -> Duration {
+        if connection.has_answered() { self.least } else { MAX_PATIENCE.min(self.now * 2) }
+    }
+}
+
+/// The successor of a connection that should not be used much longer, and why. It is dialled beside that one.
+async fn replace(
+    connection: &Connection,
+    dialler: &mut Dialler,
+    patience: &Patience,
+) -> (Connection, &'static str) {
+    tokio::select! {
+        () = connection.numbers().until_run_out() => {}
+        next = replace_silent(connection, dialler, patience) => return (next, SILENT),
+    }
+    loop {
+        match dialler.dial(patience.now).await {
+            Ok(next) => return (next, NUMBERS_USED_UP),
+            Err(pause) => sleep(pause).await,
+        }
+    }
+}
+
+/// A connection in place of one that has become silent; never, while that one is not.
+async fn replace_silent(connection: &Connection, dialler: &mut Dialler, patience: &Patience) -> Connection {
+    loop {
+        connection.until_silent(true).await;
+        dialler.leave_node();
+        let dial = tokio::select! {
+            () = connection.until_silent(false) => continue,
+            dial = dialler.dial(patience.next(connection)) => dial,
+        };
+        match dial {
+            // An alarm explains the silence, and only this connection knows of it.
+            Ok(unneeded) if connection.is_blocked() => {
+                unneeded.close().await;
+                connection.until_unblocked().await;
+            }
+            Ok(replacement) => return replacement,
+            Err(pause) => sleep(pause).await,
+        }
+    }
+}
+
+/// How a connection ended.
+enum End {
+    Lost(String),
+    Retired(&'static str),
+    BlockedTooLong,
+    Stopped,
+}
+
+/// Waits until the connection is lost, retired, blocked for too long, or stopped.
+async fn until_over(
+    connection: &Connection,
+    blocked_timeout: Option<Duration>,
+    stop: &CancellationToken,
+    follower: &mut AlarmFollower,
+) -> End {
+    let mut events = pin!(connection.lapin().events_listener());
+    let mut blocked_until: Option<Instant> = None;
+    let mut last_error = "closed".to_owned();
+    loop {
+        if !connection.is_connected() {
+            return End::Lost(connection.router().end_reason().map_or(last_error, str::to_owned));
+        }
+        tokio::select! {
+            () = stop.cancelled() => return End::Stopped,
+            why = connection.retired() => return if stop.is_cancelled() { End::Stopped } else { End::Retired(why) },
+            () = sleep_until(blocked_until.unwrap_or_else(Instant::now)), if blocked_until.is_some() => {
+                return End::BlockedTooLong;
+            }
+            () = sleep(RECHECK) => {}
+            is_blocked = follower.changed() => {
+                blocked_until = blocked_timeout.filter(|_| is_blocked).map(|limit| Instant::now() + limit);
+            }
+            event = events.next() => match event {
+                // Channels report here too; whether the connection is gone is asked above.
+                Some(Event::Error(error)) => last_error = error.to_string(),
+                Some(_) => {}
+                None => return End::Lost(last_error),
+            }
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Operations and publishes over whose mistakes RabbitMQ 4.0 may close the whole connection.
+//!
+//! The text of an AMQP error has at most 255 bytes. RabbitMQ 3.10 cuts it there, RabbitMQ 4.0 at 255 letters: where the letters are
+//! not all ASCII the text stays too long, and RabbitMQ closes the connection (541 `INTERNAL_ERROR`) in place of the channel.
+
+use crate::domain::field::FieldValue;
+use crate::domain::message::Destination;
+use crate::domain::names::QueueName;
+use crate::domain::topology::QueueDeclaration;
+
+/// Bytes of a queue's name up to which the text for a missing or forbidden queue stays short enough, with the names of the
+/// virtual host and the user.
+const SHORT_NAME: usize = 100;
+
+/// Bytes of the name of an exchange and of a routing key up to which the text for a missing or forbidden exchange, and for a
+/// forbidden routing key, stays short enough.
+const SHORT_DESTINATION: usize = 100;
+
+/// Bytes of a queue's name and of two values up to which the text for a difference stays short enough; it has some 150 bytes
+/// of its own.
+const SHORT_DIFFERENCE: usize = 60;
+
+/// Whether the text for a missing or forbidden queue may be too long.
+pub(super) fn of_name(name: &QueueName) -> bool {
+    !name.as_str().is_ascii() && name.as_str().len() > SHORT_NAME
+}
+
+/// Whether the text for a missing or forbidden exchange, or for a forbidden routing key, may be too long. The default exchange is
+/// always there, and RabbitMQ returns a message that it does not route.
+pub(super) fn of_destination(destination: &Destination) -> bool {
+    let (exchange, routing_key) = (destination.exchange.as_str(), destination.routing_key.as_str());
+    let is_short = exchange.len() + routing_key.len() <= SHORT_DESTINATION;
+    let is_ascii = exchange.is_ascii() && routing_key.is_ascii();
+    !(exchange.is_empty() || is_short || is_ascii)
+}
+
+/// Whether the text for a difference from the existing queue may be too long: it repeats the name, an argument and both its
+/// values, of which the existing one is as long as the wanted one, for all that is known.
+pub(super) fn of_declaration(queue: &QueueDeclaration) -> bool {
+    let texts = queue.arguments.0.values().filter_map(|value| match value {
+        FieldValue::Text(text) => Some(text),
+        _ => None,
+    });
+    let longest = texts.clone().map(Vec::len).max().unwrap_or_default();
+    let is_ascii = queue.name.as_str().is_ascii() && texts.into_iter().all(|text| text.is_ascii());
+    !is_ascii && queue.name.as_str().len() + 2 * longest > SHORT_DIFFERENCE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::field::FieldTable;
+    use crate::domain::names::{ExchangeName, ShortText};
+
+    #[test]
+    fn only_long_names_with_letters_beyond_ascii_run_alone() {
+        for (name, may_overflow) in
+            [("q".repeat(255), false), ("ü".repeat(50), false), ("ü".repeat(51), true)]
+        {
+            let name = QueueName::parse(&name).expect("a name");
+            assert_eq!(of_name(&name), may_overflow, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_publish_to_a_long_name_with_letters_beyond_ascii_shares_no_connection() {
+        let (long, foreign) = ("e".repeat(200), "ü".repeat(60));
+        for (exchange, routing_key, may_overflow) in [
+            ("größe", "größe", false),
+            (&*long, &*long, false),
+            ("", &*foreign, false),
+            (&*foreign, "", true),
+            ("events", &*foreign, true),
+            (&*long, "ü", true),
+        ] {
+            let destination = Destination {
+                exchange: ExchangeName::from_path(exchange).unwrap_or_default(),
+                routing_key: ShortText::parse(routing_key).expect("short"),
+                mandatory: true,
+            };
+            assert_eq!(of_destination(&destination), may_overflow, "{exchange} {routing_key}");
+        }
+    }
+
+    #[test]
+    fn a_declaration_with_a_short_name_in_another_alphabet_waits_for_nobody() {
+        let declaration = |name: &str, argument: &str| {
+            let mut arguments = FieldTable::default();
+            arguments.insert(ShortText::parse("x").expect("short"), FieldValue::from(argument));
+            QueueDeclaration {
+                name: QueueName::parse(name).expect("a name"),
+                durable: true,
+                auto_delete: false,
+                arguments,
+                has_unknown_arguments: false,
+                dead_letter_pair: None,
+            }
+        };
+        for (name, argument, may_overflow) in [
+            ("größe", "", false),
+            ("größe", "classic", false),
+            ("größe", &*"x".repeat(40), true),
+            (&*"ü".repeat(40), "", true),
+            ("q", &*"ü".repeat(40), true),
+            (&*"q".repeat(200), &*"x".repeat(200), false),
+        ] {
+            assert_eq!(of_declaration(&declaration(name, argument)), may_overflow, "{name} {argument}");
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! The reply queue, which is kept on a connection of its own.
+//!
+//! One exclusive, auto-deleted queue, named afresh by RabbitMQ on each connection, so that an alarm on the publishing
+//! side does not hold back replies. A reply belongs to the caller with its correlation id, which no other client can
+//! guess; every other one is counted and dropped. When the queue is lost, all callers that wait on it are told at once.
+
+mod reply_channel;
+mod reply_queue;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lapin::Channel;
+use lapin::options::QueueDeclareOptions;
+use lapin::types::FieldTable as AmqpTable;
+use prometheus::IntCounter;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tracing::warn;
+
+use self::reply_channel::ReplyChannel;
+pub(in crate::broker) use self::reply_queue::PendingReply;
+use self::reply_queue::{NoPlace, ReplyQueue};
+use crate::broker::Settings;
+use crate::broker::connection::{Connection, Connections, Refused, Reminders};
+use crate::broker::convert::short;
+use crate::broker::error::{Denial, Error, Refusal, Unavailable};
+use crate::broker::supervised::{Place, Reopen, State, Supervised, supervise};
+
+/// How long RabbitMQ may take to declare the queue and start the consumer.
+const DECLARE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Pause before the queue is declared again.
+const REDECLARE_PAUSE: Duration = Duration::from_millis(50);
+
+/// The reply queue of now, and the one after it.
+pub(in crate::broker) struct Replies {
+    connections: Arc<Connections>,
+    current: watch::Receiver<State<Arc<ReplyQueue>>>,
+    refused: watch::Receiver<Option<Refused>>,
+    max_waiting: usize,
+}
+
+impl Replies {
+    /// Keeps a reply queue on `connections` until they are stopped; the second part is the task.
+    pub(in crate::broker) fn start(
+        connections: Connections,
+        settings: &Settings,
+        unmatched: IntCounter,
+    ) -> (Self, impl Future<Output = ()> + use<>) {
+        let (place, current) = Place::new(&Arc::new(watch::Sender::new(())));
+        let (refusal, refused) = watch::channel(None);
+        let connections = Arc::new(connections);
+        let stop = connections.stop_token();
+        let supervised = SupervisedReplyQueue {
+            connections: Arc::clone(&connections),
+            channel: None,
+            refused: refusal,
+            unmatched,
+            refused_delay: settings.refused_delay,
+            reminders: Reminders::default(),
+        };
+        let max_waiting = settings.max_waiting_calls;
+        (Self { connections, current, refused, max_waiting }, supervise(supervised, place, stop))
+    }
+
+    /// A place to wait for one reply.
+    ///
+    /// # Errors
+    /// [`Unavailable::NoConnection`] without a reply queue until the deadline, [`Unavailable::Denied`] as soon as it is
+    /// certain, [`Unavailable::TooManyCalls`].
+    pub(in crate::broker) async fn expect(&self, deadline: Instant) -> Result<PendingReply, Error> {
+        let mut current = self.current.clone();
+        loop {
+            let found =
+                async { current.wait_for(|it| it.part().is_some()).await.map(|it| it.part().cloned()) };
+            let found = tokio::select! {
+                biased;
+                found = timeout_at(deadline, found) => found,
+                why = self.until_denied() => return Err(Error::NotSent(Unavailable::Denied(why))),
+            };
+            let queue = match found {
+                Ok(Ok(queue)) => queue,
+                Ok(Err(_)) => return Err(Error::NotSent(Unavailable::ShuttingDown)),
+                Err(_) => return Err(self.why_missing()),
+            };
+            // A queue that was lost just now has been replaced in the channel, or will be.
+            match queue.map(|queue| queue.expect(self.max_waiting)) {
+                Some(Ok(pending)) => return Ok(pending),
+                Some(Err(NoPlace::TooMany)) => return Err(Error::NotSent(Unavailable::TooManyCalls)),
+                Some(Err(NoPlace::Lost)) | None if self.connections.has_given_up() => {
+                    return Err(Error::NotSent(Unavailable::ShuttingDown));
+                }
+                Some(Err(NoPlace::Lost)) | None => sleep(REDECLARE_PAUSE).await,
+            }
+        }
+    }
+
+    /// Ends when there is no reply queue, and RabbitMQ refuses it, or its connection, for certain.
+    async fn until_denied(&self) -> Denial {
+        tokio::select! {
+            why = self.connections.until_denied() => why,
+            why = Refused::until_certain(self.refused.clone(), || *self.refused.borrow()) => why,
+        }
+    }
+
+    fn why_missing(&self) -> Error {
+        match *self.refused.borrow() {
+            Some(Refused { why, .. }) => Error::NotSent(Unavailable::Denied(why)),
+            None => self.connections.why_down(),
+        }
+    }
+
+    /// Why RabbitMQ refuses the reply queue, where it refused the last declaration.
+    pub(in crate::broker) fn denial(&self) -> Option<Denial> {
+        self.refused.borrow().map(|refused| refused.why)
+    }
+
+    /// Tells every caller at once that no reply will come.
+    pub(in crate::broker) fn give_up(&self) {
+        if let Some(queue) = self.current.borrow().part() {
+            queue.lose();
+        }
+    }
+
+    /// The connection.
+    pub(in crate::broker) fn connections(&self) -> &Connections {
+        &self.connections
+    }
+
+    /// Whether there is a reply queue.
+    pub(in crate::broker) fn is_ready(&self) -> bool {
+        self.current.borrow().part().is_some()
+    }
+
+    /// Callers that wait.
+    pub(in crate::broker) fn waiting(&self) -> usize {
+        self.current.borrow().part().map_or(0, |queue| queue.waiting())
+    }
+}
+
+/// How the reply queue is kept open.
+struct SupervisedReplyQueue {
+    connections: Arc<Connections>,
+    /// The channel of the queue that is open. lapin closes it when it is dropped.
+    channel: Option<(Channel, Arc<ReplyChannel>)>,
+    /// RabbitMQ's refusal of the last declaration.
+    refused: watch::Sender<Option<Refused>>,
+    unmatched: IntCounter,
+    refused_delay: Duration,
+    reminders: Reminders,
+}
+
+impl Supervised for SupervisedReplyQueue {
+    type Part = Arc<ReplyQueue>;
+    type End = ();
+
+    async fn open(&mut self) -> Result<Arc<ReplyQueue>, Reopen> {
+        let connection = self.connections.wait_long().await.map_err(|_| Reopen::Never)?;
+        match timeout(DECLARE_TIMEOUT, connection.unless_gone(open(&connection, &self.unmatched))).await {
+            Ok(Ok((channel, replies))) => {
+                self.refused.send_replace(None);
+                self.reminders = Reminders::default();
+                let queue = Arc::clone(replies.queue());
+                self.channel = Some((channel, replies));
+                Ok(queue)
+            }
+            Ok(Err(error)) => Err(Reopen::After(self.failed(&connection, &error))),
+            Err(_) => Err(Reopen::After(self.silent(&connection))),
+        }
+    }
+
+    async fn until_ended(&mut self, _queue: &Arc<ReplyQueue>) -> ((), Option<Arc<ReplyQueue>>) {
+        if let Some((_, replies)) = &self.channel {
+            replies.until_lost().await;
+        }
+        ((), None)
+    }
+
+    async fn after(&mut self, queue: Arc<ReplyQueue>, (): ()) -> Reopen {
+        self.channel = None;
+        let callers = queue.lose();
+        if !self.connections.is_stopped() {
+            warn!(callers, "the reply queue is lost, the gateway declares another one");
+        }
+        Reopen::After(REDECLARE_PAUSE)
+    }
+}
+
+impl SupervisedReplyQueue {
+    /// How long to wait before the next declaration: a missing permission is not mended by hurry.
+    fn failed(&mut self, connection: &Connection, error: &Error) -> Duration {
+        let denial = match error {
+            Error::Unknown(_) => None,
+            Error::Refused(Refusal::AccessRefused { .. }) => Some(Denial::ReplyQueueForbidden),
+            _ => Some(Denial::ReplyQueue),
+        };
+        self.refused.send_modify(|it| *it = denial.map(|why| Refused::again(*it, why)));
+        self.tell(&error.to_string());
+        if denial.is_none() {
+            return REDECLARE_PAUSE;
+        }
+        // It would run out of channels that have not been refused, see `Connection::not_opened`.
+        connection.retire("its reply queue is refused");
+        connection.kill();
+        self.refused_delay
+    }
+
+    fn silent(&mut self, connection: &Connection) -> Duration {
+        self.refused.send_replace(None);
+        self.tell(&format!("RabbitMQ does not answer within {DECLARE_TIMEOUT:?}"));
+        connection.retire("its reply queue is not declared in time");
+        connection.kill();
+        REDECLARE_PAUSE
+    }
+
+    fn tell(&mut self, reason: &str) {
+        if !self.connections.is_stopped() && self.reminders.is_due(reason) {
+            warn!("cannot declare the reply queue: {reason}");
+        }
+    }
+}
+
+async fn open(
+    connection: &Connection,
+    unmatched: &IntCounter,
+) -> Result<(Channel, Arc<ReplyChannel>), Error> {
+    let channel = connection.lapin().create_channel().await?;
+    let exclusive = QueueDeclareOptions { exclusive: true, auto_delete: true, ..Default::default() };
+    let declared = channel.queue_declare(short(""), exclusive, AmqpTable::default()).await?;
+    let queue = ReplyQueue::new(declared.name().to_string());
+    let replies = ReplyChannel::new(queue, connection.router().outlet(channel.id()), unmatched.clone());
+    connection.router().register(channel.id(), Arc::clone(&replies) as _);
+    replies.consume().await?;
+    Ok((channel, replies))
+}

@@ -1,0 +1,123 @@
+//! The command line for clap: the flags and help texts come from the table of settings.
+//!
+//! `-h` shows the flags of the settings that a first start needs, `--help` all of them. A sub-command shows its own flags
+//! only; the flags of settings may also stand before it.
+
+use clap::{Arg, ArgAction, Command as Clap, ValueHint, value_parser};
+use clap_complete::Shell;
+
+use crate::config::table::{Fallback, SETTINGS, Setting};
+
+/// The settings that `-h` shows.
+const BASIC: [&str; 10] = [
+    "AMQP_URL_FILE",
+    "RABBITMQ_HOST",
+    "RABBITMQ_PORT",
+    "RABBITMQ_USER",
+    "RABBITMQ_PASSWORD_FILE",
+    "RABBITMQ_VHOST",
+    "RABBITMQ_SSL_ENABLED",
+    "GATEWAY_CONFIG",
+    "GATEWAY_LISTEN",
+    "GATEWAY_LOG",
+];
+
+/// The settings that `healthcheck` needs.
+const OF_HEALTHCHECK: [&str; 2] = ["GATEWAY_CONFIG", "GATEWAY_LISTEN"];
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0   done
+  1   failed
+  64  a mistake in the settings or on the command line
+  69  check-config --connect reached RabbitMQ at no address
+  77  check-config --connect: RabbitMQ refuses the user or the virtual host";
+
+/// The whole command line.
+pub(super) fn command() -> Clap {
+    Clap::new("rabbitmq-gateway")
+        .about("HTTP gateway to RabbitMQ; without a command it serves")
+        .version(env!("CARGO_PKG_VERSION"))
+        .override_usage("rabbitmq-gateway [OPTIONS] [COMMAND]")
+        .after_help(format!("{}\n\n--help lists every setting, check-config shows their values.", secrets()))
+        .after_long_help(format!("{}\n\n{EXIT_CODES}", secrets()))
+        .args(SETTINGS.iter().filter_map(argument))
+        .subcommands([check_config(), healthcheck(), openapi(), completions(), man()])
+}
+
+fn check_config() -> Clap {
+    let connect = Arg::new("connect").long("connect").action(ArgAction::SetTrue).help(
+        "Log in to RabbitMQ at every address too, within RABBITMQ_CONNECTION_TIMEOUT, and say what answers",
+    );
+    let settings = SETTINGS.iter().filter_map(argument);
+    Clap::new("check-config")
+        .about("Print the effective settings and where each comes from, secrets hidden")
+        .arg(connect)
+        .args(settings.map(|argument| argument.hide(true)))
+        .after_help(format!(
+            "It takes the flag of every setting too: rabbitmq-gateway --help.\n\n{EXIT_CODES}"
+        ))
+}
+
+fn healthcheck() -> Clap {
+    let ready = Arg::new("ready").long("ready").action(ArgAction::SetTrue).help("Ask whether it can publish");
+    let settings = OF_HEALTHCHECK.into_iter().filter_map(Setting::named);
+    Clap::new("healthcheck")
+        .about("Ask the running gateway whether it lives")
+        .arg(ready)
+        .args(settings.filter_map(argument).map(|argument| argument.hide_short_help(false)))
+}
+
+fn openapi() -> Clap {
+    Clap::new("openapi").about("Print the OpenAPI document")
+}
+
+fn completions() -> Clap {
+    let shell = Arg::new("shell")
+        .value_name("SHELL")
+        .required(true)
+        .value_parser(value_parser!(Shell))
+        .help("The shell that reads it");
+    Clap::new("completions").about("Print a completion script").arg(shell)
+}
+
+fn man() -> Clap {
+    let of = Arg::new("command")
+        .value_name("COMMAND")
+        .help("Command to print the page of; else that of the gateway");
+    let commands = ["check-config", "healthcheck", "openapi", "completions", "man"];
+    Clap::new("man").about("Print a manual page").arg(of.value_parser(commands))
+}
+
+/// The flag of a setting; none for a secret.
+fn argument(setting: &'static Setting) -> Option<Arg> {
+    let origin = origin(setting);
+    let argument = Arg::new(setting.name)
+        .long(setting.flag()?)
+        .value_name(setting.value_name())
+        .help(format!("{} {origin}", setting.help.split(';').next().unwrap_or_default()))
+        .long_help(format!("{}\n[form: {}] {origin}", setting.help, setting.form))
+        .help_heading(setting.heading())
+        .hide_short_help(!BASIC.contains(&setting.name));
+    let is_file = setting.value_name() == "FILE";
+    Some(if is_file { argument.value_hint(ValueHint::FilePath) } else { argument })
+}
+
+/// Its environment variable and its default.
+fn origin(setting: &Setting) -> String {
+    let default = match setting.default {
+        Fallback::Unset("none") => String::new(),
+        _ => format!(" [default: {}]", setting.default_text()),
+    };
+    format!("[env: {}]{default}", setting.name)
+}
+
+/// The settings that have no flag.
+fn secrets() -> String {
+    let secrets = SETTINGS.iter().filter(|setting| setting.secret);
+    let lines = secrets.map(|setting| format!("\n  {:18} {}", setting.name, setting.form));
+    format!(
+        "Secrets come from the environment or from a file, never from a flag:{}",
+        lines.collect::<String>()
+    )
+}

@@ -1,0 +1,46 @@
+//! The names and headers that belong to RabbitMQ or to the gateway: the one list of them.
+//!
+//! Sources: <https://www.rabbitmq.com/docs/queues#names>, <https://www.rabbitmq.com/docs/direct-reply-to>,
+//! <https://www.rabbitmq.com/docs/dlx#effects>.
+
+/// Headers that route past a check on the routing key, in any case of letters: some clients keep the case.
+const ROUTING_HEADERS: [&str; 2] = ["cc", "bcc"];
+/// Headers that RabbitMQ writes and consumers rely on.
+const BROKER_HEADERS: [&str; 3] = ["x-death", "x-delivery-count", "x-acquired-count"];
+const BROKER_HEADER_PREFIXES: [&str; 3] = ["x-first-death-", "x-last-death-", "x-opt-"];
+/// The pseudo-queue of direct reply-to: it needs a consumer on the publishing channel.
+const DIRECT_REPLY_TO: &str = "amq.rabbitmq.reply-to";
+/// Queues that belong to RabbitMQ, or to one connection, such as the gateway's own reply queues.
+const INTERNAL_QUEUE_PREFIXES: [&str; 2] = ["amq.rabbitmq.", "amq.gen-"];
+/// RabbitMQ lets no client declare a name that begins so.
+const PREFIX: &str = "amq.";
+
+/// Whether a header with this name routes a message.
+#[must_use]
+pub fn routes(header: &str) -> bool {
+    ROUTING_HEADERS.iter().any(|routing| header.eq_ignore_ascii_case(routing))
+}
+
+/// Whether RabbitMQ alone may write a header with this name.
+#[must_use]
+pub fn is_broker_header(header: &str) -> bool {
+    BROKER_HEADERS.contains(&header) || BROKER_HEADER_PREFIXES.iter().any(|prefix| header.starts_with(prefix))
+}
+
+/// Whether `reply_to` asks for direct reply-to.
+#[must_use]
+pub fn is_direct_reply_to(reply_to: &str) -> bool {
+    reply_to.starts_with(DIRECT_REPLY_TO)
+}
+
+/// Whether the queue belongs to RabbitMQ or to one connection, so that no caller may publish to it by the default exchange.
+#[must_use]
+pub fn is_internal_queue(queue: &str) -> bool {
+    INTERNAL_QUEUE_PREFIXES.iter().any(|prefix| queue.starts_with(prefix))
+}
+
+/// Whether RabbitMQ keeps this name of a queue or exchange for itself.
+#[must_use]
+pub fn is_reserved(name: &str) -> bool {
+    name.starts_with(PREFIX)
+}

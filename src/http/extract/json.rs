@@ -1,0 +1,237 @@
+//! JSON documents of callers.
+//!
+//! serde's errors name Rust types. So each of its errors is told here in other words, and of one that is not known here the caller is
+//! told the field alone.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::error::{Category, Error};
+
+use crate::http::problem::Problem;
+use crate::http::quote::{cut, quoted};
+
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
+/// Reads an object.
+///
+/// # Errors
+/// 400 naming the field.
+pub(in crate::http) fn json<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Problem> {
+    if body.starts_with(BYTE_ORDER_MARK) {
+        return Err(Problem::malformed("body", "begins with a byte order mark: send UTF-8 without one"));
+    }
+    // As in [`object`], which the body cannot be read by: it may be null.
+    if body.trim_ascii_start().starts_with(b"[") {
+        return Err(Problem::malformed("body", "must be an object, not an array"));
+    }
+    let mut deserializer = serde_json::Deserializer::from_slice(body);
+    let value = serde_path_to_error::deserialize(&mut deserializer)
+        .map_err(|error| problem(&error.path().to_string(), error.inner()))?;
+    deserializer.end().map_err(|error| problem("", &error))?;
+    Ok(value)
+}
+
+/// Reads a member that is an object: a derived reader would take an array for its members in their order.
+pub(in crate::http) fn object<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    struct ObjectVisitor<T>(PhantomData<T>);
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
+        type Value = T;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+            T::deserialize(MapAccessDeserializer::new(map))
+        }
+    }
+    deserializer.deserialize_map(ObjectVisitor(PhantomData))
+}
+
+fn problem(path: &str, error: &Error) -> Problem {
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    let text = error.to_string();
+    let said = text.strip_suffix(&place).unwrap_or(&text);
+    let parent = path.trim_end_matches(['?', '.']);
+    match error.classify() {
+        Category::Data => wrong_value(parent, said),
+        Category::Eof => Problem::malformed(or_body(parent), format!("is no complete JSON: it ends{place}")),
+        Category::Syntax | Category::Io => {
+            Problem::malformed(or_body(parent), format!("is no JSON{place}: {}", syntax(said)))
+        }
+    }
+}
+
+fn or_body(field: &str) -> &str {
+    if field.is_empty() { "body" } else { field }
+}
+
+/// JSON that is not of the wanted form.
+fn wrong_value(parent: &str, said: &str) -> Problem {
+    if let Some((_, known)) = named(said, "unknown field") {
+        return Problem::malformed(&cut(parent), format!("is not known here; known are {known}"));
+    }
+    if let Some((name, _)) = named(said, "duplicate field") {
+        let field = if parent.is_empty() { cut(name) } else { cut(&format!("{parent}.{name}")) };
+        return Problem::malformed(&field, "is given more than once: give it once");
+    }
+    if let Some((name, known)) = named(said, "unknown variant") {
+        return Problem::malformed(or_body(parent), format!("must be one of {known}, not {}", quoted(name)));
+    }
+    Problem::malformed(or_body(parent), kind(said))
+}
+
+/// The name in an error of this kind, and the names that would have been right.
+fn named<'a>(said: &'a str, kind: &str) -> Option<(&'a str, String)> {
+    let rest = said.strip_prefix(kind)?.strip_prefix(" `")?;
+    let (name, known) = match rest.rsplit_once("`, expected ") {
+        Some(both) => both,
+        None => (rest.strip_suffix('`').unwrap_or(rest), ""),
+    };
+    let known: Vec<_> = known.split('`').skip(1).step_by(2).collect();
+    Some((name, known.join(", ")))
+}
+
+/// A value of the wrong kind; or the words of one of our own readers, which complete a sentence.
+fn kind(said: &str) -> String {
+    let is_of_serde = |kind: &&str| said.starts_with(kind);
+    if !["invalid ", "unknown ", "missing ", "data did "].iter().any(is_of_serde) {
+        return said.to_owned();
+    }
+    match said.rsplit_once(", expected ").and_then(|(given, wanted)| Some((given, wanted_kind(wanted)?))) {
+        Some((given, wanted)) => format!("must be {wanted}, not {}", given_value(given)),
+        None => "has a value of the wrong kind".to_owned(),
+    }
+}
+
+fn wanted_kind(wanted: &str) -> Option<&'static str> {
+    Some(match wanted {
+        "a boolean" => "true or false",
+        "a string" | "a borrowed string" => "a text",
+        "u8" => "a whole number from 0 to 255",
+        "u16" | "u32" | "u64" | "usize" => "a whole number from 0 on",
+        "i8" | "i16" | "i32" | "i64" => "a whole number",
+        "a sequence" => "an array",
+        "true, false or an object" => "true, false or an object",
+        object if object.starts_with("struct ") || object == "a map" || object == "an object" => "an object",
+        _ => return None,
+    })
+}
+
+fn given_value(given: &str) -> String {
+    let (_, value) = given.split_once(": ").unwrap_or(("", given));
+    let numbers = ["integer `", "floating point `", "boolean `"];
+    let number = numbers.iter().find_map(|kind| value.strip_prefix(kind));
+    if let Some(number) = number.and_then(|number| number.strip_suffix('`')) {
+        return number.to_owned();
+    }
+    match (value.strip_prefix("string "), value) {
+        (Some(text), _) => cut(text),
+        (None, "map") => "an object".to_owned(),
+        (None, "null" | "unit value") => "null".to_owned(),
+        (None, _) => "an array".to_owned(),
+    }
+}
+
+/// In other words where serde's are short.
+fn syntax(said: &str) -> &str {
+    match said {
+        "expected value" => "a value is missing, or a text without quotes",
+        "expected ident" => "a word other than true, false and null needs quotes",
+        "key must be a string" => "the name of a member needs quotes",
+        "trailing comma" => "a comma follows the last member",
+        "trailing characters" => "more text follows the document",
+        "recursion limit exceeded" => "it is nested too deep",
+        "number out of range" => "a number is too large",
+        "expected `:`" => "a colon is missing",
+        "expected `,` or `]`" => "a comma or ] is missing",
+        "expected `,` or `}`" => "a comma or } is missing",
+        text if text.starts_with("control character") => {
+            "a text holds a control character: escape it, as in \\n"
+        }
+        "invalid unicode code point" => "a text is not UTF-8",
+        "invalid number" => "JSON has no such number",
+        "invalid escape" | "lone leading surrogate in hex escape" | "unexpected end of hex escape" => {
+            "JSON has no such escape in a text"
+        }
+        _ => "it is written in another way than JSON",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Default, Deserialize)]
+    #[serde(default, deny_unknown_fields)]
+    struct Document {
+        switch: Option<bool>,
+        small: Option<u8>,
+        text: Option<String>,
+        inner: Option<Box<Document>>,
+        number: Option<i64>,
+    }
+
+    fn told(body: &str) -> String {
+        json::<Document>(body.as_bytes()).expect_err(body).detail().to_owned()
+    }
+
+    #[test]
+    fn a_value_of_the_wrong_kind_is_told_in_the_words_of_json() {
+        for (body, detail) in [
+            (r#"{"switch":"yes"}"#, r#"switch must be true or false, not "yes""#),
+            (r#"{"small":300}"#, "small must be a whole number from 0 to 255, not 300"),
+            (r#"{"small":-1}"#, "small must be a whole number from 0 to 255, not -1"),
+            (r#"{"small":1.5}"#, "small must be a whole number from 0 to 255, not 1.5"),
+            (r#"{"number":true}"#, "number must be a whole number, not true"),
+            (r#"{"text":{}}"#, "text must be a text, not an object"),
+            (r#"{"text":[]}"#, "text must be a text, not an array"),
+            (r#"{"inner":"x, expected y"}"#, r#"inner must be an object, not "x, expected y""#),
+            (r#"{"inner":{"text":5}}"#, "inner.text must be a text, not 5"),
+            ("[]", "body must be an object, not an array"),
+            ("5", "body must be an object, not 5"),
+        ] {
+            assert_eq!(told(body), detail);
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_not_known_is_told_with_those_that_are() {
+        let known = "is not known here; known are switch, small, text, inner, number";
+        assert_eq!(told(r#"{"swich":true}"#), format!("swich {known}"));
+        assert_eq!(told(r#"{"inner":{"`x`, expected `y":1}}"#), format!("inner.`x`, expected `y {known}"));
+        assert_eq!(told(r#"{"small":1,"small":2}"#), "small is given more than once: give it once");
+    }
+
+    #[test]
+    fn a_document_that_is_no_json_is_told_with_the_place() {
+        for (body, detail) in [
+            ("", "body is no complete JSON: it ends at line 1 column 0"),
+            ("{\"text\":\n", "text is no complete JSON: it ends at line 2 column 0"),
+            (
+                "{\"text\":x}",
+                "text is no JSON at line 1 column 9: a value is missing, or a text without quotes",
+            ),
+            ("{text:1}", "body is no JSON at line 1 column 2: the name of a member needs quotes"),
+            ("{} x", "body is no JSON at line 1 column 4: more text follows the document"),
+            ("\u{feff}{}", "body begins with a byte order mark: send UTF-8 without one"),
+        ] {
+            assert_eq!(told(body), detail);
+        }
+    }
+
+    #[test]
+    fn a_long_value_is_not_echoed_whole() {
+        let long = "x".repeat(10_000);
+        assert!(told(&format!(r#"{{"switch":"{long}"}}"#)).len() < 300);
+        assert!(told(&format!(r#"{{"{long}":1}}"#)).len() < 300);
+    }
+}

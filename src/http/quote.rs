@@ -1,0 +1,31 @@
+//! Texts of callers in the details of problems.
+
+use serde_json::Value;
+
+/// Characters that are shown; a caller knows the rest.
+const SHOWN: usize = 100;
+
+/// The text in quotes as JSON writes it, its end cut when it is long.
+pub fn quoted(text: &str) -> String {
+    Value::String(cut(text)).to_string()
+}
+
+/// The beginning of a long text, and three dots.
+pub fn cut(text: &str) -> String {
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_text_is_cut_and_a_line_break_escaped() {
+        assert_eq!(quoted("a\n\u{7}b"), r#""a\n\u0007b""#);
+        assert_eq!(cut(&"é".repeat(101)), "é".repeat(100) + "…");
+        assert_eq!(cut(&"é".repeat(100)), "é".repeat(100));
+    }
+}
