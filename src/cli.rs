@@ -1,7 +1,7 @@
-//! The command line: flags come from the table of settings, sub-commands are few.
+//! The command line. Its flags come from the table of settings.
 //!
-//! Exit codes: 0 done, 1 failed, 64 a mistake in configuration or command line (`EX_USAGE`); `check-config --connect` has two
-//! of its own.
+//! Exit codes: 0 done, 1 failed, 64 a mistake in the configuration or on the command line (`EX_USAGE`). `check-config --connect`
+//! has two more.
 
 mod arguments;
 mod healthcheck;
@@ -19,10 +19,10 @@ use crate::config::sources::{self, Given};
 use crate::config::table::SETTINGS;
 use crate::config::{Config, Mistakes};
 
-/// A mistake in configuration or command line.
+/// A mistake in the configuration or on the command line.
 pub const EXIT_USAGE: u8 = 64;
 
-/// What the process is asked to do.
+/// The task of the process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
     /// Run the gateway: no sub-command.
@@ -34,27 +34,27 @@ pub enum Command {
     },
     /// Ask the running gateway.
     Healthcheck {
-        /// Whether it can work, rather than whether it lives.
+        /// Whether to ask for readiness in place of liveness.
         ready: bool,
     },
     /// Print the OpenAPI document.
     OpenApi,
     /// Print a completion script.
     Completions(Shell),
-    /// Print a manual page: of a sub-command, or of the gateway.
+    /// Print a manual page: the one of this sub-command, or the one of the gateway.
     Manual(Option<String>),
 }
 
 /// The command line, parsed.
 #[derive(Debug)]
 pub struct Invocation {
-    /// What to do.
+    /// The task of the process.
     pub command: Command,
     flags: Vec<(&'static str, String)>,
 }
 
 impl Invocation {
-    /// Reads the settings of this invocation: its flags, the environment, the file.
+    /// Reads the settings of this invocation from its flags, the environment and the file.
     ///
     /// # Errors
     /// All mistakes together.
@@ -64,10 +64,10 @@ impl Invocation {
     }
 }
 
-/// Parses a command line, the program's name first; `--help` and `--version` are errors of clap's kind too.
+/// Parses a command line, which begins with the program's name. `--help` and `--version` come back as errors of clap too.
 ///
 /// # Errors
-/// What clap says; print it with [`refuse`].
+/// The error of clap; print it with [`refuse`].
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation, clap::Error> {
     let matches = arguments::command().try_get_matches_from(arguments)?;
     let (command, own) = match matches.subcommand() {
@@ -89,7 +89,7 @@ fn command(name: &str, matches: &ArgMatches) -> Command {
     }
 }
 
-/// The value of a flag; none where the command does not know the flag.
+/// The value of a flag; `None` where the command does not know the flag.
 fn value(matches: &ArgMatches, name: &str) -> Option<String> {
     matches.try_get_one::<String>(name).ok().flatten().cloned()
 }
@@ -101,29 +101,29 @@ pub fn completions(shell: Shell) -> String {
     let name = command.get_name().to_owned();
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut command, name, &mut script);
-    // clap_complete (4.6.12) writes the program's hyphen in two ways for bash, so that no flag of a sub-command is completed.
+    // clap_complete (4.6.12) writes the program's hyphen in two ways for bash, so bash completes no flag of a sub-command.
     // Delete this when issue 6421 of clap is closed.
     String::from_utf8_lossy(&script).replace("rabbitmq__subcmd__gateway", "rabbitmq__gateway")
 }
 
-/// A manual page, as `man` reads it: of a sub-command, or of the gateway.
+/// A manual page in the format of `man`: the one of this sub-command, or the one of the gateway.
 #[must_use]
 pub fn manual(of: Option<&str>) -> String {
     let mut command = arguments::command();
     command.build();
     let command = of.and_then(|name| command.find_subcommand(name)).unwrap_or(&command).clone();
     let closing = command.get_after_long_help().or(command.get_after_help()).map(ToString::to_string);
-    // `man` joins lines that no empty line parts.
+    // `man` joins lines that have no empty line between them.
     let closing: Vec<_> =
         closing.iter().flat_map(|text| text.lines()).filter(|line| !line.is_empty()).collect();
     let command = command.after_long_help(closing.join("\n\n"));
     let mut page = Vec::new();
-    // A vector takes every byte.
+    // Writing to a vector does not fail.
     let _written = Man::new(command).render(&mut page);
     String::from_utf8_lossy(&page).into_owned()
 }
 
-/// Prints what clap says: help and version on standard output with success, else a mistake.
+/// Prints the error of clap: help and version on standard output with exit code 0, a mistake on standard error.
 #[must_use]
 pub fn refuse(error: &clap::Error) -> ExitCode {
     let _ = error.print();
@@ -137,7 +137,7 @@ pub fn refuse_settings(mistakes: &Mistakes) -> ExitCode {
     ExitCode::from(EXIT_USAGE)
 }
 
-/// Prints the effective settings, and the warnings on standard error.
+/// Prints the effective settings on standard output, and the warnings on standard error.
 #[must_use]
 pub fn show_settings(config: &Config, given: &Given) -> ExitCode {
     for warning in &config.warnings {
@@ -146,14 +146,14 @@ pub fn show_settings(config: &Config, given: &Given) -> ExitCode {
     print(&given.effective(config))
 }
 
-/// Prints what was asked for.
+/// Prints the output of a command.
 #[must_use]
 pub fn print(text: &str) -> ExitCode {
     let written = io::stdout().write_all(text.as_bytes());
     written.map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS)
 }
 
-/// Prints one line about what failed.
+/// Prints one line about a failure.
 #[must_use]
 pub fn fail(why: &str) -> ExitCode {
     let _ = writeln!(io::stderr(), "rabbitmq-gateway: {why}");

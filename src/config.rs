@@ -1,7 +1,7 @@
-//! Every setting, read once; all mistakes told together.
+//! Reads every setting once, and reports all mistakes together.
 //!
 //! [`Config::from_lookup`] is a pure function of a look-up. [`sources`] builds that look-up from flags, environment
-//! and file, [`table`] lists what there is to look up. No layer below reads a setting by itself.
+//! and file; [`table`] lists all settings. No layer below reads a setting by itself.
 
 use std::thread::available_parallelism;
 use std::time::Duration;
@@ -26,22 +26,22 @@ mod warning;
 pub use mistakes::Mistakes;
 pub use warning::Warning;
 
-/// The whole configuration; each layer's share is of that layer's type.
+/// The whole configuration. The part of each layer has the type of that layer.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The broker side.
+    /// Settings of the broker side.
     pub broker: crate::broker::Settings,
-    /// The HTTP side.
+    /// Settings of the HTTP side.
     pub http: crate::http::Settings,
-    /// The log.
+    /// Settings of the log.
     pub telemetry: telemetry::Settings,
-    /// Threads that serve requests.
+    /// Number of threads that serve requests.
     pub worker_threads: usize,
-    /// After SIGTERM: how long the gateway still accepts although it says that it is not ready.
+    /// After SIGTERM: how long the gateway still accepts connections while `/health/ready` says that it is not ready.
     pub drain_delay: Duration,
-    /// How long what is in flight may take to finish; counted after `drain_delay`.
+    /// How long requests in flight may take to finish, counted from the end of `drain_delay`.
     pub shutdown_timeout: Duration,
-    /// Settings that are probably a mistake: the start and `check-config` warn of them.
+    /// Settings that are probably a mistake: the gateway warns of them at the start and in `check-config`.
     pub warnings: Vec<Warning>,
 }
 
@@ -54,7 +54,7 @@ impl Config {
     /// All mistakes together.
     ///
     /// # Panics
-    /// A default of the table is malformed; a test reads them all.
+    /// When a default of the table is malformed; a test reads all defaults.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Mistakes> {
         let mut reader = reader::Reader::new(&lookup);
         let amqp_headers = http::amqp_headers(&mut reader);
@@ -76,7 +76,7 @@ impl Config {
     }
 }
 
-/// lapin's own threads want the other half.
+/// The threads of lapin use the other half.
 fn half_of_the_cores() -> usize {
     available_parallelism().map_or(1, |cores| cores.get().div_ceil(2))
 }

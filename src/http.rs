@@ -1,7 +1,7 @@
-//! The HTTP side: the route table, and the settings of everything below it.
+//! The HTTP side: the route table, and the settings of the HTTP layer.
 //!
-//! Parses at the door and answers once; what the broker's errors mean in HTTP is said in one place,
-//! `error.rs`. Each line of the table also writes the contract.
+//! Parses each request into valid values before it calls the broker side. Only `error.rs` decides which problem an error of the
+//! broker side becomes. Each line of the route table also writes the contract.
 
 mod docs;
 mod endpoints;
@@ -41,7 +41,7 @@ use crate::domain::path_prefix::PathPrefix;
 use crate::metrics::Metrics;
 use crate::telemetry::DroppedLines;
 
-/// A handler of POST requests that is called without axum's router.
+/// A handler of POST requests that the gateway calls without axum's router.
 type Post = fn(State<AppState>, Request) -> BoxFuture<'static, Response>;
 
 const SERVED_WHEN_FULL: Traits = Traits {
@@ -57,7 +57,7 @@ const ADMITTED: Traits = Traits { is_admitted: true, ..SERVED_WHEN_FULL };
 const CALL: Traits = Traits { carries_message: true, ..ADMITTED };
 const PUBLISHING: Traits = Traits { outlives_its_caller: true, ..CALL };
 
-/// Groups of routes with the same traits; those of most requests with their handlers.
+/// Groups of routes with the same traits. The busiest routes also have their handlers here.
 fn groups() -> [(OpenApiRouter<AppState>, Traits, Option<Post>); 5] {
     let publishing = OpenApiRouter::new().routes(routes!(publish::publish_message));
     let calls = OpenApiRouter::new().routes(routes!(rpc::call_queue));
@@ -78,7 +78,7 @@ fn groups() -> [(OpenApiRouter<AppState>, Traits, Option<Post>); 5] {
     ]
 }
 
-/// Everything that the gateway serves; `listen` is where it really listens.
+/// The router and the middleware of the gateway. `listen` is the bound address.
 pub fn layered(
     broker: Broker,
     settings: &Settings,
@@ -108,46 +108,46 @@ pub fn layered(
     Layered::new(router, table, &rules, metrics, gate)
 }
 
-/// The paths of the groups, for the contract.
+/// The paths of all groups, for the contract.
 fn paths() -> OpenApi {
     let contracts = groups().map(|(group, ..)| group.into_openapi());
     contracts.into_iter().reduce(OpenApi::merge_from).unwrap_or_default()
 }
 
-/// Where the gateway listens and what it accepts. Filled by [`crate::config`].
+/// Settings of the HTTP side. [`crate::config`] fills them.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Address to listen on; port 0 takes a free one.
+    /// Address to listen on; port 0 means a free port.
     pub listen: SocketAddr,
-    /// Connections and their deadlines.
+    /// Bounds of connections, and their deadlines.
     pub connections: ConnectionLimits,
-    /// What one request may ask for.
+    /// Bounds of requests.
     pub limits: Limits,
-    /// Which pages, hosts and proxies may be in front of it.
+    /// Pages, hosts and proxies that may use the gateway.
     pub access: Access,
-    /// Queues that `/health/rabbitmq` always names.
+    /// Queues that `/health/rabbitmq` always counts.
     pub health_queues: Vec<QueueName>,
     /// Whether a reply's `x-http-status` header sets the HTTP status.
     pub rpc_status_header: bool,
 }
 
-/// Which pages, hosts and proxies may be in front of the gateway. The default is none.
+/// Pages, hosts and proxies that may use the gateway. The default allows none.
 #[derive(Debug, Clone, Default)]
 pub struct Access {
     /// Origins, other than the gateway's own, whose pages may call it.
     pub allowed_origins: Vec<String>,
     /// Hosts, other than loopback, that requests may name while the gateway listens on loopback only.
     pub allowed_hosts: Vec<String>,
-    /// Below which path a proxy puts the gateway.
+    /// Path below which a proxy serves the gateway.
     pub path_prefix: PathPrefix,
-    /// Proxies whose `X-Forwarded-Prefix` counts.
+    /// Proxies whose `X-Forwarded-Prefix` the gateway believes.
     pub trusted_proxies: Vec<IpNet>,
 }
 
 /// Bounds of the accept loop.
 #[derive(Debug, Clone)]
 pub struct ConnectionLimits {
-    /// Open connections; one more is answered 503 and closed.
+    /// Open connections; the gateway answers further ones with 503 and closes them.
     pub max_connections: usize,
     /// From accept to the first byte of the first request.
     pub first_byte_timeout: Duration,
@@ -155,9 +155,9 @@ pub struct ConnectionLimits {
     pub header_timeout: Duration,
     /// Idle time between two requests on one connection.
     pub keep_alive_timeout: Duration,
-    /// How long a client may refuse to take bytes of an answer.
+    /// How long a client may take no bytes of an answer.
     pub write_timeout: Duration,
-    /// Bytes of one body; larger chunks are refused before they come.
+    /// Bytes of one body; the gateway refuses a larger chunk before its bytes arrive.
     pub max_body_bytes: usize,
 }
 
@@ -170,7 +170,7 @@ pub struct Limits {
     pub body_timeout: Duration,
     /// Bytes of one request's header.
     pub max_header_bytes: usize,
-    /// Bodies in memory, all requests together.
+    /// Bytes of bodies in memory, all requests together.
     pub max_bytes_in_flight: usize,
     /// Requests between their header and their answer.
     pub max_requests_in_flight: usize,
@@ -184,10 +184,10 @@ pub struct Limits {
     pub topology: Deadline,
 }
 
-/// Deadline that a request gets, and the most that it may ask for by `?timeout=`.
+/// The default deadline of a request, and the longest that it may ask for by `?timeout=`.
 #[derive(Debug, Clone, Copy)]
 pub struct Deadline {
-    /// Without `?timeout=`.
+    /// Deadline without `?timeout=`.
     pub default: Duration,
     /// Largest accepted `?timeout=`.
     pub max: Duration,

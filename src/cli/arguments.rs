@@ -1,7 +1,7 @@
-//! The command line for clap: the flags and help texts come from the table of settings.
+//! Describes the command line to clap. The flags and help texts come from the table of settings.
 //!
-//! `-h` shows the flags of the settings that a first start needs, `--help` all of them. A sub-command shows its own flags
-//! only; the flags of settings may also stand before it.
+//! `-h` shows the flags of the settings that a first start needs, `--help` shows all flags. A sub-command shows its own flags
+//! only. The flags of settings may also stand before the sub-command.
 
 use clap::{Arg, ArgAction, Command as Clap, ValueHint, value_parser};
 use clap_complete::Shell;
@@ -36,7 +36,7 @@ Exit codes:
 /// The whole command line.
 pub(super) fn command() -> Clap {
     Clap::new("rabbitmq-gateway")
-        .about("HTTP gateway to RabbitMQ; without a command it serves")
+        .about("HTTP gateway to RabbitMQ; without a command it runs the gateway")
         .version(env!("CARGO_PKG_VERSION"))
         .override_usage("rabbitmq-gateway [OPTIONS] [COMMAND]")
         .after_help(format!("{}\n\n--help lists every setting, check-config shows their values.", secrets()))
@@ -47,7 +47,7 @@ pub(super) fn command() -> Clap {
 
 fn check_config() -> Clap {
     let connect = Arg::new("connect").long("connect").action(ArgAction::SetTrue).help(
-        "Log in to RabbitMQ at every address too, within RABBITMQ_CONNECTION_TIMEOUT, and say what answers",
+        "Also log in to RabbitMQ at every address, within RABBITMQ_CONNECTION_TIMEOUT, and print the result",
     );
     let settings = SETTINGS.iter().filter_map(argument);
     Clap::new("check-config")
@@ -55,15 +55,16 @@ fn check_config() -> Clap {
         .arg(connect)
         .args(settings.map(|argument| argument.hide(true)))
         .after_help(format!(
-            "It takes the flag of every setting too: rabbitmq-gateway --help.\n\n{EXIT_CODES}"
+            "It also takes the flag of every setting: see rabbitmq-gateway --help.\n\n{EXIT_CODES}"
         ))
 }
 
 fn healthcheck() -> Clap {
-    let ready = Arg::new("ready").long("ready").action(ArgAction::SetTrue).help("Ask whether it can publish");
+    let ready =
+        Arg::new("ready").long("ready").action(ArgAction::SetTrue).help("Ask whether it is ready to publish");
     let settings = OF_HEALTHCHECK.into_iter().filter_map(Setting::named);
     Clap::new("healthcheck")
-        .about("Ask the running gateway whether it lives")
+        .about("Ask the running gateway whether it is alive")
         .arg(ready)
         .args(settings.filter_map(argument).map(|argument| argument.hide_short_help(false)))
 }
@@ -77,19 +78,19 @@ fn completions() -> Clap {
         .value_name("SHELL")
         .required(true)
         .value_parser(value_parser!(Shell))
-        .help("The shell that reads it");
+        .help("The shell to write it for");
     Clap::new("completions").about("Print a completion script").arg(shell)
 }
 
 fn man() -> Clap {
     let of = Arg::new("command")
         .value_name("COMMAND")
-        .help("Command to print the page of; else that of the gateway");
+        .help("Command whose page to print; the gateway's page if not given");
     let commands = ["check-config", "healthcheck", "openapi", "completions", "man"];
     Clap::new("man").about("Print a manual page").arg(of.value_parser(commands))
 }
 
-/// The flag of a setting; none for a secret.
+/// The flag of a setting; `None` for a secret.
 fn argument(setting: &'static Setting) -> Option<Arg> {
     let origin = origin(setting);
     let argument = Arg::new(setting.name)
@@ -103,7 +104,7 @@ fn argument(setting: &'static Setting) -> Option<Arg> {
     Some(if is_file { argument.value_hint(ValueHint::FilePath) } else { argument })
 }
 
-/// Its environment variable and its default.
+/// The environment variable and the default of a setting.
 fn origin(setting: &Setting) -> String {
     let default = match setting.default {
         Fallback::Unset("none") => String::new(),

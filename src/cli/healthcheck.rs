@@ -14,14 +14,14 @@ const HEALTHCHECK_TIMEOUT: Duration = Duration::from_secs(3);
 /// Asks the gateway that listens at `listen` for `/health/live` or `/health/ready`, within 3 seconds.
 ///
 /// # Errors
-/// One line with the address and the answer in place of 200.
+/// One line with the address and the answer that is not 200.
 pub async fn healthcheck(listen: SocketAddr, ready: bool) -> Result<(), String> {
     let address = dialled(listen);
     let path = if ready { "/health/ready" } else { "/health/live" };
     let failed = |why: String| format!("http://{address}{path}: {why}");
     if listen.port() == 0 {
         return Err(failed(
-            "GATEWAY_LISTEN has port 0, so nobody knows where the gateway listens".to_owned(),
+            "GATEWAY_LISTEN has port 0, so the port of the running gateway is not known".to_owned(),
         ));
     }
     match tokio::time::timeout(HEALTHCHECK_TIMEOUT, status(address, path)).await {

@@ -30,7 +30,7 @@ fn sub_commands_are_told_apart() {
 }
 
 #[test]
-fn a_flag_may_stand_on_either_side_of_the_sub_command() {
+fn a_flag_may_stand_before_or_after_the_sub_command() {
     for arguments in [["--rabbitmq-host", "h", "check-config"], ["check-config", "--rabbitmq-host", "h"]] {
         let flags = run(&arguments).map(|it| it.flags).unwrap_or_default();
         assert_eq!(flags, [("RABBITMQ_HOST", "h".to_owned())], "{arguments:?}");
@@ -38,7 +38,7 @@ fn a_flag_may_stand_on_either_side_of_the_sub_command() {
 }
 
 #[test]
-fn the_flag_behind_the_sub_command_wins_over_the_one_before_it() {
+fn the_flag_after_the_sub_command_wins_over_the_one_before_it() {
     let flags = run(&["--gateway-log", "a", "check-config", "--gateway-log", "b"]).map(|it| it.flags);
     assert_eq!(flags.unwrap_or_default(), [("GATEWAY_LOG", "b".to_owned())]);
 }
@@ -52,7 +52,7 @@ fn a_sub_command_refuses_the_flags_of_others() {
     }
 }
 
-/// The help that a command line asks for.
+/// The help that this command line prints.
 fn help(arguments: &[&str]) -> String {
     run(arguments).err().map(|error| error.to_string()).unwrap_or_default()
 }
@@ -150,7 +150,7 @@ fn a_secret_is_not_a_flag_and_is_not_printed_when_tried() {
 }
 
 #[test]
-fn the_version_is_no_mistake() {
+fn the_version_exits_with_success() {
     assert_eq!(run(&["--version"]).err().map(|error| error.use_stderr()), Some(false));
     assert_eq!(run(&["--nonsense"]).err().map(|error| error.use_stderr()), Some(true));
 }

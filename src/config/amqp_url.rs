@@ -1,8 +1,9 @@
-//! `AMQP_URL`, read by ourselves: several nodes, percent-encoding, IPv6 in brackets.
+//! Parses `AMQP_URL`: several nodes, percent-encoding, IPv6 addresses in brackets.
 //!
-//! `amqp://user:password@a:5672,b:5672/vhost` or whole addresses comma-separated, which must agree in all but the
-//! node. No path and `/` both mean the virtual host `/` (Erlang's and Java's clients differ here; nobody wants "").
-//! A reason never repeats a piece of the text: a `/` left bare in a password puts that password anywhere.
+//! The form is `amqp://user:password@a:5672,b:5672/vhost`, or several whole addresses, comma-separated, which may differ in the
+//! node only. No path and the path `/` both mean the virtual host `/`; the clients of Erlang and Java read `/` as the virtual
+//! host "". An error text never repeats a part of `AMQP_URL`: where a `/` in the password is not encoded, each part of the
+//! address may hold the password.
 
 use std::time::Duration;
 
@@ -10,14 +11,14 @@ use super::forms::{self, Parsed};
 use crate::broker::Address;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-/// What the text says. No `Debug`: it holds the password.
+/// The parsed address. It has no `Debug`, because it holds the password.
 pub(super) struct AmqpUrl {
     pub(super) addresses: Vec<Address>,
     pub(super) target: Target,
 }
 
 impl AmqpUrl {
-    /// The same with `***` in place of the password.
+    /// The address with `***` in place of the password.
     pub(super) fn redacted(&self) -> String {
         let Target { tls, login, vhost, heartbeat, connection_timeout } = &self.target;
         let encoded = |text: &str| utf8_percent_encode(text, RESERVED).to_string();
@@ -38,7 +39,7 @@ impl AmqpUrl {
     }
 }
 
-/// All but the nodes.
+/// The address without the nodes.
 #[derive(PartialEq)]
 pub(super) struct Target {
     pub(super) tls: bool,
@@ -52,7 +53,7 @@ pub(super) struct Target {
 /// The characters that are percent-encoded in user and vhost.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// Parameters of other clients that are named when they are refused.
+/// Parameters of other clients. The gateway refuses them by name.
 const FOREIGN_PARAMETERS: [&str; 12] = [
     "auth_mechanism",
     "blocked_connection_timeout",
@@ -68,7 +69,7 @@ const FOREIGN_PARAMETERS: [&str; 12] = [
     "verify",
 ];
 
-/// Reads the whole setting.
+/// Parses the whole setting.
 pub(super) fn parse(text: &str) -> Parsed<AmqpUrl> {
     forms::no_line_break(text)?;
     let mut urls = split(text).into_iter().map(one);
@@ -83,7 +84,7 @@ pub(super) fn parse(text: &str) -> Parsed<AmqpUrl> {
     Ok(first)
 }
 
-/// Cuts at each comma that a scheme follows, spaces between or not.
+/// Cuts the text at each comma that a scheme follows, with or without spaces between them.
 fn split(text: &str) -> Vec<&str> {
     let mut urls = Vec::new();
     let mut start = 0;
@@ -98,7 +99,7 @@ fn split(text: &str) -> Vec<&str> {
     urls
 }
 
-/// Whether TLS is wanted, and what follows the scheme.
+/// Whether the scheme asks for TLS, and the text after the scheme.
 fn scheme(text: &str) -> Option<(bool, &str)> {
     let (scheme, rest) = text.split_once("://")?;
     match scheme.to_ascii_lowercase().as_str() {
@@ -148,7 +149,7 @@ fn address(text: &str, default_port: u16) -> Parsed<Address> {
     let (host, port) = text.split_at(end_of_host);
     let port = match port.strip_prefix(':') {
         None if port.is_empty() => Ok(default_port),
-        Some(port) if port.contains(':') => return Err("an IPv6 address stands in brackets".to_owned()),
+        Some(port) if port.contains(':') => return Err("write an IPv6 address in brackets".to_owned()),
         Some(port) if !port.contains('/') => forms::port(port),
         _ => forms::nothing(),
     };
@@ -163,24 +164,26 @@ fn parameter(pair: &str, target: &mut Target) -> Parsed<()> {
         "heartbeat" => {
             let seconds = number
                 .and_then(|it| u16::try_from(it).ok())
-                .ok_or("heartbeat is whole seconds from 0 to 65535")?;
+                .ok_or("heartbeat must be whole seconds from 0 to 65535")?;
             target.heartbeat.replace(seconds).is_some()
         }
         "connection_timeout" => {
             let timeout = number.and_then(|it| forms::positive_duration(&format!("{it}ms")).ok());
             let timeout =
-                timeout.ok_or("connection_timeout is whole milliseconds, above 0 and at most a day")?;
+                timeout.ok_or("connection_timeout must be whole milliseconds, above 0 and at most a day")?;
             target.connection_timeout.replace(timeout).is_some()
         }
         _ if FOREIGN_PARAMETERS.contains(&name) => {
-            return Err(format!("the parameter {name} is not known here"));
+            return Err(format!("the gateway does not know the parameter {name}"));
         }
-        _ => return Err("parameters are heartbeat and connection_timeout only; write ? as %3F".to_owned()),
+        _ => {
+            return Err("the only parameters are heartbeat and connection_timeout; write ? as %3F".to_owned());
+        }
     };
     if given_twice { Err(format!("{name} is given twice")) } else { Ok(()) }
 }
 
-/// Undoes percent-encoding; a `%` without two hexadecimal digits is a mistake, not a percent sign.
+/// Decodes percent-encoding. Refuses a `%` without two hexadecimal digits after it.
 fn decoded(text: &str) -> Parsed<String> {
     let is_encoded =
         |tail: &str| tail.len() >= 2 && tail.bytes().take(2).all(|byte| byte.is_ascii_hexdigit());

@@ -1,4 +1,4 @@
-//! The broker's share of the settings: `AMQP_URL` or `RABBITMQ_*`, TLS and login.
+//! The settings of the broker side: `AMQP_URL` or `RABBITMQ_*`, TLS and login.
 
 use secrecy::SecretString;
 
@@ -10,10 +10,10 @@ use crate::broker::{Address, ClientCertificate, Login, PublishSettings, Settings
 
 const URL: &str = "AMQP_URL";
 const CHANNELS_A_CONNECTION: usize = 2_047;
-/// More in flight on one channel gains nothing, and all of it shares the channel's fate.
+/// A larger window makes publishing no faster, and RabbitMQ may close a channel over one message of all those in flight on it.
 const MAX_WINDOW: usize = 100_000;
 
-/// What `AMQP_URL` says too, so that both together contradict each other.
+/// The settings that `AMQP_URL` sets too: the gateway refuses one of these beside `AMQP_URL`.
 pub(super) const SAID_BY_URL: [&str; 6] = [
     "RABBITMQ_HOST",
     "RABBITMQ_PORT",
@@ -49,7 +49,7 @@ pub(super) fn read(from: &mut Reader<'_>, max_header_bytes: usize) -> Settings {
     from.refuse_if(
         settings.publish.pool_size > settings.publish.connections * CHANNELS_A_CONNECTION,
         ["RABBITMQ_POOL_SIZE", "RABBITMQ_PUBLISH_CONNECTIONS"],
-        "a connection carries at most 2047 channels",
+        "a connection has at most 2047 channels",
     );
     settings
 }
@@ -75,7 +75,7 @@ fn publish(from: &mut Reader<'_>, max_header_bytes: usize) -> PublishSettings {
     }
 }
 
-/// The settings that are set and have no effect any more; a malformed value is a mistake all the same.
+/// Warns of settings that are given and have no effect any more. A malformed value of them is a mistake nevertheless.
 pub(super) fn without_effect(from: &mut Reader<'_>) -> Vec<Warning> {
     const NAME: &str = "RABBITMQ_CONNECTION_ATTEMPTS";
     let text = "this setting has no effect any more and can be removed";
@@ -83,7 +83,7 @@ pub(super) fn without_effect(from: &mut Reader<'_>) -> Vec<Warning> {
     is_set.then(|| Warning { name: NAME.to_owned(), text: text.to_owned() }).into_iter().collect()
 }
 
-/// Nodes and target, from whichever of the two ways was taken.
+/// Nodes and target, from `AMQP_URL` or from `RABBITMQ_*`.
 fn place(from: &mut Reader<'_>) -> (Vec<Address>, Target) {
     if !from.is_given(URL) {
         return place_by_names(from);
@@ -91,7 +91,7 @@ fn place(from: &mut Reader<'_>) -> (Vec<Address>, Target) {
     let url = from.read_optional(URL, amqp_url::parse);
     for name in SAID_BY_URL {
         if from.given(name).is_some_and(|value| !is_set_by_kubernetes(name, &value)) {
-            from.mistakes.conflict(&[URL, name], "say the same thing, give one of them");
+            from.mistakes.conflict(&[URL, name], "are mutually exclusive: give one of them");
         }
     }
     let nowhere =
@@ -112,7 +112,8 @@ fn place_by_names(from: &mut Reader<'_>) -> (Vec<Address>, Target) {
     (vec![Address { host, port }], target)
 }
 
-/// A Service named rabbitmq makes Kubernetes set `RABBITMQ_PORT=tcp://…` in every pod: nobody's intention.
+/// Kubernetes sets `RABBITMQ_PORT=tcp://…` in every pod beside a Service called rabbitmq. Such a value does not contradict
+/// `AMQP_URL`.
 fn is_set_by_kubernetes(name: &str, value: &str) -> bool {
     name == "RABBITMQ_PORT" && value.starts_with("tcp://")
 }
@@ -125,7 +126,7 @@ fn tls(from: &mut Reader<'_>, enabled: bool) -> Option<Tls> {
         (Some(certificate), Some(key)) => Some(ClientCertificate { certificate, key }),
         (None, None) => None,
         _ => {
-            from.mistakes.conflict(&[CERTIFICATE, KEY], "are given together or not at all");
+            from.mistakes.conflict(&[CERTIFICATE, KEY], "need each other: give both or neither");
             None
         }
     };
@@ -139,7 +140,7 @@ fn tls(from: &mut Reader<'_>, enabled: bool) -> Option<Tls> {
     enabled.then_some(Tls { ca_cert, client })
 }
 
-/// Who is named logs in by password; else a client certificate does; else it is the default user.
+/// The login: the user that the settings name, with the password; else the client certificate; else the default user.
 fn login(from: &mut Reader<'_>, named: Option<(String, String)>, has_certificate: bool) -> Login {
     let (user, password) = match named {
         Some(named) => named,
@@ -151,7 +152,7 @@ fn login(from: &mut Reader<'_>, named: Option<(String, String)>, has_certificate
     Login::Plain { user, password: SecretString::from(password) }
 }
 
-/// A setting that `AMQP_URL` may have as a parameter: one of them, not both.
+/// A setting that may also be a parameter of `AMQP_URL`. Refuses both together.
 fn once<T>(
     from: &mut Reader<'_>,
     name: &'static str,
@@ -160,7 +161,7 @@ fn once<T>(
 ) -> T {
     let value = from.read(name, form);
     if in_url.is_some() && from.is_given(name) {
-        from.mistakes.conflict(&[URL, name], "say the same thing, give one of them");
+        from.mistakes.conflict(&[URL, name], "are mutually exclusive: give one of them");
     }
     in_url.unwrap_or(value)
 }

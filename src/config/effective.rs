@@ -1,6 +1,6 @@
-//! The effective settings: the value of each and where it comes from. `check-config` prints them.
+//! The effective settings: the value and the source of each. `check-config` prints them.
 //!
-//! A secret is shown as `***`; `AMQP_URL` is written anew from its parts, without the password.
+//! Shows a secret as `***`. Writes `AMQP_URL` from its parsed parts, without the password.
 
 use super::Config;
 use super::amqp_url::{self, AmqpUrl};
@@ -12,11 +12,11 @@ use crate::broker::{Address, Login};
 const URL: &str = "AMQP_URL";
 const DEFAULT: &str = "default";
 
-/// A value as it is shown, and where it comes from.
+/// The text of a value, and its source.
 type Shown = (String, String);
 
 impl Given {
-    /// Every setting with its value and where that comes from, one a line. `config` is what these values were read as.
+    /// Every setting with its value and its source, one on each line. `config` is the result of reading these values.
     #[must_use]
     pub fn effective(&self, config: &Config) -> String {
         let url = self.get(URL).and_then(|(text, _)| amqp_url::parse(text).ok());
@@ -42,7 +42,7 @@ impl Effective<'_> {
         by_url.or_else(|| self.by_other(setting.name)).unwrap_or_else(|| self.by_itself(setting))
     }
 
-    /// A setting that `AMQP_URL` holds, as a part of it or as a parameter.
+    /// A setting that is a part or a parameter of `AMQP_URL`.
     fn by_url(&self, name: &str, url: &AmqpUrl) -> Option<Shown> {
         let broker = &self.config.broker;
         let login = url.target.login.as_ref();
@@ -69,7 +69,7 @@ impl Effective<'_> {
         Some((format!("{part:?}"), URL.to_owned()))
     }
 
-    /// A setting whose value depends on another one, or on the machine.
+    /// A setting whose value depends on another setting, or on the machine.
     fn by_other(&self, name: &str) -> Option<Shown> {
         let is_given = self.given.get(name).is_some();
         match name {
@@ -99,7 +99,7 @@ impl Effective<'_> {
         (value, self.origin(setting.name).unwrap_or_else(|| DEFAULT.to_owned()))
     }
 
-    /// Where the value that was given comes from.
+    /// The source of the given value.
     fn origin(&self, name: &str) -> Option<String> {
         let setting = Setting::named(name)?;
         let path = |of: &str| self.given.get(of).map_or_else(String::new, |(path, _)| quoted(path));

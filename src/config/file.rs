@@ -1,12 +1,12 @@
-//! The TOML file of settings: one level of sections, plain values, unknown keys refused.
+//! Reads the TOML file of settings: one level of sections with plain values. Refuses unknown keys.
 //!
-//! TOML's own error texts quote the line, and the line may hold a password: only its number is told.
+//! An error names the number of a line only: the error texts of the TOML library quote the line, which may hold a password.
 
 use super::mistakes::{Mistakes, quoted};
 use super::table::{CONFIG_FILE, SETTINGS, Setting};
 use super::unknown::nearest;
 
-/// What the file sets.
+/// The settings in the file, with their values.
 pub(super) fn read(path: &str, mistakes: &mut Mistakes) -> Vec<(&'static Setting, String)> {
     let content = match std::fs::read_to_string(path) {
         Ok(content) => content,
@@ -23,7 +23,7 @@ fn parse(content: &str, mistakes: &mut Mistakes) -> Vec<(&'static Setting, Strin
         Ok(table) => table,
         Err(error) => {
             let line = error.span().map_or(1, |span| content[..span.start].matches('\n').count() + 1);
-            mistakes.about(CONFIG_FILE, &format!("the file is not TOML, look at line {line}"));
+            mistakes.about(CONFIG_FILE, &format!("the file is not valid TOML at line {line}"));
             return Vec::new();
         }
     };
@@ -53,7 +53,7 @@ fn entry(
     };
     let text = text(value);
     if text.is_none() {
-        let kinds = "a text, a whole number, true or false, or a list of texts";
+        let kinds = "a string, a whole number, true or false, or a list of strings";
         mistakes.about(setting.name, &format!("in the file it must be {kinds}"));
     }
     text.map(|text| (setting, text))
@@ -63,7 +63,7 @@ fn no_setting(section: &str, key: &str) -> String {
     let nearest = nearest(&format!("{section}_{key}").to_uppercase()).filter(|it| it.name != CONFIG_FILE);
     let nearest = nearest.map(Setting::key).map(|(section, key)| format!("; the nearest is {section}.{key}"));
     let key = quoted(&format!("{section}.{key}"));
-    format!("the file sets {key}, which is no setting{}", nearest.unwrap_or_default())
+    format!("the file sets {key}, which is not a setting{}", nearest.unwrap_or_default())
 }
 
 fn is_section(name: &str) -> bool {
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_numbers_switches_and_lists_are_values() {
+    fn strings_numbers_booleans_and_lists_are_values() {
         let mut mistakes = Mistakes::default();
         let content = "[rabbitmq]\nhost = 'h'\nport = 1\nssl_enabled = true\npassword = 123\n\
                        [gateway]\nhealth_queues = ['a', 'b']\n[amqp]\nurl = 'amqp://h'\n";
@@ -120,23 +120,23 @@ mod tests {
         for (content, words) in [
             (
                 "[rabbitmq]\nhots = 'h'",
-                "sets \"rabbitmq.hots\", which is no setting; the nearest is rabbitmq.host\n",
+                "sets \"rabbitmq.hots\", which is not a setting; the nearest is rabbitmq.host\n",
             ),
-            ("[rabbitmq]\nx = 'h'", "sets \"rabbitmq.x\", which is no setting\n"),
+            ("[rabbitmq]\nx = 'h'", "sets \"rabbitmq.x\", which is not a setting\n"),
             ("[rabbit]\nhost = 'h'", "\"rabbit\" is not a section"),
             ("host = 'h'", "\"host\" is not a section"),
             ("rabbitmq = 'h'", "\"rabbitmq\" is not a section"),
-            ("[gateway]\nconfig = 'x'", "\"gateway.config\", which is no setting"),
-            ("[rabbitmq]\nheartbeat = 1.5", "RABBITMQ_HEARTBEAT: in the file it must be a text"),
-            ("[rabbitmq.host]\na = 1", "RABBITMQ_HOST: in the file it must be a text"),
+            ("[gateway]\nconfig = 'x'", "\"gateway.config\", which is not a setting"),
+            ("[rabbitmq]\nheartbeat = 1.5", "RABBITMQ_HEARTBEAT: in the file it must be a string"),
+            ("[rabbitmq.host]\na = 1", "RABBITMQ_HOST: in the file it must be a string"),
         ] {
             assert!(mistakes_of(content).contains(words), "{content}: {}", mistakes_of(content));
         }
     }
 
     #[test]
-    fn a_line_that_is_not_toml_is_numbered_and_not_quoted() {
+    fn a_line_that_is_not_toml_is_named_by_its_number_and_not_quoted() {
         let text = mistakes_of("[rabbitmq]\npassword = hunter2\n");
-        assert_eq!(text, "GATEWAY_CONFIG: the file is not TOML, look at line 2\n");
+        assert_eq!(text, "GATEWAY_CONFIG: the file is not valid TOML at line 2\n");
     }
 }

@@ -1,6 +1,6 @@
-//! The forms of values: each function reads one text, and says in words why it is not of its form.
+//! The forms of values. Each function parses one text, or returns the reason why the text does not have the form.
 //!
-//! An empty reason means that the form, which the mistake names anyway, says it all.
+//! The reason is empty where the name of the form is enough: the error text always names the form.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::PathBuf;
@@ -86,12 +86,12 @@ pub(super) fn switch(text: &str) -> Parsed<bool> {
     }
 }
 
-/// A path; whether the file is there, its reader finds out.
+/// A path. Does not check that the file exists.
 pub(super) fn path(text: &str) -> Parsed<PathBuf> {
     if text.contains(['\0', '\n', '\r']) { nothing() } else { Ok(PathBuf::from(text)) }
 }
 
-/// A port, or the address of a Service as Kubernetes spells it.
+/// A port, or the address of a Service as Kubernetes writes it.
 pub(super) fn port(text: &str) -> Parsed<u16> {
     let port = match text.strip_prefix("tcp://") {
         Some(address) => address.rsplit_once(':').ok_or_else(String::new)?.1,
@@ -103,7 +103,7 @@ pub(super) fn port(text: &str) -> Parsed<u16> {
     }
 }
 
-/// A host name or an IP address; an IPv6 address may stand in brackets and loses them.
+/// A host name or an IP address. Removes the brackets of an IPv6 address.
 pub(super) fn host(text: &str) -> Parsed<String> {
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     if bare.unwrap_or(text).parse::<Ipv6Addr>().is_ok() {
@@ -117,21 +117,20 @@ pub(super) fn host(text: &str) -> Parsed<String> {
     }
 }
 
-/// A user name or password; SASL PLAIN separates them by NUL.
+/// A user name or a password. SASL PLAIN separates the two by NUL, so neither may contain NUL.
 pub(super) fn credential(text: &str) -> Parsed<String> {
     if text.contains('\0') { Err("must not contain NUL".to_owned()) } else { Ok(text.to_owned()) }
 }
 
-/// The same as it stands in a variable or a file, where a line break gets in by mistake.
+/// A user name or a password from a variable or a file, which may hold a line break by mistake.
 pub(super) fn plain_credential(text: &str) -> Parsed<String> {
     no_line_break(text)?;
     credential(text)
 }
 
-/// Refuses a line break, which the end of a file or `echo` leaves behind.
+/// Refuses a line break, as `echo` and editors write at the end of a file.
 pub(super) fn no_line_break(text: &str) -> Parsed<()> {
-    const IS: &str =
-        "take the line break away, or write it as %0A in AMQP_URL where it belongs to the password";
+    const IS: &str = "remove the line break, or write it as %0A in AMQP_URL if it is a part of the password";
     match text.find(['\n', '\r']) {
         None => Ok(()),
         Some(at) if text[at..].trim_matches(['\n', '\r']).is_empty() => {
@@ -145,9 +144,10 @@ pub(super) fn vhost(text: &str) -> Parsed<String> {
     ShortText::parse(text).map(|text| text.as_str().to_owned()).map_err(|error| error.to_string())
 }
 
-/// The virtual host in a setting of its own: an address put there would show its password in logs.
+/// The virtual host in its own setting. Refuses an address, because the gateway logs the virtual host and an address may hold
+/// a password.
 pub(super) fn plain_vhost(text: &str) -> Parsed<String> {
-    if text.contains("://") { Err("an address belongs in AMQP_URL".to_owned()) } else { vhost(text) }
+    if text.contains("://") { Err("set an address as AMQP_URL".to_owned()) } else { vhost(text) }
 }
 
 /// Web origins, without a path.
@@ -166,7 +166,7 @@ pub(super) fn hosts(text: &str) -> Parsed<Vec<String>> {
     items(text).map(host).collect()
 }
 
-/// IP addresses, and networks such as `10.0.0.0/8`; an IPv4 address that is written as IPv6 is that IPv4 address.
+/// IP addresses, and networks such as `10.0.0.0/8`. Reads an IPv4 address that is written as IPv6 as the IPv4 address.
 pub(super) fn networks(text: &str) -> Parsed<Vec<IpNet>> {
     items(text).map(network).collect()
 }
@@ -183,7 +183,7 @@ pub(super) fn path_prefix(text: &str) -> Parsed<PathPrefix> {
 pub(super) fn queues(text: &str) -> Parsed<Vec<QueueName>> {
     let names: Vec<_> = items(text).collect();
     if names.len() > MAX_HEALTH_QUEUES {
-        return Err(format!("{} are too many", names.len()));
+        return Err(format!("{} names are too many", names.len()));
     }
     names.into_iter().map(|name| QueueName::parse(name).map_err(|error| error.to_string())).collect()
 }
@@ -192,7 +192,7 @@ fn items(text: &str) -> impl Iterator<Item = &str> {
     text.split(',').map(str::trim)
 }
 
-/// Digits only: no sign, no space.
+/// A number of digits only, without a sign or a space.
 pub(super) fn whole_number(text: &str) -> Option<usize> {
     if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None }
 }

@@ -1,4 +1,4 @@
-//! The HTTP side's share of the settings.
+//! The settings of the HTTP side.
 
 use std::net::SocketAddr;
 
@@ -45,7 +45,7 @@ fn limits(from: &mut Reader<'_>, amqp_headers: HeaderLimits) -> Limits {
     let limits = Limits {
         max_body_bytes: from.read("GATEWAY_MAX_BODY_BYTES", forms::size),
         body_timeout: from.read("GATEWAY_BODY_TIMEOUT", forms::positive_duration),
-        // hyper panics on a buffer below 8 KiB, and ours has 64 KiB.
+        // hyper panics on a buffer below 8 KiB, and the gateway's buffer has 64 KiB.
         max_header_bytes: from.read("GATEWAY_MAX_HEADER_BYTES", forms::size_between(8 << 10, 64 << 10)),
         max_bytes_in_flight: from.read("GATEWAY_MAX_BYTES_IN_FLIGHT", forms::size),
         max_requests_in_flight: from.read("GATEWAY_MAX_REQUESTS_IN_FLIGHT", forms::count(MANY)),
@@ -57,18 +57,18 @@ fn limits(from: &mut Reader<'_>, amqp_headers: HeaderLimits) -> Limits {
     from.refuse_if(
         limits.max_body_bytes > limits.max_bytes_in_flight,
         ["GATEWAY_MAX_BODY_BYTES", "GATEWAY_MAX_BYTES_IN_FLIGHT"],
-        "the first must not be larger than the second, or the largest body never fits",
+        "the first must not be larger than the second, or the gateway refuses the largest body always",
     );
     limits
 }
 
-/// Both layers need these: they must fit a frame.
+/// The limits on AMQP headers. HTTP and the broker side both use them; the headers must fit one AMQP frame.
 pub(super) fn amqp_headers(from: &mut Reader<'_>) -> HeaderLimits {
     HeaderLimits {
         count: from.read("GATEWAY_MAX_AMQP_HEADERS", forms::count(MANY)),
-        // A header frame beyond the broker's frame_max (128 KiB) costs the whole connection.
+        // RabbitMQ closes the connection over a header frame that is larger than its frame_max (128 KiB).
         bytes: from.read("GATEWAY_MAX_AMQP_HEADER_BYTES", forms::size_between(1, 64 << 10)),
-        // lapin's parser recurses: a table nested 5,000 deep overflows its stack.
+        // lapin's parser is recursive: a table of 5,000 levels overflows the stack.
         depth: from.read("GATEWAY_MAX_AMQP_HEADER_DEPTH", forms::count(32)),
     }
 }

@@ -1,13 +1,13 @@
-//! What is wrong with a configuration: all of it, one line a mistake, never a secret.
+//! The list of all mistakes in a configuration, one on each line. Never holds a secret.
 //!
-//! A value that was given is quoted, so that a line break in it cannot forge a line. Of a value that looks like an
-//! address with a user in it, what stands before the last `@` is hidden.
+//! Quotes the given value, so that a line break in it cannot forge a line. In a value that looks like an address with a user,
+//! hides the part before the last `@`.
 
 use std::fmt;
 
 use super::table::Setting;
 
-/// Everything that is wrong; one line a mistake.
+/// All mistakes, one on each line.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Mistakes(Vec<Mistake>);
 
@@ -18,19 +18,19 @@ struct Mistake {
 }
 
 impl Mistakes {
-    /// The value of `setting` is not of its form; `why` says more where the form alone does not.
+    /// Adds: the value of `setting` does not have its form. `why` gives the reason where the form alone is not enough.
     pub(super) fn malformed(&mut self, setting: &'static Setting, given: &str, why: &str) {
         let why = if why.is_empty() { String::new() } else { format!(" ({why})") };
         let given = if setting.secret { "a value that is not shown".to_owned() } else { quoted(given) };
         self.add(&[setting.name], format!("{}: wants {}{why}, got {given}", setting.name, setting.form));
     }
 
-    /// These settings do not go together.
+    /// Adds: these settings contradict each other.
     pub(super) fn conflict(&mut self, settings: &[&'static str], why: &str) {
         self.add(settings, format!("{}: {why}", settings.join(" and ")));
     }
 
-    /// Anything else about one setting; `text` must not hold a secret.
+    /// Adds another mistake about one setting; `text` must not hold a secret.
     pub(super) fn about(&mut self, setting: &'static str, text: &str) {
         self.add(&[setting], format!("{setting}: {text}"));
     }
@@ -48,7 +48,7 @@ impl Mistakes {
         if self.0.is_empty() { Ok(value) } else { Err(self) }
     }
 
-    /// How many there are.
+    /// The number of mistakes.
     #[must_use]
     pub fn count(&self) -> usize {
         self.0.len()

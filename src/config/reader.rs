@@ -1,7 +1,7 @@
-//! Reads settings one by one from a look-up and collects what is wrong with them.
+//! Reads settings one by one from a look-up and collects the mistakes.
 //!
-//! A setting that is wrong gives its default, so that the reading goes on and finds the next mistake;
-//! nobody sees a value from a reading that had one.
+//! A wrong setting reads as its default, so that the reader continues and finds the next mistake. A configuration with a mistake
+//! is never used.
 
 use super::forms::Parsed;
 use super::mistakes::Mistakes;
@@ -17,7 +17,7 @@ impl<'a> Reader<'a> {
         Self { lookup, mistakes: Mistakes::default() }
     }
 
-    /// The value that somebody gave; an empty one is none.
+    /// The given value; an empty one counts as none.
     pub(super) fn given(&self, name: &str) -> Option<String> {
         (self.lookup)(name).filter(|value| !value.is_empty())
     }
@@ -26,7 +26,7 @@ impl<'a> Reader<'a> {
         self.given(name).is_some()
     }
 
-    /// A setting that has a default.
+    /// Reads a setting that has a default.
     pub(super) fn read<T>(&mut self, name: &str, parse: impl Fn(&str) -> Parsed<T>) -> T {
         if let Some(value) = self.read_optional(name, &parse) {
             return value;
@@ -37,7 +37,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A setting that may be unset.
+    /// Reads a setting that may be unset.
     pub(super) fn read_optional<T>(&mut self, name: &str, parse: impl Fn(&str) -> Parsed<T>) -> Option<T> {
         let given = self.given(name)?;
         match parse(&given) {
@@ -49,7 +49,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Refuses two settings that contradict each other, unless one of them is wrong by itself.
+    /// Refuses two settings that contradict each other, unless one of them is already a mistake.
     pub(super) fn refuse_if(&mut self, contradict: bool, settings: [&'static str; 2], why: &str) {
         if contradict && !settings.iter().any(|name| self.mistakes.concern(name)) {
             self.mistakes.conflict(&settings, why);

@@ -1,7 +1,7 @@
-//! Where settings come from: flags over environment over the TOML file over defaults.
+//! The sources of settings. Flags win over the environment, the environment over the TOML file, the file over defaults.
 //!
-//! Only values of the table's names are taken from the environment. A `_FILE` variant is replaced by the content of its file.
-//! This is the part of the configuration that does I/O; what it finds goes through [`Config::from_lookup`].
+//! Reads only the names of the table from the environment. Replaces a `_FILE` variant by the content of its file. This is the
+//! part of the configuration that does I/O; [`Config::from_lookup`] reads the values that it finds.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::{OsStr, OsString};
@@ -11,7 +11,7 @@ use super::mistakes::{Mistakes, quoted};
 use super::table::{CONFIG_FILE, FILE_SUFFIX, SETTINGS, Setting};
 use super::{Config, file, unknown};
 
-/// Where a value was found.
+/// The source of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
     /// A command line flag.
@@ -24,13 +24,11 @@ pub enum Source {
     SecretFile(&'static str),
 }
 
-/// Every value that somebody gave, and where. No `Debug`: it holds secrets.
+/// Every given value, and its source. It has no `Debug`, because it holds secrets.
 #[derive(Default)]
 pub struct Given(BTreeMap<&'static str, (String, Source)>);
 
-/// Reads all sources.
-///
-/// `flags` is asked for names of the table only.
+/// Reads all sources. Asks `flags` for names of the table only.
 ///
 /// # Errors
 /// All mistakes of all sources together.
@@ -71,14 +69,14 @@ fn unicode(setting: &Setting, value: Option<OsString>, mistakes: &mut Mistakes) 
 }
 
 impl Given {
-    /// Keeps what was found first; an empty value is none.
+    /// Keeps the first value that is found; an empty one counts as none.
     fn add(&mut self, setting: &'static Setting, value: Option<String>, source: Source) {
         if let Some(value) = value.filter(|value| !value.is_empty()) {
             self.0.entry(setting.name).or_insert((value, source));
         }
     }
 
-    /// The value of a setting, and where it was found.
+    /// The value of a setting, and its source.
     pub(super) fn get(&self, name: &str) -> Option<(&str, Source)> {
         self.0.get(name).map(|(value, source)| (value.as_str(), *source))
     }
@@ -96,7 +94,7 @@ impl Given {
                 continue;
             };
             if self.value(setting.name).is_some() {
-                mistakes.conflict(&[setting.name, variant], "say the same thing, give one of them");
+                mistakes.conflict(&[setting.name, variant], "are mutually exclusive: give one of them");
                 continue;
             }
             match secret(&path) {

@@ -1,4 +1,5 @@
-//! The one table of settings. Look-up, flags, `--help`, keys of the file, `check-config` and the tables of docs/configuration.md come from it.
+//! The one table of settings. Look-up, flags, `--help`, keys of the file, `check-config` and the tables of docs/configuration.md
+//! come from it.
 //!
 //! The first word of a name is its section in the file: `RABBITMQ_HOST` is `host` under `[rabbitmq]` and the flag
 //! `--rabbitmq-host`. A secret is never a flag; its `_FILE` variant, a path, may be.
@@ -10,31 +11,31 @@ use std::sync::LazyLock;
 pub struct Setting {
     /// Name in the environment.
     pub name: &'static str,
-    /// What holds when nobody sets it.
+    /// Its default.
     pub default: Fallback,
-    /// What its value looks like, in words.
+    /// The form of its value, in words.
     pub form: &'static str,
-    /// What it does, in one sentence without a full stop.
+    /// Its meaning, in one sentence without a full stop.
     pub help: &'static str,
-    /// Never printed, never a flag.
+    /// Whether it is a secret: the gateway never prints it, and it is never a flag.
     pub secret: bool,
 }
 
-/// What holds when nobody sets it.
+/// The default of a setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fallback {
-    /// This value, read as if it had been given.
+    /// This value, read as if it were given.
     Value(&'static str),
-    /// Nothing; the words say what that means.
+    /// No value; the words describe the effect.
     Unset(&'static str),
 }
 
 use Fallback::{Unset, Value};
 
-/// Variants of secrets that name a file to read them from.
+/// The suffix of the variant of a secret that names the file with the secret.
 pub const FILE_SUFFIX: &str = "_FILE";
 
-/// The setting that names the configuration file; the only one that the file itself may not hold.
+/// The setting that names the configuration file. It is the only setting that the file may not hold.
 pub const CONFIG_FILE: &str = "GATEWAY_CONFIG";
 
 const SIZE: &str = "size such as 8388608, 512KiB or 8MiB";
@@ -49,12 +50,12 @@ const PEM: &str = "path of a PEM file";
 #[rustfmt::skip]
 pub static SETTINGS: &[Setting] = &[
     secret("AMQP_URL", Unset("none"), "amqp://user:password@host:port,host:port/vhost, or amqps://",
-        "The broker in one line, several nodes comma-separated, instead of RABBITMQ_HOST, _PORT, _USER, _PASSWORD, _VHOST and _SSL_ENABLED"),
+        "Address of RabbitMQ in one line, several nodes comma-separated, instead of RABBITMQ_HOST, _PORT, _USER, _PASSWORD, _VHOST and _SSL_ENABLED"),
     plain("AMQP_URL_FILE", Unset("none"), PATH, "File that holds AMQP_URL"),
-    plain("RABBITMQ_HOST", Value("localhost"), "host name or IP address", "Host of the broker"),
+    plain("RABBITMQ_HOST", Value("localhost"), "host name or IP address", "Host of RabbitMQ"),
     plain("RABBITMQ_PORT", Unset("5672, with TLS 5671"), "port from 1 to 65535",
-        "Port of the broker; of Kubernetes' tcp://10.0.0.1:5672 the port is taken"),
-    plain("RABBITMQ_USER", Value("guest"), "user name", "User at the broker"),
+        "Port of RabbitMQ; the gateway takes the port of tcp://10.0.0.1:5672, as Kubernetes sets it"),
+    plain("RABBITMQ_USER", Value("guest"), "user name", "RabbitMQ user"),
     secret("RABBITMQ_PASSWORD", Value("guest"), "password", "Password of the user"),
     plain("RABBITMQ_PASSWORD_FILE", Unset("none"), PATH, "File that holds RABBITMQ_PASSWORD"),
     plain("RABBITMQ_VHOST", Value("/"), "virtual host of at most 255 bytes", "Virtual host"),
@@ -63,76 +64,76 @@ pub static SETTINGS: &[Setting] = &[
         "Confirm channels over all publishing connections, at most 2047 a connection"),
     plain("RABBITMQ_CHANNEL_WINDOW", Value("2000"), "whole number from 1 to 100000", "Publishes in flight on one confirm channel"),
     plain("RABBITMQ_CHANNEL_WINDOW_BYTES", Value("32MiB"), SIZE,
-        "Bodies in flight on one confirm channel; one larger body goes alone"),
+        "Bytes of bodies in flight on one confirm channel; a body that is larger is sent alone"),
     plain("RABBITMQ_QUARANTINE_SIZE", Value("16"), "whole number from 1 to 2047",
-        "Channels, one publish in flight on each, for publishes that the broker may close their channel for; at least one on each of their connections"),
-    plain("RABBITMQ_ISOLATED_CONNECTIONS", Value("2"), "whole number from 1 to 256", "Connections for these channels"),
+        "Channels for isolated publishes, over which RabbitMQ may close the channel; one publish in flight on each, and at least one channel on each of their connections"),
+    plain("RABBITMQ_ISOLATED_CONNECTIONS", Value("2"), "whole number from 1 to 256", "Connections for isolated publishes"),
     plain("RABBITMQ_SLOW_CONNECTIONS", Value("4"), "whole number from 0 to 256",
-        "Connections for slow destinations, one each, dialled on need; publishes to further ones are refused as overloaded"),
+        "Connections for slow destinations, one for each, dialled on need; the gateway refuses publishes to further slow destinations as overloaded"),
     plain("RABBITMQ_SLOW_AFTER", Value("1s"), DURATION,
-        "A destination whose publishes stay unanswered for so long, while others are answered, is slow"),
+        "A destination is slow when its publishes stay unanswered for this time while RabbitMQ answers others"),
     plain("RABBITMQ_SLOW_WINDOW", Value("32"), "whole number from 1 to 100000", "Publishes in flight to one slow destination"),
     plain("RABBITMQ_TOPOLOGY_CONNECTIONS", Value("4"), "whole number from 1 to 256",
-        "Connections, dialled on need, for purges and deletions under conditions, and as many for declarations with arguments that the gateway does not know; when an operation on each takes long, further ones are refused as overloaded"),
-    plain("RABBITMQ_HEARTBEAT", Value("10s"), "whole seconds from 0 to 65535", "AMQP heartbeat; 0 takes the broker's"),
+        "Connections, dialled on need, for purges and deletions under conditions, and as many for declarations with arguments that the gateway does not know; when an operation on each takes long, the gateway refuses further ones as overloaded"),
+    plain("RABBITMQ_HEARTBEAT", Value("10s"), "whole seconds from 0 to 65535", "AMQP heartbeat; 0 means the heartbeat that RabbitMQ proposes"),
     plain("RABBITMQ_CONNECTION_TIMEOUT", Value("5s"), DURATION,
-        "Deadline of one dial: name, TCP, TLS and AMQP handshake together"),
+        "Deadline of one dial: name resolution, TCP, TLS and AMQP handshake together"),
     plain("RABBITMQ_CONNECTION_ATTEMPTS", Unset("none"), COUNT,
         "Has no effect any more: after a failed dial the gateway dials the next address"),
-    plain("RABBITMQ_RETRY_DELAY", Value("400ms"), DURATION, "Cap of the backoff between dials"),
+    plain("RABBITMQ_RETRY_DELAY", Value("400ms"), DURATION, "Longest backoff between dials"),
     plain("RABBITMQ_REFUSED_DELAY", Value("5s"), DURATION,
-        "Time between dials, and between declarations of the reply queue, that RabbitMQ refuses, as with a wrong password"),
+        "Backoff after RabbitMQ refuses a dial or a declaration of the reply queue, for example over a wrong password"),
     plain("RABBITMQ_BLOCKED_TIMEOUT", Value("off"), "duration such as 30s or 5m, or off",
-        "A connection that the broker blocks for longer is replaced, what it held is unknown"),
-    plain("RABBITMQ_SSL_ENABLED", Value("false"), SWITCH, "TLS to the broker"),
+        "The gateway replaces a connection that RabbitMQ blocks for longer; messages in flight on it end as unknown"),
+    plain("RABBITMQ_SSL_ENABLED", Value("false"), SWITCH, "TLS to RabbitMQ"),
     plain("RABBITMQ_SSL_CA_CERT", Unset("the system's"), PEM, "Certificate authorities to trust"),
     plain("RABBITMQ_SSL_CLIENT_CERT", Unset("none"), PEM,
-        "Client certificate; without a user given it is also the login (SASL EXTERNAL)"),
+        "Client certificate; it is also the login (SASL EXTERNAL) unless a user is given"),
     plain("RABBITMQ_SSL_CLIENT_KEY", Unset("none"), PEM, "Key of the client certificate"),
-    plain("GATEWAY_CONFIG", Unset("none"), "path of a TOML file", "File of settings; flags and environment win over it"),
-    plain("GATEWAY_LISTEN", Value("127.0.0.1:8080"), "IP address and port", "Address to listen on; port 0 takes a free one"),
+    plain("GATEWAY_CONFIG", Unset("none"), "path of a TOML file", "File of settings; flags and environment variables win over it"),
+    plain("GATEWAY_LISTEN", Value("127.0.0.1:8080"), "IP address and port", "Address to listen on; port 0 means a free port"),
     plain("GATEWAY_WORKER_THREADS", Unset("half of the cores"), "whole number from 1 to 1024",
-        "Threads that serve requests; each connection to the broker has one of its own beside them"),
-    plain("GATEWAY_MAX_CONNECTIONS", Value("16384"), COUNT, "Open HTTP connections; one more is answered 503 and closed"),
+        "Threads that serve requests; each connection to RabbitMQ has one more"),
+    plain("GATEWAY_MAX_CONNECTIONS", Value("16384"), COUNT, "Open HTTP connections; the gateway answers further ones with 503 and closes them"),
     plain("GATEWAY_FIRST_BYTE_TIMEOUT", Value("10s"), DURATION, "From accept to the first byte of the first request"),
     plain("GATEWAY_HEADER_TIMEOUT", Value("10s"), DURATION, "From a request's first byte to the end of its header"),
     plain("GATEWAY_BODY_TIMEOUT", Value("30s"), DURATION, "From the end of the header to the last byte of the body"),
     plain("GATEWAY_KEEP_ALIVE_TIMEOUT", Value("75s"), DURATION, "Idle time between two requests on one connection"),
-    plain("GATEWAY_WRITE_TIMEOUT", Value("30s"), DURATION, "How long a client may refuse to take bytes of an answer"),
-    plain("GATEWAY_MAX_BODY_BYTES", Value("8MiB"), SIZE, "Body of one request"),
-    plain("GATEWAY_MAX_HEADER_BYTES", Value("32KiB"), "size from 8KiB to 64KiB", "Header of one request"),
-    plain("GATEWAY_MAX_BYTES_IN_FLIGHT", Value("128MiB"), SIZE, "Bodies in memory, all requests together"),
+    plain("GATEWAY_WRITE_TIMEOUT", Value("30s"), DURATION, "How long a client may take no bytes of an answer"),
+    plain("GATEWAY_MAX_BODY_BYTES", Value("8MiB"), SIZE, "Bytes of the body of one request"),
+    plain("GATEWAY_MAX_HEADER_BYTES", Value("32KiB"), "size from 8KiB to 64KiB", "Bytes of the header of one request"),
+    plain("GATEWAY_MAX_BYTES_IN_FLIGHT", Value("128MiB"), SIZE, "Bytes of bodies in memory, all requests together"),
     plain("GATEWAY_MAX_REQUESTS_IN_FLIGHT", Value("4096"), COUNT, "Requests between their header and their answer"),
     plain("GATEWAY_MAX_AMQP_HEADERS", Value("100"), COUNT, "AMQP headers of one message, nested ones included"),
-    plain("GATEWAY_MAX_AMQP_HEADER_BYTES", Value("16KiB"), "size from 1 to 64KiB", "AMQP headers of one message, encoded"),
+    plain("GATEWAY_MAX_AMQP_HEADER_BYTES", Value("16KiB"), "size from 1 to 64KiB", "Bytes of the AMQP headers of one message, encoded"),
     plain("GATEWAY_MAX_AMQP_HEADER_DEPTH", Value("8"), "whole number from 1 to 32", "Levels of nested AMQP headers"),
     plain("GATEWAY_PUBLISH_TIMEOUT", Value("10s"), DURATION, "Deadline of a publish without ?timeout="),
     plain("GATEWAY_PUBLISH_TIMEOUT_MAX", Value("60s"), DURATION, "Largest ?timeout= of a publish"),
     plain("GATEWAY_RPC_TIMEOUT", Value("30s"), DURATION, "Deadline of an RPC call without ?timeout="),
     plain("GATEWAY_RPC_TIMEOUT_MAX", Value("5m"), DURATION, "Largest ?timeout= of an RPC call"),
-    plain("GATEWAY_MAX_WAITING_CALLS", Value("4096"), COUNT, "RPC calls that may wait for replies; one more is answered 503 overloaded"),
+    plain("GATEWAY_MAX_WAITING_CALLS", Value("4096"), COUNT, "RPC calls that wait for replies; the gateway answers further ones with 503 overloaded"),
     plain("GATEWAY_RPC_STATUS_HEADER", Value("false"), SWITCH, "Whether a reply's x-http-status header sets the HTTP status"),
     plain("GATEWAY_TOPOLOGY_TIMEOUT", Value("10s"), DURATION, "Deadline of a topology request without ?timeout="),
     plain("GATEWAY_TOPOLOGY_TIMEOUT_MAX", Value("60s"), DURATION, "Largest ?timeout= of a topology request"),
     plain("GATEWAY_ALLOWED_ORIGINS", Unset("none"), "origins such as https://app.example.org, comma-separated",
         "Other origins whose pages may call the gateway"),
     plain("GATEWAY_ALLOWED_HOSTS", Unset("none"), "host names or IP addresses without ports, comma-separated",
-        "Hosts that requests may name, beside loopback, while the gateway listens on loopback only"),
+        "Hosts, other than loopback, that requests may name while the gateway listens on loopback only"),
     plain("GATEWAY_PATH_PREFIX", Unset("none"), "path such as /mq",
-        "Path below which a proxy puts the gateway, and which it removes"),
+        "Path below which a proxy serves the gateway; the proxy removes it from each request"),
     plain("GATEWAY_TRUSTED_PROXIES", Unset("none"), "IP addresses or networks such as 10.0.0.0/8, comma-separated",
         "Proxies whose X-Forwarded-Prefix header wins over GATEWAY_PATH_PREFIX"),
     plain("GATEWAY_HEALTH_QUEUES", Unset("none"), "at most 20 names of queues, comma-separated",
-        "Queues that /health/rabbitmq always names"),
+        "Queues that /health/rabbitmq always counts"),
     plain("GATEWAY_DRAIN_DELAY", Value("3s"), PAUSE,
-        "After SIGTERM: not ready but still accepting, so that load balancers notice"),
-    plain("GATEWAY_SHUTDOWN_TIMEOUT", Value("25s"), PAUSE, "Time for what is in flight to finish"),
+        "Time after SIGTERM in which the gateway is not ready but still accepts connections, so that load balancers notice"),
+    plain("GATEWAY_SHUTDOWN_TIMEOUT", Value("25s"), PAUSE, "Time for requests in flight to finish"),
     plain("GATEWAY_LOG", Value("info,lapin=off"), "filter such as info,rabbitmq_gateway=debug",
-        "What is logged"),
+        "Which lines are logged"),
     plain("GATEWAY_LOG_FORMAT", Value("auto"), "auto, text or json", "Form of the log; auto is text on a terminal, else JSON"),
 ];
 
-/// The headings of the settings, each with its first setting: the ones that follow it in [`SETTINGS`] stand under it too.
+/// The headings of the settings, each with its first setting. The settings that follow it in [`SETTINGS`] have the same heading.
 pub const HEADINGS: [(&str, &str); 11] = [
     ("RabbitMQ", "AMQP_URL"),
     ("Connections and channels", "RABBITMQ_PUBLISH_CONNECTIONS"),
@@ -169,7 +170,7 @@ impl Setting {
         (section.to_lowercase(), key.to_lowercase())
     }
 
-    /// The flag without its dashes: `rabbitmq-host`; none for a secret.
+    /// The flag without its dashes: `rabbitmq-host`; `None` for a secret.
     #[must_use]
     pub fn flag(&self) -> Option<&'static str> {
         static FLAGS: LazyLock<Vec<String>> =
@@ -178,7 +179,7 @@ impl Setting {
         (!self.secret).then(|| FLAGS[at].as_str())
     }
 
-    /// The heading that it stands under.
+    /// The heading of the setting.
     #[must_use]
     pub fn heading(&self) -> &'static str {
         let up_to_it = SETTINGS.iter().take_while(|it| it.name != self.name).map(|it| it.name);
@@ -187,7 +188,7 @@ impl Setting {
         last.map_or("", |(heading, _)| heading)
     }
 
-    /// The word that stands for its value in a usage: `SIZE`, `DURATION`, `FILE`, or the last word of its name.
+    /// The word for its value in a usage text: `SIZE`, `DURATION`, `FILE`, or the last word of its name.
     #[must_use]
     pub fn value_name(&self) -> &'static str {
         match self.form {
@@ -212,7 +213,7 @@ impl Setting {
     }
 }
 
-/// The tables of docs/configuration.md: one under each heading, with one line a setting.
+/// The tables of docs/configuration.md: one under each heading, with one row for each setting.
 #[must_use]
 pub fn markdown_tables() -> String {
     HEADINGS.iter().map(|(heading, _)| markdown_table(heading)).collect::<Vec<_>>().join("\n")
@@ -253,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_has_no_flag_but_a_file() {
+    fn a_secret_has_a_file_variant_and_no_flag() {
         for secret in SETTINGS.iter().filter(|setting| setting.secret) {
             assert_eq!(secret.flag(), None);
             assert!(Setting::named(&format!("{}{FILE_SUFFIX}", secret.name)).is_some(), "{}", secret.name);
@@ -262,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn every_setting_stands_under_a_heading() {
+    fn every_setting_has_a_heading() {
         for (heading, first) in HEADINGS {
             assert_eq!(Setting::named(first).map(Setting::heading), Some(heading), "{first}");
         }
@@ -270,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_has_one_word_for_it() {
+    fn the_value_of_a_setting_has_one_word_in_the_usage() {
         for (name, word) in [
             ("RABBITMQ_HOST", "HOST"),
             ("RABBITMQ_PASSWORD_FILE", "FILE"),
@@ -290,9 +291,7 @@ mod tests {
         assert_eq!(rows.len(), SETTINGS.len() + 2 * HEADINGS.len());
         assert!(rows.iter().all(|line| line.matches('|').count() == 5), "{tables}");
         assert!(
-            rows.contains(
-                &"| `RABBITMQ_HOST` | `localhost` | host name or IP address | Host of the broker |"
-            )
+            rows.contains(&"| `RABBITMQ_HOST` | `localhost` | host name or IP address | Host of RabbitMQ |")
         );
     }
 }

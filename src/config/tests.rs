@@ -45,7 +45,7 @@ fn the_defaults_are_those_of_the_table() {
 }
 
 #[test]
-fn every_mistake_is_told_at_once_with_setting_form_and_value() {
+fn all_mistakes_are_reported_together_with_setting_form_and_value() {
     let text = bad(&[("RABBITMQ_HOST", "a b"), ("RABBITMQ_HEARTBEAT", "soon"), ("GATEWAY_LISTEN", "8080")]);
     assert_eq!(
         text,
@@ -83,11 +83,11 @@ fn tls_moves_the_port_unless_one_is_given() {
 }
 
 #[test]
-fn an_address_beside_what_it_says_names_both() {
+fn an_address_beside_a_setting_that_it_contains_is_refused_and_both_are_named() {
     for name in broker::SAID_BY_URL {
         let value = if name == "RABBITMQ_PORT" { "1" } else { "true" };
         let text = bad(&[("AMQP_URL", "amqp://h"), (name, value)]);
-        assert_eq!(text, format!("AMQP_URL and {name}: say the same thing, give one of them\n"));
+        assert_eq!(text, format!("AMQP_URL and {name}: are mutually exclusive: give one of them\n"));
     }
     let url = ("AMQP_URL", "amqp://h?heartbeat=1&connection_timeout=5");
     for name in ["RABBITMQ_HEARTBEAT", "RABBITMQ_CONNECTION_TIMEOUT"] {
@@ -96,7 +96,7 @@ fn an_address_beside_what_it_says_names_both() {
 }
 
 #[test]
-fn what_kubernetes_sets_by_itself_does_not_contradict_an_address() {
+fn a_variable_that_kubernetes_sets_does_not_contradict_an_address() {
     assert_eq!(
         good(&[("AMQP_URL", "amqp://h:1"), ("RABBITMQ_PORT", "tcp://10.0.0.1:5672")]).broker.addresses[0]
             .port,
@@ -105,7 +105,7 @@ fn what_kubernetes_sets_by_itself_does_not_contradict_an_address() {
 }
 
 #[test]
-fn an_address_sets_all_that_it_says() {
+fn an_address_sets_all_its_parts() {
     let config = good(&[("AMQP_URL", "amqps://u:p@a,b:1/v?heartbeat=0&connection_timeout=1500")]).broker;
     assert_eq!(config.addresses.iter().map(|it| it.port).collect::<Vec<_>>(), [5671, 1]);
     assert_eq!((config.vhost.as_str(), config.heartbeat), ("v", 0));
@@ -130,11 +130,11 @@ fn a_client_certificate_is_the_login_unless_a_user_is_given() {
 #[test]
 fn an_address_in_the_place_of_a_virtual_host_is_refused_without_its_password() {
     let text = bad(&[("RABBITMQ_VHOST", "amqp://u:hunter2@h/v")]);
-    assert!(text.contains("an address belongs in AMQP_URL") && !text.contains("hunter2"), "{text}");
+    assert!(text.contains("set an address as AMQP_URL") && !text.contains("hunter2"), "{text}");
 }
 
 #[test]
-fn settings_that_contradict_each_other_name_both() {
+fn the_error_about_contradicting_settings_names_both() {
     let tls = ("RABBITMQ_SSL_ENABLED", "true");
     for (values, words) in [
         (&[tls, CERTIFICATE[0]][..], "RABBITMQ_SSL_CLIENT_CERT and RABBITMQ_SSL_CLIENT_KEY: "),
@@ -154,7 +154,7 @@ fn settings_that_contradict_each_other_name_both() {
 }
 
 #[test]
-fn a_wrong_value_does_not_also_contradict_another() {
+fn a_wrong_value_is_reported_once_and_not_also_as_a_contradiction() {
     let text = bad(&[("GATEWAY_PUBLISH_TIMEOUT", "soon"), ("GATEWAY_PUBLISH_TIMEOUT_MAX", "5s")]);
     assert_eq!(text.lines().count(), 1, "{text}");
 }

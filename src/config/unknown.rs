@@ -1,20 +1,20 @@
-//! Names that look like settings and are none: a misspelt setting has no effect, so the gateway warns of it.
+//! Warns of variables that look like settings and are not: a misspelt setting has no effect.
 //!
-//! Two kinds of names are others' and no mistake: Kubernetes sets variables about each Service, such as `RABBITMQ_PORT`
-//! and `GATEWAY_SERVICE_HOST`, and RabbitMQ's own server reads `RABBITMQ_*` names.
+//! Does not warn of two kinds of variables: those that Kubernetes sets about each Service, such as `RABBITMQ_PORT` and
+//! `GATEWAY_SERVICE_HOST`, and those that RabbitMQ's server reads.
 
 use std::ffi::OsString;
 
 use super::table::{SETTINGS, Setting};
 use super::warning::Warning;
 
-/// How names of settings begin.
+/// The beginnings of the names of settings.
 const SECTIONS: [&str; 2] = ["GATEWAY_", "RABBITMQ_"];
 
 /// The least similarity, from 0 to 1, at which the gateway suggests one name in place of another.
 const ALIKE: f64 = 0.8;
 
-/// Names after `RABBITMQ_` that RabbitMQ's server and its scripts read (3.10, `rabbit_env` and `rabbitmq-server`).
+/// Names, without `RABBITMQ_`, that RabbitMQ's server and its scripts read (3.10, `rabbit_env` and `rabbitmq-server`).
 const OF_THE_SERVER: [&str; 32] = [
     "ADVANCED_CONFIG_FILE",
     "ALLOW_INPUT",
@@ -65,7 +65,7 @@ const FAMILIES_OF_THE_SERVER: [&str; 11] = [
     "SERVER_",
 ];
 
-/// A warning for each variable that looks like a setting and is none, in the order of their names.
+/// A warning for each variable that looks like a setting and is not, in the order of their names.
 pub(super) fn warnings(environment: &[(OsString, OsString)]) -> Vec<Warning> {
     let variables = environment.iter().map(|(name, value)| (name.to_string_lossy(), value.to_string_lossy()));
     let unknown = variables.filter(|(name, value)| is_unknown(name, value));
@@ -91,7 +91,7 @@ fn is_of_the_server(name: &str) -> bool {
     OF_THE_SERVER.contains(&rest) || FAMILIES_OF_THE_SERVER.iter().any(|family| rest.starts_with(family))
 }
 
-/// Whether Kubernetes sets such a variable about a Service, whose name may have more words than the section.
+/// Whether Kubernetes sets such a variable about a Service. The name of the Service may have more words than the section.
 fn is_of_kubernetes(name: &str, value: &str) -> bool {
     let is_address = ["tcp://", "udp://", "sctp://"].iter().any(|scheme| value.starts_with(scheme));
     let is_part = ["_TCP", "_UDP", "_SCTP"].iter().any(|protocol| name.contains(&format!("{protocol}_")));
@@ -102,7 +102,7 @@ fn is_of_kubernetes(name: &str, value: &str) -> bool {
         || name.contains("_SERVICE_PORT_")
 }
 
-/// The setting whose name is most like this one, where one is much like it.
+/// The setting with the most similar name, if one is similar enough.
 pub(super) fn nearest(name: &str) -> Option<&'static Setting> {
     let (section, rest) = name.split_once('_').unwrap_or(("", name));
     let likeness = |setting: &'static Setting| {
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_misspelt_setting_is_told_with_the_nearest_one() {
+    fn the_warning_of_a_misspelt_setting_names_the_nearest_one() {
         for (name, nearest) in [
             ("GATEWAY_LISTN", "GATEWAY_LISTEN"),
             ("GATEWAY_LISTEN_ADDRESS", "GATEWAY_LISTEN"),
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_settings_of_others_and_of_the_server_are_no_mistake() {
+    fn settings_of_other_programs_and_of_the_server_cause_no_warning() {
         let told = told(&[
             ("GATEWAY_LISTEN", "127.0.0.1:1"),
             ("AMQP_HOST", "h"),
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn variables_that_kubernetes_sets_about_services_are_no_mistake() {
+    fn variables_that_kubernetes_sets_about_services_cause_no_warning() {
         let told = told(&[
             ("RABBITMQ_PORT", "tcp://10.0.0.1:5672"),
             ("RABBITMQ_SERVICE_HOST", "10.0.0.1"),

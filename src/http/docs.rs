@@ -1,7 +1,8 @@
-//! `/docs`: Swagger UI over the gateway's own contract; `/` leads there.
+//! `/docs`: Swagger UI of the gateway's contract. `/` redirects to it.
 //!
-//! Promises that every file of the page comes out of this binary, that the page's policy forbids requests to other
-//! hosts, and that the page works below a path prefix that the gateway does not know. Never touches the broker, so it is served even when the gateway is full.
+//! Guarantees that every file of the page is in this binary, that the page's content security policy forbids requests to other
+//! hosts, and that the page works below a path prefix that the gateway does not know. Never asks RabbitMQ, so the gateway
+//! serves it also when it is overloaded.
 
 mod adapt;
 
@@ -29,7 +30,7 @@ pub const PAGE: &str = "/docs/";
 /// The page, relative to the root and to `/docs`.
 const PAGE_BESIDE: &str = "docs/";
 
-/// Swagger UI sets style attributes and has pictures in its style sheet; nothing else is ever inline.
+/// Swagger UI sets style attributes and has pictures in its style sheet. The policy forbids all other inline content.
 const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
      base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -46,7 +47,7 @@ static CONFIG: LazyLock<Arc<Config<'static>>> = LazyLock::new(|| {
     Arc::new(config)
 });
 
-/// The page, its files, and the ways to it.
+/// The paths of the page, of its files, and of the redirects to it.
 pub(super) const PATHS: [&str; 4] = ["/", "/docs", PAGE, "/docs/{file}"];
 
 /// Serves the [`PATHS`].
@@ -73,7 +74,7 @@ fn file(name: &str, headers: &HeaderMap) -> Result<Response, Problem> {
             .and_then(|file| answer(file, takes_gzip(headers)))
             .map_err(|error| failed(&error)),
         Ok(None) => {
-            Err(Problem::new(ProblemType::NotFound, "Swagger UI has no such file: the page is under /docs/"))
+            Err(Problem::new(ProblemType::NotFound, "Swagger UI has no such file: open the page /docs/"))
         }
         Err(error) => Err(failed(error.as_ref())),
     }
@@ -109,7 +110,7 @@ fn unpacked(bytes: &[u8]) -> std::io::Result<Vec<u8>> {
     Ok(plain)
 }
 
-/// RFC 9110, 12.5.3, for the one coding that there is.
+/// Whether the client accepts gzip, the only coding of these files (RFC 9110, 12.5.3).
 fn takes_gzip(headers: &HeaderMap) -> bool {
     let given = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
     given.flat_map(|value| value.split(',')).any(|coding| {
@@ -124,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn gzip_is_for_those_who_take_it() {
+    fn gzip_is_sent_only_to_clients_that_accept_it() {
         let takes = |value: &'static str| {
             takes_gzip(&HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static(value))]))
         };

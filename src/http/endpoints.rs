@@ -1,4 +1,4 @@
-//! The handlers, one file a REST noun. Each has four beats: extract, convert, one call, answer.
+//! The handlers, one file for each REST noun. Each handler has four steps: extract, convert, one call, answer.
 
 pub(super) mod health;
 pub(super) mod metrics;

@@ -1,4 +1,4 @@
-//! Where the broker's errors become problems: the one place that knows both words.
+//! Converts errors of the broker side into problems. No other file knows both.
 
 use std::fmt::Display;
 
@@ -7,7 +7,7 @@ use crate::broker::{Cause, Error, PublishFailure, Refusal, Unavailable};
 use crate::domain::outcome::Outcome;
 
 impl Problem {
-    /// 400: `field` is wrong; `why` completes the sentence.
+    /// 400: `field` is wrong; `why` completes the sentence that begins with the field.
     pub(super) fn malformed(field: &str, why: impl Display) -> Self {
         Self::new(ProblemType::MalformedRequest, format!("{field} {why}")).with("field", field)
     }
@@ -25,14 +25,14 @@ fn is_retryable(outcome: Outcome, error: &Error) -> bool {
     }
 }
 
-/// A topology operation that failed.
+/// The problem of a topology operation that failed.
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         describe(&error).because(&error)
     }
 }
 
-/// A publish that failed.
+/// The problem of a publish that failed.
 impl From<PublishFailure> for Problem {
     fn from(failure: PublishFailure) -> Self {
         let PublishFailure { error, attempts, outcome } = &failure;
@@ -42,7 +42,7 @@ impl From<PublishFailure> for Problem {
     }
 }
 
-/// Says in a problem what the broker's error means. Texts of the broker's are told in 4xx only.
+/// The problem of an error of the broker side. Only 4xx problems hold RabbitMQ's own texts.
 fn describe(error: &Error) -> Problem {
     match error {
         Error::NotSent(unavailable) => not_sent(unavailable),
@@ -62,21 +62,22 @@ fn not_sent(unavailable: &Unavailable) -> Problem {
     match unavailable {
         Unavailable::NoConnection => Problem::new(
             Kind::BrokerUnavailable,
-            "the broker gave no connection or no channel within the deadline; nothing was sent",
+            "the gateway got no connection to RabbitMQ, or no channel, within the deadline; nothing was sent",
         ),
         Unavailable::Denied(why) => Problem::new(Kind::BrokerRefused, format!("{why}; nothing was sent")),
         Unavailable::Busy => Problem::new(
             Kind::Overloaded,
-            "no turn on the channels to the broker came until the deadline; nothing was sent",
+            "the channels to RabbitMQ were full until the deadline; nothing was sent",
         ),
-        Unavailable::TooManyCalls => {
-            Problem::new(Kind::Overloaded, "as many calls wait for replies as may; nothing was sent")
-        }
+        Unavailable::TooManyCalls => Problem::new(
+            Kind::Overloaded,
+            "as many calls wait for replies as GATEWAY_MAX_WAITING_CALLS allows; nothing was sent",
+        ),
         Unavailable::TooManySlow { limit } => Problem::new(Kind::Overloaded, too_many_slow(*limit)),
         Unavailable::TooManyLong { limit } => Problem::new(Kind::Overloaded, too_many_long(*limit)),
         Unavailable::Blocked => Problem::new(
             Kind::BrokerBlocked,
-            "the broker takes no messages because of a resource alarm; nothing was sent",
+            "RabbitMQ takes no messages because of a resource alarm; nothing was sent",
         ),
         Unavailable::ShuttingDown => {
             Problem::new(Kind::ShuttingDown, "the gateway is stopping; nothing was sent")
@@ -86,14 +87,14 @@ fn not_sent(unavailable: &Unavailable) -> Problem {
 
 fn too_many_slow(limit: usize) -> String {
     format!(
-        "this destination does not answer in time, and {limit} other destinations that do not answer have a \
+        "RabbitMQ does not answer publishes to this destination in time, and {limit} other destinations of that kind have a \
          connection of their own already, as many as RABBITMQ_SLOW_CONNECTIONS allows; nothing was sent"
     )
 }
 
 fn too_many_long(limit: usize) -> String {
     format!(
-        "{limit} operations of this kind take long, as many as RABBITMQ_TOPOLOGY_CONNECTIONS allows; nothing was sent"
+        "{limit} long operations of this kind are running, as many as RABBITMQ_TOPOLOGY_CONNECTIONS allows; nothing was sent"
     )
 }
 
@@ -129,12 +130,12 @@ fn refused(refusal: &Refusal) -> Problem {
             "stop its consumers or purge it, or leave out if_unused and if_empty",
         ),
         Refusal::NotSupported { reason } => {
-            told(Kind::ResourceInUse, reason, "this type of queue cannot do it")
+            told(Kind::ResourceInUse, reason, "this type of queue does not support it")
         }
         Refusal::HeadersTooLarge { bytes, limit } => {
             let detail = format!(
                 "the properties and headers of the message, or the arguments of the queue, take {bytes} bytes, and \
-                 a frame of the connection to the broker has {limit} bytes; nothing was sent"
+                 a frame of the connection to RabbitMQ has {limit} bytes; nothing was sent"
             );
             Problem::new(Kind::HeadersTooLarge, detail).with("limit", *limit)
         }
@@ -144,7 +145,7 @@ fn refused(refusal: &Refusal) -> Problem {
         Refusal::Locked { reason } => told(
             Kind::ResourceLocked,
             reason,
-            "only the connection that declared it can use it; use another name",
+            "only the connection that declared the queue can use it; use another name",
         ),
     }
 }
@@ -157,19 +158,19 @@ fn unknown(cause: &Cause) -> Problem {
         ),
         Cause::ReplyChannelLost => Problem::new(
             ProblemType::ReplyChannelLost,
-            "the queue that the reply was to come by is lost; the request may still be executed",
+            "the gateway lost its reply queue before the reply came; the request may still be executed",
         ),
         Cause::Silence => Problem::new(
             ProblemType::OutcomeUnknown,
-            "the broker did not answer within the deadline; whether it did what was asked is unknown",
+            "RabbitMQ did not answer within the deadline; whether it executed the request is unknown",
         ),
         Cause::Stopped => Problem::new(
             ProblemType::OutcomeUnknown,
-            "the gateway stops and waits no longer for the answer; whether what was asked is done is unknown",
+            "the gateway is stopping and no longer waits for RabbitMQ's answer; whether RabbitMQ executed the request is unknown",
         ),
         Cause::Lost { .. } => Problem::new(
             ProblemType::OutcomeUnknown,
-            "the connection to the broker was lost before it answered; whether it did what was asked is unknown",
+            "the connection to RabbitMQ was lost before RabbitMQ answered; whether it executed the request is unknown",
         ),
     }
 }
@@ -177,7 +178,7 @@ fn unknown(cause: &Cause) -> Problem {
 fn earlier_attempt_lost() -> Problem {
     Problem::new(
         ProblemType::OutcomeUnknown,
-        "an earlier attempt was lost with its connection, and a later one failed; whether the broker holds the \
+        "an earlier attempt was lost with its connection, and a later attempt failed; whether RabbitMQ holds the \
          message is unknown",
     )
 }
@@ -205,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_after_a_lost_attempt_is_504_and_does_not_tell_the_refusal() {
+    fn a_refusal_after_a_lost_attempt_is_504_and_the_detail_does_not_name_the_refusal() {
         let error = Error::Refused(Refusal::ExchangeMissing { reason: "no exchange 'e'".to_owned() });
         let failure = PublishFailure { error, attempts: 2, outcome: Outcome::Unknown };
         let body = body(failure.into());

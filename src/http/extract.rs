@@ -1,4 +1,4 @@
-//! From a request's parts to valid values, or to a 400 that names the field.
+//! Turns the parts of a request into valid values, or into a 400 that names the field.
 
 pub mod body;
 mod json;
@@ -24,7 +24,7 @@ use super::quote::quoted;
 use crate::domain::names::{ExchangeName, NameError, QueueName};
 use crate::domain::path_prefix::PathPrefix;
 
-/// The one name in the path, which is its second part, percent-decoded.
+/// The name in the path (its second segment), percent-decoded.
 fn path_name(parts: &Parts) -> Result<Cow<'_, str>, Problem> {
     let path = parts.uri.path();
     let mut slashes = memchr_iter(b'/', path.as_bytes()).skip(1);
@@ -43,7 +43,7 @@ fn wrong_name(what: &str, name: &str, error: &NameError) -> Problem {
 /// The exchange in the path.
 ///
 /// # Errors
-/// When it is no name.
+/// When it is not a valid name.
 pub(super) fn exchange_name(parts: &Parts) -> Result<ExchangeName, Problem> {
     let name = path_name(parts)?;
     ExchangeName::from_path(&name).map_err(|error| wrong_name("exchange", &name, &error))
@@ -52,7 +52,7 @@ pub(super) fn exchange_name(parts: &Parts) -> Result<ExchangeName, Problem> {
 /// The queue in the path.
 ///
 /// # Errors
-/// When it is no name.
+/// When it is not a valid name.
 pub(super) fn queue_name(parts: &Parts) -> Result<QueueName, Problem> {
     let name = path_name(parts)?;
     QueueName::parse(&name).map_err(|error| wrong_name("queue", &name, &error))
@@ -75,7 +75,7 @@ impl<S: Sync> FromRequestParts<S> for PathPrefix {
     }
 }
 
-/// The headers of a request, taken out of it: no extractor after this one but the body's may need them.
+/// The headers of a request, moved out of it. Only the extractor of the body may come after this one: all others need the headers.
 pub(super) struct Headers(pub(super) HeaderMap);
 
 impl<S: Sync> FromRequestParts<S> for Headers {
@@ -86,7 +86,7 @@ impl<S: Sync> FromRequestParts<S> for Headers {
     }
 }
 
-/// Refuses a body that is not plain JSON; an empty one needs no media type.
+/// Refuses a body that is not plain JSON by its media type and content coding. An empty body needs no media type.
 ///
 /// # Errors
 /// 415.
@@ -95,7 +95,7 @@ pub(super) fn expect_json(headers: &HeaderMap) -> Result<(), Problem> {
     let text = |name| headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()));
     if let Some(coding) = text(CONTENT_ENCODING).filter(|coding| coding != "identity") {
         return unsupported(format!(
-            "content coding {} is not supported here: send the body as it is",
+            "the content coding {} is not supported: send the body without a content coding",
             quoted(&coding)
         ));
     }

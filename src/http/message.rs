@@ -1,7 +1,7 @@
-//! A request's message: the raw body with headers, or the JSON envelope, told apart by media type.
+//! Reads the message of a request: the raw body with headers, or the JSON envelope. The media type decides which of the two.
 //!
-//! Parses at the door: past here there are only messages that a broker takes, or whose refusal
-//! only the broker can know.
+//! Guarantees that a message which leaves this module is valid, as far as the request alone shows it: RabbitMQ refuses it only
+//! for a reason that RabbitMQ alone knows.
 
 mod envelope;
 mod field;
@@ -38,7 +38,7 @@ const TRACE_HEADERS: [HeaderName; 3] = [
     HeaderName::from_static("baggage"),
 ];
 
-/// A message, and what the envelope alone can say of its way.
+/// A message, and the routing parameters that only the envelope can hold.
 #[derive(Debug)]
 pub(super) struct Parcel {
     pub(super) message: Message,
@@ -46,7 +46,7 @@ pub(super) struct Parcel {
     pub(super) mandatory: Option<bool>,
 }
 
-/// Reads the message of a request whose body is complete; `mode` holds where the caller names none.
+/// Reads the message of a request whose body is complete. `mode` is the delivery mode where the caller gives none.
 ///
 /// # Errors
 /// 400 naming the field, 415, 431.
@@ -66,7 +66,7 @@ pub(super) fn read(
     Ok(parcel)
 }
 
-/// Refuses what goes past the rules of an exchange, or is the gateway's or the broker's own.
+/// Refuses a routing key that leads, by the default exchange, to a queue of RabbitMQ or of the gateway.
 pub(super) fn check_destination(exchange: &ExchangeName, routing_key: &ShortText) -> Result<(), Problem> {
     if exchange.is_default() && reserved::is_internal_queue(routing_key.as_str()) {
         return Err(Problem::new(
@@ -89,19 +89,22 @@ fn is_envelope(headers: &HeaderMap) -> Result<bool, Problem> {
     if let Some(property) = headers.keys().find(|name| name.as_str().starts_with(raw::PREFIX)) {
         return Err(Problem::malformed(
             property.as_str(),
-            "belongs into the envelope: set it in \"properties\" or \"headers\"",
+            "is not allowed beside an envelope: set it in \"properties\" or \"headers\" of the envelope",
         ));
     }
     match single(headers, &CONTENT_ENCODING)? {
         None | Some("identity") => Ok(true),
         Some(coding) => Err(Problem::new(
             ProblemType::UnsupportedMediaType,
-            format!("an envelope cannot have the content coding {}: send it as it is", quoted(coding)),
+            format!(
+                "an envelope cannot have the content coding {}: send it without a content coding",
+                quoted(coding)
+            ),
         )),
     }
 }
 
-/// The one value of a header.
+/// The value of a header that may be given once.
 fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Problem> {
     let mut values = headers.get_all(name).iter();
     let Some(value) = values.next() else { return Ok(None) };

@@ -1,7 +1,7 @@
-//! What every request passes, as one list.
+//! The layers that every request passes, in one list.
 //!
-//! Owns the rules that need no knowledge of an endpoint: request ids, log lines, well-formedness, browsers,
-//! admission. Promises that every error leaves as a problem. Never reads a body.
+//! Owns the rules that do not depend on an endpoint: request ids, log lines, validation of the header, browsers, admission.
+//! Guarantees that every error becomes a problem. Never reads a body.
 
 mod admission;
 mod browser;
@@ -40,12 +40,12 @@ use crate::http::{Access, Limits};
 use crate::metrics::Metrics;
 use crate::telemetry::panics::{self, Caught};
 
-/// What the list is built from.
+/// The settings of the layers.
 #[derive(Debug, Clone)]
 pub struct Rules {
-    /// Where the gateway really listens: on loopback the `Host` must be loopback too.
+    /// The address that the gateway is bound to. When it is a loopback address, the `Host` must be loopback too.
     pub listen: SocketAddr,
-    /// Which pages, hosts and proxies may be in front of it.
+    /// Pages, hosts and proxies that may use the gateway.
     pub access: Access,
     /// Bytes of one request's header.
     pub max_header_bytes: usize,
@@ -66,19 +66,19 @@ impl Rules {
     }
 }
 
-/// The list that every request passes, from the top:
+/// The layers that every request passes, the outermost first:
 ///
-/// 1. It gets its id first, so that every answer has the id and one log line, is counted, and has its problem written
-///    out.
-/// 2. Panics are caught right below it: they become problems like any other.
-/// 3. Foreign pages are turned away before anything else looks at what they sent.
-/// 4. CORS stands outside of what may refuse, so that an allowed page can read the refusal.
-/// 5. The door refuses what is not well-formed HTTP before a handler sees it.
-/// 6. Admission limits the requests and bytes in flight; health, metrics and pages stay outside of it.
-/// 7. The router finds the handler, or the answer says which path or method was meant.
+/// 1. Identification gives the request its id. It is first, so that every answer has the id, is counted and has one log line.
+///    It also writes the body of a problem.
+/// 2. The panic handler turns a panic into a problem.
+/// 3. The browser rules refuse foreign pages before another layer reads their request.
+/// 4. CORS is outside of the layers below, which may refuse a request, so that an allowed page can read the refusal.
+/// 5. `door` refuses malformed HTTP before a handler sees it.
+/// 6. Admission limits the requests and bytes in flight. Health checks, metrics and pages need no admission.
+/// 7. The router finds the handler. Without one, the answer names the nearest path or the allowed methods.
 ///
-/// It is one function in front of the router, because axum puts each layer into boxes of its own and clones those for each
-/// request.
+/// The layers are one function in front of the router, because axum puts each layer into boxes of its own and clones them for
+/// each request.
 #[derive(Debug)]
 pub struct Layered(Arc<List>);
 
@@ -95,7 +95,7 @@ struct List {
 }
 
 impl Layered {
-    /// Puts the list in front of a router, whose routes these are. It answers `not-found` for every other path.
+    /// Puts the layers in front of a router with these routes. The answer for every other path is `not-found`.
     #[must_use]
     pub fn new(router: Router, table: RouteTable, rules: &Rules, metrics: &Metrics, gate: Gate) -> Self {
         let router = router.method_not_allowed_fallback(lost::method_not_allowed);
@@ -117,13 +117,13 @@ impl Layered {
         self.0.table.of(path)
     }
 
-    /// The path prefix of an answer that is given without a look at the request.
+    /// The path prefix of an answer that does not depend on the request.
     #[must_use]
     pub fn path_prefix(&self) -> &PathPrefix {
         self.0.prefixes.configured()
     }
 
-    /// Answers a request of this route, which came from `peer`; every error is a problem.
+    /// Answers a request of this route from `peer`. Every error is a problem.
     pub fn answer(
         &self,
         mut request: Request,
@@ -138,7 +138,7 @@ impl Layered {
         let identified = Identified::new(&list.metrics, route, &request, prefix);
         let outlives = route.outlives_its_caller(request.method());
         let begun = identified.span().in_scope(|| panics::catch(|| list.check_origin(request, route)));
-        // An async block would have room for the handler twice.
+        // An async block would hold memory for the handler twice.
         match begun.unwrap_or_else(|panic| Either::Right(on_panic(&panic))) {
             Either::Left((handler, admission)) => {
                 Either::Left(Entered::new(handler, identified, admission, outlives))
@@ -148,7 +148,7 @@ impl Layered {
     }
 }
 
-/// A handler that has begun and the request's place among those in flight, or the refusal.
+/// A handler that has begun, with the admission of its request; or the refusal.
 type Begun = Either<(BoxFuture<'static, Response>, Option<Admission>), Response>;
 
 impl List {
@@ -188,7 +188,7 @@ impl List {
         Either::Left((handler, admission))
     }
 
-    /// axum's router is always ready, and its clones are one.
+    /// Calls a clone of axum's router, which is always ready and shares its state with all clones.
     fn call_router(&self, request: Request, route: &Arc<Route>) -> impl Future<Output = Response> + use<> {
         let (route, method) = (Arc::clone(route), request.method().clone());
         let answer = self.router.clone().call(request);

@@ -1,4 +1,4 @@
-//! The healthcheck against a socket.
+//! The health check of a server that a test writes on a socket.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -28,7 +28,7 @@ async fn a_gateway_that_listens_everywhere_is_asked_on_loopback() {
 }
 
 #[tokio::test]
-async fn anything_but_200_fails_with_one_line() {
+async fn an_answer_other_than_200_fails_with_one_line() {
     for answer in ["HTTP/1.1 503 Service Unavailable\r\n\r\n", "SSH-2.0\r\n", ""] {
         let (result, request) = asked(answer, false).await;
         let why = result.err().unwrap_or_default();
@@ -38,7 +38,7 @@ async fn anything_but_200_fails_with_one_line() {
 }
 
 #[tokio::test]
-async fn nobody_listening_fails() {
+async fn a_port_on_which_no_process_listens_fails() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("its address");
     drop(listener);

@@ -1,4 +1,4 @@
-//! The rules of `AMQP_URL`, a table each.
+//! The rules of `AMQP_URL`, one table for each.
 
 use proptest::prelude::*;
 
@@ -78,21 +78,21 @@ fn addresses_that_disagree_are_refused() {
 }
 
 #[test]
-fn two_parameters_are_taken_and_others_named() {
+fn two_parameters_are_accepted_and_others_are_refused_by_name() {
     let target = read("amqps://h?heartbeat=0&connection_timeout=1500").target;
     assert!(target.tls);
     assert_eq!(target.heartbeat, Some(0));
     assert_eq!(target.connection_timeout, Some(Duration::from_millis(1_500)));
     for (query, words) in [
-        ("frame_max=1", "the parameter frame_max is not known here"),
+        ("frame_max=1", "the gateway does not know the parameter frame_max"),
         ("heartbeat=1&heartbeat=1", "heartbeat is given twice"),
-        ("heartbeat=65536", "heartbeat is whole seconds"),
-        ("connection_timeout=0", "connection_timeout is whole milliseconds"),
-        ("heartbeat=+1", "heartbeat is whole seconds"),
-        ("connection_timeout=1s5", "connection_timeout is whole milliseconds"),
-        ("connection_timeout=86400001", "connection_timeout is whole milliseconds"),
-        ("connection_timeout=5s", "connection_timeout is whole milliseconds"),
-        ("hunter2@h", "parameters are heartbeat and connection_timeout only"),
+        ("heartbeat=65536", "heartbeat must be whole seconds"),
+        ("connection_timeout=0", "connection_timeout must be whole milliseconds"),
+        ("heartbeat=+1", "heartbeat must be whole seconds"),
+        ("connection_timeout=1s5", "connection_timeout must be whole milliseconds"),
+        ("connection_timeout=86400001", "connection_timeout must be whole milliseconds"),
+        ("connection_timeout=5s", "connection_timeout must be whole milliseconds"),
+        ("hunter2@h", "the only parameters are heartbeat and connection_timeout"),
     ] {
         let why = parse(&format!("amqp://h?{query}")).err().unwrap_or_default();
         assert!(why.contains(words), "{query}: {why}");
@@ -100,7 +100,7 @@ fn two_parameters_are_taken_and_others_named() {
 }
 
 #[test]
-fn what_is_malformed_is_refused_with_its_reason() {
+fn a_malformed_address_is_refused_with_the_reason() {
     for (text, words) in [
         ("", "must begin with"),
         ("http://h", "must begin with"),
@@ -138,7 +138,7 @@ fn what_is_malformed_is_refused_with_its_reason() {
 }
 
 #[test]
-fn an_address_is_written_anew_without_its_password() {
+fn an_address_is_shown_without_its_password() {
     for (text, redacted) in [
         ("amqp://h", "amqp://h:5672/%2F"),
         ("amqp://u:hunter2@h/v", "amqp://u:***@h:5672/v"),
@@ -156,7 +156,7 @@ fn an_address_is_written_anew_without_its_password() {
 
 proptest! {
     #[test]
-    fn no_reason_holds_a_piece_of_the_password(
+    fn no_error_text_holds_a_part_of_the_password(
         before in "amqp://[a-z:/@%?#]{0,3}", after in "[/@%?#:,]{0,3}(h|/v|\\?x=y)?"
     ) {
         if let Err(why) = parse(&format!("{before}QZXJKW{after}")) {

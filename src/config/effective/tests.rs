@@ -1,4 +1,4 @@
-//! Each value, and the words for where it comes from.
+//! The value of each setting, and the text about its source.
 
 use std::ffi::OsString;
 use std::fs;
@@ -9,7 +9,7 @@ use super::super::sources::load;
 use super::*;
 use crate::config::broker::SAID_BY_URL;
 
-/// The lines, each without the spaces that align it.
+/// The lines, without the spaces that align the columns.
 fn shown(flags: &[(&str, &str)], environment: &[(&str, &str)]) -> Vec<String> {
     let flag = |name: &str| flags.iter().find(|(it, _)| *it == name).map(|(_, value)| (*value).to_owned());
     let environment = environment.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
@@ -106,7 +106,7 @@ proptest! {
 }
 
 #[test]
-fn what_an_address_leaves_open_has_its_default() {
+fn a_part_that_an_address_does_not_name_has_its_default() {
     let lines = shown(&[], &[("AMQP_URL", "amqp://h")]);
     assert_shown(&lines, &["RABBITMQ_USER \"guest\" (default)", "RABBITMQ_HEARTBEAT \"10s\" (default)"]);
 }

@@ -1,4 +1,4 @@
-//! What each form accepts and refuses.
+//! Values that each form accepts, and values that it refuses.
 
 use super::*;
 
@@ -25,7 +25,7 @@ fn sizes_are_bytes_or_binary_multiples() {
 }
 
 #[test]
-fn a_port_is_a_number_or_what_kubernetes_sets() {
+fn a_port_is_a_number_or_the_address_that_kubernetes_sets() {
     accepts(
         port,
         &[("5672", 5672), ("65535", 65535), ("tcp://10.0.0.1:5672", 5672), ("tcp://[fd00::1]:5671", 5671)],
@@ -51,7 +51,7 @@ fn a_heartbeat_is_whole_seconds() {
 }
 
 #[test]
-fn a_deadline_is_never_zero_and_a_pause_may_be() {
+fn a_deadline_is_above_zero_and_a_pause_may_be_zero() {
     accepts(pause, &[("0", Duration::ZERO), ("3s", Duration::from_secs(3))]);
     refuses(positive_duration, &["0", "0s", "25h", "soon"]);
     accepts(duration_or_off, &[("off", None), ("30s", Some(Duration::from_secs(30)))]);

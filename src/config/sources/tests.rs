@@ -47,7 +47,7 @@ fn flags_win_over_the_environment_and_that_over_the_file() {
 }
 
 #[test]
-fn an_empty_variable_hides_nothing() {
+fn an_empty_variable_does_not_hide_the_value_of_the_file() {
     let folder = folder();
     let file = write(&folder, "gateway.toml", b"[rabbitmq]\nhost = 'file'\n");
     let loaded = load_from(&[], &[("RABBITMQ_HOST", ""), ("GATEWAY_CONFIG", &file)]);
@@ -79,7 +79,7 @@ fn one_line_break_at_the_end_of_a_secret_is_cut() {
 }
 
 #[test]
-fn a_line_break_that_is_left_in_a_secret_is_told() {
+fn a_line_break_in_a_secret_is_a_mistake() {
     let folder = folder();
     let file = write(&folder, "password", b"hunter2\n\n");
     let url = write(&folder, "url", b"amqp://u:hunter2@h/\n\n");

@@ -1,6 +1,6 @@
 //! The gateway's own title, style and plugin for Swagger UI.
 //!
-//! Replaces texts in three of its files, and leaves the others as they are. A test in Chromium sees each replacement.
+//! Replaces texts in three of its files, and does not change the others. A test in Chromium checks each replacement.
 
 use std::borrow::Cow;
 use std::io::Result;

@@ -1,5 +1,5 @@
 
-// Swagger UI begins with the first media type of a body, and for bytes it wants a file: here text, which a newcomer types, is first.
+// Swagger UI selects the first media type of a body, and for bytes it asks for a file. This puts text first, which a user can type.
 function TextFirst(system) {
   const isText = mediaType => mediaType === "text/plain" ? 0 : 1;
   const wrap = ContentType => props => {

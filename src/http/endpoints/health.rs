@@ -1,4 +1,4 @@
-//! `/health/*`: what probes and people ask. A probe never writes.
+//! `/health/*`, for probes and for people. A health check never writes to RabbitMQ.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ use crate::http::openapi::schemas;
 use crate::http::problem::Problem;
 use crate::http::state::AppState;
 
-/// Queues that one look may name.
+/// Queues that one request may name.
 const MAX_QUEUES: usize = 20;
 /// Media type of <https://datatracker.ietf.org/doc/html/draft-inadarei-api-health-check-06>.
 const HEALTH_JSON: HeaderValue = HeaderValue::from_static("application/health+json");
@@ -27,11 +27,11 @@ const HEALTH_JSON: HeaderValue = HeaderValue::from_static("application/health+js
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum Status {
-    /// All well.
+    /// The part works.
     Pass,
-    /// Serves, or will as soon as the broker lets it.
+    /// The part works in part, or will work as soon as RabbitMQ allows it.
     Warn,
-    /// Does not serve.
+    /// The part does not work.
     Fail,
 }
 
@@ -40,12 +40,12 @@ enum Status {
 pub(in crate::http) struct Health {
     /// The worst of the checks.
     status: Status,
-    /// What was looked at: `<component>:<measurement>`.
+    /// The checks, by `<component>:<measurement>`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     checks: BTreeMap<String, Vec<Check>>,
 }
 
-/// One thing that was looked at.
+/// The result of one check.
 #[derive(Debug, Serialize, ToSchema)]
 struct Check {
     status: Status,
@@ -95,7 +95,7 @@ impl IntoResponse for Health {
 
 /// Whether the process answers
 ///
-/// Never asks the broker.
+/// Never asks RabbitMQ.
 #[utoipa::path(
     get,
     path = "/health/live",
@@ -107,10 +107,11 @@ pub(in crate::http) async fn check_liveness() -> Health {
     Health::simple(Status::Pass)
 }
 
-/// Whether a publish would be sent now
+/// Whether the gateway would send a publish now
 ///
 /// Fails while no lane for publishes is open, while no connection for isolated publishes has been up for a minute, while RabbitMQ
-/// blocks publishers, and from the moment shutdown begins. Publishes are served meanwhile: they wait until their deadline.
+/// blocks publishers, and from the moment shutdown begins. The gateway still accepts publishes meanwhile: they wait until their
+/// deadline.
 #[utoipa::path(
     get,
     path = "/health/ready",
@@ -118,18 +119,18 @@ pub(in crate::http) async fn check_liveness() -> Health {
     tag = "health",
     responses(
         (status = 200, description = "It would", body = Health, content_type = "application/health+json", example = json!({"status": "pass"})),
-        (status = 503, description = "It would wait, or be refused; or `overloaded`, before the gateway looked", body = Health, content_type = "application/health+json", example = json!({"status": "fail"})),
+        (status = 503, description = "A publish would wait, or be refused; or `overloaded`: the gateway did not check", body = Health, content_type = "application/health+json", example = json!({"status": "fail"})),
     )
 )]
 pub(in crate::http) async fn check_readiness(State(state): State<AppState>) -> Health {
     Health::simple(if state.broker.is_ready() { Status::Pass } else { Status::Fail })
 }
 
-/// How the gateway and its broker are
+/// State of the gateway and of RabbitMQ
 ///
-/// The connections of each role and the reply queue, with the reason where RabbitMQ refuses them; blocked state, channels and
-/// publishes in flight, round trip, and the counts of each queue asked for. However many ask, the gateway looks at RabbitMQ once
-/// a second at the most.
+/// Shows the connections of each role and the reply queue, with the reason where RabbitMQ refuses them; the blocked state, channels
+/// and publishes in flight, the round trip, and the counts of each queue that the request names. The gateway asks RabbitMQ at most
+/// once a second, for any number of requests.
 #[utoipa::path(
     get,
     path = "/health/rabbitmq",
@@ -139,7 +140,7 @@ pub(in crate::http) async fn check_readiness(State(state): State<AppState>) -> H
     responses(
         (status = 200, description = "`pass` or `warn`", body = Health, content_type = "application/health+json",
             example = json!({"status": "pass", "checks": {"connections:up": [{"status": "pass", "observedValue": 2, "observedUnit": "connections"}]}})),
-        (status = 503, description = "`fail`; or `overloaded`, before the gateway looked", body = Health, content_type = "application/health+json",
+        (status = 503, description = "`fail`; or `overloaded`: the gateway did not check", body = Health, content_type = "application/health+json",
             example = json!({"status": "fail", "checks": {"queue orders:messages": [{"status": "fail", "output": "no such queue"}]}})),
     )
 )]
@@ -172,7 +173,8 @@ fn queues(state: &AppState, asked: &[String]) -> Result<Vec<QueueName>, Problem>
     Ok(queues)
 }
 
-/// The service lacks a part of itself while a role has no connection; those that are dialled on need only slow down what needs them.
+/// Fails while a role has no connection. Warns while some of its connections are missing, and in place of failing where the
+/// gateway dials the connections on need.
 fn connections(role: &RoleState) -> (String, Vec<Check>) {
     let status = match role.connected {
         up if up == role.wanted => Status::Pass,
@@ -187,7 +189,7 @@ fn connections(role: &RoleState) -> (String, Vec<Check>) {
     (format!("{}:connections", role.name), vec![check])
 }
 
-/// Without it no call can be made.
+/// Without a reply queue the gateway can make no call.
 fn reply_queue(queue: ReplyState) -> (String, Vec<Check>) {
     let status = if queue.ready { Status::Pass } else { Status::Fail };
     let reason = (!queue.ready).then(|| {
@@ -236,7 +238,7 @@ fn looked(look: &Look, queues: &[QueueName]) -> BTreeMap<String, Vec<Check>> {
     checks
 }
 
-/// The meaning of an error, without words of the broker's or addresses.
+/// The meaning of an error, without RabbitMQ's words and without addresses.
 fn safe_words(error: &Error) -> String {
     let words = match error {
         Error::NotSent(Unavailable::Denied(denial)) => return denial.to_string(),

@@ -13,7 +13,7 @@ const TEXT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; c
 
 /// Metrics in Prometheus' text format
 ///
-/// Never asks the broker.
+/// Never asks RabbitMQ.
 #[utoipa::path(
     get,
     path = "/metrics",

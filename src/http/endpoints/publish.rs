@@ -1,4 +1,4 @@
-//! `POST /publish/{exchange}`: a message, answered when the broker has confirmed it.
+//! `POST /publish/{exchange}`: publishes a message, and answers after RabbitMQ's confirm.
 
 use std::future::ready;
 
@@ -29,16 +29,16 @@ const DUPLICATE_POSSIBLE: HeaderName = HeaderName::from_static("x-gateway-duplic
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
-/// Characters that a segment of a path holds only escaped (RFC 3986, 3.3), or that a shell would read.
+/// Characters that have to be escaped in a segment of a path (RFC 3986, 3.3), or that have a meaning in a shell.
 const NOT_IN_SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const RETURN_MINIMAL: HeaderValue = HeaderValue::from_static("return=minimal");
 
-/// The broker holds the message.
+/// The receipt of a message that RabbitMQ has confirmed.
 #[derive(Debug, Serialize, ToSchema)]
 pub(in crate::http) struct PublishReceipt<'a> {
-    /// `confirmed`: acknowledged by the broker and taken by at least one queue. `accepted`:
-    /// acknowledged, without a check that a queue took it (`mandatory=false`).
+    /// `confirmed`: RabbitMQ confirmed the message, and at least one queue took it. `accepted`: RabbitMQ confirmed the message
+    /// without a check that a queue took it (`mandatory=false`).
     outcome: Outcome,
     /// The message's id: the caller's, or the one that the gateway gave it.
     #[schema(value_type = String, example = "019c2b6e-8c1a-7c3e-9a51-5f0c3f3c8b11")]
@@ -49,25 +49,23 @@ pub(in crate::http) struct PublishReceipt<'a> {
     /// The routing key.
     #[schema(value_type = String, example = "hello")]
     routing_key: &'a str,
-    /// How often the message was written to the broker.
+    /// How often the gateway wrote the message to RabbitMQ.
     #[schema(example = 1)]
     attempts: u32,
-    /// Whether a lost connection made it necessary to send the message again, so that there may be
-    /// two with this id.
+    /// Whether the gateway sent the message again after a lost connection, so that two messages with this id may exist.
     #[schema(example = false)]
     duplicate_possible: bool,
 }
 
 /// Publish a message
 ///
-/// Answers when the broker has confirmed the message, and never says `confirmed` for one that the
-/// broker does not hold. The body's bytes are the message; `Content-Type`, `Content-Encoding` and
-/// `X-Amqp-*` headers become its properties, `X-Amqp-Header-<name>` its headers. With
-/// `Content-Type: application/vnd.amqp.message+json` the body is an envelope that says everything.
+/// Answers after RabbitMQ's confirm, and never says `confirmed` for a message that RabbitMQ has not confirmed. The body's bytes
+/// are the message; `Content-Type`, `Content-Encoding` and `X-Amqp-*` headers become its properties, `X-Amqp-Header-<name>` its
+/// headers. With `Content-Type: application/vnd.amqp.message+json` the body is an envelope that holds the whole message.
 ///
-/// A broker restart costs time, not an error: until the deadline a message that was certainly not
-/// sent is sent when the broker is back, and one whose outcome a lost connection left unknown is sent
-/// again with the same `message_id` (the receipt then says `duplicate_possible`).
+/// A restart of RabbitMQ causes a delay, not an error, as long as RabbitMQ is back within the deadline. The gateway then sends a
+/// message that it had not sent. It sends a message again, with the same `message_id`, when a lost connection left its outcome
+/// unknown; the receipt then says `duplicate_possible`.
 #[utoipa::path(
     post,
     path = "/publish/{exchange}",
@@ -78,17 +76,17 @@ pub(in crate::http) struct PublishReceipt<'a> {
         ("routing_key" = Option<String>, Query, description = "Routing key; empty by default", example = "hello"),
         ("mandatory" = Option<bool>, Query, description = "Whether a message that no queue takes is an error; true by default", example = true),
         ("timeout" = Option<String>, Query, description = "Deadline, such as `500ms`, `5s` or `1m`; 10 s by default, 60 s at most", example = "5s"),
-        ("retry" = Option<bool>, Query, description = "`false`: answer 504 instead of sending again what a lost connection left unknown", example = true),
+        ("retry" = Option<bool>, Query, description = "`false`: answer 504 instead of sending the message again when a lost connection left its outcome unknown", example = true),
         ("X-Amqp-Message-Id" = Option<String>, Header, description = "Identity of the message; a UUIDv7 if not given"),
-        ("X-Amqp-Correlation-Id" = Option<String>, Header, description = "Ties a reply to its request"),
-        ("X-Amqp-Reply-To" = Option<String>, Header, description = "Where replies go"),
+        ("X-Amqp-Correlation-Id" = Option<String>, Header, description = "Id that connects a reply with its request"),
+        ("X-Amqp-Reply-To" = Option<String>, Header, description = "Queue for replies"),
         ("X-Amqp-Type" = Option<String>, Header, description = "Application's name for the kind of message"),
         ("X-Amqp-App-Id" = Option<String>, Header, description = "Application that publishes"),
         ("X-Amqp-Priority" = Option<u8>, Header, maximum = 255, description = "0 to 255"),
-        ("X-Amqp-Expiration" = Option<u64>, Header, maximum = 315_360_000_000_u64, description = "Milliseconds that the message may wait in a queue; 0 means deliver at once or drop"),
+        ("X-Amqp-Expiration" = Option<u64>, Header, maximum = 315_360_000_000_u64, description = "Milliseconds that the message may wait in a queue; 0: RabbitMQ delivers it at once or drops it"),
         ("X-Amqp-Delivery-Mode" = Option<DeliveryMode>, Header, description = "`persistent` (the default) or `transient`"),
         ("X-Amqp-Timestamp" = Option<String>, Header, description = "RFC 3339, or seconds since 1970, not later than the year 9999"),
-        ("Prefer" = Option<String>, Header, description = "`return=minimal` answers 204, the receipt in headers"),
+        ("Prefer" = Option<String>, Header, description = "`return=minimal`: answer 204 with the receipt in headers"),
     ),
     request_body(
         description = "The bytes of the message, of any media type; or an envelope, which holds any JSON in `body`, text in `body_text`, or bytes in `body_base64`",
@@ -99,17 +97,17 @@ pub(in crate::http) struct PublishReceipt<'a> {
         )
     ),
     responses(
-        (status = 200, description = "The broker holds the message", body = PublishReceipt),
+        (status = 200, description = "RabbitMQ has confirmed the message", body = PublishReceipt),
         (status = 204, description = "The same, with `Prefer: return=minimal`", headers(
             ("X-Amqp-Message-Id" = String, description = "The message's id"),
-            ("X-Gateway-Attempts" = u32, description = "How often the message was written"),
-            ("X-Gateway-Duplicate-Possible" = bool, description = "Whether there may be two with this id"),
+            ("X-Gateway-Attempts" = u32, description = "How often the gateway wrote the message to RabbitMQ"),
+            ("X-Gateway-Duplicate-Possible" = bool, description = "Whether two messages with this id may exist"),
             ("Preference-Applied" = String, description = "`return=minimal`"),
         )),
         (status = 404, description = "`exchange-not-found`"),
         (status = 422, description = "`unroutable`: no queue took the message"),
         (status = 503, description = "`broker-unavailable`, `broker-blocked`, `broker-refused`, `rejected`, `overloaded`, `shutting-down`"),
-        (status = 504, description = "`outcome-unknown`: the message may be in a queue or not"),
+        (status = 504, description = "`outcome-unknown`: the message may be in a queue"),
     )
 )]
 pub(in crate::http) fn publish_message(
@@ -135,7 +133,7 @@ async fn publish(state: AppState, asked: Publish, minimal: bool) -> Response {
     }
 }
 
-/// The problem of a publish that failed. An unroutable message is the one that its caller can get to a queue.
+/// The problem of a publish that failed. For an unroutable message, the detail says how the caller gets it to a queue.
 fn refuse(destination: &Destination, failure: PublishFailure) -> Problem {
     let problem = Problem::from(failure);
     if problem.kind() == ProblemType::Unroutable { problem.saying(unroutable(destination)) } else { problem }
@@ -162,7 +160,7 @@ fn unroutable(destination: &Destination) -> String {
     )
 }
 
-/// The publish that the request asks for.
+/// Reads the publish from the request.
 fn read(
     state: &AppState,
     exchange: ExchangeName,
@@ -177,7 +175,7 @@ fn read(
     Ok(Publish { message, destination, deadline, resend, expires: false, attempts: Attempts::default() })
 }
 
-/// The message and where it goes, as the request says in its path, its query and its body.
+/// The message and its destination, from the path, the query and the body of the request.
 fn address(
     state: &AppState,
     exchange: ExchangeName,
@@ -206,7 +204,7 @@ fn destination(
     Ok(Destination { exchange, routing_key, mandatory })
 }
 
-/// Better refused than not kept: who sends this key relies on it.
+/// Refuses an `Idempotency-Key`: a caller that sends one relies on it, and the gateway does not support it yet.
 fn refuse_unbuilt(headers: &HeaderMap) -> Result<(), Problem> {
     if headers.contains_key(&IDEMPOTENCY_KEY) {
         return Err(Problem::malformed(
@@ -221,13 +219,13 @@ fn either<T: PartialEq>(field: &str, query: Option<T>, envelope: Option<T>) -> R
     if query.is_some() && envelope.is_some() && query != envelope {
         return Err(Problem::malformed(
             field,
-            "is one value in the query and another in the envelope: give one of them",
+            "has one value in the query and another in the envelope: give one of them",
         ));
     }
     Ok(query.or(envelope))
 }
 
-/// Whether the caller asked for no body (RFC 7240).
+/// Whether the caller asked for an answer without a body (RFC 7240).
 fn prefers_minimal(headers: &HeaderMap) -> bool {
     let preferences = headers.get_all(&PREFER).iter().filter_map(|value| value.to_str().ok());
     preferences.flat_map(|value| value.split(',')).any(|preference| {
@@ -253,18 +251,18 @@ impl<'a> PublishReceipt<'a> {
     }
 
     fn into_json(self) -> Response {
-        // Room for most, so that it grows for none of them.
+        // Enough for most receipts, so that the vector does not grow.
         let mut json = Vec::with_capacity(256);
         match serde_json::to_writer(&mut json, &self) {
             Ok(()) => ([(CONTENT_TYPE, JSON)], json).into_response(),
-            Err(error) => Problem::internal("a receipt is no JSON").because(&error).into_response(),
+            Err(error) => Problem::internal("cannot write a receipt as JSON").because(&error).into_response(),
         }
     }
 
     fn into_headers(self) -> Response {
         let mut response = StatusCode::NO_CONTENT.into_response();
         let headers = response.headers_mut();
-        // An id has no control characters, so it is a header value too.
+        // An id has no control characters, so it is a valid header value.
         if let Ok(id) = HeaderValue::from_bytes(self.message_id.as_bytes()) {
             headers.insert(MESSAGE_ID, id);
         }

@@ -30,7 +30,7 @@ pub(in crate::http) struct Queue {
     consumer_count: u32,
 }
 
-/// How many ready messages are gone.
+/// The number of removed messages.
 #[derive(Debug, Serialize, ToSchema)]
 pub(in crate::http) struct RemovedMessages {
     /// Ready messages that this request removed.
@@ -47,7 +47,7 @@ impl Queue {
 
 /// Inspect a queue
 ///
-/// Counts ready messages and consumers by a passive declare; needs no management plugin.
+/// Counts ready messages and consumers by a passive declaration. Needs no management plugin.
 #[utoipa::path(
     get,
     path = "/queues/{name}",
@@ -75,10 +75,10 @@ pub(in crate::http) async fn inspect_queue(
 
 /// Declare a queue
 ///
-/// Durable and not auto-deleted unless the body says otherwise; idempotent. Without `type` no
-/// `x-queue-type` is sent, so a queue that another program declared without a type fits.
-/// `dead_letter: true` makes a durable fanout exchange `<name>.dlx` and a queue `<name>.dlq` first;
-/// they are not deleted with the queue.
+/// The queue is durable and not auto-deleted unless the body says otherwise. Declaring it again changes nothing. Without `type` the
+/// gateway sends no `x-queue-type`, so the declaration matches a queue that another program declared without a type.
+/// `dead_letter: true` first makes a durable fanout exchange `<name>.dlx` and a queue `<name>.dlq`; deleting the queue does not
+/// delete them.
 #[utoipa::path(
     put,
     path = "/queues/{name}",
@@ -90,14 +90,14 @@ pub(in crate::http) async fn inspect_queue(
     ),
     request_body(
         content = Option<QueueDeclarationBody>,
-        description = "How the queue is to be; without a body as by `{}`",
+        description = "The arguments of the queue; no body means `{}`",
         example = json!({})
     ),
     responses(
         (status = 200, description = "The queue already existed with the same arguments", body = Queue),
-        (status = 201, description = "The queue was made", body = Queue),
+        (status = 201, description = "The queue did not exist and is now declared", body = Queue),
         (status = 400, description = "`malformed-request`: names the field"),
-        (status = 409, description = "`precondition-failed`: it is there with other arguments; `resource-locked`"),
+        (status = 409, description = "`precondition-failed`: the queue exists with other arguments; `resource-locked`"),
     )
 )]
 pub(in crate::http) async fn declare_queue(
@@ -124,7 +124,7 @@ pub(in crate::http) async fn declare_queue(
 
 /// Delete a queue
 ///
-/// With everything in it, unless `if_unused` or `if_empty` forbid.
+/// Deletes the queue with its messages, unless `if_unused` or `if_empty` forbids it.
 #[utoipa::path(
     delete,
     path = "/queues/{name}",
@@ -132,15 +132,15 @@ pub(in crate::http) async fn declare_queue(
     tag = "queues",
     params(
         ("name" = String, Path, description = "Name of the queue", example = "hello"),
-        ("if_unused" = Option<bool>, Query, description = "Only without consumers"),
-        ("if_empty" = Option<bool>, Query, description = "Only without ready messages"),
+        ("if_unused" = Option<bool>, Query, description = "Delete the queue only if it has no consumers"),
+        ("if_empty" = Option<bool>, Query, description = "Delete the queue only if it has no ready messages"),
         ("timeout" = Option<String>, Query, description = "Deadline, such as `5s`; 10 s by default, 60 s at most"),
     ),
     responses(
-        (status = 200, description = "The queue is gone", body = RemovedMessages),
+        (status = 200, description = "The queue is deleted", body = RemovedMessages),
         (status = 403, description = "`forbidden`, `cross-origin`"),
         (status = 404, description = "`queue-not-found`"),
-        (status = 409, description = "`resource-in-use`: used, not empty, or this type of queue cannot check that; `resource-locked`"),
+        (status = 409, description = "`resource-in-use`: the queue has consumers or messages, or its type does not support the condition; `resource-locked`"),
     )
 )]
 pub(in crate::http) async fn delete_queue(
@@ -159,7 +159,7 @@ pub(in crate::http) async fn delete_queue(
 
 /// Purge a queue
 ///
-/// Removes the ready messages; those delivered and not yet acknowledged stay.
+/// Removes the ready messages. Messages that are delivered and not yet acknowledged stay.
 #[utoipa::path(
     delete,
     path = "/queues/{name}/messages",

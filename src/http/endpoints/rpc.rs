@@ -1,4 +1,4 @@
-//! `POST /rpc/{queue}`: a request to the program that serves a queue, answered with the reply.
+//! `POST /rpc/{queue}`: sends a request to the server of a queue, and answers with the reply.
 
 use std::future::ready;
 
@@ -30,46 +30,44 @@ const STATUS_HEADER: &str = "x-http-status";
 /// The reply's bytes as its server sent them, under its content type.
 #[derive(ToSchema)]
 #[schema(value_type = String, format = Binary)]
-#[expect(dead_code, reason = "says in the contract what is answered without being built")]
+#[expect(dead_code, reason = "only describes the answer in the contract")]
 struct ReplyBody(Vec<u8>);
 
-/// An envelope without the members that the gateway sets itself; `openapi/calls.rs` makes its schema.
+/// An envelope without the members that the gateway sets itself. `openapi/calls.rs` makes its schema.
 #[derive(ToSchema)]
 struct CallEnvelope {}
 
-/// The form in which a reply is answered.
+/// The form of the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ToSchema)]
 #[schema(rename_all = "lowercase")]
 pub(in crate::http) enum ReplyForm {
-    /// The reply's bytes, its properties as headers.
+    /// The reply's bytes, with its properties as headers.
     Raw,
-    /// One JSON document.
+    /// The reply as one JSON document.
     Envelope,
 }
 
-/// Call the program that serves a queue
+/// Call the server of a queue
 ///
-/// Publishes the request to the queue with an exclusive reply queue as `reply_to` and a
-/// `correlation_id` that cannot be guessed, and answers with the reply: its bytes, its content type,
-/// its properties as `X-Amqp-*` headers. With `?reply=envelope`, or with `Accept:
-/// application/vnd.amqp.message+json`, it is an envelope with all properties and headers.
+/// Publishes the request to the queue with an exclusive reply queue as `reply_to` and a `correlation_id` that cannot be guessed.
+/// Answers with the reply: its bytes, its content type, and its properties as `X-Amqp-*` headers. With `?reply=envelope`, or with
+/// `Accept: application/vnd.amqp.message+json`, the answer is an envelope with all properties and headers.
 ///
-/// At most once: the request waits for a connection while it is certainly not sent, and is never
-/// repeated once written. It expires in the queue when the deadline has passed, so an abandoned
-/// request is not executed late.
+/// Calls are at most once: the request waits for a connection as long as it is certainly not sent, and the gateway never repeats it
+/// after it is written. It expires in the queue at the deadline, so a server does not execute it after its caller has given up.
 #[utoipa::path(
     post,
     path = "/rpc/{queue}",
     operation_id = "call_queue",
     tag = "rpc",
     params(
-        ("queue" = String, Path, description = "Queue that a program serves", example = "echo"),
+        ("queue" = String, Path, description = "Queue of the server", example = "echo"),
         ("timeout" = Option<String>, Query, description = "Deadline, such as `500ms`, `5s` or `1m`; 30 s by default, 5 min at most", example = "5s"),
         ("reply" = Option<ReplyForm>, Query, description = "`envelope`: the reply as one JSON document, with all its properties and headers; `raw` by default"),
-        ("require_consumers" = Option<bool>, Query, description = "`true`: answer 503 at once when the queue has no consumer"),
+        ("require_consumers" = Option<bool>, Query, description = "`true`: answer 503 at once if the queue has no consumer"),
         ("X-Amqp-Message-Id" = Option<String>, Header, description = "Identity of the request; a UUIDv7 if not given"),
         ("X-Amqp-Type" = Option<String>, Header, description = "Application's name for the kind of request"),
-        ("X-Amqp-App-Id" = Option<String>, Header, description = "Application that asks"),
+        ("X-Amqp-App-Id" = Option<String>, Header, description = "Application that calls"),
         ("X-Amqp-Priority" = Option<u8>, Header, maximum = 255, description = "0 to 255"),
         ("X-Amqp-Delivery-Mode" = Option<DeliveryMode>, Header, description = "`transient` (the default) or `persistent`"),
         ("X-Amqp-Timestamp" = Option<String>, Header, description = "RFC 3339, or seconds since 1970, not later than the year 9999"),
@@ -111,7 +109,7 @@ pub(in crate::http) fn call_queue(
     })
 }
 
-/// The call that the request asks for.
+/// The call that a request asks for.
 struct Asked {
     call: Call,
     require_consumers: bool,
@@ -164,7 +162,7 @@ impl ReplyForm {
     }
 }
 
-/// The request's message; what the gateway sets itself must not be given.
+/// The message of the call. Refuses members that the gateway sets itself.
 fn request(
     state: &AppState,
     queue: &QueueName,
@@ -207,7 +205,7 @@ async fn expect_consumers(state: &AppState, call: &Call) -> Result<(), Problem> 
 
 async fn reply_to(state: &AppState, call: Call) -> Result<ReceivedMessage, Problem> {
     let queue = call.queue.clone();
-    // The default exchange returns a message for exactly one reason: there is no such queue.
+    // The default exchange returns a message only because the queue does not exist.
     state.broker.call(call).await.map_err(|failure| match failure.error {
         Error::Unroutable { .. } => {
             let detail = format!(
@@ -237,19 +235,19 @@ fn answer(
         response.headers_mut().remove(CONTENT_TYPE);
     }
     let bytes = response.body().size_hint().exact().unwrap_or_default();
-    // The request has been executed, and its reply does not fit.
+    // The server has executed the request, and the reply does not fit into the budget.
     let share = body.share(bytes.try_into().unwrap_or(usize::MAX));
     response.extensions_mut().insert(IsReply);
     response.extensions_mut().insert(share.map_err(|problem| problem.outcome(Outcome::Unknown, true))?);
     Ok(response)
 }
 
-/// RFC 9110, 15.3.5, 15.3.6, 15.4.5.
+/// Whether an answer with this status has no content (RFC 9110, 15.3.5, 15.3.6, 15.4.5).
 fn is_without_content(status: StatusCode) -> bool {
     matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED)
 }
 
-/// The final status that the reply asks for.
+/// The HTTP status that the reply asks for, if it is a final one.
 fn status(reply: &ReceivedMessage) -> Option<StatusCode> {
     let code = match reply.headers.get(STATUS_HEADER)? {
         FieldValue::Text(text) => std::str::from_utf8(text).ok()?.parse().ok()?,

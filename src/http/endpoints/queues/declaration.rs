@@ -1,4 +1,4 @@
-//! The body of `PUT /queues/{name}`: plain words for the common arguments, checked against `arguments`.
+//! The body of `PUT /queues/{name}`: plain words for the common arguments. Refuses a plain word that contradicts `arguments`.
 
 use std::fmt;
 
@@ -20,47 +20,48 @@ use crate::http::quote::quoted;
 const DEAD_LETTER_EXCHANGE: &str = "x-dead-letter-exchange";
 const DEAD_LETTER_KEY: &str = "x-dead-letter-routing-key";
 
-/// How the queue is to be. Everything may be left out.
+/// The arguments of a queue. Every member is optional.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = QueueDeclaration, example = json!({}))]
 pub(super) struct QueueDeclarationBody {
-    /// `classic`, `quorum` or `stream`; the broker's default if not given.
+    /// `classic`, `quorum` or `stream`; RabbitMQ's default if not given.
     #[serde(default, deserialize_with = "word")]
     r#type: Option<QueueType>,
-    /// Survives a restart of the broker; true by default.
+    /// Whether the queue survives a restart of RabbitMQ; true by default.
     durable: Option<bool>,
-    /// Goes with its last consumer; false by default.
+    /// Whether RabbitMQ deletes the queue after its last consumer; false by default.
     auto_delete: Option<bool>,
-    /// `x-message-ttl`: milliseconds that a message may wait; 0 means deliver at once or drop.
+    /// `x-message-ttl`: milliseconds that a message may wait; 0: RabbitMQ delivers it at once or drops it.
     #[schema(maximum = 315_360_000_000_u64)]
     #[serde(default, deserialize_with = "whole")]
     message_ttl_ms: Option<u64>,
-    /// `x-expires`: milliseconds without use after which the queue goes.
+    /// `x-expires`: milliseconds without use after which RabbitMQ deletes the queue.
     #[schema(minimum = 1, maximum = 315_360_000_000_u64)]
     #[serde(default, deserialize_with = "whole")]
     expires_ms: Option<u64>,
-    /// `x-max-length`: messages.
+    /// `x-max-length`: number of messages.
     #[schema(maximum = 9_223_372_036_854_775_807_u64)]
     #[serde(default, deserialize_with = "whole")]
     max_length: Option<u64>,
-    /// `x-max-length-bytes`: bytes of all bodies.
+    /// `x-max-length-bytes`: bytes of all bodies together.
     #[schema(maximum = 9_223_372_036_854_775_807_u64)]
     #[serde(default, deserialize_with = "whole")]
     max_length_bytes: Option<u64>,
-    /// `x-overflow`: what happens when the queue is full.
+    /// `x-overflow`: behaviour of a full queue.
     #[serde(default, deserialize_with = "word")]
     overflow: Option<Overflow>,
     /// `x-max-priority`: 0 to 255; classic queues only.
     #[schema(maximum = 255)]
     #[serde(default, deserialize_with = "whole")]
     max_priority: Option<u8>,
-    /// `x-delivery-limit`: deliveries before a message is given up; quorum queues only. RabbitMQ 4 takes -1 for no limit.
+    /// `x-delivery-limit`: number of deliveries after which RabbitMQ drops or dead-letters a message; quorum queues only. RabbitMQ 4
+    /// takes -1 for no limit.
     #[serde(default, deserialize_with = "whole")]
     delivery_limit: Option<i64>,
     /// `x-single-active-consumer`
     single_active_consumer: Option<bool>,
-    /// Where messages go that the queue gives up: `true` makes `<name>.dlx` and `<name>.dlq`.
+    /// Destination of dead letters: `true` makes the exchange `<name>.dlx` and the queue `<name>.dlq`.
     #[serde(default, deserialize_with = "dead_letter")]
     dead_letter: Option<DeadLetter>,
     /// Any other arguments. Types that JSON lacks are written `{"$amqp": "int32", "value": 5}`.
@@ -78,7 +79,7 @@ enum QueueType {
     Stream,
 }
 
-/// What a full queue does.
+/// Behaviour of a full queue.
 #[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 enum Overflow {
@@ -87,13 +88,13 @@ enum Overflow {
     RejectPublishDlx,
 }
 
-/// Where messages go that the queue gives up.
+/// Destination of dead letters.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(untagged)]
 enum DeadLetter {
-    /// True: `<name>.dlx` and `<name>.dlq`.
+    /// `true`: the exchange `<name>.dlx` and the queue `<name>.dlq`.
     Default(bool),
-    /// In detail.
+    /// Names of an exchange, a routing key and a queue.
     Detailed(DeadLetterDetail),
 }
 
@@ -101,21 +102,21 @@ enum DeadLetter {
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct DeadLetterDetail {
-    /// Exchange that takes them; made as a durable fanout when `queue` is given, `<name>.dlx` by default.
+    /// Exchange for dead letters. If `queue` is given, the gateway makes a durable fanout exchange, `<name>.dlx` by default.
     exchange: Option<String>,
-    /// Their routing key; the message's own if not given.
+    /// Routing key of dead letters; the message's own if not given.
     routing_key: Option<String>,
-    /// Queue to make behind the exchange.
+    /// Queue that the gateway makes and binds to the exchange.
     queue: Option<String>,
 }
 
-/// One word of a list, or null. serde alone would call a number no JSON.
+/// One word of a list, or null. serde's own reader would report a number as invalid JSON.
 fn word<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     let word = Option::<String>::deserialize(deserializer)?;
     word.map(|word| T::deserialize(word.into_deserializer())).transpose()
 }
 
-/// Each kind by its own reader, so that a mistake in the object is told with its member.
+/// Reads each form by its own reader, so that an error in the object names the member.
 fn dead_letter<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<DeadLetter>, D::Error> {
     struct DeadLetterVisitor;
     impl<'de> Visitor<'de> for DeadLetterVisitor {
@@ -264,8 +265,8 @@ impl QueueDeclarationBody {
     }
 }
 
-/// `amq.default` is the default exchange, which AMQP calls by the empty name: RabbitMQ would lose dead letters for an exchange
-/// that is not there.
+/// Writes `amq.default` as the empty name, which is AMQP's name of the default exchange: RabbitMQ would drop dead letters for an
+/// exchange that does not exist.
 fn name_default_exchange(arguments: &mut FieldTable) {
     let alias = FieldValue::from(ExchangeName::DEFAULT_IN_PATH);
     if arguments.get(DEAD_LETTER_EXCHANGE) == Some(&alias) {
@@ -273,7 +274,7 @@ fn name_default_exchange(arguments: &mut FieldTable) {
     }
 }
 
-/// RabbitMQ closes the connection of all operations over some wrong values.
+/// Refuses some wrong values over which RabbitMQ would close the connection of all operations.
 fn check_values(given: &FieldTable) -> Result<(), Problem> {
     for (name, value) in &given.0 {
         arguments::check(name.as_str(), value)
@@ -289,7 +290,7 @@ fn short(field: &str, text: &str) -> Result<ShortText, Problem> {
 fn refuse_reserved(name: &str) -> Result<(), Problem> {
     if reserved::is_reserved(name) {
         let detail = format!(
-            "{} begins with \"amq.\", which RabbitMQ keeps for itself: choose another name",
+            "{} begins with \"amq.\", which is reserved for RabbitMQ: choose another name",
             quoted(name)
         );
         return Err(Problem::new(ProblemType::ReservedName, detail));
@@ -297,7 +298,7 @@ fn refuse_reserved(name: &str) -> Result<(), Problem> {
     Ok(())
 }
 
-/// A queue whose dead letters go through the default exchange is a way to publish to any queue.
+/// Refuses reserved queues: by dead letters through the default exchange a caller could publish to any queue.
 fn refuse_reserved_dead_letters(arguments: &FieldTable) -> Result<(), Problem> {
     let empty = FieldValue::from("");
     let Some(FieldValue::Text(key)) = arguments.get(DEAD_LETTER_KEY) else { return Ok(()) };
@@ -345,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn dead_letters_cannot_be_a_way_to_somebodys_reply_queue() {
+    fn dead_letters_for_a_reply_queue_are_refused() {
         let arguments =
             r#"{"arguments":{"x-dead-letter-exchange":"","x-dead-letter-routing-key":"amq.gen-x"}}"#;
         assert!(declare(arguments).expect_err("reserved").contains("reserved"));
