@@ -75,7 +75,8 @@ impl<S: Sync> FromRequestParts<S> for PathPrefix {
     }
 }
 
-/// The headers of a request, moved out of it. Only the extractor of the body may come after this one: all others need the headers.
+/// The headers of a request, moved out of it. Only the extractor of the body may come after this one: all others need the
+/// headers.
 pub(super) struct Headers(pub(super) HeaderMap);
 
 impl<S: Sync> FromRequestParts<S> for Headers {

@@ -1,14 +1,14 @@
-//! The path that a caller may have meant, of those that are served.
+//! Finds the route whose path is nearest to a caller's wrong path.
 //!
-//! Only for an answer that is 404 already, so it may cost some microseconds. Suggests nothing rather than a path that has little in
-//! common with the caller's.
+//! Runs only for an answer that is 404 already, so it may take some microseconds. Suggests no path that has little in common with
+//! the caller's.
 
 use strsim::damerau_levenshtein;
 
-/// Bytes of a segment that are compared: no route has a longer one.
+/// The longest segment that is compared, in bytes: no route has a longer one.
 const LONGEST: usize = 32;
 
-/// How far a template is from a path, the least first.
+/// The distance between a template and a path. The derived order puts the smallest distance first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Distance {
     missing: usize,
@@ -16,7 +16,7 @@ struct Distance {
     letters: usize,
 }
 
-/// The nearest of these templates, with the names of the path in it. A slash too many in a name is written `%2F`.
+/// The nearest of these templates, filled with the names in the path. Writes a slash inside a name as `%2F`.
 pub fn nearest<'a>(path: &str, templates: impl IntoIterator<Item = &'a str>) -> Option<String> {
     let given: Vec<_> = path.split('/').filter(|segment| !segment.is_empty()).collect();
     let measured = templates.into_iter().filter_map(|template| {
@@ -27,7 +27,7 @@ pub fn nearest<'a>(path: &str, templates: impl IntoIterator<Item = &'a str>) -> 
     Some(filled(&given, &wanted))
 }
 
-/// `None` where they have too little in common.
+/// The distance; `None` if the paths have too little in common.
 fn distance(given: &[&str], wanted: &[&str]) -> Option<Distance> {
     let extra = given.len().saturating_sub(wanted.len());
     let ends_in_a_name = wanted.last().is_some_and(|last| is_name(last));
@@ -40,7 +40,7 @@ fn distance(given: &[&str], wanted: &[&str]) -> Option<Distance> {
     (missing <= 1).then_some(Distance { missing, extra, letters })
 }
 
-/// How many letters differ; `None` when those are more than a slip.
+/// The number of letters that differ; `None` if it is too large for a typing mistake.
 fn letters(given: &str, wanted: &str) -> Option<usize> {
     if is_name(wanted) {
         return Some(0);
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_with_little_in_common_is_not_guessed_at() {
+    fn a_path_with_little_in_common_gets_no_suggestion() {
         let long = format!("/{}", "q".repeat(30_000));
         for path in
             ["/", "/favicon.ico", "/api/queues/%2F/orders", "/metrics/a/b", "/exchange/x", "//", &long]

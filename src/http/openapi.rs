@@ -1,4 +1,4 @@
-//! The contract, generated from the route table; `openapi/openapi.json` is its published copy.
+//! Generates the contract from the route table. `openapi/openapi.json` is its published copy.
 
 mod calls;
 mod example;
@@ -21,26 +21,26 @@ use super::problem::{ProblemBody, ProblemType};
 use crate::domain::message::DeliveryMode;
 use crate::domain::path_prefix::PathPrefix;
 
-/// What the document says of the gateway as a whole.
+/// The parts of the document that describe the gateway as a whole.
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "RabbitMQ gateway",
-        description = "Use RabbitMQ over HTTP. A publish is answered when the broker has confirmed it; errors are \
-            `application/problem+json` (RFC 9457), and those about a message say in `outcome` what became of it. \
-            [Each kind of problem](/problems) has a page that says what to do. On every path alike are refused: what \
-            is not well-formed HTTP (400, 431), pages of foreign origins (403), and methods that the path does not \
-            know (405, `Allow` names those it knows).\n\n\
-            To try it, run the examples as they are: declare the queue `hello`, publish to it, inspect it, purge \
-            it, call the queue `echo` (`make run` starts a server for it), look at the health.",
+        description = "Use RabbitMQ over HTTP. The gateway answers a publish after RabbitMQ has confirmed it. Errors are \
+            `application/problem+json` (RFC 9457); an error about a message names its `outcome`. \
+            [Each kind of problem](/problems) has a page that explains it. On every path the gateway refuses malformed \
+            HTTP (400, 431), pages of foreign origins (403), and methods that the path does not have (405; the `Allow` \
+            header lists the methods that it has).\n\n\
+            To try it, run the examples without a change: declare the queue `hello`, publish to it, inspect it, purge \
+            it, call the queue `echo` (`make run` starts a server for it), and look at the health.",
         license(name = "MIT OR Apache-2.0")
     ),
     components(schemas(DeliveryMode, ProblemBody, ProblemType, ReplyForm)),
     servers((url = "/", description = "The gateway that serves this document")),
     tags(
-        (name = "publish", description = "Publish a message to an exchange; the answer comes when RabbitMQ has confirmed it"),
+        (name = "publish", description = "Publish a message to an exchange; the gateway answers after RabbitMQ has confirmed it"),
         (name = "queues", description = "Declare, inspect, delete and purge queues"),
-        (name = "rpc", description = "Send a request to a queue; the answer is the reply of the program that serves the queue"),
+        (name = "rpc", description = "Send a request to a queue; the answer is the reply of the queue's server"),
         (name = "health", description = "Probes, and the state of the gateway and its connections to RabbitMQ"),
     )
 )]
@@ -70,7 +70,7 @@ pub(super) async fn serve(prefix: PathPrefix) -> Response {
     }
 }
 
-/// The document of a gateway below this prefix: the server, the types of problems and the links have it in front.
+/// The document of a gateway below this prefix. Puts the prefix in front of the server, the types of problems and the links.
 fn below(prefix: &PathPrefix, document: &str) -> String {
     let prefix = prefix.as_str();
     document
@@ -85,7 +85,7 @@ mod tests {
 
     use super::*;
 
-    /// Every text in `value` that is an address of the gateway, or has a link to one.
+    /// Finds every text in `value` that is an address of the gateway, or has a link to one.
     fn addresses(value: &Value, found: &mut Vec<String>) {
         match value {
             Value::String(text) if text.starts_with('/') || text.contains("](/") => found.push(text.clone()),

@@ -1,7 +1,7 @@
-//! RFC 9457 problems: the one form in which the gateway says no.
+//! RFC 9457 problems, the only form of the gateway's errors.
 //!
-//! Owns the closed list of problem types. Promises that a body never holds an internal text: the true cause rides
-//! beside it for the log line. Never decides which problem an error is; that is the edge's.
+//! Owns the closed list of problem types. Guarantees that a body never holds an internal text: the cause is a field that only the
+//! log line shows. Never decides which problem an error becomes; `error.rs` does.
 
 mod explain;
 mod kind;
@@ -33,11 +33,11 @@ pub(super) const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 
 type WriteSchema = fn() -> Object;
 
-/// The members that a problem may have beside those of [`ProblemBody`], each with its schema.
+/// The members that a problem may have in addition to those of [`ProblemBody`], each with its schema.
 pub(super) const FURTHER_MEMBERS: [(&str, WriteSchema); 3] =
     [("attempts", schemas::attempts), ("field", schemas::field), ("limit", schemas::limit)];
 
-/// What a URN may not hold unescaped.
+/// The characters that have to be escaped in a URN.
 const NOT_IN_URN: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')
@@ -55,9 +55,10 @@ const NOT_IN_URN: &AsciiSet = &CONTROLS
     .add(b'|')
     .add(b'}');
 
-/// Why a request was not done.
+/// The reason why the gateway did not execute a request.
 ///
-/// As a response it has a status and headers only; the outermost middleware knows the request's id and writes the body.
+/// Converted into a response, it has a status and headers only. The outermost layer, which knows the request's id, writes the
+/// body.
 #[derive(Debug, Clone)]
 pub struct Problem(Box<Parts>);
 
@@ -68,7 +69,7 @@ struct Parts {
     cause: Option<String>,
 }
 
-/// An RFC 9457 problem: why the request was not done.
+/// An RFC 9457 problem: the reason why the gateway did not execute the request.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[schema(as = Problem)]
 pub struct ProblemBody {
@@ -82,24 +83,24 @@ pub struct ProblemBody {
     /// The HTTP status.
     #[schema(example = 404)]
     status: u16,
-    /// What went wrong this time.
+    /// Description of this occurrence of the problem.
     #[schema(example = "no queue \"orders\" in vhost \"/\"")]
     detail: String,
     /// The request, by its `x-request-id`.
     #[schema(example = "urn:request:01932c07-209c-7bd0-a3a4-0b5c8f3c8d9e")]
     instance: String,
-    /// What became of the message: `unroutable`, `not_sent`, `rejected` or `unknown`.
+    /// Outcome of the message: `unroutable`, `not_sent`, `rejected` or `unknown`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Outcome, required = false)]
     outcome: Option<Outcome>,
-    /// Whether the same request may be sent again.
+    /// Whether the caller may send the same request again.
     #[serde(skip_serializing_if = "Option::is_none")]
     retryable: Option<bool>,
     /// The message's id.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     message_id: Option<MessageId>,
-    /// Of the [`FURTHER_MEMBERS`].
+    /// Members of the list [`FURTHER_MEMBERS`].
     #[serde(flatten)]
     #[schema(ignore)]
     members: Map<String, Value>,
@@ -119,7 +120,7 @@ impl Serialize for PageAddress {
 }
 
 impl Problem {
-    /// A problem, with what went wrong this time in words for the caller.
+    /// A problem, with a description of this occurrence for the caller.
     #[must_use]
     pub fn new(kind: ProblemType, detail: impl Into<String>) -> Self {
         let body = ProblemBody {
@@ -136,15 +137,15 @@ impl Problem {
         Self(Box::new(Parts { body, allow: None, cause: None }))
     }
 
-    /// 500 with a constant text; `cause` goes to the log only.
+    /// 500 with a constant text. Only the log shows `cause`.
     #[must_use]
     pub fn internal(cause: impl Into<String>) -> Self {
-        let mut problem = Self::new(ProblemType::Internal, "the gateway failed; its log says why");
+        let mut problem = Self::new(ProblemType::Internal, "the gateway failed; its log has the cause");
         problem.0.cause = Some(cause.into());
         problem
     }
 
-    /// The error behind it, with its sources; for the log only.
+    /// Adds the error that caused it, with its sources. Only the log shows it.
     #[must_use]
     pub fn because(mut self, error: &dyn Error) -> Self {
         let mut cause = error.to_string();
@@ -157,7 +158,7 @@ impl Problem {
         self
     }
 
-    /// What became of the message, and whether it may be sent again.
+    /// Adds the outcome of the message, and whether the caller may send it again.
     #[must_use]
     pub fn outcome(mut self, outcome: Outcome, retryable: bool) -> Self {
         self.0.body.outcome = Some(outcome);
@@ -165,14 +166,14 @@ impl Problem {
         self
     }
 
-    /// The message's id.
+    /// Adds the message's id.
     #[must_use]
     pub fn message_id(mut self, id: MessageId) -> Self {
         self.0.body.message_id = Some(id);
         self
     }
 
-    /// One more member of the body: `attempts`, `field` or `limit`.
+    /// Adds one more member of the body: `attempts`, `field` or `limit`.
     #[must_use]
     pub fn with(mut self, name: &'static str, value: impl Into<Value>) -> Self {
         debug_assert!(FURTHER_MEMBERS.iter().any(|(known, _)| *known == name), "{name} has no schema");
@@ -180,52 +181,52 @@ impl Problem {
         self
     }
 
-    /// The methods that would have been allowed.
+    /// Adds the allowed methods.
     #[must_use]
     pub fn allow(mut self, methods: HeaderValue) -> Self {
         self.0.allow = Some(methods);
         self
     }
 
-    /// The same, in other words for the caller.
+    /// Replaces the description for the caller.
     #[must_use]
     pub fn saying(mut self, detail: String) -> Self {
         self.0.body.detail = detail;
         self
     }
 
-    /// The same, whose `type` leads to its page by a proxy that puts the gateway below this prefix.
+    /// Puts this path prefix in front of its `type`, so that the link works through the proxy.
     #[must_use]
     pub fn below(mut self, prefix: &PathPrefix) -> Self {
         self.0.body.kind.prefix = prefix.clone();
         self
     }
 
-    /// Which problem it is.
+    /// The kind of the problem.
     #[must_use]
     pub fn kind(&self) -> ProblemType {
         self.0.body.kind.kind
     }
 
-    /// What the log says and the caller does not see.
+    /// The cause, which only the log shows.
     #[must_use]
     pub fn cause(&self) -> Option<&str> {
         self.0.cause.as_deref()
     }
 
-    /// What the caller is told.
+    /// The description for the caller.
     #[must_use]
     pub fn detail(&self) -> &str {
         &self.0.body.detail
     }
 
-    /// Whether it says what became of a message.
+    /// Whether it has the outcome of a message.
     #[must_use]
     pub fn has_outcome(&self) -> bool {
         self.0.body.outcome.is_some()
     }
 
-    /// Whether it names a message.
+    /// Whether it has the id of a message.
     #[must_use]
     pub fn has_message_id(&self) -> bool {
         self.0.body.message_id.is_some()
@@ -244,7 +245,7 @@ impl IntoResponse for Problem {
         let mut response = self.kind().status().into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, PROBLEM_JSON);
-        // Its texts quote what the caller sent.
+        // Its texts quote the request, so a browser must not treat it as HTML.
         headers.insert(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
         if let Some(seconds) = self.kind().retry_after() {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
@@ -258,7 +259,7 @@ impl IntoResponse for Problem {
 }
 
 impl From<StatusCode> for Problem {
-    /// For an error that a library answered without saying more.
+    /// The problem of an error for which a library gave only the status.
     fn from(status: StatusCode) -> Self {
         ProblemType::of_status(status).map_or_else(
             || Self::internal(format!("answered {status} without a problem")),

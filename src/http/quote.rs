@@ -1,16 +1,16 @@
-//! Texts of callers in the details of problems.
+//! Quotes texts of callers in the details of problems.
 
 use serde_json::Value;
 
-/// Characters that are shown; a caller knows the rest.
+/// The most characters of a text that are shown. The caller knows the rest.
 const SHOWN: usize = 100;
 
-/// The text in quotes as JSON writes it, its end cut when it is long.
+/// The text in quotes, escaped as in JSON. Cuts the end of a long text.
 pub fn quoted(text: &str) -> String {
     Value::String(cut(text)).to_string()
 }
 
-/// The beginning of a long text, and three dots.
+/// A short text, or the beginning of a long text and three dots.
 pub fn cut(text: &str) -> String {
     match text.char_indices().nth(SHOWN) {
         Some((end, _)) => format!("{}…", &text[..end]),

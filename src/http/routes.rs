@@ -1,4 +1,4 @@
-//! The traits of each route: the gateway knows them before it looks at the rest of a request.
+//! The traits of each route. The gateway looks them up by the path of a request, before it reads the rest.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -13,19 +13,19 @@ use prometheus::{Histogram, IntCounter};
 use super::nearest::nearest;
 use crate::metrics::Metrics;
 
-/// The traits that all requests of a route have.
+/// The traits of all requests of a route.
 #[expect(clippy::struct_excessive_bools, reason = "each is a trait of its own")]
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Traits {
-    /// They need admission: they count among the requests in flight, and their bodies have a budget.
+    /// They need admission: they count as requests in flight, and their bodies count against the budget.
     pub is_admitted: bool,
-    /// They carry a message, so that a problem says what became of it.
+    /// They carry a message, so their problems have an outcome.
     pub carries_message: bool,
-    /// A POST is finished although its caller has gone.
+    /// The gateway finishes a POST also when its caller has left.
     pub outlives_its_caller: bool,
-    /// They may name any host: probes name an address of their own choice.
+    /// They may name any host, because probes send the address of the pod as `Host`.
     pub answers_any_host: bool,
-    /// They are pages for people, to which a link of any page may lead.
+    /// They are pages for people: a link on any page may lead to them.
     pub is_page: bool,
 }
 
@@ -38,10 +38,11 @@ pub struct Route {
     counts: [OnceLock<Counts>; METHODS.len()],
 }
 
-/// The methods that have metrics of their own; a client may invent methods, a label may not.
+/// The methods in metrics. Other methods count as `other`, because a client may send any name and the values of a label are
+/// bounded.
 const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "other"];
 
-/// The metrics of a route and a method, found once.
+/// The metrics of a route and a method, looked up once.
 #[derive(Debug)]
 struct Counts {
     method: &'static str,
@@ -49,7 +50,7 @@ struct Counts {
     seconds: Histogram,
 }
 
-/// A handler that is called without axum's router, whose boxes cost as much as the handler.
+/// A handler that the gateway calls without axum's router. The boxes of the router would take as much time as the handler.
 pub struct Direct(Box<dyn Fn(Request) -> BoxFuture<'static, Response> + Send + Sync>);
 
 impl fmt::Debug for Direct {
@@ -59,7 +60,7 @@ impl fmt::Debug for Direct {
 }
 
 impl Direct {
-    /// A handler.
+    /// Wraps a handler.
     pub fn new(handler: impl Fn(Request) -> BoxFuture<'static, Response> + Send + Sync + 'static) -> Self {
         Self(Box::new(handler))
     }
@@ -94,13 +95,13 @@ impl Route {
         if status == StatusCode::OK { counts.ok.get_or_init(counter).inc() } else { counter().inc() }
     }
 
-    /// The handler of requests with this method, where it is called directly.
+    /// The handler of requests with this method, if the gateway calls it directly.
     #[must_use]
     pub fn direct(&self, method: &Method) -> Option<&Direct> {
         self.post.as_ref().filter(|_| method == Method::POST)
     }
 
-    /// Its path as the route table has it, such as `/queues/{name}`.
+    /// Its path in the route table, such as `/queues/{name}`.
     #[must_use]
     pub fn path(&self) -> &str {
         &self.path
@@ -112,7 +113,7 @@ impl Route {
         self.traits
     }
 
-    /// Whether a request with this method is finished although its caller has gone.
+    /// Whether the gateway finishes a request with this method also when its caller has left.
     #[must_use]
     pub fn outlives_its_caller(&self, method: &Method) -> bool {
         self.traits.outlives_its_caller && method == Method::POST
@@ -138,35 +139,35 @@ impl Default for RouteTable {
 }
 
 impl RouteTable {
-    /// Adds a route; `post` is the handler of its POST requests, where it is called directly.
+    /// Adds a route. `post` is the handler of its POST requests, if the gateway calls it directly.
     ///
     /// # Panics
-    /// When another route is for the same requests.
+    /// When another route matches the same requests.
     pub fn add(&mut self, path: &str, traits: Traits, post: Option<Direct>) {
         self.templates.push(path.to_owned());
         let inserted = self.paths.insert(path, Route::new(path, traits, post));
-        inserted.expect("no two routes are for the same requests");
+        inserted.expect("no two routes match the same requests");
     }
 
-    /// Whether this is the route of a path under which something is served.
+    /// Whether this is a route of the table, and not the one of unknown paths.
     #[must_use]
     pub fn is_served(&self, route: &Arc<Route>) -> bool {
         !Arc::ptr_eq(route, &self.none)
     }
 
-    /// Whether something is served under a path.
+    /// Whether a path has a route.
     #[must_use]
     pub fn serves(&self, path: &str) -> bool {
         self.paths.at(path).is_ok()
     }
 
-    /// The path that was meant by one under which nothing is served.
+    /// The nearest path with a route, for a path without one.
     #[must_use]
     pub fn nearest(&self, path: &str) -> Option<String> {
         nearest(path, self.templates.iter().map(String::as_str))
     }
 
-    /// The route of a path; one called `none` where nothing is served.
+    /// The route of a path; the route called `none` for an unknown path.
     #[must_use]
     pub fn of(&self, path: &str) -> &Arc<Route> {
         self.paths.at(path).map_or(&self.none, |found| found.value)

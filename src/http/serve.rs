@@ -1,8 +1,7 @@
-//! The accept loop: HTTP/1.1 and HTTP/2 without TLS on one listener.
+//! The accept loop: serves HTTP/1.1 and HTTP/2 without TLS on one listener.
 //!
-//! Promises that no client can hold a connection for longer than its deadlines allow, that one connection too
-//! many is answered and closed, and that an accept error never ends the loop. Never looks into a request: that
-//! is the middleware's.
+//! Guarantees that no client holds a connection for longer than its deadlines allow, that a connection over the limit gets an
+//! answer and is closed, and that an accept error never ends the loop. Never inspects a request: the middleware does.
 
 mod activity;
 mod body;
@@ -28,15 +27,15 @@ use crate::http::ConnectionLimits;
 use crate::http::middleware::Layered;
 use crate::lifecycle::Lifecycle;
 
-/// Waits after accept errors in a row.
+/// The shortest and the longest pause after accept errors that follow one another.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LAST_PAUSE: Duration = Duration::from_secs(1);
-/// Connections that are taken over at the end: more than a listener's queue has.
+/// The most waiting connections that are accepted at the end: more than fit into a listener's queue.
 const MOST_WAITING: usize = 8192;
-/// Without an accept error for so long, the next one is news again.
+/// After this time without an accept error, the gateway logs the next one again.
 const QUIET: Duration = Duration::from_mins(1);
 
-/// Serves until the process drains, then returns when the last connection has ended.
+/// Serves until the process drains, and returns when the last connection has ended.
 pub async fn serve(listener: TcpListener, layered: Layered, limits: ConnectionLimits, lifecycle: Lifecycle) {
     let open = Arc::new(Semaphore::new(limits.max_connections));
     let refusals = Refusals::new(layered.path_prefix().clone());
@@ -63,7 +62,7 @@ pub async fn serve(listener: TcpListener, layered: Layered, limits: ConnectionLi
     tasks.wait().await;
 }
 
-/// Hands every accepted connection to `take`, for ever. Out of file descriptors it waits, and says so once.
+/// Passes every accepted connection to `take`, for ever. When the process has no file descriptors left, logs one line and waits.
 async fn accept(listener: &TcpListener, take: impl Fn(TcpStream, SocketAddr)) -> Infallible {
     let mut pause = FIRST_PAUSE;
     let mut last_error: Option<Instant> = None;
@@ -73,11 +72,11 @@ async fn accept(listener: &TcpListener, take: impl Fn(TcpStream, SocketAddr)) ->
                 pause = FIRST_PAUSE;
                 take(stream, peer);
             }
-            // The client is gone already; the next one may be fine.
+            // The client has left already, and the next one may be there.
             Err(error) if is_about_one_client(&error) => {}
             Err(error) => {
                 if last_error.is_none_or(|last| last.elapsed() > QUIET) {
-                    tracing::error!(%error, "cannot accept connections, trying on");
+                    tracing::error!(%error, "cannot accept connections, the gateway keeps trying");
                 }
                 last_error = Some(Instant::now());
                 tokio::time::sleep(pause).await;
@@ -87,7 +86,7 @@ async fn accept(listener: &TcpListener, take: impl Fn(TcpStream, SocketAddr)) ->
     }
 }
 
-/// Hands the connections to `take` that the system has accepted already: it would reset them with the listener.
+/// Passes the connections to `take` that the system has accepted already. Closing the listener would reset them.
 fn take_waiting(listener: TcpListener, take: impl Fn(TcpStream, SocketAddr)) {
     let Ok(listener) = listener.into_std() else { return };
     for _ in 0..MOST_WAITING {

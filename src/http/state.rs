@@ -1,4 +1,4 @@
-//! What handlers share: cheap handles, and the limits they apply.
+//! The state that all handlers share: cheap handles, and the limits that they apply.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::domain::names::QueueName;
 use crate::metrics::Metrics;
 use crate::telemetry::DroppedLines;
 
-/// State of the router: one handle, for it is cloned with every request.
+/// State of the router. It is one handle, because axum clones it for every request.
 #[derive(Clone)]
 pub struct AppState(Arc<Shared>);
 
@@ -22,18 +22,18 @@ impl Deref for AppState {
     }
 }
 
-/// What the handle holds.
+/// The content of the handle.
 pub struct Shared {
-    /// The broker.
+    /// The handle of the broker side.
     pub broker: Broker,
     limits: Limits,
     health_queues: Vec<QueueName>,
     rpc_status_header: bool,
-    /// What `/metrics` tells.
+    /// The sources of `/metrics`.
     pub telling: Telling,
 }
 
-/// Where `/metrics` reads what is counted, and what is now.
+/// The sources of `/metrics`: the counters and the present values.
 pub struct Telling {
     /// The counters, and the gauges to set.
     pub metrics: Metrics,

@@ -128,9 +128,9 @@ pub(in crate::http) async fn check_readiness(State(state): State<AppState>) -> H
 
 /// State of the gateway and of RabbitMQ
 ///
-/// Shows the connections of each role and the reply queue, with the reason where RabbitMQ refuses them; the blocked state, channels
-/// and publishes in flight, the round trip, and the counts of each queue that the request names. The gateway asks RabbitMQ at most
-/// once a second, for any number of requests.
+/// Shows the connections of each role and the reply queue, with the reason where RabbitMQ refuses them; the blocked state,
+/// channels and publishes in flight, the round trip, and the counts of each queue that the request names. The gateway asks
+/// RabbitMQ at most once a second, for any number of requests.
 #[utoipa::path(
     get,
     path = "/health/rabbitmq",

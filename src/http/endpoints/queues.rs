@@ -75,8 +75,8 @@ pub(in crate::http) async fn inspect_queue(
 
 /// Declare a queue
 ///
-/// The queue is durable and not auto-deleted unless the body says otherwise. Declaring it again changes nothing. Without `type` the
-/// gateway sends no `x-queue-type`, so the declaration matches a queue that another program declared without a type.
+/// The queue is durable and not auto-deleted unless the body says otherwise. Declaring it again changes nothing. Without `type`
+/// the gateway sends no `x-queue-type`, so the declaration matches a queue that another program declared without a type.
 /// `dead_letter: true` first makes a durable fanout exchange `<name>.dlx` and a queue `<name>.dlq`; deleting the queue does not
 /// delete them.
 #[utoipa::path(

@@ -53,8 +53,9 @@ pub(in crate::http) enum ReplyForm {
 /// Answers with the reply: its bytes, its content type, and its properties as `X-Amqp-*` headers. With `?reply=envelope`, or with
 /// `Accept: application/vnd.amqp.message+json`, the answer is an envelope with all properties and headers.
 ///
-/// Calls are at most once: the request waits for a connection as long as it is certainly not sent, and the gateway never repeats it
-/// after it is written. It expires in the queue at the deadline, so a server does not execute it after its caller has given up.
+/// Calls are at most once: the request waits for a connection as long as it is certainly not sent, and the gateway never repeats
+/// it after it is written. It expires in the queue at the deadline, so a server does not execute it after its caller has given
+/// up.
 #[utoipa::path(
     post,
     path = "/rpc/{queue}",

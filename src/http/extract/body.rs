@@ -1,7 +1,7 @@
-//! The body of a request, read whole under its deadline, its limit and the budget of all bodies.
+//! Reads the whole body of a request, within its deadline, its limit and the budget of all bodies.
 //!
-//! Promises that the bytes it gives keep the request's place and their share of the budget for as long as they
-//! live, so that memory is bounded even when callers hang up and their messages do not.
+//! Guarantees that the bytes hold the request's admission and their share of the budget until they are dropped. So memory is
+//! bounded also when callers close their connections while their messages are in flight.
 
 use std::error::Error;
 use std::future::{Ready, ready};
@@ -24,27 +24,27 @@ use tokio::time::timeout;
 use crate::http::middleware::{Admission, too_large};
 use crate::http::problem::{Problem, ProblemType};
 
-/// Memory that a body gets on its word alone, before its bytes have come.
+/// The most memory that a body reserves for its announced length before its bytes arrive.
 const TRUSTED_LENGTH: usize = 64 * 1024;
 
-/// Up to so many bytes are copied out of the connection's buffer, which is larger and nobody's share: it is
-/// used for the next request.
+/// The gateway copies bodies of up to this size out of the connection's buffer. The buffer is larger and does not count against
+/// the budget; the connection uses it for the next request.
 const SMALL: usize = 4 * 1024;
 
-/// The whole body. Needs a route whose requests have admission, see [`crate::http::routes::Traits`].
+/// The whole body. Needs a route whose requests are admitted, see [`crate::http::routes::Traits`].
 #[derive(Debug, Clone)]
 pub struct ReadBody {
-    /// The bytes; the last clone or slice frees what they hold.
+    /// The bytes. Dropping the last clone or slice frees the admission and the share of the budget.
     pub bytes: Bytes,
     admission: Admission,
 }
 
-/// The error of a body that announces a chunk larger than the limit: the client would be waited for in vain.
+/// The error of a body that announces a chunk larger than the limit. The gateway does not wait for the bytes of the chunk.
 #[derive(Debug, thiserror::Error)]
 #[error("a chunk is larger than a body may be")]
 pub struct ChunkTooLarge;
 
-/// A share of the budget of all bodies, for an answer. It travels in the answer's extensions.
+/// A share of the budget of all bodies, for an answer. It is in the extensions of the answer.
 #[derive(Debug, Clone)]
 pub struct Share(Arc<OwnedSemaphorePermit>);
 
@@ -56,14 +56,16 @@ impl Share {
     }
 }
 
-/// A body that is here already, as most are; or what waits for it.
+/// A body that has already arrived, as most have; or the future that waits for it.
 type Begun = Either<Ready<Result<ReadBody, Problem>>, BoxFuture<'static, Result<ReadBody, Problem>>>;
 
 impl ReadBody {
-    /// Begins to read a request's body, whose place among those in flight is in these extensions.
+    /// Begins to read the body of a request. These extensions hold the request's admission.
     fn begin(extensions: &mut Extensions, mut body: Body) -> Begun {
         let Some(admission) = extensions.remove::<Admission>() else {
-            return Either::Left(ready(Err(Problem::internal("a route that reads bodies has no admission"))));
+            return Either::Left(ready(Err(Problem::internal(
+                "a route that reads bodies does not admit its requests",
+            ))));
         };
         let mut reading = Reading::new(admission, &body);
         match reading.read(&mut body).now_or_never() {
@@ -72,23 +74,23 @@ impl ReadBody {
         }
     }
 
-    /// A share of the budget for an answer of so many bytes.
+    /// A share of the budget for an answer of this many bytes.
     ///
     /// # Errors
-    /// `overloaded`, at once, when there is none.
+    /// `overloaded`, at once, when the budget has no room.
     pub fn share(&self, bytes: usize) -> Result<Share, Problem> {
         self.admission.reserve(bytes).map(|share| Share(Arc::new(share)))
     }
 
-    /// `made` out of the body (a decoded payload) as bytes that hold what the body holds.
+    /// Turns `made`, which was decoded from the body, into bytes that hold the body's admission and share too.
     #[must_use]
     pub fn derive(&self, made: impl AsRef<[u8]> + Send + 'static) -> Bytes {
         Bytes::from_owner(Owning { bytes: made, _owner: self.bytes.clone() })
     }
 }
 
-/// Checks the rest of a request, reads its body, and hands both on. It holds neither after that: memory that each waiting
-/// caller holds is no longer in the processor's cache when RabbitMQ answers.
+/// Checks the rest of a request, reads its body, and passes both to `then`. Keeps neither after that: memory that each waiting
+/// caller holds falls out of the processor's cache until RabbitMQ answers.
 pub fn with_body<T: Send + 'static>(
     request: Request,
     check: impl FnOnce(&Parts) -> Result<T, Problem> + Send + 'static,
@@ -105,7 +107,7 @@ pub fn with_body<T: Send + 'static>(
             Either::Right(body) => async move { then(&parts, checked, body.await).await }.boxed(),
         }
     };
-    // hyper puts the body into the request after it has handed it on, and before its answer is polled first.
+    // Lazy: hyper fills the body after it has called the service, and before it polls the answer for the first time.
     lazy(begin).flatten().boxed()
 }
 
@@ -124,10 +126,10 @@ fn too_late(deadline: Duration) -> Problem {
 }
 
 fn stopping() -> Problem {
-    Problem::new(ProblemType::ShuttingDown, "the gateway stops, and the body was not complete")
+    Problem::new(ProblemType::ShuttingDown, "the gateway is stopping, and the body was not complete")
 }
 
-/// What the bytes of a body own.
+/// The owner of a body's bytes, with their admission and share of the budget.
 struct Held {
     buffer: Buffer,
     _admission: Admission,
@@ -135,7 +137,7 @@ struct Held {
 }
 
 enum Buffer {
-    /// The body came in one piece, which is kept as it is.
+    /// The body arrived in one piece, and the gateway does not copy it.
     Frame(Bytes),
     Copied(Vec<u8>),
 }
@@ -155,7 +157,7 @@ impl AsRef<[u8]> for Buffer {
     }
 }
 
-/// Bytes, and what lives as long as they do.
+/// Bytes, and an owner that is dropped with them.
 struct Owning<T, O> {
     bytes: T,
     _owner: O,
@@ -167,7 +169,7 @@ impl<T: AsRef<[u8]>, O> AsRef<[u8]> for Owning<T, O> {
     }
 }
 
-/// A body that is being read.
+/// A body while the gateway reads it.
 struct Reading {
     admission: Admission,
     /// The length that the header states.
@@ -182,11 +184,11 @@ impl Reading {
         Self { admission, announced, buffer: Buffer::Frame(Bytes::new()), share: None }
     }
 
-    /// Reads on, to the end. When this is dropped before, the bytes that it has read stay.
+    /// Reads to the end. When this future is dropped earlier, the bytes that it has read are kept.
     async fn read(&mut self, body: &mut Body) -> Result<(), Problem> {
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| self.unreadable(&error))?;
-            // Trailers carry nothing that the gateway knows.
+            // The gateway ignores trailers.
             if let Ok(data) = frame.into_data() {
                 self.take(data)?;
             }
@@ -194,7 +196,7 @@ impl Reading {
         Ok(())
     }
 
-    /// Reads on until the body's deadline, or the gateway stops.
+    /// Reads to the end, until the body's deadline passes or the gateway stops.
     async fn end_in_time(mut self, mut body: Body) -> Result<ReadBody, Problem> {
         let admission = self.admission.clone();
         let deadline = admission.body_timeout();
@@ -218,7 +220,7 @@ impl Reading {
     }
 
     fn unreadable(&self, error: &axum::Error) -> Problem {
-        // axum puts an error into another one where a body is put into another one.
+        // axum wraps the error each time when it wraps the body.
         let mut errors = successors(Some(error as &dyn Error), |error| (*error).source());
         if errors.any(<dyn Error>::is::<ChunkTooLarge>) {
             return too_large(self.admission.max_body_bytes());
@@ -260,7 +262,7 @@ impl Reading {
     }
 }
 
-/// Makes room for `more` bytes: by doubling, but not beyond the length that was announced.
+/// Makes room for `more` bytes. Doubles the buffer, but not beyond the announced length.
 fn grow(bytes: &mut Vec<u8>, more: usize, announced: Option<usize>) {
     let needed = bytes.len() + more;
     if needed > bytes.capacity() {

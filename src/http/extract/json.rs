@@ -1,7 +1,7 @@
-//! JSON documents of callers.
+//! Reads JSON documents of callers.
 //!
-//! serde's errors name Rust types. So each of its errors is told here in other words, and of one that is not known here the caller is
-//! told the field alone.
+//! serde's error texts name Rust types, so this module translates each into words of JSON. For an error text that it does not
+//! know, it names the field only.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -24,7 +24,7 @@ pub(in crate::http) fn json<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T,
     if body.starts_with(BYTE_ORDER_MARK) {
         return Err(Problem::malformed("body", "begins with a byte order mark: send UTF-8 without one"));
     }
-    // As in [`object`], which the body cannot be read by: it may be null.
+    // The same check as in [`object`], which does not fit here because the body may be null.
     if body.trim_ascii_start().starts_with(b"[") {
         return Err(Problem::malformed("body", "must be an object, not an array"));
     }
@@ -35,7 +35,7 @@ pub(in crate::http) fn json<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T,
     Ok(value)
 }
 
-/// Reads a member that is an object: a derived reader would take an array for its members in their order.
+/// Reads a member that is an object. A derived reader would also accept an array, as the members in their order.
 pub(in crate::http) fn object<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
@@ -63,9 +63,9 @@ fn problem(path: &str, error: &Error) -> Problem {
     let parent = path.trim_end_matches(['?', '.']);
     match error.classify() {
         Category::Data => wrong_value(parent, said),
-        Category::Eof => Problem::malformed(or_body(parent), format!("is no complete JSON: it ends{place}")),
+        Category::Eof => Problem::malformed(or_body(parent), format!("is not complete JSON: it ends{place}")),
         Category::Syntax | Category::Io => {
-            Problem::malformed(or_body(parent), format!("is no JSON{place}: {}", syntax(said)))
+            Problem::malformed(or_body(parent), format!("is not valid JSON{place}: {}", syntax(said)))
         }
     }
 }
@@ -74,10 +74,10 @@ fn or_body(field: &str) -> &str {
     if field.is_empty() { "body" } else { field }
 }
 
-/// JSON that is not of the wanted form.
+/// The problem of valid JSON that does not have the expected form.
 fn wrong_value(parent: &str, said: &str) -> Problem {
     if let Some((_, known)) = named(said, "unknown field") {
-        return Problem::malformed(&cut(parent), format!("is not known here; known are {known}"));
+        return Problem::malformed(&cut(parent), format!("is not a known member; known are {known}"));
     }
     if let Some((name, _)) = named(said, "duplicate field") {
         let field = if parent.is_empty() { cut(name) } else { cut(&format!("{parent}.{name}")) };
@@ -89,7 +89,7 @@ fn wrong_value(parent: &str, said: &str) -> Problem {
     Problem::malformed(or_body(parent), kind(said))
 }
 
-/// The name in an error of this kind, and the names that would have been right.
+/// The name in an error text of serde of this kind, and the allowed names.
 fn named<'a>(said: &'a str, kind: &str) -> Option<(&'a str, String)> {
     let rest = said.strip_prefix(kind)?.strip_prefix(" `")?;
     let (name, known) = match rest.rsplit_once("`, expected ") {
@@ -100,7 +100,7 @@ fn named<'a>(said: &'a str, kind: &str) -> Option<(&'a str, String)> {
     Some((name, known.join(", ")))
 }
 
-/// A value of the wrong kind; or the words of one of our own readers, which complete a sentence.
+/// The text about a value of the wrong kind. An error text of the gateway's own readers stays as it is.
 fn kind(said: &str) -> String {
     let is_of_serde = |kind: &&str| said.starts_with(kind);
     if !["invalid ", "unknown ", "missing ", "data did "].iter().any(is_of_serde) {
@@ -115,9 +115,9 @@ fn kind(said: &str) -> String {
 fn wanted_kind(wanted: &str) -> Option<&'static str> {
     Some(match wanted {
         "a boolean" => "true or false",
-        "a string" | "a borrowed string" => "a text",
+        "a string" | "a borrowed string" => "a string",
         "u8" => "a whole number from 0 to 255",
-        "u16" | "u32" | "u64" | "usize" => "a whole number from 0 on",
+        "u16" | "u32" | "u64" | "usize" => "a whole number of at least 0",
         "i8" | "i16" | "i32" | "i64" => "a whole number",
         "a sequence" => "an array",
         "true, false or an object" => "true, false or an object",
@@ -141,28 +141,28 @@ fn given_value(given: &str) -> String {
     }
 }
 
-/// In other words where serde's are short.
+/// The text about a syntax error, in more words than serde's.
 fn syntax(said: &str) -> &str {
     match said {
-        "expected value" => "a value is missing, or a text without quotes",
+        "expected value" => "a value is missing, or a string has no quotes",
         "expected ident" => "a word other than true, false and null needs quotes",
         "key must be a string" => "the name of a member needs quotes",
         "trailing comma" => "a comma follows the last member",
         "trailing characters" => "more text follows the document",
-        "recursion limit exceeded" => "it is nested too deep",
+        "recursion limit exceeded" => "it has too many nested levels",
         "number out of range" => "a number is too large",
         "expected `:`" => "a colon is missing",
         "expected `,` or `]`" => "a comma or ] is missing",
         "expected `,` or `}`" => "a comma or } is missing",
         text if text.starts_with("control character") => {
-            "a text holds a control character: escape it, as in \\n"
+            "a string contains a control character: escape it, as in \\n"
         }
-        "invalid unicode code point" => "a text is not UTF-8",
-        "invalid number" => "JSON has no such number",
+        "invalid unicode code point" => "a string is not UTF-8",
+        "invalid number" => "a number is not in a form of JSON",
         "invalid escape" | "lone leading surrogate in hex escape" | "unexpected end of hex escape" => {
-            "JSON has no such escape in a text"
+            "a string has an escape that JSON does not know"
         }
-        _ => "it is written in another way than JSON",
+        _ => "the syntax is wrong",
     }
 }
 
@@ -185,17 +185,17 @@ mod tests {
     }
 
     #[test]
-    fn a_value_of_the_wrong_kind_is_told_in_the_words_of_json() {
+    fn the_error_about_a_value_of_the_wrong_kind_uses_the_words_of_json() {
         for (body, detail) in [
             (r#"{"switch":"yes"}"#, r#"switch must be true or false, not "yes""#),
             (r#"{"small":300}"#, "small must be a whole number from 0 to 255, not 300"),
             (r#"{"small":-1}"#, "small must be a whole number from 0 to 255, not -1"),
             (r#"{"small":1.5}"#, "small must be a whole number from 0 to 255, not 1.5"),
             (r#"{"number":true}"#, "number must be a whole number, not true"),
-            (r#"{"text":{}}"#, "text must be a text, not an object"),
-            (r#"{"text":[]}"#, "text must be a text, not an array"),
+            (r#"{"text":{}}"#, "text must be a string, not an object"),
+            (r#"{"text":[]}"#, "text must be a string, not an array"),
             (r#"{"inner":"x, expected y"}"#, r#"inner must be an object, not "x, expected y""#),
-            (r#"{"inner":{"text":5}}"#, "inner.text must be a text, not 5"),
+            (r#"{"inner":{"text":5}}"#, "inner.text must be a string, not 5"),
             ("[]", "body must be an object, not an array"),
             ("5", "body must be an object, not 5"),
         ] {
@@ -204,24 +204,24 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_not_known_is_told_with_those_that_are() {
-        let known = "is not known here; known are switch, small, text, inner, number";
+    fn the_error_about_an_unknown_name_lists_the_known_names() {
+        let known = "is not a known member; known are switch, small, text, inner, number";
         assert_eq!(told(r#"{"swich":true}"#), format!("swich {known}"));
         assert_eq!(told(r#"{"inner":{"`x`, expected `y":1}}"#), format!("inner.`x`, expected `y {known}"));
         assert_eq!(told(r#"{"small":1,"small":2}"#), "small is given more than once: give it once");
     }
 
     #[test]
-    fn a_document_that_is_no_json_is_told_with_the_place() {
+    fn the_error_about_invalid_json_names_the_place() {
         for (body, detail) in [
-            ("", "body is no complete JSON: it ends at line 1 column 0"),
-            ("{\"text\":\n", "text is no complete JSON: it ends at line 2 column 0"),
+            ("", "body is not complete JSON: it ends at line 1 column 0"),
+            ("{\"text\":\n", "text is not complete JSON: it ends at line 2 column 0"),
             (
                 "{\"text\":x}",
-                "text is no JSON at line 1 column 9: a value is missing, or a text without quotes",
+                "text is not valid JSON at line 1 column 9: a value is missing, or a string has no quotes",
             ),
-            ("{text:1}", "body is no JSON at line 1 column 2: the name of a member needs quotes"),
-            ("{} x", "body is no JSON at line 1 column 4: more text follows the document"),
+            ("{text:1}", "body is not valid JSON at line 1 column 2: the name of a member needs quotes"),
+            ("{} x", "body is not valid JSON at line 1 column 4: more text follows the document"),
             ("\u{feff}{}", "body begins with a byte order mark: send UTF-8 without one"),
         ] {
             assert_eq!(told(body), detail);
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_value_is_not_echoed_whole() {
+    fn the_error_about_a_long_value_shows_only_its_beginning() {
         let long = "x".repeat(10_000);
         assert!(told(&format!(r#"{{"switch":"{long}"}}"#)).len() < 300);
         assert!(told(&format!(r#"{{"{long}":1}}"#)).len() < 300);

@@ -1,4 +1,4 @@
-//! The query string: each parameter known, given once, and valid UTF-8.
+//! Reads the query string. Each parameter must be known, given once, and valid UTF-8.
 
 use std::borrow::Cow;
 use std::str::Utf8Error;
@@ -20,7 +20,7 @@ use crate::http::quote::{cut, quoted};
 #[derive(Debug)]
 pub(in crate::http) struct Query {
     left: Vec<(String, String)>,
-    /// The names that were asked for.
+    /// The names that the handler has asked for.
     known: Vec<&'static str>,
 }
 
@@ -48,7 +48,7 @@ impl Query {
         Ok(Self { left, known: Vec::with_capacity(4) })
     }
 
-    /// Takes a parameter out.
+    /// Takes the value of a parameter.
     ///
     /// # Errors
     /// When it is given more than once.
@@ -73,7 +73,7 @@ impl Query {
     /// Takes a short string.
     ///
     /// # Errors
-    /// When it is given twice, or is no short string.
+    /// When it is given twice, or is not a valid short string.
     pub(in crate::http) fn text(&mut self, name: &'static str) -> Result<Option<ShortText>, Problem> {
         self.take(name)?
             .map(|text| ShortText::parse(text).map_err(|error| Problem::malformed(name, error)))
@@ -95,29 +95,30 @@ impl Query {
         }
     }
 
-    /// Takes `timeout`: the deadline of the whole request, counted from its last byte.
+    /// Takes `timeout`: the deadline of the request, counted from its last byte.
     ///
     /// # Errors
-    /// When it is given twice, is no duration, is 0, or is over the cap.
+    /// When it is given twice, is not a duration, is 0, or is above the maximum.
     pub(in crate::http) fn timeout(&mut self, deadline: Deadline) -> Result<Timeout, Problem> {
         let Some(text) = self.take("timeout")? else { return Ok(Timeout(deadline.default)) };
         let timeout = duration::parse(&text)
             .map_err(|error| Problem::malformed("timeout", format!("{} {error}", quoted(&text))))?;
         if timeout.is_zero() || timeout > deadline.max {
             let max = duration::format(deadline.max);
-            let why = format!("must be over 0 and at most {max}");
+            let why = format!("must be above 0 and at most {max}");
             return Err(Problem::malformed("timeout", why).with("limit", max));
         }
         Ok(Timeout(timeout))
     }
 
-    /// Ends the reading.
+    /// Checks that the handler has taken every parameter.
     ///
     /// # Errors
     /// When a parameter is left that the handler does not know.
     pub(in crate::http) fn finish(self) -> Result<(), Problem> {
         let Some((name, _)) = self.left.first() else { return Ok(()) };
-        let why = format!("is no query parameter here; those of this path are: {}", self.known.join(", "));
+        let why =
+            format!("is not a query parameter of this path; its parameters are: {}", self.known.join(", "));
         Err(Problem::malformed(&cut(name).escape_debug().to_string(), why))
     }
 }
@@ -130,12 +131,12 @@ fn decode(text: &str) -> Result<String, Utf8Error> {
     percent_decode_str(&text).decode_utf8().map(Cow::into_owned)
 }
 
-/// Time that a request may take once its last byte is here.
+/// Time that a request may take after its last byte has arrived.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::http) struct Timeout(Duration);
 
 impl Timeout {
-    /// The deadline, now that the last byte is here.
+    /// The deadline of a request whose last byte has just arrived.
     pub(in crate::http) fn deadline(self) -> Instant {
         Instant::now() + self.0
     }
@@ -168,7 +169,7 @@ mod tests {
         let problem = query.finish().expect_err("unknown");
         assert_eq!(
             problem.detail(),
-            "routing_kee is no query parameter here; those of this path are: mandatory, routing_key"
+            "routing_kee is not a query parameter of this path; its parameters are: mandatory, routing_key"
         );
     }
 
@@ -179,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_timeout_over_the_cap_names_the_cap() {
+    fn the_error_about_a_timeout_above_the_maximum_names_the_maximum() {
         assert!(query("timeout=1m").timeout(DEADLINE).is_ok());
         for wrong in ["0", "61", "1m1s", "soon", "-1"] {
             assert!(query(&format!("timeout={wrong}")).timeout(DEADLINE).is_err(), "{wrong}");

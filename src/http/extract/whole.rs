@@ -1,14 +1,14 @@
-//! Whole numbers in JSON: `5.0` is one, as JSON Schema has it, and some programs write all numbers so.
+//! Reads whole numbers in JSON. `5.0` is a whole number too, as in JSON Schema: some programs write all numbers in this form.
 
 use std::fmt;
 use std::marker::PhantomData;
 
 use serde::de::{Deserializer, Error, Visitor};
 
-/// 2^53: up to here a floating point number is exact.
+/// 2^53: up to this value, a floating point number represents every whole number exactly.
 const EXACT: f64 = 9_007_199_254_740_992.0;
 
-/// A whole number, or null.
+/// Reads a whole number, or null.
 ///
 /// # Errors
 /// When it has a fraction, or does not fit.
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_without_a_fraction_is_whole_however_it_is_written() {
+    fn a_number_without_a_fraction_is_whole_in_every_notation() {
         for json in ["5", "5.0", "0.5e1", "50e-1"] {
             assert_eq!(read(json).expect(json), Some(5));
         }

@@ -1,4 +1,4 @@
-//! The envelope: a whole message as one JSON document, with every property and every header type.
+//! Reads the envelope: a whole message as one JSON document, with every property and every header type.
 
 use std::borrow::Cow;
 
@@ -22,10 +22,10 @@ use crate::http::problem::Problem;
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"routing_key": "hello", "properties": {"type": "greeting"}, "body": {"hello": "world"}}))]
 pub(in crate::http) struct Envelope<'a> {
-    /// Routing key; `?routing_key=` does the same.
+    /// Routing key; the query parameter `routing_key` has the same meaning.
     #[serde(borrow, default)]
     routing_key: Option<Cow<'a, str>>,
-    /// False: no check that a queue takes the message; the outcome is then `accepted`.
+    /// Whether a message that no queue takes is an error. With `false`, the outcome is `accepted` without a check.
     #[serde(default)]
     mandatory: Option<bool>,
     /// Basic properties of the message.
@@ -35,11 +35,11 @@ pub(in crate::http) struct Envelope<'a> {
     #[serde(default)]
     #[schema(schema_with = schemas::headers)]
     headers: Table,
-    /// Any JSON, sent as it is written here; `content_type` is `application/json` if not given.
+    /// Any JSON; the gateway sends the text without a change. `content_type` is `application/json` if not given.
     #[serde(borrow, default, deserialize_with = "present")]
     #[schema(value_type = serde_json::Value)]
     body: Option<&'a RawValue>,
-    /// Text, sent as UTF-8; `content_type` is `text/plain; charset=utf-8` if not given.
+    /// Text; the gateway sends it as UTF-8. `content_type` is `text/plain; charset=utf-8` if not given.
     #[serde(borrow, default)]
     body_text: Option<Cow<'a, str>>,
     /// Any bytes, as base64.
@@ -59,19 +59,19 @@ struct PropertiesJson {
     /// Content coding of the body.
     #[schema(value_type = Option<String>)]
     content_encoding: Option<Text>,
-    /// By name, or by AMQP's number.
+    /// Delivery mode by name, or by AMQP's number.
     #[schema(schema_with = schemas::delivery_mode)]
     delivery_mode: Option<Scalar>,
     /// 0 to 255.
     #[schema(schema_with = schemas::priority)]
     priority: Option<Scalar>,
-    /// Ties a reply to its request.
+    /// Id that connects a reply with its request.
     #[schema(value_type = Option<String>)]
     correlation_id: Option<Text>,
-    /// Where replies go.
+    /// Queue for replies.
     #[schema(value_type = Option<String>)]
     reply_to: Option<Text>,
-    /// Milliseconds, as a number or as text.
+    /// Milliseconds, as a number or as a string.
     #[schema(schema_with = schemas::expiration)]
     expiration: Option<Scalar>,
     /// Identity of the message; a UUIDv7 if not given.
@@ -83,13 +83,13 @@ struct PropertiesJson {
     /// Application's name for the kind of message.
     #[schema(value_type = Option<String>)]
     r#type: Option<Text>,
-    /// The gateway's own user, or nothing.
+    /// The gateway's own user, if given.
     #[schema(value_type = Option<String>)]
     user_id: Option<Text>,
     /// Application that publishes.
     #[schema(value_type = Option<String>)]
     app_id: Option<Text>,
-    /// Deprecated by AMQP, carried as it is.
+    /// Deprecated by AMQP; the gateway passes it on without a change.
     #[schema(value_type = Option<String>)]
     cluster_id: Option<Text>,
 }
@@ -105,9 +105,9 @@ impl<'de> Deserialize<'de> for Text {
     }
 }
 
-/// A number, or text that says one; the property's own parser judges it.
+/// A number, or a string with a number. The parser of the property checks it.
 #[derive(Debug, Deserialize)]
-#[serde(untagged, expecting = "must be a text or a whole number")]
+#[serde(untagged, expecting = "must be a string or a whole number")]
 enum Scalar {
     #[serde(deserialize_with = "number")]
     Number(i64),
@@ -133,14 +133,14 @@ impl Scalar {
 }
 
 fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
-    extract::whole(deserializer)?.ok_or_else(|| serde::de::Error::custom("null is no number"))
+    extract::whole(deserializer)?.ok_or_else(|| serde::de::Error::custom("null is not a number"))
 }
 
 fn wrong_property(field: &str, why: Wrong) -> Problem {
     Problem::malformed(&format!("properties.{field}"), why)
 }
 
-/// `"body": null` is a body too.
+/// Reads `"body": null` as a body, and not as a missing one.
 fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
     <&RawValue>::deserialize(deserializer).map(Some)
 }
@@ -162,7 +162,7 @@ pub(super) fn read(input: &ReadBody) -> Result<Parcel, Problem> {
 }
 
 impl Envelope<'_> {
-    /// The payload, and the content type that its kind implies.
+    /// The payload, and the default content type of its kind.
     fn body(&self, input: &ReadBody) -> Result<(Bytes, Option<&'static str>), Problem> {
         match (self.body, &self.body_text, &self.body_base64) {
             (Some(json), None, None) => {
@@ -185,14 +185,14 @@ impl Envelope<'_> {
             }
             _ => Err(Problem::malformed(
                 "body",
-                "is given twice: give only one of body, body_text and body_base64",
+                "is given beside another body: give only one of body, body_text and body_base64",
             )),
         }
     }
 }
 
 impl PropertiesJson {
-    /// The message's id, where it is given, and the other properties.
+    /// The message's id, if given, and the other properties.
     fn split(self) -> Result<(Option<ShortText>, Properties), Problem> {
         let text = |text: Option<Text>| text.map(|Text(text)| text);
         let delivery_mode = self.delivery_mode.map(|value| value.delivery_mode()).transpose()?;

@@ -1,11 +1,10 @@
-//! AMQP field values as JSON.
+//! Converts AMQP field values to JSON and back.
 //!
-//! What JSON can say is said plainly: text, true and false, whole numbers (`int64`), numbers with a
-//! fraction (`float64`), arrays, objects, null (void). Everything else has one tagged form,
-//! `{"$amqp": "<type>", "value": …}`, with the types `int8`, `uint8`, `int16`, `uint16`, `int32`,
-//! `uint32`, `int64`, `float32`, `float64` (also as text: "NaN"), `decimal` (`{"scale", "value"}`),
-//! `timestamp` (seconds or RFC 3339), `bytes` and `longstr` (base64), `table` (pairs of name and
-//! value, for a table with a member called `$amqp`), `void`.
+//! Values of types that JSON has are plain JSON: strings, true and false, whole numbers (`int64`), numbers with a fraction
+//! (`float64`), arrays, objects, null (void). All other values have a tagged form, `{"$amqp": "<type>", "value": …}`, with the
+//! types `int8`, `uint8`, `int16`, `uint16`, `int32`, `uint32`, `int64`, `float32`, `float64` (also as a string: "NaN"),
+//! `decimal` (`{"scale", "value"}`), `timestamp` (seconds or RFC 3339), `bytes` and `longstr` (base64), `table` (pairs of name
+//! and value, for a table with a member called `$amqp`), `void`.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -55,7 +54,7 @@ fn members<'de, A: MapAccess<'de>>(mut map: A) -> Result<BTreeMap<ShortText, Fie
     let mut members = BTreeMap::new();
     while let Some(name) = map.next_key::<String>()? {
         let name = ShortText::parse(name)
-            .map_err(|error| A::Error::custom(format!("has a name in it that {error}")))?;
+            .map_err(|error| A::Error::custom(format!("contains a name that {error}")))?;
         let Value(value) = map.next_value()?;
         if members.insert(name.clone(), value).is_some() {
             return Err(A::Error::custom(format!("duplicate field `{name}`")));
@@ -96,7 +95,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
     fn visit_u64<E: Error>(self, value: u64) -> Result<FieldValue, E> {
         i64::try_from(value)
             .map(FieldValue::I64)
-            .map_err(|_| E::custom("is an integer that does not fit int64: write it as a text"))
+            .map_err(|_| E::custom("is an integer that does not fit int64: write it as a string"))
     }
 
     fn visit_f64<E>(self, value: f64) -> Result<FieldValue, E> {
@@ -125,7 +124,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
         let value = members.remove(VALUE);
         let name = match &tag {
             FieldValue::Text(name) => std::str::from_utf8(name).unwrap_or_default(),
-            _ => return Err(A::Error::custom(format!("must name its type in \"{TAG}\" as a text"))),
+            _ => return Err(A::Error::custom(format!("must name its type in \"{TAG}\" as a string"))),
         };
         if let Some(other) = members.keys().next() {
             return Err(A::Error::custom(format!(
@@ -137,9 +136,9 @@ impl<'de> Visitor<'de> for ValueVisitor {
     }
 }
 
-/// The value of that type; `plain` is how JSON said it.
+/// The value of the type with this name; `plain` is its value in JSON.
 fn tagged(name: &str, plain: FieldValue) -> Result<FieldValue, String> {
-    let wrong = || format!("has a value that is no {name}");
+    let wrong = || format!("has a value that is not of type {name}");
     match name {
         "int8" => integer(&plain).map(FieldValue::I8),
         "uint8" => integer(&plain).map(FieldValue::U8),
@@ -156,7 +155,7 @@ fn tagged(name: &str, plain: FieldValue) -> Result<FieldValue, String> {
         "longstr" => base64(&plain).map(FieldValue::Text),
         "table" => table_of_pairs(plain),
         "void" => (plain == FieldValue::Void).then_some(FieldValue::Void),
-        _ => return Err(format!("has no known type: {} is none of {TYPES}", quoted(name))),
+        _ => return Err(format!("has an unknown type: {} is not one of {TYPES}", quoted(name))),
     }
     .ok_or_else(wrong)
 }
@@ -168,7 +167,7 @@ fn integer<T: TryFrom<i64>>(plain: &FieldValue) -> Option<T> {
     }
 }
 
-/// By way of the decimal text, which is how JSON wrote it: the nearest value of the wanted width.
+/// Parses the decimal text of the number, so that the result is the nearest value of this width.
 fn float<T: std::str::FromStr>(plain: &FieldValue) -> Option<T> {
     match plain {
         FieldValue::F64(value) => value.to_string().parse().ok(),
@@ -185,7 +184,7 @@ fn decimal(plain: &FieldValue) -> Option<FieldValue> {
     (table.0.len() == 2).then_some(value)
 }
 
-/// A table as pairs of name and value, so that a member may be called `$amqp` too.
+/// A table as pairs of name and value, so that a member may be called `$amqp`.
 fn table_of_pairs(plain: FieldValue) -> Option<FieldValue> {
     let FieldValue::Array(pairs) = plain else { return None };
     let mut table = FieldTable::default();
@@ -201,7 +200,7 @@ fn timestamp(plain: &FieldValue) -> Result<FieldValue, String> {
     let seconds = match plain {
         FieldValue::I64(seconds) => property::timestamp(&seconds.to_string()),
         FieldValue::Text(text) => property::timestamp(&String::from_utf8_lossy(text)),
-        _ => Err("must be a text or a whole number"),
+        _ => Err("must be a string or a whole number"),
     };
     seconds.map(FieldValue::Timestamp).map_err(|wrong| format!("is a timestamp that {wrong}"))
 }
@@ -213,11 +212,11 @@ fn base64(plain: &FieldValue) -> Option<Vec<u8>> {
     }
 }
 
-/// A table to be written as JSON.
+/// A table that is written as JSON.
 #[derive(Debug)]
 pub(super) struct JsonTable(FieldTable);
 
-/// A value to be written as JSON: plainly where [`Table`] reads it back as the same type, else tagged.
+/// A value that is written as JSON: plain where [`Table`] reads it back as the same type, else tagged.
 pub(super) struct JsonValue<'a>(&'a FieldValue);
 
 impl JsonValue<'_> {
@@ -321,7 +320,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_goes_out_comes_back_with_every_type(value in any_value()) {
+        fn a_written_value_is_read_back_with_the_same_type(value in any_value()) {
             let json = serde_json::to_string(&JsonValue(&value)).expect("JSON");
             prop_assert_eq!(read(&json), Ok(value), "{}", json);
         }
@@ -333,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn every_amqp_type_can_be_said() {
+    fn every_amqp_type_can_be_written_in_json() {
         let cases = [
             ("true", FieldValue::Bool(true)),
             ("5", FieldValue::I64(5)),
@@ -366,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_its_type_is_refused() {
+    fn a_value_that_does_not_fit_its_type_is_refused() {
         for json in [
             r#"{"$amqp":"int8","value":128}"#,
             r#"{"$amqp":"uint8","value":-1}"#,

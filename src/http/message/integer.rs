@@ -1,4 +1,5 @@
-//! Integers that no AMQP integer holds: `serde_json` reads those beyond 64 bits as floating point, and says nothing.
+//! Refuses integers that do not fit an AMQP integer. `serde_json` reads an integer beyond 64 bits as a floating point number,
+//! without an error.
 
 use std::collections::BTreeMap;
 
@@ -9,11 +10,11 @@ use crate::domain::field::{FieldTable, FieldValue};
 use crate::http::extract;
 use crate::http::problem::Problem;
 
-/// 2^63. What was read as less than this was written as less, too.
+/// 2^63. A number that `serde_json` reads as less than this is less in the document too.
 const BEYOND_INT64: f64 = 9_223_372_036_854_775_808.0;
 
-/// Refuses such an integer in the `member` of `document` that `table` was read from. Looks at the document only if
-/// the table holds a number that large, and wants a table of a depth that has been checked.
+/// Refuses such an integer in `member` of `document`, from which `table` was read. Looks at the document only if the table holds
+/// a number that is large enough. The depth of the table must have been checked.
 ///
 /// # Errors
 /// 400 naming the field.
@@ -28,7 +29,7 @@ pub(in crate::http) fn check_integers(
     let document: BTreeMap<String, &RawValue> = extract::json(document)?;
     let field = document.get(member).and_then(|json| find(json.get(), member.to_owned()));
     field.map_or(Ok(()), |field| {
-        Err(Problem::malformed(&field, "is an integer that does not fit int64: write it as a text"))
+        Err(Problem::malformed(&field, "is an integer that does not fit int64: write it as a string"))
     })
 }
 
@@ -48,7 +49,7 @@ fn find(json: &str, path: String) -> Option<String> {
             let members: BTreeMap<String, &RawValue> = serde_json::from_str(json).ok()?;
             match members.get(TAG).map(|tag| tag.get()) {
                 Some(r#""table""#) => find(members.get(VALUE)?.get(), path),
-                // A tagged number says itself what it is to be.
+                // A tagged number names its own type.
                 Some(_) => None,
                 None => members.iter().find_map(|(name, json)| find(json.get(), format!("{path}.{name}"))),
             }
@@ -78,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn an_integer_beyond_64_bits_is_no_double() {
+    fn an_integer_beyond_64_bits_is_refused() {
         for (value, field) in [
             ("18446744073709551616", "h.a"),
             ("-9223372036854775809", "h.a"),
@@ -91,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fraction_an_exponent_or_a_tag_says_that_a_double_is_meant() {
+    fn a_number_with_a_fraction_an_exponent_or_a_tag_may_be_a_double() {
         for value in [
             "1e300",
             "-1E+20",

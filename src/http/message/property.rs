@@ -1,4 +1,4 @@
-//! Basic properties from text, the same for HTTP headers and for the envelope.
+//! Parses basic properties, by the same rules for HTTP headers and for the envelope.
 
 use std::str::FromStr;
 
@@ -6,36 +6,36 @@ use jiff::Timestamp;
 
 use crate::domain::message::{DeliveryMode, MAX_EXPIRATION, MAX_TIMESTAMP};
 
-/// Why a text is not that property; completes "`field` …".
+/// The reason why a text is not a valid value of the property; completes the sentence "`field` …".
 pub(super) type Wrong = &'static str;
 
-/// 0 to 255.
+/// Parses a priority: 0 to 255.
 pub(super) fn priority(text: &str) -> Result<u8, Wrong> {
     whole(text).ok_or("must be a whole number from 0 to 255")
 }
 
-/// Milliseconds, as RabbitMQ takes them: it closes the channel on anything else.
+/// Parses an expiration: milliseconds in RabbitMQ's form. RabbitMQ closes the channel over another form.
 pub(super) fn expiration(text: &str) -> Result<u64, Wrong> {
     let milliseconds = whole(text).filter(|milliseconds| *milliseconds <= MAX_EXPIRATION);
     milliseconds.ok_or("must be a whole number of milliseconds from 0 to 315360000000 (ten years)")
 }
 
-/// By name.
+/// Parses the name of a delivery mode.
 pub(super) fn delivery_mode(text: &str) -> Result<DeliveryMode, Wrong> {
     let mode = DeliveryMode::ALL.into_iter().find(|mode| mode.name() == text);
     mode.ok_or("must be \"persistent\" or \"transient\"")
 }
 
-/// By AMQP's number.
+/// The delivery mode with this AMQP number.
 pub(super) fn delivery_mode_number(number: i64) -> Result<DeliveryMode, Wrong> {
     let mode = DeliveryMode::ALL.into_iter().find(|mode| i64::from(mode.number()) == number);
     mode.ok_or("must be \"persistent\" (2) or \"transient\" (1)")
 }
 
-/// RFC 3339 or seconds since 1970.
+/// Parses a timestamp: RFC 3339, or seconds since 1970.
 pub(super) fn timestamp(text: &str) -> Result<u64, Wrong> {
     const WRONG: Wrong = "must be an RFC 3339 time or whole seconds since 1970";
-    const LATE: Wrong = "is beyond the year 9999: it must be in seconds, not in milliseconds";
+    const LATE: Wrong = "is after the year 9999: it must be in seconds, not in milliseconds";
     let seconds = match whole(text) {
         Some(seconds) => seconds,
         None if text.len() > 1 && text.bytes().all(|byte| byte.is_ascii_digit()) => return Err(LATE),
@@ -47,7 +47,7 @@ pub(super) fn timestamp(text: &str) -> Result<u64, Wrong> {
     if seconds <= MAX_TIMESTAMP { Ok(seconds) } else { Err(LATE) }
 }
 
-/// Digits only; Rust's own parser takes a plus sign too.
+/// Parses a number of digits only; Rust's own parser also accepts a plus sign.
 fn whole<T: FromStr>(text: &str) -> Option<T> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_expiration_is_whole_milliseconds_up_to_what_rabbitmq_takes() {
+    fn an_expiration_is_whole_milliseconds_up_to_the_limit_of_rabbitmq() {
         for right in [0, 1, 4_294_967_296, 315_360_000_000] {
             assert_eq!(expiration(&right.to_string()), Ok(right));
         }
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn a_timestamp_in_milliseconds_is_told_that_seconds_are_wanted() {
+    fn the_error_about_a_timestamp_in_milliseconds_asks_for_seconds() {
         for milliseconds in ["1795478400000", "253402300800", "18446744073709551616"] {
             assert!(
                 timestamp(milliseconds).is_err_and(|wrong| wrong.contains("seconds, not in milliseconds"))

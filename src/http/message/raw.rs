@@ -1,4 +1,4 @@
-//! The raw kind: the body's bytes are the message, HTTP headers are its properties.
+//! Reads the raw form of a message: the body's bytes are the message, HTTP headers are its properties.
 
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
@@ -15,10 +15,10 @@ use crate::http::problem::Problem;
 /// The bytes of a message.
 #[derive(ToSchema)]
 #[schema(value_type = String, format = Binary)]
-#[expect(dead_code, reason = "says in the contract what is read without being built")]
+#[expect(dead_code, reason = "only describes the body in the contract")]
 pub(in crate::http) struct RawBody(Vec<u8>);
 
-/// Begins the name of every HTTP header that is a property of the message.
+/// The prefix of the HTTP headers that are properties of the message.
 pub(super) const PREFIX: &str = "x-amqp-";
 const HEADER_PREFIX: &str = "x-amqp-header-";
 const MESSAGE_ID: &str = "x-amqp-message-id";
@@ -55,7 +55,7 @@ fn set(properties: &mut Properties, name: &HeaderName, value: &str) -> Result<()
         "expiration" => properties.expiration = Some(expiration(value).map_err(wrong)?),
         "delivery-mode" => properties.delivery_mode = Some(delivery_mode(value).map_err(wrong)?),
         "timestamp" => properties.timestamp = Some(timestamp(value).map_err(wrong)?),
-        _ => return Err(wrong("is no message property; custom headers are spelled X-Amqp-Header-<name>")),
+        _ => return Err(wrong("is not a message property; write a custom header as X-Amqp-Header-<name>")),
     }
     Ok(())
 }
@@ -68,7 +68,7 @@ fn content_type(headers: &HeaderMap) -> Result<Option<ShortText>, Problem> {
     single(headers, &CONTENT_TYPE)?.map(|value| parse(&CONTENT_TYPE, value)).transpose()
 }
 
-/// Several codings in several headers are one list, in their order (RFC 9110, 5.3).
+/// Joins the codings of several headers into one list, in their order (RFC 9110, 5.3).
 fn content_encoding(headers: &HeaderMap) -> Result<Option<ShortText>, Problem> {
     let values: Vec<_> = headers.get_all(CONTENT_ENCODING).iter().map(HeaderValue::as_bytes).collect();
     if values.is_empty() {

@@ -1,4 +1,5 @@
-//! What is refused at the door because a broker would close the channel on it, or worse.
+//! Refuses messages over which RabbitMQ would close the channel or the connection, and messages that forge RabbitMQ's own
+//! headers.
 
 use crate::domain::field::{HeaderLimitError, HeaderLimits};
 use crate::domain::message::Message;
@@ -7,14 +8,17 @@ use crate::http::problem::{Problem, ProblemType};
 
 pub(super) fn message(message: &Message, limits: &HeaderLimits, user: Option<&str>) -> Result<(), Problem> {
     if message.properties.user_id.as_ref().is_some_and(|given| Some(given.as_str()) != user) {
-        return Err(Problem::malformed("user_id", "must be the gateway's own user, or not be given"));
+        return Err(Problem::malformed(
+            "user_id",
+            "must be the gateway's own user: correct it or leave it out",
+        ));
     }
     for name in message.headers.0.keys() {
         header_name(name.as_str())?;
     }
     let reply_to = message.properties.reply_to.as_ref();
     if reply_to.is_some_and(|queue| reserved::is_direct_reply_to(queue.as_str())) {
-        return Err(Problem::malformed("reply_to", "cannot be direct reply-to; use POST /rpc/{queue}"));
+        return Err(Problem::malformed("reply_to", "cannot be direct reply-to: use POST /rpc/{queue}"));
     }
     message.headers.check(limits).map_err(|error| wrong_headers(&error))
 }
@@ -37,11 +41,11 @@ fn header_name(name: &str) -> Result<(), Problem> {
     let refused = |why| Err(Problem::malformed(&format!("headers.{name}"), why));
     if reserved::routes(name) {
         return refused(
-            "routes past the routing key, which is not allowed: publish once to each destination",
+            "routes the message to more destinations than the routing key, which is not allowed: publish once to each destination",
         );
     }
     if reserved::is_broker_header(name) {
-        return refused("is written by RabbitMQ only: leave it out");
+        return refused("is a header that only RabbitMQ may write: leave it out");
     }
     Ok(())
 }

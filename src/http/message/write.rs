@@ -1,4 +1,4 @@
-//! A message as an HTTP response: its bytes with properties as headers, or the envelope.
+//! Writes a message as an HTTP response: its bytes with properties as headers, or the envelope.
 
 use axum::Json;
 use axum::body::Body;
@@ -19,7 +19,8 @@ use crate::domain::names::ShortText;
 use crate::http::openapi::schemas;
 use crate::http::problem::NOSNIFF;
 
-/// For a content type or encoding that HTTP does not know: HTTP clients fail on a coding that they cannot decode.
+/// The header of a content type that is not an HTTP media type. Such values have their own headers, because HTTP clients fail on
+/// a content coding that they cannot decode.
 const AMQP_CONTENT_TYPE: HeaderName = HeaderName::from_static("x-amqp-content-type");
 const AMQP_CONTENT_ENCODING: HeaderName = HeaderName::from_static("x-amqp-content-encoding");
 /// IANA's HTTP Content Coding Registry.
@@ -51,14 +52,14 @@ const TIMESTAMP: HeaderName = HeaderName::from_static("x-amqp-timestamp");
 const DELIVERY_MODE: HeaderName = HeaderName::from_static("x-amqp-delivery-mode");
 const HEADERS_OMITTED: HeaderName = HeaderName::from_static("x-amqp-headers-omitted");
 const CONTENT_SECURITY_POLICY: HeaderName = HeaderName::from_static("content-security-policy");
-/// A reply's bytes are not the gateway's: a browser must not run them as if they were.
+/// Keeps a browser from running the bytes of a reply as a page of the gateway.
 const SANDBOX: HeaderValue = HeaderValue::from_static("sandbox");
 
-/// Fields of an answer, and their bytes, that clients read: Python's takes 100, Node.js 16 KiB in all.
+/// The most fields and bytes of fields in an answer. Python's client accepts 100 fields, Node.js 16 KiB together.
 const MOST_FIELDS: usize = 80;
 const MOST_FIELD_BYTES: usize = 12 * 1024;
 
-/// Whether the caller wants the envelope.
+/// Whether the caller accepts the envelope.
 pub(in crate::http) fn accepts_envelope(headers: &HeaderMap) -> bool {
     let accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
     accepted.flat_map(|value| value.split(',')).any(|range| {
@@ -67,7 +68,7 @@ pub(in crate::http) fn accepts_envelope(headers: &HeaderMap) -> bool {
     })
 }
 
-/// The message's bytes, its properties and scalar headers as `X-Amqp-*`.
+/// The message's bytes, with its properties and scalar headers as `X-Amqp-*` headers.
 pub(in crate::http) fn raw(message: ReceivedMessage) -> Response {
     let mut response = Body::from(message.body).into_response();
     let mut fields = Fields { headers: response.headers_mut(), bytes: 0, omitted: 0 };
@@ -88,16 +89,16 @@ pub(in crate::http) fn raw(message: ReceivedMessage) -> Response {
     response
 }
 
-/// Keeps a browser from taking the bytes for a page of ours.
+/// Keeps a browser from treating the bytes as a page of the gateway.
 fn harden(headers: &mut HeaderMap) {
     headers.insert(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
     headers.insert(CONTENT_SECURITY_POLICY, SANDBOX);
 }
 
-/// Fields of an answer that the message says.
+/// The header fields of an answer that come from the message.
 struct Fields<'a> {
     headers: &'a mut HeaderMap,
-    /// How many bytes they have together.
+    /// The bytes of all fields together.
     bytes: usize,
     omitted: usize,
 }
@@ -135,8 +136,8 @@ impl Fields<'_> {
         }
     }
 
-    /// Omits a value that is not visible ASCII, a name that is there already (HTTP has no upper case, AMQP has), and a field
-    /// that there is no room for.
+    /// Adds a field. Omits it when its value is not visible ASCII, when there is no room for it, or when a field has the same
+    /// name already: names in AMQP can differ in case only, names in HTTP cannot.
     fn put(&mut self, name: HeaderName, value: &[u8]) {
         let is_visible = value.iter().all(|byte| matches!(byte, b' '..=b'~'));
         let bytes = self.bytes + name.as_str().len() + value.len() + 4;
@@ -151,7 +152,7 @@ impl Fields<'_> {
     }
 }
 
-/// A property as the HTTP header of the same name, or as one of AMQP's where it is none.
+/// Writes a property as the HTTP header of this name where the value is valid in HTTP, else as the `X-Amqp-*` header.
 fn split(
     property: Option<&ShortText>,
     is_http: impl Fn(&str) -> bool,
@@ -162,14 +163,14 @@ fn split(
     }
 }
 
-/// RFC 9110, 8.3.1: a type and a subtype, which are tokens.
+/// Whether the text is a media type: a type and a subtype, which are tokens (RFC 9110, 8.3.1).
 fn is_media_type(text: &str) -> bool {
     let essence = text.split(';').next().unwrap_or_default().trim();
     let is_token = |part: &str| HeaderName::try_from(part).is_ok();
     essence.split_once('/').is_some_and(|(kind, subtype)| is_token(kind) && is_token(subtype))
 }
 
-/// RFC 9110, 8.4: one content coding, or a list of them.
+/// Whether the text is one content coding or a list of them (RFC 9110, 8.4).
 fn is_content_coding(text: &str) -> bool {
     let is_known =
         |coding: &str| CONTENT_CODINGS.iter().any(|known| known.eq_ignore_ascii_case(coding.trim()));
@@ -202,7 +203,7 @@ fn scalar(value: &FieldValue) -> Option<String> {
     }
 }
 
-/// A message as one JSON document, as it can be published again.
+/// A message as one JSON document, in the form in which it can be published again.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = ReceivedEnvelope)]
 pub(in crate::http) struct EnvelopeOut {
@@ -211,14 +212,14 @@ pub(in crate::http) struct EnvelopeOut {
     /// The header table.
     #[schema(schema_with = schemas::headers)]
     headers: JsonTable,
-    /// The body, where its content type is JSON and it is valid JSON.
+    /// The body, if its content type is JSON and it is valid JSON.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<serde_json::Value>)]
     body: Option<Box<RawValue>>,
-    /// The body, where it is text in UTF-8.
+    /// The body, if it is text in UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     body_text: Option<String>,
-    /// The body, where it is neither.
+    /// The body as base64, if it is neither.
     #[serde(skip_serializing_if = "Option::is_none")]
     body_base64: Option<String>,
 }
@@ -313,7 +314,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_content_encoding_is_a_header_of_http_only_where_http_knows_it() {
+    fn a_content_encoding_becomes_the_http_header_only_if_http_knows_the_coding() {
         for known in ["gzip", "GZIP", "br, zstd", "identity"] {
             assert!(is_content_coding(known), "{known}");
         }
@@ -323,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn a_content_type_is_a_header_of_http_only_where_it_is_a_media_type() {
+    fn a_content_type_becomes_the_http_header_only_if_it_is_a_media_type() {
         for known in ["text/plain", "application/json; charset=utf-8", "application/vnd.a+json"] {
             assert!(is_media_type(known), "{known}");
         }

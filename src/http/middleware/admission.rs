@@ -1,7 +1,7 @@
-//! Admission: how many requests, and how many bytes of their bodies, the gateway holds at one time.
+//! Admission: limits the number of requests, and the bytes of their bodies, that the gateway holds at one time.
 //!
-//! There is no queue: what does not fit is answered 503 at once. A place lasts until the answer is ready and the
-//! last byte of the body is dropped, whichever is later; a caller who hangs up does not free it earlier.
+//! There is no queue: the answer to a request that does not fit is 503, at once. A request holds its permit until its answer is
+//! ready and the last byte of its body is dropped. A caller that closes its connection does not free the permit earlier.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::http::Limits;
 use crate::http::problem::{Problem, ProblemType};
 use crate::lifecycle::Lifecycle;
 
-/// The limits that all requests share. Clones are one gate.
+/// The limits that all requests share. All clones have the same limits and counts.
 #[derive(Debug, Clone)]
 pub struct Gate(Arc<Inner>);
 
@@ -50,14 +50,14 @@ impl Gate {
         self.0.limits.max_bytes_in_flight.saturating_sub(self.0.bytes.available_permits())
     }
 
-    /// Lets a request in, which has its place in its extensions then.
+    /// Admits a request, and puts the admission into its extensions too.
     ///
     /// # Errors
-    /// `overloaded`, at once, when there is no place.
+    /// `overloaded`, at once, when all permits are taken.
     pub fn admit(&self, request: &mut Request) -> Result<Admission, Problem> {
         let place = self.0.places.clone().try_acquire_owned().map_err(|_| {
             let limit = self.0.limits.max_requests_in_flight;
-            let detail = format!("the gateway has {limit} requests in flight, as many as it may have");
+            let detail = format!("the gateway already has {limit} requests in flight, its limit");
             Problem::new(ProblemType::Overloaded, detail).with("limit", limit)
         })?;
         let admission = Admission { gate: self.clone(), _place: Arc::new(place) };
@@ -66,7 +66,7 @@ impl Gate {
     }
 }
 
-/// One request's place among those in flight; the last clone frees it. In the extensions of an admitted request.
+/// The permit of one request to be in flight; dropping the last clone frees it. It is in the extensions of an admitted request.
 #[derive(Debug, Clone)]
 pub struct Admission {
     gate: Gate,
@@ -74,27 +74,27 @@ pub struct Admission {
 }
 
 impl Admission {
-    /// Room for `bytes` more of a body.
+    /// Reserves room for `bytes` more bytes of a body.
     ///
     /// # Errors
-    /// `overloaded`, at once, when there is none.
+    /// `overloaded`, at once, when there is no room.
     pub fn reserve(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Problem> {
         let room =
             u32::try_from(bytes).ok().and_then(|n| self.gate.0.bytes.clone().try_acquire_many_owned(n).ok());
         room.ok_or_else(|| {
             let limit = self.gate.0.limits.max_bytes_in_flight;
-            let detail = format!("the bodies of the requests in flight fill the {limit} bytes they may have");
+            let detail = format!("the bodies of the requests in flight fill the limit of {limit} bytes");
             Problem::new(ProblemType::Overloaded, detail).with("limit", limit)
         })
     }
 
-    /// Bytes that one body may have.
+    /// The most bytes of one body.
     #[must_use]
     pub fn max_body_bytes(&self) -> usize {
         self.gate.0.limits.max_body_bytes
     }
 
-    /// Ends when the process aborts: the gateway waits for the rest of a body no longer.
+    /// Ends when the process aborts. From then on the gateway does not wait for the rest of a body.
     pub async fn aborting(&self) {
         self.gate.0.lifecycle.aborting().await;
     }

@@ -1,7 +1,7 @@
-//! The browser rules: no page of a foreign origin reaches the gateway unless configuration allows it.
+//! The browser rules: refuse the requests of pages of a foreign origin, unless the configuration allows that origin.
 //!
 //! Owns the checks of `Sec-Fetch-Site` and `Origin`, the check of `Host` against DNS rebinding, and CORS for the allowed origins.
-//! Promises that a refusal names the setting that would allow the request.
+//! Guarantees that a refusal names the setting that would allow the request.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -25,26 +25,26 @@ const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 const HTTP_PORT: u16 = 80;
 const HTTPS_PORT: u16 = 443;
 
-/// How long a browser may remember a preflight.
+/// How long a browser may cache the answer to a preflight request.
 const PREFLIGHT_AGE: Duration = Duration::from_mins(10);
 
-/// Which pages may call, and by which hosts.
+/// The pages that may call the gateway, and the hosts that a request may name.
 #[derive(Debug, Clone)]
 pub struct Origins {
     allowed: Arc<[String]>,
-    /// Where the gateway listens on loopback only: the hosts that a request may name.
+    /// The hosts that a request may name, if the gateway listens on loopback only.
     loopback: Option<Loopback>,
 }
 
 #[derive(Debug, Clone)]
 struct Loopback {
-    /// How callers commonly name the gateway.
+    /// The usual values of `Host`, for a fast comparison.
     common: [String; 2],
     allowed: Arc<[String]>,
 }
 
 impl Origins {
-    /// Reads them off the rules.
+    /// Takes them from the rules.
     pub fn new(rules: &Rules) -> Self {
         let Rules { listen, access, .. } = rules;
         let loopback = listen.ip().is_loopback().then(|| Loopback {
@@ -54,10 +54,10 @@ impl Origins {
         Self { allowed: access.allowed_origins.clone().into(), loopback }
     }
 
-    /// Whether the page and the host that a request names may call.
+    /// Checks that the page may call the gateway, and that the request may name its host.
     ///
     /// # Errors
-    /// The problem of a request that may not; its answer varies with the origin, see [`refusal`].
+    /// The problem of a refused request. The answer varies with the origin, see [`refusal`].
     pub fn check(&self, request: &Request, traits: Traits) -> Result<(), Problem> {
         if let Some(loopback) = self.loopback.as_ref().filter(|_| !traits.answers_any_host) {
             loopback.check(request.uri(), request.headers())?;
@@ -70,7 +70,7 @@ impl Origins {
         }
     }
 
-    /// Of a browser that does not tell whose page asks, and of every other client.
+    /// Checks a request without `Sec-Fetch-Site`: of a browser that does not send it, or of another client.
     fn check_origin(&self, request: &Request) -> Result<(), Problem> {
         let (uri, headers) = (request.uri(), request.headers());
         let host = || hosts(uri, headers).next().unwrap_or_default();
@@ -86,7 +86,7 @@ impl Origins {
         }
     }
 
-    /// Of a page that the browser calls foreign.
+    /// Checks a request of a page that the browser declares to be foreign.
     fn check_foreign(&self, request: &Request, site: &HeaderValue, traits: Traits) -> Result<(), Problem> {
         let mut origins = request.headers().get_all(ORIGIN).iter().peekable();
         let origin = origins.peek().copied();
@@ -110,7 +110,8 @@ impl Origins {
 }
 
 impl Loopback {
-    /// A page of any origin may have a name that leads to this machine (DNS rebinding).
+    /// Checks the host that the request names, because the host name of a foreign page may resolve to this machine (DNS
+    /// rebinding).
     fn check(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
         match hosts(uri, headers).find(|host| !self.serves(host)) {
             None => Ok(()),
@@ -131,7 +132,7 @@ impl Loopback {
     }
 }
 
-/// CORS for the allowed origins; `None` without any.
+/// CORS for the allowed origins; `None` if there are none.
 pub fn cors_layer(allowed: &[String]) -> Option<CorsLayer> {
     let origins: Vec<HeaderValue> = allowed.iter().filter_map(|origin| origin.parse().ok()).collect();
     (!origins.is_empty()).then(|| {
@@ -144,13 +145,14 @@ pub fn cors_layer(allowed: &[String]) -> Option<CorsLayer> {
     })
 }
 
-/// Whether it is for the CORS layer, which answers preflights and names the allowed origin in every answer. tower-http
-/// takes every OPTIONS for a preflight; one that is not wants to know the methods.
+/// Whether the CORS layer handles the request. That layer answers preflights and names the allowed origin in every answer.
+/// tower-http treats every OPTIONS request as a preflight, but one without `Access-Control-Request-Method` asks for the allowed
+/// methods.
 pub fn is_for_cors(request: &Request) -> bool {
     request.method() != Method::OPTIONS || request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD)
 }
 
-/// The answer to a foreign page.
+/// The answer to a refused page.
 pub fn refusal(problem: Problem) -> Response {
     ([(VARY, HeaderValue::from_static("origin, sec-fetch-site"))], problem).into_response()
 }
@@ -163,12 +165,12 @@ fn quoted(text: &[u8]) -> String {
     format!("\"{}\"", text.escape_ascii())
 }
 
-/// `none` is the user, who typed the address or opened a bookmark.
+/// Whether the request is of the gateway's own page, or of the user (`none`), who typed the address or opened a bookmark.
 fn is_own_site(site: &HeaderValue) -> bool {
     matches!(site.as_bytes(), b"same-origin" | b"none")
 }
 
-/// The user comes from a foreign page, which sees nothing of the answer.
+/// Whether the user followed a link on a foreign page. That page does not see the answer.
 fn is_followed_link(request: &Request) -> bool {
     let says = |name, value: &str| request.headers().get(name).is_some_and(|it| it == value);
     matches!(*request.method(), Method::GET | Method::HEAD)
@@ -176,7 +178,7 @@ fn is_followed_link(request: &Request) -> bool {
         && says(SEC_FETCH_DEST, "document")
 }
 
-/// Every host that the request claims to be for, the one that counts first; what is no text counts as none of ours.
+/// All hosts that the request names, the most significant one first. A value that is not text counts as a foreign host.
 fn hosts<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> impl Iterator<Item = &'a str> {
     let named = headers.get_all(HOST).iter().map(|host| host.to_str().unwrap_or("?"));
     uri.authority().map(Authority::as_str).into_iter().chain(named)
@@ -195,8 +197,8 @@ fn is_loopback(name: &str) -> bool {
         || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-/// Whether a page's origin and a request's host are one by host and port. TLS may end in front of the gateway, so the schemes may
-/// differ, and a host without a port may be that of either scheme.
+/// Whether a page's origin and a request's `Host` have the same host and port. The schemes may differ, because a proxy may end
+/// TLS. So a `Host` without a port stands for the default port of either scheme.
 fn is_own(origin: &[u8], host: &str) -> bool {
     let Some((scheme, origin)) = std::str::from_utf8(origin).ok().and_then(|it| it.split_once("://")) else {
         return false;
@@ -222,7 +224,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn loopback_is_told_by_the_whole_name() {
+    fn loopback_is_recognised_by_the_whole_name() {
         let is_loopback = |host| name_of(host).is_some_and(|name| is_loopback(&name));
         for host in ["localhost", "LOCALHOST:80", "127.0.0.1", "127.9.9.9:8080", "[::1]", "[::1]:8080"] {
             assert!(is_loopback(host), "{host}");
@@ -233,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn an_origin_is_ours_by_host_and_port_whatever_the_scheme() {
+    fn an_origin_is_compared_by_host_and_port_and_not_by_scheme() {
         for (origin, host) in [
             ("http://localhost:8080", "LocalHost:8080"),
             ("http://gateway", "gateway:80"),

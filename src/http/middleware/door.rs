@@ -1,6 +1,6 @@
-//! Refuses what is not well-formed HTTP, or larger than a request may be, from the header alone.
+//! Refuses malformed HTTP, and requests over the limits, by the header of the request alone.
 //!
-//! hyper lets all of this through. Nothing behind the door checks it again.
+//! hyper accepts all of these requests, and no later layer checks them again.
 
 use axum::extract::Request;
 use axum::http::header::{CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
@@ -11,20 +11,20 @@ use percent_encoding::percent_decode_str;
 
 use crate::http::problem::{Problem, ProblemType};
 
-/// What it asks of a request's size.
+/// The limits on the size of a request.
 #[derive(Debug, Clone, Copy)]
 pub struct Door {
     /// Bytes of the header.
     pub max_header_bytes: usize,
-    /// Bytes of the body that the header states.
+    /// Bytes of the body, as the header announces them.
     pub max_body_bytes: usize,
 }
 
 impl Door {
-    /// Refuses a request over its header.
+    /// Checks the header of a request.
     ///
     /// # Errors
-    /// The problem.
+    /// The problem of a refused request.
     pub fn check(self, request: &Request) -> Result<(), Problem> {
         let headers = request.headers();
         header_size(request, self.max_header_bytes)?;
@@ -48,15 +48,16 @@ fn header_size(request: &Request, limit: usize) -> Result<(), Problem> {
     if bytes <= limit {
         return Ok(());
     }
-    let detail = format!("a header of {bytes} bytes is over the limit of {limit} bytes");
+    let detail = format!("the header has {bytes} bytes, and the limit is {limit} bytes");
     Err(Problem::new(ProblemType::HeadersTooLarge, detail).with("limit", limit))
 }
 
-/// RFC 9112, 3.2: one valid `Host` in HTTP/1.1; RFC 9113, 8.3.1: the authority in HTTP/2, and `Host` no other.
+/// Checks the host: one valid `Host` in HTTP/1.1 (RFC 9112, 3.2); the authority in HTTP/2, with the same `Host` or none
+/// (RFC 9113, 8.3.1).
 fn host(version: Version, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
     if uri.authority().is_some_and(|authority| !is_host(authority.as_str().as_bytes())) {
         return Err(malformed(
-            "the target of the request is no host with or without a port: correct the address",
+            "the target of the request is not a host with an optional port: correct the address",
             "target",
         ));
     }
@@ -70,7 +71,7 @@ fn host(version: Version, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem>
         (Some(host), None) => host.as_bytes(),
     };
     if !is_host(host) {
-        return Err(malformed("the Host header is no host with or without a port: correct it", "Host"));
+        return Err(malformed("the Host header is not a host with an optional port: correct it", "Host"));
     }
     match uri.authority() {
         Some(authority) if !authority.as_str().as_bytes().eq_ignore_ascii_case(host) => Err(malformed(
@@ -81,7 +82,7 @@ fn host(version: Version, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem>
     }
 }
 
-/// RFC 9110, 7.2: a host, and a port that may be empty (RFC 3986, 3.2.3).
+/// Whether it is a host with an optional port (RFC 9110, 7.2), which may be empty (RFC 3986, 3.2.3).
 fn is_host(host: &[u8]) -> bool {
     let (name, port) = match memchr(b':', host) {
         Some(colon) => (&host[..colon], &host[colon + 1..]),
@@ -92,7 +93,7 @@ fn is_host(host: &[u8]) -> bool {
         return is_port(port);
     }
     let Ok(authority) = Authority::try_from(host) else { return false };
-    // Without user information the host comes first.
+    // An authority with user information does not begin with the host.
     let Some(port) = authority.as_str().strip_prefix(authority.host()) else { return false };
     port.is_empty() || port.strip_prefix(':').is_some_and(|port| is_port(port.as_bytes()))
 }
@@ -133,7 +134,7 @@ fn transfer_encoding(headers: &HeaderMap) -> Result<(), Problem> {
         (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
         _ => Err(Problem::new(
             ProblemType::TransferCodingNotSupported,
-            "the only transfer coding that is supported is chunked: send the body chunked or with a Content-Length",
+            "the gateway supports no transfer coding but chunked: send the body chunked or with a Content-Length",
         )),
     }
 }
@@ -145,7 +146,7 @@ fn expect(headers: &HeaderMap) -> Result<(), Problem> {
     }
     Err(Problem::new(
         ProblemType::ExpectationFailed,
-        "the only expectation that is supported is 100-continue: send that or no Expect header",
+        "the gateway supports no expectation but 100-continue: send that or no Expect header",
     ))
 }
 
@@ -156,11 +157,11 @@ fn content_length(headers: &HeaderMap, limit: usize) -> Result<(), Problem> {
     match length.trim().parse::<u64>() {
         Ok(length) if usize::try_from(length).is_ok_and(|length| length <= limit) => Ok(()),
         Ok(_) => Err(too_large(limit)),
-        Err(_) => Err(malformed("the Content-Length is no number of bytes: correct it", "Content-Length")),
+        Err(_) => Err(malformed("the Content-Length is not a number of bytes: correct it", "Content-Length")),
     }
 }
 
-/// A body that is over the limit.
+/// The problem of a body over the limit.
 pub fn too_large(limit: usize) -> Problem {
     let detail = format!("the body is over the limit of {limit} bytes");
     Problem::new(ProblemType::PayloadTooLarge, detail).with("limit", limit)

@@ -1,4 +1,4 @@
-//! A handler at work.
+//! A handler while it runs.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -12,10 +12,10 @@ use super::identify::Identified;
 use super::{Admission, on_panic};
 use crate::telemetry::panics;
 
-/// A handler at work, with the request's place among those in flight. It is in a box, so that what is around it stays
-/// small.
+/// A running handler, with the admission of its request. The handler is in a box, so that the futures around it stay small.
 ///
-/// Where it outlives its caller, a task goes on with it when it is dropped before its end; until then it costs no task.
+/// Where requests of the route are finished without their caller, dropping this before its end starts a task that finishes the
+/// handler. Until then the handler needs no task of its own.
 pub struct Entered {
     handler: Option<BoxFuture<'static, Response>>,
     identified: Option<Identified>,
@@ -24,7 +24,7 @@ pub struct Entered {
 }
 
 impl Entered {
-    /// Work that has begun, even before it is polled.
+    /// Takes a handler. The request counts as begun, even before the first poll.
     pub fn new(
         handler: BoxFuture<'static, Response>,
         identified: Identified,
@@ -39,7 +39,7 @@ impl Future for Entered {
     type Output = Response;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Response> {
-        // A handler that panics is dropped with this variable, so no task goes on with it.
+        // A handler that panics is dropped with this variable, so no task continues it.
         let (Some(mut handler), Some(identified)) = (self.handler.take(), self.identified.take()) else {
             return Poll::Pending;
         };
@@ -60,7 +60,7 @@ impl Drop for Entered {
     fn drop(&mut self) {
         let Some(handler) = self.handler.take().filter(|_| self.outlives) else { return };
         let (identified, admission) = (self.identified.take(), self.admission.take());
-        // Without a runtime the process ends.
+        // Without a runtime the process is ending, and the handler is dropped.
         if let Ok(runtime) = Handle::try_current() {
             runtime.spawn(Self { handler: Some(handler), identified, admission, outlives: false });
         }

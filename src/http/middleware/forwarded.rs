@@ -1,6 +1,6 @@
-//! The path prefix of a request: `X-Forwarded-Prefix` of a trusted proxy, else the configured one.
+//! Finds the path prefix of a request: `X-Forwarded-Prefix` of a trusted proxy, else the configured prefix.
 //!
-//! Never believes the header of another peer: a cache could keep the answer for others.
+//! Never believes the header of another peer: a cache could store the answer and give it to other clients.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::http::Access;
 
 const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 
-/// Where prefixes come from.
+/// The sources of path prefixes.
 #[derive(Debug)]
 pub struct Prefixes {
     configured: PathPrefix,
@@ -21,17 +21,17 @@ pub struct Prefixes {
 }
 
 impl Prefixes {
-    /// Reads them off the settings.
+    /// Takes them from the settings.
     pub fn new(access: &Access) -> Self {
         Self { configured: access.path_prefix.clone(), trusted: access.trusted_proxies.clone().into() }
     }
 
-    /// The prefix of every answer that is given without a look at the request.
+    /// The prefix of an answer that does not depend on the request.
     pub fn configured(&self) -> &PathPrefix {
         &self.configured
     }
 
-    /// The prefix of a request that came from `peer`.
+    /// The prefix of a request from `peer`.
     pub fn of(&self, headers: &HeaderMap, peer: IpAddr) -> PathPrefix {
         let forwarded = if self.trusts(peer) { forwarded(headers) } else { None };
         forwarded.unwrap_or_else(|| self.configured.clone())
@@ -45,7 +45,7 @@ impl Prefixes {
     }
 }
 
-/// The prefixes of all proxies on the way, the outermost first; `None` where there are none or one is malformed.
+/// The prefixes of all proxies, the outermost first, as one path; `None` if there are none or one is malformed.
 fn forwarded(headers: &HeaderMap) -> Option<PathPrefix> {
     let mut values = headers.get_all(X_FORWARDED_PREFIX).iter().peekable();
     values.peek()?;
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn the_header_of_another_peer_counts_for_nothing() {
+    fn the_header_of_another_peer_is_ignored() {
         assert_eq!(prefix(&["/evil"], "192.0.2.1"), "/set");
     }
 
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_malformed_prefix_is_none() {
+    fn a_malformed_prefix_is_ignored() {
         for given in ["//evil.example", "evil", "/a, ", "/a,//b"] {
             assert_eq!(prefix(&[given], "10.1.2.3"), "/set", "{given}");
         }

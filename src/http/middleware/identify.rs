@@ -1,6 +1,6 @@
-//! The request's id, in and out, and what depends on it: the span, the log line and the body of a problem.
+//! Reads or makes the request's id and puts it on the span, the log line, the answer and the body of a problem.
 //!
-//! The only place that writes a problem's body. A bare error of a library becomes a problem here too.
+//! No other file writes the body of a problem. This one also turns a bare error of a library into a problem.
 
 use std::sync::Arc;
 
@@ -21,12 +21,12 @@ use crate::http::problem::Problem;
 use crate::http::routes::{Route, Traits};
 use crate::metrics::Metrics;
 
-/// The header that carries the id both ways.
+/// The header with the id, of the request and of the answer.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const X_AMQP_MESSAGE_ID: HeaderName = HeaderName::from_static("x-amqp-message-id");
 const MAX_ID_BYTES: usize = 128;
 
-/// The id of a request: the caller's `x-request-id`, or a fresh UUID of version 7.
+/// The id of a request: the caller's `x-request-id`, or a new UUID of version 7.
 #[derive(Debug)]
 struct RequestId(HeaderValue);
 
@@ -39,7 +39,7 @@ impl RequestId {
         }
     }
 
-    /// A span that has it. At the level of errors, so that a log of nothing else has the id too.
+    /// A span with the id. Its level is ERROR, so that a log that shows errors only has the id too.
     fn span(&self) -> Span {
         tracing::error_span!("request", id = self.as_str())
     }
@@ -49,8 +49,8 @@ impl RequestId {
     }
 }
 
-/// In the extensions of an answer that is the reply of an RPC server: its status and its body are not the gateway's,
-/// so an error status makes it no problem.
+/// Marks an answer, in its extensions, as the reply of an RPC server. The server chose its status and its body, so the gateway
+/// does not turn an error status into a problem.
 #[derive(Debug, Clone, Copy)]
 pub struct IsReply;
 
@@ -67,18 +67,18 @@ fn fresh() -> HeaderValue {
 /// The id of a request, and the parts of the request that the gateway needs for its answer.
 pub struct Identified {
     id: RequestId,
-    /// The id that the caller gave its message.
+    /// The id that the caller gave to its message.
     message_id: Option<MessageId>,
-    /// In front of the address of its problem.
+    /// The path prefix for the address of its problem.
     prefix: PathPrefix,
     line: LogLine,
 }
 
 impl Identified {
-    /// Gives a request its id, and begins its log line.
+    /// Gives an id to a request, and begins its log line.
     pub fn new(metrics: &Metrics, route: &Arc<Route>, request: &Request, prefix: PathPrefix) -> Self {
         let id = RequestId::of(request.headers());
-        // Only the lines for debugging within a request need the span.
+        // Only the DEBUG lines within a request need the span.
         let span = if tracing::enabled!(Level::DEBUG) { id.span() } else { Span::none() };
         let line = LogLine::new(metrics.clone(), Arc::clone(route), request, span);
         let message_id =
@@ -96,7 +96,7 @@ impl Identified {
         self.line.span()
     }
 
-    /// Puts the id on its answer, writes the answer's problem out, and ends the log line.
+    /// Puts the id on the answer, writes the body of its problem, and ends the log line.
     pub fn end(self, response: Response) -> Response {
         let (mut response, problem) = self.written(response);
         response.headers_mut().insert(X_REQUEST_ID, self.id.0.clone());
@@ -104,7 +104,7 @@ impl Identified {
         response
     }
 
-    /// The response with its problem, if it is one, written out.
+    /// The response, with the body of its problem if it has one.
     fn written(&self, mut response: Response) -> (Response, Option<Problem>) {
         let said = response.extensions_mut().remove::<Problem>();
         let problem = match said {
@@ -127,14 +127,14 @@ impl Identified {
         (response, Some(problem))
     }
 
-    /// A problem in place of a library's error. This layer does not know whether the handler ran before it, so it does
-    /// not know the outcome of a message.
+    /// A problem in place of a library's error. This layer does not know whether the handler has run, so it does not know the
+    /// outcome of a message.
     fn of_library(&self, status: StatusCode) -> Problem {
         let problem = Problem::from(status);
         if self.traits().carries_message { problem.outcome(Outcome::Unknown, true) } else { problem }
     }
 
-    /// Where a request carries a message, its problem names the message and tells the outcome.
+    /// Adds the message's id and its outcome to the problem of a request that carries a message.
     fn about(&self, problem: Problem) -> Problem {
         if !self.traits().carries_message {
             return problem;
@@ -147,7 +147,7 @@ impl Identified {
     }
 }
 
-/// An error that a library answered in its own words.
+/// Whether the response is an error that a library wrote.
 fn is_bare_error(response: &Response) -> bool {
     let status = response.status();
     let media_type = response.headers().get(CONTENT_TYPE);
@@ -157,7 +157,7 @@ fn is_bare_error(response: &Response) -> bool {
         && media_type.is_none_or(|value| value.as_bytes().starts_with(b"text/plain"))
 }
 
-/// The id that the caller gave a message by header.
+/// The id that the caller gave to a message by header.
 fn message_id(headers: &HeaderMap) -> Option<MessageId> {
     let mut given = headers.get_all(X_AMQP_MESSAGE_ID).iter();
     let (Some(id), None) = (given.next(), given.next()) else { return None };
@@ -165,8 +165,8 @@ fn message_id(headers: &HeaderMap) -> Option<MessageId> {
     ShortText::parse(id).ok().filter(|id| !id.as_str().is_empty()).map(MessageId::from)
 }
 
-/// The outcome where the problem names none. The gateway refuses a caller's mistakes, and what is beyond its limits,
-/// before it sends a message. After any other failure the outcome is unknown.
+/// Adds the outcome to a problem that names none. The gateway refuses mistakes of a caller, and requests over its limits, before
+/// it sends a message. After any other failure the outcome is unknown.
 fn with_outcome(problem: Problem) -> Problem {
     match problem.kind().status() {
         StatusCode::REQUEST_TIMEOUT | StatusCode::SERVICE_UNAVAILABLE => {
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_visible_id_of_up_to_128_bytes_is_taken_over() {
+    fn a_visible_id_of_up_to_128_bytes_is_kept() {
         assert_eq!(of(&["a"]).as_str(), "a");
         assert_eq!(of(&[&"x".repeat(128)]).as_str().len(), 128);
     }

@@ -1,7 +1,7 @@
-//! The one log line of a request, at its end: also when the client left before it.
+//! Writes the one log line of a request, at its end, also when the client has left before.
 //!
-//! Names the method, the matched route and the status; never a path, a query or a body. So a refusal is named by
-//! its kind only: its detail quotes what the caller sent, and the caller has it.
+//! Names the method, the matched route and the status; never a path, a query or a body. So it names a refusal by its kind only:
+//! the detail, which the caller gets, quotes the request.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,12 +14,12 @@ use crate::http::problem::Problem;
 use crate::http::routes::Route;
 use crate::metrics::Metrics;
 
-/// A line that is still to be written.
+/// The line of a request that has not ended.
 #[derive(Debug)]
 pub struct LogLine {
     method: Method,
     route: Arc<Route>,
-    /// Of the lines within the request, where the log has those for debugging.
+    /// The span of the lines within the request, if the log shows DEBUG lines.
     span: Span,
     begun: Instant,
     written: bool,
@@ -27,7 +27,7 @@ pub struct LogLine {
 }
 
 impl LogLine {
-    /// Begins the clock of a request.
+    /// Starts to measure the time of a request.
     pub fn new(metrics: Metrics, route: Arc<Route>, request: &Request, span: Span) -> Self {
         let method = request.method().clone();
         Self { method, route, span, begun: Instant::now(), written: false, metrics }
@@ -48,8 +48,8 @@ impl LogLine {
         &self.route
     }
 
-    /// Writes the line: a 5xx that is a problem as an error with its cause, everything else for those who debug. A health
-    /// check that says no is an answer, and its caller is told. `with_id` makes a span with the request's id.
+    /// Writes the line: a 5xx problem at ERROR with its cause, all other answers at DEBUG. A failed health check is not a
+    /// problem, so its line is at DEBUG too. `with_id` makes a span with the request's id.
     pub fn end(mut self, status: StatusCode, problem: Option<&Problem>, with_id: impl FnOnce() -> Span) {
         self.written = true;
         self.count(status);
@@ -85,7 +85,7 @@ impl Drop for LogLine {
         if !self.written {
             let _entered = self.span.enter();
             let (method, route, elapsed_ms) = (self.method.as_str(), self.route.path(), self.elapsed_ms());
-            debug!(method, route, elapsed_ms, "client left before its answer");
+            debug!(method, route, elapsed_ms, "the client left before its answer");
         }
     }
 }

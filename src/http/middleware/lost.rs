@@ -1,4 +1,5 @@
-//! Requests for a path that is not served, or with a method that its path does not know. Their problems name the right one.
+//! Answers requests for an unknown path, or with a method that their path does not have. The problem names the nearest path or
+//! the allowed methods.
 
 use axum::extract::Request;
 use axum::http::header::{ALLOW, HeaderValue};
@@ -10,18 +11,18 @@ use crate::http::problem::{Problem, ProblemType};
 use crate::http::quote::{cut, quoted};
 use crate::http::routes::{Route, RouteTable};
 
-/// 404, with the path that was meant, as the caller has to ask for it.
+/// 404, with the nearest path, including the path prefix.
 pub fn not_found(request: &Request, table: &RouteTable) -> Problem {
     let prefix = request.extensions().get::<PathPrefix>().cloned().unwrap_or_default();
     let path = request.uri().path();
     let hint = if unstripped(path, &prefix, table) {
-        format!("the proxy in front has to remove {}", prefix.as_str())
+        format!("the proxy has to remove {} from the path", prefix.as_str())
     } else if let Some(nearest) = table.nearest(path) {
         format!("the nearest path is {}{}", cut(&prefix.before(&nearest)), about_slashes(path, &nearest))
     } else {
-        format!("{} shows every path", prefix.before("/docs"))
+        format!("{} lists every path", prefix.before("/docs"))
     };
-    let detail = format!("nothing is served under {}: {hint}", quoted(&prefix.before(path)));
+    let detail = format!("the gateway has no path {}: {hint}", quoted(&prefix.before(path)));
     Problem::new(ProblemType::NotFound, detail)
 }
 
@@ -39,11 +40,11 @@ pub async fn method_not_allowed(request: Request) -> Response {
     if request.method() == Method::OPTIONS {
         return StatusCode::NO_CONTENT.into_response();
     }
-    let detail = format!("the method {} is not known here", cut(request.method().as_str()));
+    let detail = format!("the gateway does not know the method {}", cut(request.method().as_str()));
     Problem::new(ProblemType::MethodNotAllowed, detail).into_response()
 }
 
-/// Names the allowed methods in the problem too, once axum has added them to the answer.
+/// Names the allowed methods in the problem too, after axum has added them to the answer.
 pub fn name_methods(mut response: Response, route: &Route, method: &Method) -> Response {
     if response.status() != StatusCode::METHOD_NOT_ALLOWED {
         return response;

@@ -1,8 +1,8 @@
-//! The envelope of a call: the envelope of a publish without the members that the gateway sets itself.
+//! Makes the schema of a call's envelope: the envelope of a publish without the members that the gateway sets itself.
 
 use utoipa::openapi::{Components, Object, Ref, RefOr, Schema};
 
-/// Writes the envelope of a call beside that of a publish.
+/// Adds the envelope of a call to the schemas.
 pub(super) fn add_envelope(components: &mut Components) {
     let of_call = [
         ("Envelope", "CallEnvelope", &["routing_key", "mandatory"][..]),

@@ -1,5 +1,5 @@
-//! The problem that an answer shows: the first kind that its description names, as the gateway answers it. The name of each
-//! kind is a link to its page.
+//! Adds an example problem to each error answer of the document: the first kind that the description of the answer names. Also
+//! makes the name of each kind a link to its page.
 
 use serde_json::{Value, json};
 use utoipa::ToSchema;
@@ -12,8 +12,7 @@ use crate::http::problem::{Problem, ProblemBody, ProblemType};
 const REQUEST_ID: &str = "01932c07-209c-7bd0-a3a4-0b5c8f3c8d9e";
 const MESSAGE_ID: &str = "019c2b6e-8c1a-7c3e-9a51-5f0c3f3c8b11";
 
-/// Puts the problem into an answer that names one and says nothing of its content. An answer of `4XX` or `5XX` has the
-/// status of the problem that it shows.
+/// Adds the example to an answer whose description names a problem. The answer `4XX` or `5XX` shows the status of that problem.
 pub(super) fn show_problem(status: &str, response: &mut Response, carries_message: bool) {
     let may_be_problem = status.starts_with(['4', '5']);
     let Some(kind) = problem_named_in(&response.description).filter(|_| may_be_problem) else { return };
@@ -24,7 +23,7 @@ pub(super) fn show_problem(status: &str, response: &mut Response, carries_messag
     response.description = linked(&response.description);
 }
 
-/// Makes a link of each text between backticks that is the name of a kind.
+/// Turns each text between backticks that is the name of a kind into a link.
 fn linked(description: &str) -> String {
     ProblemType::ALL.into_iter().fold(description.to_owned(), |description, kind| {
         let name = format!("`{}`", kind.name());
@@ -50,7 +49,7 @@ fn example(kind: ProblemType, carries_message: bool) -> Value {
     serde_json::from_slice(&problem.render(REQUEST_ID)).unwrap_or_else(|_| json!({}))
 }
 
-/// The outcome of a message that meets this problem, and whether the caller may send it again.
+/// The outcome of a message with this problem, and whether the caller may send it again.
 fn outcome(kind: ProblemType) -> (Outcome, bool) {
     match kind {
         ProblemType::Unroutable => (Outcome::Unroutable, false),

@@ -1,6 +1,6 @@
-//! What the annotations cannot say, put into the whole document at once.
+//! Adds to the whole document the parts that the annotations of handlers cannot express.
 //!
-//! A header of a request is absent or has a value, and so has a member of an answer: neither is ever null.
+//! A header of a request, and a member of an answer, is absent or has a value. It is never null.
 
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::{Object, OpenApi, RefOr, Required, Schema};
@@ -9,7 +9,7 @@ use super::schemas::forbid_null;
 use super::{calls, example, parameters, schemas, shared_problems};
 use crate::http::problem::FURTHER_MEMBERS;
 
-/// Schemas of answers; those of requests take null for absent.
+/// Schemas of answers, which have no null. In schemas of requests, null means absent.
 const OF_ANSWERS: [&str; 5] = ["Check", "Health", "Problem", "ReceivedEnvelope", "ReceivedProperties"];
 
 /// Finishes every operation and every schema.
@@ -70,7 +70,7 @@ fn add_further_members(problem: &mut Object) {
     }
 }
 
-/// Limits the texts that have no form of their own.
+/// Limits the strings that have neither a pattern nor a format.
 fn limit_texts(schema: &mut Object) {
     for (name, member) in &mut schema.properties {
         let RefOr::T(Schema::Object(member)) = member else { continue };

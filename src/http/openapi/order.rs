@@ -1,4 +1,4 @@
-//! The order in which the document lists operations: within a path, a newcomer first makes a thing and then looks at it.
+//! The order of the operations of a path in the document: first the one that makes an object, then the one that shows it.
 //!
 //! utoipa's own order is GET, PUT, POST, DELETE.
 
@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 use utoipa::openapi::path::PathItem;
 use utoipa::openapi::{Components, Info, OpenApi, OpenApiVersion, Paths, SecurityRequirement, Server, Tag};
 
-/// The document, to be written in this order.
+/// The document in the order in which it is written.
 #[derive(Serialize)]
 pub(super) struct Ordered<'a> {
     openapi: &'a OpenApiVersion,

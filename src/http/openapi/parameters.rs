@@ -1,4 +1,4 @@
-//! The form of parameters: which texts a name, a header or `timeout` may be. The annotations say only that they are texts.
+//! Adds the form of parameters, such as names, headers and `timeout`. The annotations say only that they are strings.
 
 use utoipa::openapi::path::{Parameter, ParameterIn};
 use utoipa::openapi::schema::{ArrayItems, Type};
@@ -7,10 +7,10 @@ use utoipa::openapi::{Array, Object, RefOr, Schema};
 use super::schemas::{self, forbid_null};
 use crate::domain::names::SHORT_STRING_MAX;
 
-/// Characters that every HTTP client sends as they are.
+/// Strings of characters that every HTTP client sends without a change.
 const VISIBLE: &str = "^[ -~]*$";
 
-/// States the form of a parameter where it is a text, or a list of names.
+/// Adds the form of a parameter that is a string or a list of names.
 pub(super) fn state_form(parameter: &mut Parameter) {
     let Some(schema) = &mut parameter.schema else { return };
     forbid_null(schema);

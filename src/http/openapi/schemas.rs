@@ -1,7 +1,7 @@
-//! Schemas that no derive can write: values that a request may say in several ways, and texts of a form of their own.
+//! Schemas that no derive macro can write: values that have several forms in a request, and strings with a form.
 //!
-//! A form that no keyword of JSON Schema states has a `format` of the gateway's own: `timeout`, `timestamp`, `user`. Programs
-//! that do not know a format ignore it.
+//! A form that no keyword of JSON Schema can express has a `format` that only the gateway defines: `timeout`, `timestamp`,
+//! `user`. Programs ignore a format that they do not know.
 
 use serde_json::{Value, json};
 use utoipa::openapi::extensions::Extensions;
@@ -14,24 +14,24 @@ use crate::domain::names::SHORT_STRING_MAX;
 
 /// No control characters, neither of ASCII nor of Unicode.
 const NO_CONTROLS: &str = r"^[^\u0000-\u001F\u007F-\u009F]*$";
-/// Standard base64 with its padding; the unused bits of the last letter are zero.
+/// Standard base64 with padding; the unused bits of the last letter are zero.
 const BASE64: &str = "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?$";
 const UP_TO_255: &str = "^0*(?:[0-9]{1,2}|1[0-9]{2}|2[0-4][0-9]|25[0-5])$";
 const UP_TO_TEN_YEARS: &str = "^0*(?:[0-9]{1,11}|[12][0-9]{11}|30[0-9]{10}|31[0-4][0-9]{9}|315[0-2][0-9]{8}|3153[0-5][0-9]{7}|315360000000)$";
 
-/// The bounds of a short string of AMQP. It is limited in bytes, and a schema counts characters.
+/// Adds the bounds of a short string of AMQP. AMQP limits its bytes, and a schema limits characters.
 pub(super) fn limit_short_text(schema: &mut Object) {
     schema.max_length = Some(SHORT_STRING_MAX);
     schema.pattern = Some(NO_CONTROLS.to_owned());
 }
 
-/// The bounds of a name.
+/// Adds the bounds of a name.
 pub(super) fn limit_name(schema: &mut Object) {
     limit_short_text(schema);
     schema.min_length = Some(1);
 }
 
-/// A text whose form a program knows by the name of the form, if at all.
+/// Names the format of a string. A program may know the format by this name.
 pub(super) fn name_format(schema: &mut Object, format: &str) {
     schema.format = Some(SchemaFormat::Custom(format.to_owned()));
 }
@@ -77,7 +77,7 @@ pub(in crate::http) fn delivery_mode() -> Schema {
         .extensions(Some(names_of_values(DeliveryMode::ALL.map(DeliveryMode::name))))
         .build();
     OneOfBuilder::new()
-        .description(Some("By name, or by AMQP's number: `transient` is 1, `persistent` is 2."))
+        .description(Some("Delivery mode by name, or by AMQP's number: `transient` is 1, `persistent` is 2."))
         .item(Ref::from_schema_name(<DeliveryMode as ToSchema>::name()))
         .item(numbers)
         .item(ObjectBuilder::new().schema_type(Type::Null))
@@ -85,7 +85,7 @@ pub(in crate::http) fn delivery_mode() -> Schema {
         .into()
 }
 
-/// The names that generated clients give the values of an enum, where the values themselves are no names.
+/// The names of the values of an enum in generated clients, where the values are not valid names.
 pub(in crate::http) fn names_of_values(names: impl IntoIterator<Item = &'static str>) -> Extensions {
     let names = names.into_iter().map(|name| name.replace('-', "_").to_uppercase());
     Extensions::from_iter([("x-enum-varnames", names.collect::<Vec<_>>())])
@@ -93,12 +93,12 @@ pub(in crate::http) fn names_of_values(names: impl IntoIterator<Item = &'static 
 
 /// `priority` of a message that is published.
 pub(in crate::http) fn priority() -> Object {
-    number_or_text("0 to 255, as a number or as text.", u8::MAX.into(), UP_TO_255)
+    number_or_text("0 to 255, as a number or as a string.", u8::MAX.into(), UP_TO_255)
 }
 
 /// `expiration` of a message that is published.
 pub(in crate::http) fn expiration() -> Object {
-    let said = "Milliseconds that the message may wait in a queue, as a number or as text; 0 means deliver at once or drop.";
+    let said = "Milliseconds that the message may wait in a queue, as a number or as a string; 0: RabbitMQ delivers it at once or drops it.";
     number_or_text(said, MAX_EXPIRATION, UP_TO_TEN_YEARS)
 }
 
@@ -134,7 +134,7 @@ pub(in crate::http) fn attempts() -> Object {
     ObjectBuilder::new()
         .schema_type(Type::Integer)
         .format(Some(SchemaFormat::KnownFormat(KnownFormat::Int32)))
-        .description(Some("How often the message was written to the broker."))
+        .description(Some("How often the gateway wrote the message to RabbitMQ."))
         .minimum(Some(Number::UInt(0)))
         .build()
 }
@@ -143,7 +143,7 @@ pub(in crate::http) fn attempts() -> Object {
 pub(in crate::http) fn limit() -> Object {
     ObjectBuilder::new()
         .schema_type(SchemaType::from_iter([Type::Integer, Type::String]))
-        .description(Some("The limit that the request is over: a number, or a duration such as `1m`."))
+        .description(Some("The limit that the request exceeds: a number, or a duration such as `1m`."))
         .build()
 }
 
@@ -151,7 +151,7 @@ pub(in crate::http) fn limit() -> Object {
 pub(in crate::http) fn observed_value() -> Object {
     ObjectBuilder::new()
         .schema_type(SchemaType::from_iter([Type::Number, Type::Boolean, Type::String]))
-        .description(Some("A count, a time or a state; `observedUnit` says which."))
+        .description(Some("A count, a time or a state; `observedUnit` is its unit."))
         .build()
 }
 
@@ -159,8 +159,8 @@ fn number(value: u64) -> Number {
     usize::try_from(value).map_or(Number::UInt(usize::MAX), Number::UInt)
 }
 
-/// An envelope has exactly one of its three bodies. As a `not`, which generators of clients leave out: by a `oneOf` they make
-/// three envelopes of one.
+/// States that an envelope has exactly one of its three bodies. It is a `not`, which generators of clients ignore: from a `oneOf`
+/// they would make three types of envelopes.
 pub(super) fn exactly_one_body() -> Extensions {
     let any = json!({ "required": ["body"], "properties": { "body": {} } });
     let (text, base64) = (has_text("body_text"), has_text("body_base64"));
@@ -172,7 +172,7 @@ pub(super) fn exactly_one_body() -> Extensions {
     ])
 }
 
-/// Dead lettering in detail names an exchange or a queue, and not the default exchange for a queue of its own.
+/// States that the details of dead lettering name an exchange or a queue, and not the default exchange together with a queue.
 pub(super) fn exchange_or_queue() -> Extensions {
     let (exchange, queue) = (has_text("exchange"), has_text("queue"));
     let default = json!({ "required": ["exchange"], "properties": { "exchange": { "const": "" } } });
@@ -187,7 +187,7 @@ fn wrong_if_any(wrong: &[Value]) -> Extensions {
     Extensions::from_iter([("not", json!({ "anyOf": wrong }))])
 }
 
-/// Takes null out of the types of a value, and out of the choice between it and a schema with a name.
+/// Removes null from the types of a value, and from a choice between null and a named schema.
 pub(super) fn forbid_null(schema: &mut RefOr<Schema>) {
     match schema {
         RefOr::T(Schema::Object(Object { schema_type, .. })) => {

@@ -1,13 +1,14 @@
-//! Problems that several operations have in common, said once: the answers `4XX` and `5XX`.
+//! Adds the answers `4XX` and `5XX`, which name the problems that several operations have in common.
 //!
-//! An operation spells the statuses that matter to its callers. The ranges name the kinds of problems with other statuses.
+//! The annotation of an operation lists the statuses that matter to its callers. The ranges name the kinds of problems with other
+//! statuses.
 
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::{RefOr, Response};
 
 use crate::http::problem::ProblemType as Kind;
 
-/// Of every operation: the gateway refuses the request over its header alone.
+/// Problems of every operation: the gateway refuses the request by its header alone.
 const OF_ALL: [Kind; 8] = [
     Kind::MalformedRequest,
     Kind::CrossOrigin,
@@ -18,11 +19,11 @@ const OF_ALL: [Kind; 8] = [
     Kind::TransferCodingNotSupported,
     Kind::Overloaded,
 ];
-/// Of the operations that read a body.
+/// Problems of the operations that read a body.
 const OF_BODIES: [Kind; 3] = [Kind::ReservedName, Kind::RequestTimeout, Kind::UnsupportedMediaType];
-/// Of the operations on queues, and of calls, which may look at their queue.
+/// Problems of the operations on queues, and of calls, which may inspect their queue.
 const OF_QUEUES: [Kind; 1] = [Kind::ResourceLocked];
-/// Of the operations that ask RabbitMQ.
+/// Problems of the operations that ask RabbitMQ.
 const OF_BROKER: [Kind; 6] = [
     Kind::Forbidden,
     Kind::BrokerUnavailable,
@@ -45,7 +46,7 @@ pub(super) fn add_ranges(operation: &mut Operation) {
     }
 }
 
-/// The kinds whose statuses the operation does not spell, in the order of their statuses.
+/// The kinds whose statuses the operation does not list, in the order of their statuses.
 fn kinds_of(operation: &Operation) -> Vec<Kind> {
     let has_tag = |tag: &str| operation.tags.iter().flatten().any(|other| other == tag);
     let (is_probe, is_publish) = (has_tag("health"), has_tag("publish"));

@@ -1,4 +1,4 @@
-//! The closed list of problem types: name, status and title of each, and which ones are worth waiting for.
+//! The closed list of problem types: name, status and title of each, and the time after which a retry makes sense.
 
 use axum::http::StatusCode;
 use serde::{Serialize, Serializer};
@@ -10,7 +10,7 @@ use crate::http::openapi::schemas;
 
 /// A kind of problem; `/problems/<name>` explains it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[expect(missing_docs, reason = "the table below says it")]
+#[expect(missing_docs, reason = "the table below describes each")]
 pub enum ProblemType {
     MalformedRequest,
     Forbidden,
@@ -109,11 +109,11 @@ impl ProblemType {
                 ("transfer-coding-not-supported", S::NOT_IMPLEMENTED, "Transfer coding not supported")
             }
             Self::ReplyChannelLost => ("reply-channel-lost", S::BAD_GATEWAY, "Reply channel lost"),
-            Self::BrokerUnavailable => ("broker-unavailable", S::SERVICE_UNAVAILABLE, "Broker unavailable"),
-            Self::BrokerBlocked => ("broker-blocked", S::SERVICE_UNAVAILABLE, "Broker blocked"),
+            Self::BrokerUnavailable => ("broker-unavailable", S::SERVICE_UNAVAILABLE, "RabbitMQ unavailable"),
+            Self::BrokerBlocked => ("broker-blocked", S::SERVICE_UNAVAILABLE, "RabbitMQ blocks publishers"),
             Self::BrokerRefused => ("broker-refused", S::SERVICE_UNAVAILABLE, "RabbitMQ refuses the gateway"),
             Self::Rejected => ("rejected", S::SERVICE_UNAVAILABLE, "A queue refused the message"),
-            Self::NoConsumers => ("no-consumers", S::SERVICE_UNAVAILABLE, "Nobody serves the queue"),
+            Self::NoConsumers => ("no-consumers", S::SERVICE_UNAVAILABLE, "The queue has no consumer"),
             Self::Overloaded => ("overloaded", S::SERVICE_UNAVAILABLE, "Overloaded"),
             Self::ShuttingDown => ("shutting-down", S::SERVICE_UNAVAILABLE, "Shutting down"),
             Self::OutcomeUnknown => ("outcome-unknown", S::GATEWAY_TIMEOUT, "Outcome unknown"),
@@ -121,7 +121,7 @@ impl ProblemType {
         }
     }
 
-    /// Last segment of its URI.
+    /// Its name, which is the last segment of its URI.
     #[must_use]
     pub const fn name(self) -> &'static str {
         self.row().0
@@ -133,19 +133,19 @@ impl ProblemType {
         format!("/problems/{}", self.name())
     }
 
-    /// Status it is answered with.
+    /// Its HTTP status.
     #[must_use]
     pub const fn status(self) -> StatusCode {
         self.row().1
     }
 
-    /// The kind in a few words.
+    /// Its title: the kind in a few words.
     #[must_use]
     pub const fn title(self) -> &'static str {
         self.row().2
     }
 
-    /// Seconds after which trying again makes sense; every 429 and 503 has them.
+    /// Seconds after which a retry makes sense. Every 429 and 503 has them.
     #[must_use]
     pub const fn retry_after(self) -> Option<u16> {
         match self {
@@ -156,7 +156,7 @@ impl ProblemType {
         }
     }
 
-    /// The least specific kind with this status.
+    /// The most general kind with this status.
     #[must_use]
     pub fn of_status(status: StatusCode) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.status() == status)
@@ -173,7 +173,7 @@ impl PartialSchema for ProblemType {
     fn schema() -> RefOr<Schema> {
         ObjectBuilder::new()
             .schema_type(Type::String)
-            .description(Some("The kinds of problems: each is the path of the page that explains it."))
+            .description(Some("The kind of a problem: the path of the page that explains it."))
             .enum_values(Some(Self::ALL.map(Self::path)))
             .extensions(Some(schemas::names_of_values(Self::ALL.map(Self::name))))
             .into()
@@ -187,7 +187,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_503_says_when_to_try_again_and_nothing_else_does() {
+    fn only_a_503_says_when_to_try_again() {
         for kind in ProblemType::ALL {
             assert_eq!(
                 kind.retry_after().is_some(),

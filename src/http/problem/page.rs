@@ -1,7 +1,7 @@
-//! `/problems` and `/problems/<name>`: the pages behind the `type` of every problem, as HTML or as plain text.
+//! `/problems` and `/problems/<name>`: the pages that the `type` of each problem links, as HTML or as plain text.
 //!
-//! Promises no script and nothing from elsewhere; the policy of the page forbids both. Links are relative, so that they lead to the
-//! gateway below any path prefix.
+//! Guarantees that a page has no script and loads no file from another host; its content security policy forbids both. Links are
+//! relative, so that they work below any path prefix.
 
 use std::fmt::Write;
 
@@ -44,12 +44,15 @@ async fn explain(
 ) -> Result<Response, Problem> {
     let kind = ProblemType::ALL.into_iter().find(|kind| kind.name() == name);
     let kind = kind.ok_or_else(|| {
-        Problem::new(ProblemType::NotFound, "there is no problem of this name: /problems lists them all")
+        Problem::new(
+            ProblemType::NotFound,
+            "there is no problem with this name: /problems lists all problems",
+        )
     })?;
     Ok(if takes_html(&headers) { page(HTML, html(kind, &prefix)) } else { page(TEXT, text(kind)) })
 }
 
-/// A browser says so; curl and other programs get text.
+/// Whether the client asks for HTML, as browsers do. curl and other programs get text.
 fn takes_html(headers: &HeaderMap) -> bool {
     let mut given = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
     given.any(|value| value.contains("text/html"))
@@ -103,7 +106,7 @@ fn document(title: &str, body: &str) -> String {
     )
 }
 
-/// Escapes what HTML would take for its own, and makes code of what stands between backticks.
+/// Escapes characters with a meaning in HTML, and turns text between backticks into code.
 fn marked_up(text: &str) -> String {
     let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
     let pieces = text.split('`').enumerate();

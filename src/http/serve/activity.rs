@@ -1,8 +1,8 @@
-//! What one connection is waiting for, and until when.
+//! The deadlines of one connection: which step of the client the gateway waits for, and until when.
 //!
-//! The socket and the bodies report here; [`Activity::expired`] ends when the client has had its time. While no
-//! request is in flight the deadline is fixed when the wait begins, so dripping bytes does not extend it. While
-//! one is, only the taking of the answer is timed: the request's body has its own deadline where it is read.
+//! The socket and the bodies report here; [`Activity::expired`] ends when the client has missed its deadline. While no request is
+//! in flight, the deadline is fixed when the wait begins, so a client that sends single bytes does not extend it. While a request
+//! is in flight, the only deadline here is for taking the answer: the reader of the request's body has its own deadline.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -14,14 +14,14 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::http::ConnectionLimits;
 
-/// How long a closed connection waits for a client that is still sending what nobody will read. Closing under its
-/// hands would reset the connection, and the answer with it.
+/// How long the gateway keeps a socket open, after it has ended its own side, for a client that is still sending. Closing earlier
+/// would reset the connection, and the client could lose the answer.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// How long a client is silent before nothing is kept ready for its next request.
+/// How long a client is silent before the gateway frees the buffers for its next request.
 const REST: Duration = Duration::from_secs(1);
 
-/// The deadlines of one connection and what they depend on.
+/// The deadlines of one connection, and the state that they depend on.
 #[derive(Debug)]
 pub struct Activity {
     limits: ConnectionLimits,
@@ -33,16 +33,16 @@ struct State {
     wait: Wait,
     since: Instant,
     http2: bool,
-    /// Requests whose answer's body is not finished.
+    /// Requests whose answer is not finished.
     requests: usize,
-    /// Answers whose next bytes wait for the client rather than for us.
+    /// Answers whose next bytes are ready and wait for the client.
     offered: usize,
-    /// The socket does not take bytes.
+    /// Whether the socket takes no bytes.
     blocked: bool,
     /// When the client last took bytes.
     progress: Instant,
     http1: Http1Request,
-    /// The connection's task. On HTTP/2 answers are written by tasks of their own, which must tell it.
+    /// The connection's task. On HTTP/2, other tasks write the answers, and they have to wake this one.
     task: Option<Waker>,
 }
 
@@ -51,25 +51,25 @@ struct State {
 struct Http1Request {
     /// Its number on the connection, from 1 on.
     number: u64,
-    /// Its body, or that of a later one, has begun to come and is not whole.
+    /// Whether its body, or that of a later request, has begun to arrive and is not complete.
     unread: bool,
-    /// It is finished although its client has gone.
+    /// Whether the gateway finishes it also when its client has left.
     outlives: bool,
-    /// The client has sent its end, and hyper is not told.
+    /// Whether the client has ended its side, and the socket has not told hyper.
     keeps_end: bool,
-    /// The request whose chunks are larger than a body may be.
+    /// The number of the request whose chunks are larger than the limit of a body.
     large: Option<u64>,
-    /// Who reads its body.
+    /// The task that reads its body.
     reader: Option<Waker>,
 }
 
-/// What an idle connection waits for.
+/// The step of the client that an idle connection waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wait {
     FirstByte,
     Header,
     NextRequest,
-    /// The end of what the client sends, after our own end.
+    /// The end of the client's side, after the gateway has ended its own.
     End,
 }
 
@@ -91,11 +91,11 @@ impl Activity {
         Self { limits, state: Mutex::new(state) }
     }
 
-    /// Bytes came in; whether the body of an HTTP/1 request has begun and is not whole.
+    /// Reports that bytes arrived. `is_within_body`: the body of an HTTP/1 request has begun and is not complete.
     pub fn received(&self, is_within_body: bool) {
         let mut state = self.state();
         state.http1.unread = is_within_body;
-        // On HTTP/2 they may be anything (a ping, a window update), so they begin no header.
+        // On HTTP/2 they may be a ping or a window update, so they do not begin a header.
         let begins = match state.wait {
             Wait::FirstByte => true,
             Wait::NextRequest => !state.http2,
@@ -112,17 +112,17 @@ impl Activity {
         state.requests == 0 && !state.http1.unread && !state.http2 && state.wait != Wait::End
     }
 
-    /// The socket took bytes.
+    /// Reports that the socket took bytes.
     pub fn wrote(&self) {
         let mut state = self.state();
         state.blocked = false;
-        // On HTTP/2 a client that takes frames may still withhold the window for an answer.
+        // On HTTP/2, a client that takes frames may still give no window for an answer.
         if !state.http2 {
             state.progress = Instant::now();
         }
     }
 
-    /// The socket is full.
+    /// Reports that the socket is full.
     pub fn blocked(&self) {
         let mut state = self.state();
         if !state.blocked {
@@ -131,16 +131,17 @@ impl Activity {
         }
     }
 
-    /// Whether the client's end is to be kept from hyper, which would drop the connection over it. The client may have
-    /// closed only its side, and wait for the answer to a request that is finished in any case. [`Self::end`] has the
-    /// connection look again.
+    /// Whether the socket hides the client's end from hyper, which would drop the connection. The client may have closed only its
+    /// side, and wait for the answer to a request that the gateway finishes in any case. [`Self::end`] wakes the connection,
+    /// which then looks again.
     pub fn keep_end(&self) -> bool {
         let mut state = self.state();
         state.http1.keeps_end = state.http1.outlives && state.requests > 0 && !state.http1.unread;
         state.http1.keeps_end
     }
 
-    /// A request begins; `outlives` says whether it is finished although its client has gone. Its number on the connection.
+    /// Reports that a request begins, and returns its number on the connection. `outlives`: the gateway finishes it also when its
+    /// client has left.
     pub fn begin(&self, http2: bool, outlives: bool) -> u64 {
         let mut state = self.state();
         state.http2 = http2;
@@ -150,7 +151,7 @@ impl Activity {
         state.http1.number
     }
 
-    /// The body of the HTTP/1 request with this number has chunks that are larger than a body may be.
+    /// Reports that the body of the HTTP/1 request with this number has chunks larger than the limit of a body.
     pub fn large_chunk(&self, number: u64) {
         let mut state = self.state();
         state.http1.large = Some(number);
@@ -159,7 +160,7 @@ impl Activity {
         }
     }
 
-    /// Whether the request with this number has such chunks; `reader` is told when they come.
+    /// Whether the request with this number has such chunks. Wakes `reader` when they arrive later.
     pub fn has_large_chunk(&self, number: u64, reader: &Waker) -> bool {
         let mut state = self.state();
         let is_large = state.http1.large == Some(number) && !state.http2;
@@ -169,7 +170,7 @@ impl Activity {
         is_large
     }
 
-    /// An answer waits for the client to take its next bytes, or no longer does.
+    /// Reports whether an answer waits for the client to take its next bytes.
     pub fn offer(&self, before: bool, now: bool) {
         let mut state = self.state();
         state.offered = state.offered + usize::from(now) - usize::from(before);
@@ -177,7 +178,7 @@ impl Activity {
         state.wake();
     }
 
-    /// A request's answer is finished or given up.
+    /// Reports that a request's answer is finished or given up.
     pub fn end(&self) {
         let mut state = self.state();
         state.requests -= 1;
@@ -191,19 +192,20 @@ impl Activity {
         state.wake();
     }
 
-    /// Our side of the connection is closed. Whether it should stay open for what the client still sends.
+    /// Reports that the gateway has ended its side. Returns whether the socket has to stay open because the client may still
+    /// send.
     pub fn linger(&self) -> bool {
         let mut state = self.state();
         state.begin_wait(Wait::End);
         state.http1.unread
     }
 
-    /// Ends when the client has had its time. To be polled by the task that drives the connection.
+    /// Ends when the client has missed its deadline. The task that drives the connection has to poll it.
     pub async fn expired(&self) {
         self.reached(|state| state.deadline(&self.limits)).await;
     }
 
-    /// Ends when the client of an HTTP/1 connection has been silent for a while. To be polled by the same task.
+    /// Ends when the client of an HTTP/1 connection has been silent for a while. The same task has to poll it.
     pub async fn at_rest(&self) {
         self.reached(State::rest).await;
     }
@@ -218,7 +220,7 @@ impl Activity {
                 }
                 let Some(deadline) = deadline(&state) else { return Poll::Pending };
                 drop(state);
-                // A deadline that moved back is looked at when the timer fires: a busy connection never touches it.
+                // A later deadline is read when the timer fires, so a busy connection does not reset the timer.
                 if deadline < timer.deadline() {
                     timer.as_mut().reset(deadline);
                 }

@@ -1,6 +1,6 @@
-//! The bodies of one connection's requests and answers, as they report to its [`Activity`].
+//! Wraps the bodies of one connection's requests and answers. The wrappers report to the connection's [`Activity`].
 //!
-//! An answer is in flight until hyper has dropped its body; [`InFlight`] lives in it.
+//! An answer is in flight until hyper drops its body, which owns the [`InFlight`].
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use hyper::body::{Frame, Incoming, SizeHint};
 use super::activity::Activity;
 use crate::http::extract::body::{ChunkTooLarge, Share};
 
-/// One request between its header and the last byte of its answer.
+/// One request, from its header to the last byte of its answer.
 #[derive(Debug)]
 pub struct InFlight {
     activity: Arc<Activity>,
@@ -21,13 +21,14 @@ pub struct InFlight {
 }
 
 impl InFlight {
-    /// Begins a request, and tells its number on the connection.
+    /// Begins a request, and returns its number on the connection.
     pub fn new(activity: Arc<Activity>, http2: bool, outlives: bool) -> (Self, u64) {
         let number = activity.begin(http2, outlives);
         (Self { activity, http2, offered: false }, number)
     }
 
-    /// On HTTP/1 hyper takes the bytes at once, and the socket tells whether the client does.
+    /// Reports whether the answer waits for the client. On HTTP/1 hyper takes the bytes at once, and the socket reports whether
+    /// the client takes them.
     fn offer(&mut self, offered: bool) {
         if !self.http2 {
             return;
@@ -46,20 +47,20 @@ impl Drop for InFlight {
     }
 }
 
-/// A request's body that ends with an error when its chunks are too large.
+/// The body of a request. It ends with an error when its chunks are too large.
 #[derive(Debug)]
 pub struct RequestBody {
     inner: Incoming,
     activity: Arc<Activity>,
     number: u64,
-    /// On HTTP/2, whether it is whole: hyper ends the body of a stream that its client has reset without an error
-    /// code as if it were.
+    /// On HTTP/2, whether it is complete. When a client resets a stream without an error code, hyper ends its body as if it were
+    /// complete.
     is_whole: bool,
-    /// Bytes to come, where the header says how many.
+    /// Bytes that have not arrived, if the header gives the length.
     left: Option<u64>,
 }
 
-/// The error of a body whose client has given it up.
+/// The error of a body whose client has reset the stream.
 #[derive(Debug, thiserror::Error)]
 #[error("the client reset the stream before the end of the body")]
 struct CutShort;
@@ -112,7 +113,7 @@ impl HttpBody for RequestBody {
     }
 }
 
-/// An answer's body that reports whether it waits for the client or for us.
+/// The body of an answer. It reports whether its next bytes are ready and wait for the client.
 #[derive(Debug)]
 pub struct AnswerBody {
     inner: Body,
@@ -121,7 +122,7 @@ pub struct AnswerBody {
 }
 
 impl AnswerBody {
-    /// Offers `inner` to the client; its bytes hold their share of the budget until they are taken.
+    /// Offers `inner` to the client. The bytes hold their share of the budget until the client has taken them.
     pub fn new(inner: Body, mut flight: InFlight, share: Option<Share>) -> Self {
         flight.offer(true);
         Self { inner, flight, share }

@@ -1,48 +1,48 @@
-//! The chunks of a body (RFC 9112, 7.1), as they pass on their way to hyper.
+//! Reads the sizes of the chunks of a body (RFC 9112, 7.1), before hyper reads them.
 //!
-//! Judges their sizes only: hyper refuses malformed chunks.
+//! Checks their sizes only: hyper refuses malformed chunks.
 
 /// Follows the chunks of one body.
 #[derive(Debug)]
 pub struct Chunks {
     state: State,
-    /// Bytes that the chunks may still have together.
+    /// Bytes that the remaining chunks may have together.
     room: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
 enum State {
-    /// The digits so far.
+    /// In the size; its value so far.
     Size(u64),
-    /// The rest of the line with the size.
+    /// In the rest of the line with the size.
     Extension(u64),
     Data(u64),
-    /// The end of the line after the data.
+    /// At the end of the line after the data.
     DataEnd,
     /// After the last chunk; whether the line is empty so far.
     Trailer(bool),
 }
 
-/// How far the chunks have come.
+/// The progress of reading the chunks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress {
-    /// More is to come.
+    /// The body continues.
     More,
-    /// They are together too large for the body.
+    /// The chunks together are larger than the limit of a body.
     Large,
-    /// The body is whole.
+    /// The body is complete.
     End,
-    /// This is no chunk.
+    /// The bytes are not a chunk.
     Malformed,
 }
 
 impl Chunks {
-    /// The chunks of a body that may have so many bytes.
+    /// Begins a body of at most this many bytes.
     pub fn new(max_body_bytes: u64) -> Self {
         Self { state: State::Size(0), room: max_body_bytes }
     }
 
-    /// Reads on; how many of the bytes belong to the body, up to a progress other than [`Progress::More`].
+    /// Reads bytes. Returns how many of them belong to the body, up to a progress other than [`Progress::More`].
     pub fn read(&mut self, bytes: &[u8]) -> (usize, Progress) {
         let mut at = 0;
         while let Some(byte) = bytes.get(at) {
@@ -92,7 +92,7 @@ impl Chunks {
 mod tests {
     use super::*;
 
-    /// The same whether the bytes come together or one by one.
+    /// The progress after these bytes. Checks that it is the same when they arrive one by one.
     fn progress(bytes: &str) -> Progress {
         let (_, together) = Chunks::new(16).read(bytes.as_bytes());
         let mut chunks = Chunks::new(16);
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn chunks_that_are_too_large_are_told_before_their_bytes_come() {
+    fn chunks_that_are_too_large_are_reported_before_their_bytes_arrive() {
         for bytes in
             ["11", "7fffffff\r\n", "ffffffffffffffffff", "A;x=y\r\n0123456789\r\n7", "8\n12345678\n9"]
         {
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_is_whole_after_its_trailers() {
+    fn a_body_is_complete_after_its_trailers() {
         for bytes in ["8\r\n12345678\r\n8\r\nffffffff\r\n0\r\nffff: x\r\n\r\n", "0\r\n\r\n", "01;a\n1\n0\n\n"]
         {
             assert_eq!(progress(bytes), Progress::End, "{bytes}");

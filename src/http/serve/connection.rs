@@ -1,6 +1,7 @@
-//! One connection: hyper on a [`Socket`], cut when its [`Activity`] says so, told of the shutdown.
+//! Serves one connection: runs hyper on a [`Socket`], closes the connection when its [`Activity`] expires, and ends it at
+//! shutdown.
 //!
-//! Owns hyper's settings, which bound what a connection may hold in memory.
+//! Owns hyper's settings, which bound the memory of a connection.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -29,20 +30,20 @@ use crate::http::ConnectionLimits;
 use crate::http::middleware::Layered;
 use crate::lifecycle::Lifecycle;
 
-/// hyper's read buffer, which also bounds an HTTP/1 header; beyond it hyper answers 431 by itself.
+/// hyper's read buffer, which also bounds an HTTP/1 header. hyper answers a larger header with 431 by itself.
 const MAX_BUFFER: usize = 64 * 1024;
-/// A message may carry 100 AMQP headers beside its properties; hyper's own default is 100 altogether.
+/// A message may have 100 AMQP headers in addition to its properties. hyper's default is 100 header fields in all.
 const MAX_HEADERS: usize = 192;
 const HTTP2_STREAMS: u32 = 128;
 const HTTP2_STREAM_WINDOW: u32 = 64 * 1024;
 const HTTP2_CONNECTION_WINDOW: u32 = 256 * 1024;
 
-/// Time for a request that is on its way when the draining begins.
+/// Time for a request to arrive that a client has sent before draining begins.
 const GRACE: Duration = Duration::from_millis(250);
 /// Time for the last answers when the process aborts.
 const LAST_ANSWERS: Duration = Duration::from_millis(500);
 
-/// What all connections share.
+/// The state that all connections share.
 #[derive(Debug)]
 pub struct Server {
     http1: http1::Builder,
@@ -53,9 +54,9 @@ pub struct Server {
 }
 
 impl Server {
-    /// Serves the connections that are given to [`run`].
+    /// The state of the connections that [`run`] serves.
     pub fn new(layered: Layered, limits: ConnectionLimits, lifecycle: Lifecycle) -> Self {
-        // The deadlines are ours: hyper's begins anew with every request but not with the connection.
+        // hyper's own deadline is off: it begins with each request, and not with the connection.
         let mut http1 = http1::Builder::new();
         http1.header_read_timeout(None).max_buf_size(MAX_BUFFER).max_headers(MAX_HEADERS);
         let mut http2 = http2::Builder::new(TokioExecutor::new());
@@ -70,7 +71,7 @@ impl Server {
 }
 
 impl Server {
-    /// Counts as in flight from now on, until the answer's body is dropped.
+    /// Answers a request. It counts as in flight from this call until the answer's body is dropped.
     fn answer(
         &self,
         request: Request<Incoming>,
@@ -83,7 +84,7 @@ impl Server {
         let (flight, number) = InFlight::new(activity.clone(), http2, outlives);
         let request = request.map(|body| Body::new(RequestBody::new(body, activity.clone(), number, http2)));
         let lifecycle = self.lifecycle.clone();
-        // Begun here and not when polled first: hyper drops a service whose client has closed.
+        // The request begins here and not at the first poll: hyper drops the future when its client has closed.
         self.layered.answer(request, route, peer.ip()).map(move |mut response| {
             if !http2 && (lifecycle.is_closing() || leaves_a_body_unread(response.status())) {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -96,7 +97,7 @@ impl Server {
 
 /// Serves one connection to its end.
 pub async fn run(server: &Server, stream: TcpStream, peer: SocketAddr) {
-    // Without it small answers wait for the acknowledgement of earlier ones. It fails on a dead socket only.
+    // Without TCP_NODELAY, small answers wait for the acknowledgement of earlier ones. The call fails on a dead socket only.
     let _ = stream.set_nodelay(true);
     let activity = Arc::new(Activity::new(server.limits.clone()));
     let mut socket = Socket::new(stream, activity.clone(), server.limits.max_body_bytes);
@@ -119,8 +120,8 @@ pub async fn run(server: &Server, stream: TcpStream, peer: SocketAddr) {
     }
 }
 
-/// Serves until the connection ends, or gives the socket back when the client has been silent for a while: hyper
-/// holds 16 KB for the next request.
+/// Serves until the connection ends. Gives the socket back when the client has been silent for a while, because hyper holds 16 KB
+/// for the next request.
 async fn serve_http1(
     server: &Server,
     socket: Socket,
@@ -154,7 +155,7 @@ async fn serve(
     activity: &Activity,
 ) {
     let mut expired = pin!(activity.expired());
-    // The connection is polled first: the deadline is to be looked at after what has just happened.
+    // The connection is polled first, so that the deadline takes its latest reports into account.
     tokio::select! {
         biased;
         _ = connection.as_mut() => return,
@@ -165,17 +166,17 @@ async fn serve(
         biased;
         _ = connection => {}
         () = expired => cut(peer),
-        () = aborted(&server.lifecycle) => tracing::warn!(%peer, "dropped a connection at the end of the shutdown"),
+        () = aborted(&server.lifecycle) => tracing::warn!(%peer, "dropped a connection at the shutdown timeout"),
     }
 }
 
-/// Ends when idle connections close: a client that has sent a request just now, or connected, gets its answer. To be polled by
-/// one task all along.
+/// Ends shortly after draining begins, when idle connections close: a client that has just connected, or just sent a request,
+/// gets its answer. The same task has to poll it each time.
 async fn drained(lifecycle: &Lifecycle) {
     let mut draining = pin!(lifecycle.draining());
     let mut is_polled = false;
     poll_fn(|cx| {
-        // Its task is woken when the draining begins, and need not ask whenever its connection moves.
+        // The start of draining wakes the task, so later polls need not ask.
         if std::mem::replace(&mut is_polled, true) && !lifecycle.is_draining() {
             return Poll::Pending;
         }
@@ -185,17 +186,17 @@ async fn drained(lifecycle: &Lifecycle) {
     sleep(GRACE).await;
 }
 
-/// Ends when the connections that are left are dropped.
+/// Ends when the gateway drops the remaining connections.
 async fn aborted(lifecycle: &Lifecycle) {
     lifecycle.aborting().await;
     sleep(LAST_ANSWERS).await;
 }
 
 fn cut(peer: SocketAddr) {
-    tracing::debug!(%peer, "cut a connection at its deadline");
+    tracing::debug!(%peer, "closed a connection at its deadline");
 }
 
-/// Statuses after which the rest of the request is not read, or cannot be told from the next one.
+/// Whether the gateway does not read the rest of the request after this status, or cannot tell it from the next request.
 fn leaves_a_body_unread(status: StatusCode) -> bool {
     matches!(
         status,

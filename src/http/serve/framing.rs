@@ -1,16 +1,16 @@
-//! Where the messages on an HTTP/1 connection begin and end, read off the bytes on their way to hyper.
+//! Finds the beginning and the end of each message on an HTTP/1 connection, before hyper reads the bytes.
 //!
-//! hyper does not tell whether a body is whole before its reader has taken it, nor the size of a chunk before its bytes are
-//! there. Judges sizes only: hyper refuses malformed messages.
+//! hyper does not report that a body is complete before the reader has taken it, nor the size of a chunk before its bytes have
+//! arrived. Checks sizes only: hyper refuses malformed messages.
 
 use memchr::memchr;
 
 use super::chunks::{Chunks, Progress};
 
-/// Bytes of a line that matter: the two headers that frame a body have short ones.
+/// Bytes of a line that are read. The two headers that frame a body have short lines.
 const LONGEST_LINE: usize = 64;
 
-/// Follows the messages that a client sends.
+/// The position in the messages that a client sends.
 #[derive(Debug)]
 pub struct Framing {
     part: Part,
@@ -22,49 +22,49 @@ pub struct Framing {
 #[derive(Debug)]
 enum Part {
     Head(Head),
-    /// Bytes of a body that are to come.
+    /// In a body, with this many bytes left.
     Length(u64),
     Chunks(Chunks),
-    /// A body whose end cannot be told: it is malformed, or too large.
+    /// In a body whose end is unknown: it is malformed, or too large.
     Endless,
-    /// Another protocol.
+    /// In another protocol.
     Foreign,
 }
 
-/// The lines of a header as far as they have come.
+/// The lines of a header that have arrived.
 #[derive(Debug)]
 struct Head {
-    /// The beginning of the line whose end has not come.
+    /// The beginning of the line whose end has not arrived.
     line: Vec<u8>,
     has_begun: bool,
     is_chunked: bool,
-    /// `None` when it is no number.
+    /// `None` when it is not a number.
     length: Option<u64>,
 }
 
 impl Framing {
-    /// For bodies of at most so many bytes.
+    /// Begins a connection with bodies of at most this many bytes.
     pub fn new(max_body_bytes: usize) -> Self {
         let max_body_bytes = u64::try_from(max_body_bytes).unwrap_or(u64::MAX);
         Self { part: Part::Head(Head::default()), heads: 0, large: None, max_body_bytes }
     }
 
-    /// Headers that have come whole.
+    /// The number of complete headers.
     pub fn heads(&self) -> u64 {
         self.heads
     }
 
-    /// Whether a body has begun and is not whole.
+    /// Whether a body has begun and is not complete.
     pub fn is_within_body(&self) -> bool {
         matches!(self.part, Part::Length(_) | Part::Chunks(_) | Part::Endless)
     }
 
-    /// The number of the message, from 1 on, whose chunks are too large for a body; told once.
+    /// The number of the message, from 1 on, whose chunks are too large for a body. Returns it once.
     pub fn take_large(&mut self) -> Option<u64> {
         self.large.take()
     }
 
-    /// Reads on.
+    /// Reads bytes.
     pub fn read(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             let read = match &mut self.part {
@@ -101,7 +101,7 @@ impl Framing {
     }
 }
 
-/// What follows a header.
+/// The part that follows a header.
 #[derive(Debug, PartialEq, Eq)]
 enum Next {
     Length(u64),
@@ -129,7 +129,8 @@ impl Default for Head {
 }
 
 impl Head {
-    /// Reads one line, or what there is of it; how many bytes that are, and what follows the header at its end.
+    /// Reads one line, or the part of it that has arrived. Returns how many bytes it has read and, at the end of the header, the
+    /// part that follows.
     fn read(&mut self, bytes: &[u8]) -> (usize, Option<Next>) {
         let Some(length) = memchr(b'\n', bytes) else {
             self.keep(bytes);
@@ -150,8 +151,8 @@ impl Head {
         self.line.extend_from_slice(&bytes[..kept]);
     }
 
-    /// Reads a line without its line feed. A parser also takes lines that end without a carriage return, and empty lines
-    /// before a header.
+    /// Reads a line without its line feed. Like hyper's parser, it accepts lines without a carriage return at the end, and empty
+    /// lines before a header.
     fn take_line(&mut self, line: &[u8]) -> Option<Next> {
         match line.strip_suffix(b"\r").unwrap_or(line) {
             b"" if !self.has_begun => None,
@@ -186,7 +187,7 @@ impl Head {
 mod tests {
     use super::*;
 
-    /// The same whether the bytes come together or one by one.
+    /// The position after these bytes. Checks that it is the same when they arrive one by one.
     fn after(bytes: &str) -> Framing {
         let mut together = Framing::new(16);
         together.read(bytes.as_bytes());
@@ -216,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn the_message_with_chunks_that_are_too_large_is_told_once() {
+    fn the_message_with_chunks_that_are_too_large_is_reported_once() {
         let first = "POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\nab";
         let mut framing =
             after(&format!("{first}POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n7fffffff"));

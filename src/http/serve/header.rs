@@ -1,14 +1,15 @@
-//! The beginning of a header, kept until the header is complete.
+//! Keeps the beginning of a header until the header is complete, then passes it to hyper.
 //!
-//! hyper allocates 24 KB for the first byte of a header, so that a client who sends half of one and waits would
-//! hold as much; a whole one needs 16. Here it holds what it has sent. What may be no HTTP/1 header is handed on as it comes.
+//! hyper allocates 24 KB for the first byte of a header, and 16 KB for a complete header. So a client that sends half a header
+//! and waits would hold 24 KB; here it holds only the bytes that it has sent. Passes on at once bytes that may not be an HTTP/1
+//! header.
 
 use tokio::io::ReadBuf;
 
-/// A longer header is handed on unfinished: whoever sent that much has paid for hyper's buffers.
+/// A longer header is passed on before it is complete: its size is no longer small compared with hyper's buffers.
 const LONGEST: usize = 4096;
 
-/// Bytes that hyper does not know of yet.
+/// Bytes that hyper has not read.
 #[derive(Debug, Default)]
 pub struct Header {
     bytes: Vec<u8>,
@@ -17,22 +18,22 @@ pub struct Header {
 }
 
 impl Header {
-    /// Whether there is nothing to keep on this connection any more: it speaks HTTP/2.
+    /// Whether the connection speaks HTTP/2, so that no more headers are kept.
     pub fn is_http2(&self) -> bool {
         self.http2
     }
 
-    /// Whether there are none.
+    /// Whether there are no bytes.
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
 
-    /// Whether it is time to hand on.
+    /// Whether the bytes are due to be passed on.
     pub fn is_due(&self) -> bool {
         self.due
     }
 
-    /// Keeps `more`, with which the header may be complete.
+    /// Keeps `more`. `is_complete`: the header ends in it.
     pub fn push(&mut self, more: &[u8], is_complete: bool) {
         self.bytes.reserve_exact(more.len());
         self.bytes.extend_from_slice(more);
@@ -43,12 +44,12 @@ impl Header {
             || !self.bytes.first().is_some_and(u8::is_ascii_uppercase);
     }
 
-    /// Hands on whatever there is: the client sends no more.
+    /// Makes all bytes due, because the client sends no more.
     pub fn release(&mut self) {
         self.due = !self.bytes.is_empty();
     }
 
-    /// Moves what fits to `buf`.
+    /// Moves the bytes that fit to `buf`.
     pub fn hand_on(&mut self, buf: &mut ReadBuf<'_>) {
         let n = self.bytes.len().min(buf.remaining());
         buf.put_slice(&self.bytes[..n]);
@@ -76,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_is_due_when_its_empty_line_has_come() {
+    fn a_header_is_due_when_its_empty_line_has_arrived() {
         for parts in
             [&["GET / HTTP/1.1\r\n\r\n"][..], &["GET /\r", "\n", "\r", "\n"], &["GET /\n", "\n"], &["G\n\nx"]]
         {
@@ -90,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_http_1_header_or_a_long_one_is_due_at_once() {
+    fn a_long_header_and_bytes_of_another_protocol_are_due_at_once() {
         assert!(due_after(&["\u{16}\u{3}"]) && due_after(&["P", "RI "]) && due_after(&["\r\n"]));
         assert!(due_after(&[&"G".repeat(LONGEST)]));
     }

@@ -1,6 +1,6 @@
-//! The answer to one connection too many: 503 `overloaded`, then closed within a second.
+//! Answers a connection over the limit with 503 `overloaded`, and closes it within a second.
 //!
-//! Its own number is bounded too; beyond it a connection is dropped unanswered.
+//! The number of such answers at one time is bounded too; further connections are dropped without an answer.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -14,9 +14,9 @@ use tokio_util::task::TaskTracker;
 use crate::domain::path_prefix::PathPrefix;
 use crate::http::problem::{Problem, ProblemType};
 
-/// From the refusal to the end of the connection.
+/// The longest time from the refusal to the end of the connection.
 const DEADLINE: Duration = Duration::from_secs(1);
-/// Connections that are being refused at one time.
+/// The most connections that are being refused at one time.
 const AT_ONCE: usize = 256;
 
 /// The connections that are being refused.
@@ -27,7 +27,7 @@ pub struct Refusals {
 }
 
 impl Refusals {
-    /// Refusals whose problem has its page below this prefix.
+    /// Refusals whose problems link to pages below this prefix.
     pub fn new(prefix: PathPrefix) -> Self {
         Self { places: Arc::new(Semaphore::new(AT_ONCE)), prefix }
     }
@@ -37,7 +37,7 @@ impl Refusals {
         let prefix = self.prefix.clone();
         let Ok(place) = self.places.clone().try_acquire_owned() else { return };
         tasks.spawn(async move {
-            // Whether the client was still there to hear it makes no difference.
+            // The result makes no difference: the client may have left.
             let _ = tokio::time::timeout(DEADLINE, answer(stream, prefix)).await;
             drop(place);
         });
@@ -47,7 +47,7 @@ impl Refusals {
 async fn answer(mut stream: TcpStream, prefix: PathPrefix) -> std::io::Result<()> {
     stream.write_all(&refusal(&prefix)?).await?;
     stream.shutdown().await?;
-    // A socket closed over unread bytes is reset, and the answer with it.
+    // Closing a socket with unread bytes resets it, and the client could lose the answer.
     let mut swallowed = [0; 1024];
     while stream.read(&mut swallowed).await? > 0 {}
     Ok(())
@@ -55,7 +55,10 @@ async fn answer(mut stream: TcpStream, prefix: PathPrefix) -> std::io::Result<()
 
 fn refusal(prefix: &PathPrefix) -> std::io::Result<Vec<u8>> {
     let id = uuid::Uuid::now_v7().to_string();
-    let problem = Problem::new(ProblemType::Overloaded, "the gateway has as many connections as it may have");
+    let problem = Problem::new(
+        ProblemType::Overloaded,
+        "the gateway has as many connections as GATEWAY_MAX_CONNECTIONS allows",
+    );
     let body = problem.below(prefix).render(&id);
     let mut answer = Vec::with_capacity(512);
     write!(

@@ -1,6 +1,6 @@
-//! The TCP stream of one connection, as hyper sees it: it reports what moves to the connection's [`Activity`].
+//! The TCP stream of one connection, which hyper reads and writes. It reports the traffic to the connection's [`Activity`].
 //!
-//! Times nothing itself.
+//! Has no deadlines itself.
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
@@ -19,35 +19,35 @@ use super::header::Header;
 /// Bytes of a header that are read at a time.
 const PIECE: usize = 2048;
 
-/// A stream whose traffic is reported.
+/// A stream that reports its traffic.
 #[derive(Debug)]
 pub struct Socket {
     stream: TcpStream,
     activity: Arc<Activity>,
     header: Header,
     framing: Framing,
-    /// Headers that came whole before the one that is kept.
+    /// The number of complete headers before the one that is kept.
     heads: u64,
     ended: bool,
 }
 
 impl Socket {
-    /// Reports `stream`'s traffic to `activity`, and chunks that no body may have.
+    /// Wraps `stream`. Reports its traffic, and chunks over the limit of a body, to `activity`.
     pub fn new(stream: TcpStream, activity: Arc<Activity>, max_body_bytes: usize) -> Self {
         let (header, framing) = (Header::default(), Framing::new(max_body_bytes));
         Self { stream, activity, header, framing, heads: 0, ended: false }
     }
 
-    /// Takes back what was read and is not used.
+    /// Takes back bytes that were read and not used.
     pub fn give_back(&mut self, unused: &[u8]) {
         if !unused.is_empty() {
             self.header.push(unused, false);
         }
     }
 
-    /// Waits for a header, and says whether it is HTTP/2's; `None` when the client has gone without one.
+    /// Waits for a header, and returns whether it is HTTP/2; `None` when the client has left without sending one.
     ///
-    /// The header stays in the socket, to be read.
+    /// The header stays in the socket, and the next read returns it.
     pub async fn next_header(&mut self) -> io::Result<Option<bool>> {
         poll_fn(|cx| self.poll_header(cx)).await?;
         Ok(self.header.is_due().then(|| self.header.is_http2()))
@@ -68,7 +68,7 @@ impl Socket {
         Poll::Ready(Ok(()))
     }
 
-    /// Reads once. Whether a whole header has come, or the end; part of a header is kept here.
+    /// Reads once. Returns whether a complete header, or the end, has arrived. Keeps the part of an incomplete header.
     fn poll_whole_header(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<bool>> {
         let before = buf.filled().len();
         let read = ready!(self.poll_stream(cx, buf))?;
@@ -81,7 +81,7 @@ impl Socket {
         Poll::Ready(Ok(read == 0 || is_whole))
     }
 
-    /// Reads, reports it and says how many bytes there were.
+    /// Reads, reports the bytes, and returns their number.
     fn poll_stream(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<usize>> {
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
@@ -111,7 +111,7 @@ impl AsyncRead for Socket {
         if !this.header.is_due() && (this.header.is_http2() || !this.activity.expects_header()) {
             let read = ready!(this.poll_stream(cx, buf))?;
             this.heads = this.framing.heads();
-            // hyper asks again when the answer is there.
+            // hyper reads again when the answer is ready.
             let is_kept = read == 0 && buf.remaining() > 0 && this.activity.keep_end();
             return if is_kept { Poll::Pending } else { Poll::Ready(Ok(())) };
         }
@@ -148,7 +148,7 @@ impl AsyncWrite for Socket {
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
-    /// Ends our side, then swallows what a client still sends that was answered before it had sent all.
+    /// Ends the gateway's side, then discards the bytes of a client that got its answer before it had sent the whole request.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.ended {
             ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;

@@ -55,8 +55,8 @@ pub(super) struct QueueDeclarationBody {
     #[schema(maximum = 255)]
     #[serde(default, deserialize_with = "whole")]
     max_priority: Option<u8>,
-    /// `x-delivery-limit`: number of deliveries after which RabbitMQ drops or dead-letters a message; quorum queues only. RabbitMQ 4
-    /// takes -1 for no limit.
+    /// `x-delivery-limit`: number of deliveries after which RabbitMQ drops or dead-letters a message; quorum queues only.
+    /// RabbitMQ 4 takes -1 for no limit.
     #[serde(default, deserialize_with = "whole")]
     delivery_limit: Option<i64>,
     /// `x-single-active-consumer`
@@ -391,7 +391,7 @@ mod tests {
         {
             let problem = extract::json::<QueueDeclarationBody>(document.as_bytes()).expect_err(document);
             assert!(
-                problem.detail().starts_with(&format!("{field} is not known here")),
+                problem.detail().starts_with(&format!("{field} is not a known member")),
                 "{}",
                 problem.detail()
             );
