@@ -1,8 +1,8 @@
-# One binary and what it needs to run: no shell, no package manager, not root.
+# An image with one binary and the files that it needs to run. It has no shell and no package manager, and does not run as root.
 
 FROM rust:1.95-bookworm AS build
 WORKDIR /build
-# The dependencies change seldom: their layer is built against an empty program, which is then forgotten.
+# The dependencies change seldom, so they have a layer of their own, built with an empty program that is then removed.
 COPY Cargo.toml Cargo.lock ./
 RUN mkdir src \
     && touch src/lib.rs \
@@ -28,6 +28,6 @@ COPY --from=root /root-of-image /
 USER 65532:65532
 ENV GATEWAY_LISTEN=0.0.0.0:8080
 EXPOSE 8080
-# Its own deadline is 3 s: it still says what it met.
+# The health check has its own deadline of 3 s, so it can print the reason before Docker's timeout.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=5s CMD ["/rabbitmq-gateway", "healthcheck"]
 ENTRYPOINT ["/rabbitmq-gateway"]

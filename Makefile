@@ -4,32 +4,32 @@
 help: ## List the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
-run: ## Run the gateway, with a private RabbitMQ unless AMQP_URL names one
+run: ## Run the gateway, with a private RabbitMQ unless you give AMQP_URL
 	@scripts/run
 
-test: ## Run all tests, against a RabbitMQ of their own
+test: ## Run all tests, against RabbitMQ nodes that they start
 	@scripts/test
 
-test-cluster: ## Break the nodes of a cluster of three, for some ten minutes
+test-cluster: ## Test faults in a cluster of three nodes, about ten minutes
 	@scripts/test-cluster
 
-test-arguments: ## Declare queues with every argument, value and type, for some minutes
+test-arguments: ## Declare queues with every argument, value and type, some minutes
 	@scripts/test-arguments
 
-test-schema: ## Make thousands of requests of the contract by schemathesis, for some minutes
+test-schema: ## Generate thousands of requests from the contract with schemathesis, some minutes
 	@scripts/test-schema
 
-test-ui: ## Try Swagger UI in a headless Chromium, against a RabbitMQ of its own
+test-ui: ## Test Swagger UI in a headless Chromium, against a RabbitMQ that it starts
 	@scripts/test-ui
 
-bench: ## Measure the gateway, AMQP directly and its peers; the results go into benches, docs/benchmark.md and the README
+bench: ## Measure the gateway, AMQP directly and the peers; write the results to benches, docs/benchmark.md and the README
 	@scripts/bench --out benches
 
-bench-quick: ## Measure what has a bound on speed or cost, in three minutes
+bench-quick: ## Measure the workloads that have a bound on speed or cost, three minutes
 	@scripts/bench --quick
 
 lint: ## Check format, lints, docs, dependencies, scripts and the contract
 	@scripts/lint
 
-image: ## Build the container image and try it, against a RabbitMQ of its own
+image: ## Build the container image and test it, against a RabbitMQ that it starts
 	@scripts/image

@@ -181,7 +181,7 @@ async fn a_path_that_is_not_served_is_told_with_the_one_that_was_meant() {
         ("/publsh/orders", "the nearest path is /publish/orders"),
         ("/queues/a/b", "the nearest path is /queues/a%2Fb (a slash in a name is written %2F)"),
         ("/health", "the nearest path is /health/"),
-        ("/favicon.ico", "/docs shows every path"),
+        ("/favicon.ico", "/docs lists every path"),
     ] {
         let detail = detail(&gateway, Method::GET, path).await;
         assert!(detail.contains(&format!("\"{path}\": {told}")), "{detail}");
@@ -195,10 +195,10 @@ async fn below_a_prefix_the_path_that_was_meant_is_the_proxy_s() {
     let misspelt = detail(&gateway, Method::GET, "/queue/orders").await;
     assert_eq!(
         misspelt,
-        "nothing is served under \"/mq/queue/orders\": the nearest path is /mq/queues/orders"
+        "the gateway has no path \"/mq/queue/orders\": the nearest path is /mq/queues/orders"
     );
     let unstripped = detail(&gateway, Method::GET, "/mq/queues/orders").await;
-    assert!(unstripped.ends_with("the proxy in front has to remove /mq"), "{unstripped}");
+    assert!(unstripped.ends_with("the proxy has to remove /mq from the path"), "{unstripped}");
     gateway.stop().await;
 }
 
