@@ -13,7 +13,7 @@ fn the_command_line_is_well_formed() {
 }
 
 #[test]
-fn sub_commands_are_told_apart() {
+fn each_sub_command_is_recognised() {
     for (arguments, command) in [
         (&[][..], Command::Serve),
         (&["check-config"], Command::CheckConfig { connect: false }),
