@@ -71,7 +71,7 @@ fn not_sent(unavailable: &Unavailable) -> Problem {
         ),
         Unavailable::TooManyCalls => Problem::new(
             Kind::Overloaded,
-            "as many calls wait for replies as GATEWAY_MAX_WAITING_CALLS allows; nothing was sent",
+            "as many calls wait for replies as GATEWAY_MAX_PENDING_REPLIES allows; nothing was sent",
         ),
         Unavailable::TooManySlow { limit } => Problem::new(Kind::Overloaded, too_many_slow(*limit)),
         Unavailable::TooManyLong { limit } => Problem::new(Kind::Overloaded, too_many_long(*limit)),
