@@ -114,7 +114,9 @@ impl Gateway {
     /// Answers every request at once with its outcome so far, and drops the connections of clients that do not read their
     /// answers.
     async fn cut_short(&mut self) {
-        warn!("the shutdown timeout is over: the gateway answers the remaining requests before they are finished");
+        warn!(
+            "the shutdown timeout is over: the gateway answers the remaining requests before they are finished"
+        );
         self.lifecycle.abort();
         // The connections that still exist after that end with the process.
         let _dropped = timeout(ABORT, &mut self.server).await;

@@ -277,7 +277,10 @@ impl Broker {
         publishes.close();
         let unfinished = timeout_at(deadline, publishes.wait()).await.is_err();
         if unfinished {
-            tracing::warn!(publishes = publishes.len(), "the gateway stops before RabbitMQ has answered every publish");
+            tracing::warn!(
+                publishes = publishes.len(),
+                "the gateway stops before RabbitMQ has answered every publish"
+            );
         }
         self.inner.log.stop();
         publisher.close();

@@ -150,7 +150,7 @@ impl ConfirmChannels {
         Ok(Self { pool, opened })
     }
 
-    /// Waits for a channel without a deadline. The gateway publishes nothing meanwhile.
+    /// Waits for a channel without a deadline. No message is written meanwhile.
     ///
     /// # Errors
     /// [`Unavailable::ShuttingDown`], or RabbitMQ's refusal to open a channel.

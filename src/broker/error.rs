@@ -9,7 +9,7 @@ use crate::domain::outcome::Outcome;
 /// Why RabbitMQ did not do the request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// The gateway wrote nothing.
+    /// The gateway did not write the request.
     #[error(transparent)]
     NotSent(#[from] Unavailable),
     /// RabbitMQ refused the request.
@@ -29,7 +29,7 @@ pub enum Error {
     Unknown(#[from] Cause),
 }
 
-/// Why the gateway could not send a request. Nothing was written.
+/// Why the gateway could not send a request. It did not write the request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unavailable {
     /// No connection was up until the deadline, or RabbitMQ opened no channel on it.

@@ -82,7 +82,7 @@ impl Broker {
             let answer = first_of(pin!(self.send(&publish)), &mut pending, publish.deadline).await;
             let is_unknown = answer.as_ref().is_err_and(|failure| failure.outcome == Outcome::Unknown);
             if is_unknown && publish.attempts.count() == 0 {
-                // The reply queue is lost, and nothing was written: the call waits for the next reply queue.
+                // The reply queue is lost, and the request was not written: the call waits for the next reply queue.
                 continue;
             }
             return answer;

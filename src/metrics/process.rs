@@ -1,4 +1,4 @@
-//! The process as Linux sees it, under the names that Prometheus' own clients give it.
+//! The process metrics from Linux, with the names that Prometheus' own client libraries use.
 
 use std::fs;
 
@@ -6,11 +6,11 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{Counter, Gauge};
 
-/// Clock ticks a second in `/proc`; the same on every Linux that Rust runs on.
+/// Clock ticks a second in `/proc`; the same on every Linux that Rust supports.
 const TICKS: f64 = 100.0;
 const PAGE: f64 = 4096.0;
 
-/// Reads `/proc/self` when somebody asks; elsewhere it says nothing.
+/// Reads `/proc/self` when Prometheus reads the metrics. On other systems it has no metrics.
 #[derive(Default)]
 pub(super) struct Process;
 
@@ -24,7 +24,7 @@ struct Sample {
 impl Sample {
     fn read() -> Option<Self> {
         let stat = fs::read_to_string("/proc/self/stat").ok()?;
-        // The second field is the program's name in brackets, and may hold anything.
+        // The second field is the program's name in parentheses, which may contain spaces and parentheses.
         let fields: Vec<f64> = stat.rsplit_once(')')?.1.split_whitespace().map(number).collect();
         let field = |number: usize| fields.get(number - 3).copied();
         Some(Self {

@@ -175,7 +175,7 @@ impl Dialler {
         self.next = (self.next + 1) % self.nodes.len();
     }
 
-    /// Records that the last connection lasted, so its end tells nothing about the next dial.
+    /// Records that the last connection lasted, so its end is no hint for the next dial.
     pub(super) fn lasted(&mut self) {
         self.reports.record.lost();
         self.backoff = backoff(self.retry_delay);

@@ -164,7 +164,7 @@ impl Connection {
         &self.numbers
     }
 
-    /// The error for a channel that could not be opened. It tells nothing about the request that needed the channel.
+    /// The error for a channel that could not be opened. It is no answer to the request that needed the channel.
     ///
     /// lapin answers each request on a channel with the text that closed an earlier channel of the same number. When
     /// lapin reuses such a number, the connection has no usable numbers left.

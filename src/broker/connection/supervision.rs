@@ -155,7 +155,7 @@ impl Patience {
         Self { least: 2 * slow_after, now: 2 * slow_after }
     }
 
-    /// The patience for the next connection. While RabbitMQ answers nothing at all, the gateway replaces connections less
+    /// The patience for the next connection. While RabbitMQ answers no publish at all, the gateway replaces connections less
     /// and less often.
     fn next(&self, connection: &Connection) -> Duration {
         if connection.has_answered() { self.least } else { MAX_PATIENCE.min(self.now * 2) }

@@ -149,7 +149,7 @@ impl Destinations {
             // The exchange exists, and RabbitMQ refuses the message itself.
             Err(Error::Refused(_)) => table.change_state(exchange, |state| *state = State::Unknown),
             Err(Error::Unknown(Cause::Lost { .. })) => table.change_state(exchange, State::may_be_refused),
-            // A publish that is unanswered or unwritten tells nothing about its exchange.
+            // An unanswered or unwritten publish is no hint about its exchange.
             Err(Error::Unknown(_) | Error::NotSent(_)) => {}
         }
     }

@@ -116,7 +116,7 @@ impl Lanes {
         Ok(Self { connections, pools, slots, news, waiting, silent, kind, closing, tasks })
     }
 
-    /// Waits for a permit on a lane until the deadline; `None` if the lanes were closed. The gateway publishes nothing
+    /// Waits for a permit on a lane until the deadline; `None` if the lanes were closed. The message is not written
     /// meanwhile.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! The AMQP methods of one operation, on a channel of its own.
+//! The AMQP methods of one operation, on its own channel.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +15,7 @@ use crate::broker::error::{Error, Refusal};
 use crate::domain::names::{ExchangeName, QueueName};
 use crate::domain::topology::{DeadLetterPair, DeleteConditions, QueueDeclaration, QueueState};
 
-/// Counts of a queue.
+/// Returns the counts of a queue.
 pub(in crate::broker) async fn inspect(channel: Channel, name: QueueName) -> Result<QueueState, Error> {
     let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
     let queue = channel.queue_declare(short(name.as_str()), options, AmqpTable::default()).await?;
@@ -36,18 +36,19 @@ pub(super) async fn purge(channel: Channel, name: QueueName) -> Result<u32, Erro
     Ok(channel.queue_purge(short(name.as_str()), QueuePurgeOptions::default()).await?)
 }
 
-/// Bytes of the frame of a `queue.declare` beside the name and the arguments: the frame's own eight, class, method, a reserved
-/// number, the length of the name, and the flags.
+/// Bytes of a `queue.declare` frame besides the name and the arguments: the eight bytes of each frame, class, method, a
+/// reserved number, the length of the name, and the flags.
 const DECLARE: usize = 16;
 
-/// Checks that the declaration of a queue fits a frame of so many bytes.
+/// Checks that the declaration of a queue fits a frame of `limit` bytes.
 pub(super) fn check_frame(queue: &QueueDeclaration, limit: usize) -> Result<(), Error> {
     let bytes = DECLARE + queue.name.as_str().len() + queue.arguments.encoded_len();
     if bytes <= limit { Ok(()) } else { Err(Error::Refused(Refusal::HeadersTooLarge { bytes, limit })) }
 }
 
-/// Declares a queue and its dead-letter pair. A queue that is there already comes first: where it differs, the pair is not
-/// made. Any other comes last, so that it loses no dead letter. Notes in `makes_pair` that it begins with the pair.
+/// Declares a queue and its dead-letter pair. An existing queue is declared first, so that the pair is not made if the
+/// queue differs. A new queue is declared last, so that it loses no dead letter. Sets `makes_pair` before it declares the
+/// pair.
 pub(super) async fn declare(
     channel: Channel,
     queue: QueueDeclaration,
@@ -72,7 +73,7 @@ pub(super) async fn declare(
     Ok(QueueState { message_count: found.message_count(), consumer_count: found.consumer_count() })
 }
 
-/// Whether there is such an exchange.
+/// Whether the exchange exists.
 pub(super) async fn is_exchange(channel: Channel, name: ExchangeName) -> Result<bool, Error> {
     let options = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
     let kind = ExchangeKind::Fanout;
@@ -84,7 +85,7 @@ pub(super) async fn is_exchange(channel: Channel, name: ExchangeName) -> Result<
     }
 }
 
-/// Deletes an exchange that nothing is bound to.
+/// Deletes an exchange that has no bindings.
 pub(super) async fn delete_unused_exchange(channel: Channel, name: ExchangeName) -> Result<(), Error> {
     let options = ExchangeDeleteOptions { if_unused: true, nowait: false };
     Ok(channel.exchange_delete(short(name.as_str()), options).await?)

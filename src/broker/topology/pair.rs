@@ -11,7 +11,7 @@ use super::methods::{delete_unused_exchange, is_exchange};
 use crate::broker::error::Error;
 use crate::domain::topology::{DeadLetterPair, DeleteConditions, QueueDeclaration};
 
-/// Which of a pair was not there before it was declared.
+/// The parts of a pair that did not exist before the gateway declared them.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Absent {
     exchange: bool,
@@ -19,7 +19,7 @@ pub(super) struct Absent {
 }
 
 impl Topology {
-    /// Looks at a pair.
+    /// Checks whether the parts of a pair exist.
     pub(super) async fn absent_of(&self, pair: &DeadLetterPair, deadline: Instant) -> Result<Absent, Error> {
         let name = pair.exchange.clone();
         let exchange =
@@ -28,7 +28,7 @@ impl Topology {
         Ok(Absent { exchange: !exchange, queue: !queue })
     }
 
-    /// Deletes the pair of a refused declaration; the names of those that could not be deleted.
+    /// Deletes the pair of a refused declaration. Returns the names of the parts that it could not delete.
     pub(super) async fn take_back(
         &self,
         queue: &QueueDeclaration,
@@ -48,15 +48,15 @@ impl Topology {
         remains
     }
 
-    /// Whether it is gone.
+    /// Whether the queue is gone.
     async fn take_back_queue(&self, pair: &DeadLetterPair, deadline: Instant) -> bool {
         let unused = DeleteConditions { if_unused: true, if_empty: true };
-        // The declaration may have been refused before it made the queue.
+        // RabbitMQ may have refused the declaration before it made the queue.
         self.is_there(&pair.queue, deadline).await.is_ok_and(|is_there| !is_there)
             || self.delete(&pair.queue, unused, deadline).await.is_ok()
     }
 
-    /// Whether it is gone.
+    /// Whether the exchange is gone.
     async fn take_back_exchange(&self, pair: &DeadLetterPair, deadline: Instant) -> bool {
         let name = pair.exchange.clone();
         // RabbitMQ answers the deletion of a missing exchange with success.

@@ -239,7 +239,10 @@ impl Table {
         if slow_keys < SLOW_KEYS || name.as_str().is_empty() {
             return Vec::new();
         }
-        warn!(exchange = name.as_str(), slow_keys, "all destinations of this exchange get one connection together");
+        warn!(
+            exchange = name.as_str(),
+            slow_keys, "all destinations of this exchange get one connection together"
+        );
         let (slow, closed) = Slow::merge(exchange.slow_slots().filter_map(Option::take).collect());
         self.slow = self.slow + 1 - slow_keys;
         exchange.slow = slow;

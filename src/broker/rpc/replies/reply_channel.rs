@@ -195,7 +195,7 @@ impl Owner for ReplyChannel {
         Step::Done
     }
 
-    /// The gateway publishes nothing on the reply channel.
+    /// The gateway does not publish on the reply channel.
     fn blocked(&self) {}
 
     fn closed(&self, end: &End) {
