@@ -1,8 +1,9 @@
-//! The side of the gateway that speaks to RabbitMQ: other modules use [`Broker`] and no other type that does I/O.
+//! The side of the gateway that speaks to RabbitMQ: other modules reach RabbitMQ only through [`Broker`].
 //!
 //! Guarantees: the gateway never reports a message as confirmed that RabbitMQ does not hold; each caller gets the answer
-//! to its own request; when RabbitMQ is lost, callers wait up to their deadlines before they get an error. Publishing,
-//! topology and probes each have their own connections, so a problem on one does not affect the others.
+//! to its own request; when the connection to RabbitMQ is lost, callers wait up to their deadlines before they get an
+//! error. Publishing, topology and probes each have their own connections, so an alarm or a loss on one does not affect
+//! the others.
 //! This module knows no HTTP, and no lapin type leaves it.
 
 mod channels;
@@ -270,7 +271,7 @@ impl Broker {
         Some(link.reached(self.user()))
     }
 
-    /// Finishes the publishes in flight, then closes channels and connections. Returns at the deadline at the latest.
+    /// Finishes the publishes in flight, at most until the deadline, then closes channels and connections.
     pub async fn close(&self, deadline: Instant) {
         let Inner { publisher, topology, publishes, lifecycle, closed, keepers, .. } = &*self.inner;
         lifecycle.drain();

@@ -116,7 +116,7 @@ impl Default for List {
                 "Publishes that were written and wait for RabbitMQ's answer.",
             ),
             publishes_waiting: list
-                .gauge("gateway_publishes_waiting", "Publishes that wait for a permit on a confirm channel."),
+                .gauge("gateway_publishes_waiting", "Publishes that wait for a permit on a lane."),
             late_confirms: list.gauge(
                 "gateway_publish_late_confirms",
                 "Overdue confirms: the gateway answered unknown, and RabbitMQ may still confirm.",

@@ -1,4 +1,4 @@
-//! The reasons why RabbitMQ did not do a request, classified once. This module knows no HTTP.
+//! The reasons why a request to RabbitMQ failed, classified once. This module knows no HTTP.
 //!
 //! The shape of an error is the [`Outcome`] of the message that was published.
 
@@ -6,7 +6,7 @@ mod words;
 
 use crate::domain::outcome::Outcome;
 
-/// Why RabbitMQ did not do the request.
+/// Why a request to RabbitMQ failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// The gateway did not write the request.
@@ -138,7 +138,7 @@ impl Refusal {
     /// delete.
     pub(super) fn with_remains(mut self, remains: &[String]) -> Self {
         if let Some(reason) = self.reason_mut().filter(|_| !remains.is_empty()) {
-            *reason = format!("{reason}; what was made for dead letters remains: {}", remains.join(", "));
+            *reason = format!("{reason}; declared for dead letters and not deleted: {}", remains.join(", "));
         }
         self
     }

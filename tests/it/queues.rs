@@ -234,7 +234,7 @@ async fn a_refused_declaration_names_what_it_cannot_take_back() {
     let json = r#"{"type":"quorum","dead_letter":true,"max_priority":5}"#;
     let answer = stage.declare("/queues/q", json).await;
     assert_eq!(answer.verdict(), problem(400, "malformed-request"));
-    let remains = "what was made for dead letters remains: queue \"q.dlq\", exchange \"q.dlx\"";
+    let remains = "declared for dead letters and not deleted: queue \"q.dlq\", exchange \"q.dlx\"";
     assert!(answer.text("detail").ends_with(remains), "{}", answer.text("detail"));
     assert!(has_exchange(&stage, "q.dlx").await && stage.observer.count("q.dlq").await == Some(0));
 }

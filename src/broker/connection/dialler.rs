@@ -202,7 +202,7 @@ impl Dialler {
     }
 }
 
-/// The jitter adds up to the whole delay, so the delays are halved to respect the cap.
+/// The jitter adds up to 100 % to a delay, so half of the cap as maximum keeps the sum within the cap.
 fn backoff(cap: Duration) -> ExponentialBackoff {
     ExponentialBuilder::default()
         .with_min_delay(FIRST_DELAY.min(cap) / 2)

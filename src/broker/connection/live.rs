@@ -166,8 +166,8 @@ impl Connection {
 
     /// The error for a channel that could not be opened. It is no answer to the request that needed the channel.
     ///
-    /// lapin answers each request on a channel with the text that closed an earlier channel of the same number. When
-    /// lapin reuses such a number, the connection has no usable numbers left.
+    /// When RabbitMQ has closed a channel, lapin answers each request on a later channel of the same number with the text
+    /// of that close. When lapin reuses such a number, the connection has no usable numbers left.
     pub(in crate::broker) fn not_opened(&self, error: Error) -> Error {
         if matches!(error, Error::Unknown(Cause::Lost { .. })) {
             return error;

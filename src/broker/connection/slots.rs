@@ -24,8 +24,8 @@ pub(in crate::broker) struct Connections {
     pub(super) record: Arc<DialRecord>,
     pub(super) give_up: CancellationToken,
     pub(super) stop: CancellationToken,
-    /// Whether the gateway dials these connections on demand. Then a missing connection tells nothing about RabbitMQ
-    /// until a dial has failed.
+    /// Whether the gateway dials these connections on demand. Then a missing connection is no hint that RabbitMQ
+    /// is absent, until a dial has failed.
     pub(super) is_on_need: bool,
 }
 

@@ -1,7 +1,7 @@
 //! The channel numbers of a connection. lapin cannot use some of them again.
 //!
-//! lapin answers each request on a channel with the text with which RabbitMQ closed an earlier channel of the same
-//! number. lapin hands out the numbers in turn. When it uses the second half of them, it soon reaches the unusable ones,
+//! When RabbitMQ has closed a channel, lapin answers each request on a later channel of the same number with the text
+//! of that close. lapin hands out the numbers in turn. When it uses the second half of them, it soon reaches the unusable ones,
 //! so the gateway then dials a successor.
 
 use std::sync::atomic::{AtomicBool, Ordering};

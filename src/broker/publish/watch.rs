@@ -5,8 +5,8 @@
 //! - A lane gets a fresh channel in three cases: RabbitMQ only nacks a destination on it, its newest publish is too far
 //!   ahead of its oldest unanswered one, or it is isolated and silent.
 //! - The gateway replaces a connection when RabbitMQ has answered none of its publishes for twice that time, or when its
-//!   confirms are overdue for too long. For the connection of a slow destination it is ten times that time, and no caller
-//!   must wait on it.
+//!   confirms are overdue for too long. It replaces the connection of a slow destination after ten times that time, and
+//!   only if no caller waits on it.
 //! - A destination is slow when its publishes stay unanswered while RabbitMQ answers others, or when nearly all publishes
 //!   on a connection that the gateway is about to replace go to it.
 

@@ -1,8 +1,9 @@
 //! The dead-letter pair of a queue whose declaration RabbitMQ refuses: the gateway deletes it again.
 //!
-//! AMQP has no transactions over declarations. So the gateway looks at the pair before it declares it. After a refusal it
-//! deletes a queue that was absent then, if it has no messages and no consumers, and an exchange that was absent then, if it has
-//! no bindings. Where another caller has declared the main queue meanwhile, the pair may belong to that caller, and stays.
+//! AMQP has no transactions over declarations. So the gateway checks the pair before it declares it. After a refusal it
+//! deletes the queue if it was absent before and has no messages and no consumers, and the exchange if it was absent before
+//! and has no bindings. If another caller has declared the main queue in the meantime, the pair may belong to that caller,
+//! so the gateway keeps it.
 
 use tokio::time::Instant;
 

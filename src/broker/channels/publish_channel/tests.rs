@@ -299,8 +299,8 @@ impl AsyncWrite for Faulty {
     }
 }
 
-/// Writes three messages to a socket that ends after this many bytes. Each caller gets a result, and `not written` is
-/// correct where a caller gets it. Returns how many callers get it.
+/// Writes three messages to a socket that ends after this many bytes. Each caller gets a result, and the
+/// result `not written` is true. Returns how many callers get that result.
 async fn end_at(offset: usize, panics: bool, sizes: [usize; 3]) -> usize {
     let taken = Arc::<Mutex<Vec<u8>>>::default();
     let (_wire, _lapin, channel) = on(Faulty { left: offset, panics, taken: Arc::clone(&taken) });

@@ -26,8 +26,8 @@ pub(super) enum State {
     Unknown,
     /// It accepted a message at this instant.
     Good { at: Instant },
-    /// RabbitMQ refused a message because of its routing key, as with topic permissions. A success with one key tells
-    /// nothing about the next message.
+    /// RabbitMQ refused a message because of its routing key, as with topic permissions. RabbitMQ may refuse
+    /// the next message after a success with another key.
     KeyRestricted { since: Instant },
     /// RabbitMQ refuses every message: the exchange is missing, internal or forbidden.
     Refused(Question),
