@@ -109,7 +109,7 @@ impl Topology {
     }
 
     /// Declares a queue and its dead-letter pair. Returns true if the queue did not exist before. After a refusal the
-    /// gateway deletes the pair again, see [`pair`].
+    /// gateway deletes the pair again, see `topology/pair.rs`.
     ///
     /// # Errors
     /// [`Refusal::Differs`] if the queue exists with other arguments, and others.
