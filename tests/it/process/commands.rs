@@ -149,7 +149,7 @@ async fn connect_to_another_protocol_says_so() {
     for (answer, words) in [
         (&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], "the port does not speak AMQP 0-9-1"),
         (&[21, 3, 3, 0, 2, 2, 70], "the port speaks TLS: write amqps:// or RABBITMQ_SSL_ENABLED=true"),
-        (b"", "closed the socket; check that the port is RabbitMQ's"),
+        (b"", "closed the socket; check that RabbitMQ listens on the port"),
     ] {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("amqp://{}/", listener.local_addr().expect("its address"));
