@@ -90,7 +90,7 @@ pub struct Publishing {
     /// Publishes that wait for a permit on a lane.
     pub waiting: usize,
     /// Overdue confirms: the gateway answered `unknown`, and RabbitMQ may still confirm.
-    pub late_confirms: usize,
+    pub overdue: usize,
 }
 
 /// State of the connections of one role.
@@ -214,10 +214,10 @@ impl Broker {
 
     fn connections(&self) -> [(Role, &Connections); 5] {
         let Inner { publisher, topology, replies, probe, .. } = &*self.inner;
-        let [lanes, quarantine] = publisher.connections();
+        let [lanes, isolated] = publisher.connections();
         [
             (Role::Publish, lanes),
-            (Role::Quarantine, quarantine),
+            (Role::Isolated, isolated),
             (Role::Topology, topology.connections()),
             (Role::Reply, replies.connections()),
             (Role::Probe, probe.connections()),

@@ -55,11 +55,11 @@ pub struct List {
     /// Publishes that wait for a permit on a lane.
     pub publishes_waiting: IntGauge,
     /// Overdue confirms: the gateway answered `unknown`, and RabbitMQ may still confirm.
-    pub late_confirms: IntGauge,
+    pub overdue: IntGauge,
     /// RPC calls by ending.
     pub calls: IntCounterVec,
     /// RPC calls that wait for their replies.
-    pub calls_waiting: IntGauge,
+    pub pending_replies: IntGauge,
     /// Replies without a pending call.
     pub unmatched_replies: IntCounter,
     /// Confirm channels by state: `wanted` for concurrent publishes, `open` in total.
@@ -117,12 +117,13 @@ impl Default for List {
             ),
             publishes_waiting: list
                 .gauge("gateway_publishes_waiting", "Publishes that wait for a permit on a lane."),
-            late_confirms: list.gauge(
-                "gateway_publish_late_confirms",
+            overdue: list.gauge(
+                "gateway_publishes_overdue",
                 "Overdue confirms: the gateway answered unknown, and RabbitMQ may still confirm.",
             ),
             calls: list.counters("gateway_rpc_calls_total", "RPC calls that have ended.", &["ending"]),
-            calls_waiting: list.gauge("gateway_rpc_calls_waiting", "RPC calls that wait for their replies."),
+            pending_replies: list
+                .gauge("gateway_rpc_pending_replies", "RPC calls that wait for their replies."),
             unmatched_replies: list.counter(
                 "gateway_rpc_unmatched_replies_total",
                 "Replies without a waiting RPC call: after the deadline, repeated or from another client.",

@@ -50,7 +50,7 @@ pub struct Settings {
     /// The number of connections for topology operations that run alone, for each of two kinds.
     pub topology_connections: usize,
     /// The maximum number of RPC calls that wait for their replies.
-    pub max_waiting_calls: usize,
+    pub max_pending_replies: usize,
 }
 
 /// The sizes of publishing. All are at least 1, unless the field says otherwise.
@@ -69,7 +69,7 @@ pub struct PublishSettings {
     /// The number of connections for isolated messages, whose publish can end their channel.
     pub isolated_connections: usize,
     /// The number of channels for isolated messages, with one message at a time on each.
-    pub quarantine_size: usize,
+    pub isolated_channels: usize,
     /// The number of connections for slow destinations, one for each; may be 0.
     pub slow_connections: usize,
     /// A destination is slow when its publishes stay unanswered for this time while RabbitMQ answers others.
