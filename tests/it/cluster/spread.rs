@@ -26,7 +26,7 @@ async fn connections_of_all_roles_are_spread_over_the_nodes() {
         assert!(names.len() >= CONNECTIONS / NODES, "{names:?}");
         for role in ["publish-", "quarantine-"] {
             let of_role = names.iter().filter(|name| name.starts_with(role)).count();
-            assert!(of_role <= 1, "both of a role are on one node: {names:?}");
+            assert!(of_role <= 1, "both connections of a role are on one node: {names:?}");
         }
     }
     gateway.stop().await;

@@ -1,4 +1,4 @@
-//! The log of an outage: a handful of lines for the gateway as a whole, however many connections it has and how long it lasts.
+//! The log of an outage: a few lines for the whole gateway, for any number of connections and any length of the outage.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use crate::support::{
     poll::eventually,
 };
 
-/// Two for publishing, two for the quarantine, one each for topology, replies and probes.
+/// Two for shared messages, two for isolated ones, and one each for topology, replies and probes.
 const CONNECTIONS: usize = 7;
 
-/// The lines from the one with this number on that are not about a request.
+/// The lines from this number on that are not about a request.
 fn lines(served: &Served, from: usize) -> Vec<Value> {
     let log = served.process.stderr();
     let whole = &log[..log.rfind('\n').map_or(0, |end| end + 1)];
@@ -27,14 +27,14 @@ fn saying<'a>(lines: &'a [Value], words: &str) -> Vec<&'a Value> {
     lines.iter().filter(|line| line["message"].as_str().is_some_and(|it| it.contains(words))).collect()
 }
 
-/// Broker down for 20 s made 409 lines.
+/// An outage of 20 s made 409 lines before this rule.
 #[tokio::test]
-async fn broker_that_is_down_makes_a_handful_of_lines_and_one_when_it_is_back() {
+async fn an_outage_of_rabbitmq_makes_a_few_log_lines_and_one_when_it_is_back() {
     let broker = Broker::shared().await;
     let vhost = broker.vhost("quiet").await;
     let link = Link::to(broker.address()).await;
     let served = Served::start_ready(&[("AMQP_URL", &vhost.url_by(link.addr()))]).await;
-    eventually(SOON, "all are connected", || async { link.names().len() == CONNECTIONS }).await;
+    eventually(SOON, "all roles are connected", || async { link.names().len() == CONNECTIONS }).await;
     let before = lines(&served, 0).len();
     let down = Instant::now();
     link.set(Mode::Refuse);
@@ -56,7 +56,7 @@ async fn broker_that_is_down_makes_a_handful_of_lines_and_one_when_it_is_back() 
 }
 
 #[tokio::test]
-async fn wrong_password_is_told_once_for_all_connections_and_again_after_a_while() {
+async fn a_wrong_password_is_logged_once_for_all_connections_and_again_after_a_while() {
     let broker = Broker::shared().await;
     let vhost = broker.vhost("quiet-password").await;
     let link = Link::to(broker.address()).await;
