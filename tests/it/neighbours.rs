@@ -107,7 +107,7 @@ async fn callers_of_a_missing_exchange_are_confirmed_as_soon_as_it_exists() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn first_publish_to_an_exchange_that_was_deleted_is_404_and_its_neighbours_are_confirmed() {
+async fn first_publish_to_an_exchange_that_was_deleted_is_404_and_other_publishes_are_confirmed() {
     let (_vhost, observer, gateway) = with_queue("deleted", &[]).await;
     observer.declare_queue("theirs").await;
     let load = Load::start(&gateway, "good", 8, to_q);

@@ -199,7 +199,10 @@ async fn a_message_whose_confirm_is_lost_is_sent_again_and_marked_or_is_unknown_
         link.set(Mode::BlackHole(Way::ToClient));
         let target = format!("amq.default?routing_key=q&timeout=30s&retry={retry}");
         let cut = async {
-            eventually(SOON, "the message is there", || async { observer.count("q").await == Some(1) }).await;
+            eventually(SOON, "the message is in the queue", || async {
+                observer.count("q").await == Some(1)
+            })
+            .await;
             link.mend();
             link.cut();
             Instant::now()
@@ -230,7 +233,7 @@ async fn a_publish_without_an_answer_is_unknown_at_its_deadline_and_never_sent_a
         assert!((SECOND..SECOND * 2).contains(&answer.took()), "{answer:?}");
         link.mend();
         link.cut();
-        // The next message is confirmed over a new connection, whatever state the lost connection left.
+        // The next message is confirmed over a new connection, and the state of the lost connection does not affect it.
         publish(&gateway, "amq.default?routing_key=q", "next").await.assert_confirmed();
         let ids = observer.drain_ids("q").await;
         assert_eq!(ids.iter().filter(|id| *id == "silent").count(), copies, "{ids:?}");

@@ -136,7 +136,7 @@ async fn publish(stage: &Stage, exchange: &str, envelope: Value) -> u16 {
 }
 
 #[tokio::test]
-async fn topologies_made_by_pika_route_what_the_gateway_publishes() {
+async fn topologies_declared_by_pika_route_the_gateway_s_messages() {
     let stage = Stage::set("pika-topology").await;
     python(&stage, TOPOLOGY).await;
     let routed = |exchange: &'static str, key: &str, body: &str, status: u16| {

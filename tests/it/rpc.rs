@@ -318,7 +318,7 @@ async fn callers_that_disconnect_leave_no_pending_reply() {
     });
     assert!(join_all(calls).await.into_iter().all(|left| left));
     let empty = || async { metric(&stage.gateway, "gateway_rpc_calls_waiting").await == Some(0.0) };
-    eventually(SOON, "nobody waits", empty).await;
+    eventually(SOON, "no call waits", empty).await;
 }
 
 /// A metric without labels, from `/metrics`.

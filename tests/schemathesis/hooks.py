@@ -59,7 +59,8 @@ def fit_type(case):
 
 
 def find_exchange(case):
-    """Most names belong to no exchange, and messages to a missing exchange test little: half of them go to an exchange that exists."""
+    """Most names belong to no exchange, and messages to a missing exchange test little: half of them go to an exchange that
+    exists."""
     name = case.path_parameters.get("exchange")
     if isinstance(name, str) and name and not CONTROL.search(name) and len(name) % 2:
         case.path_parameters["exchange"] = "amq.topic"
@@ -76,8 +77,8 @@ def leave_to_envelope(case):
 
 
 def mended(value):
-    """An inner table without values that AMQP does not have: control characters in names, integers beyond 64 bits. The contract says so of
-    the outer names only, since generators of clients fail on a schema that refers to itself."""
+    """An inner table without values that AMQP does not have: control characters in names, integers beyond 64 bits. The
+    contract says so of the outer names only, since generators of clients fail on a schema that refers to itself."""
     if isinstance(value, dict):
         return {name: mended(inner) for name, inner in value.items() if not CONTROL.search(name)}
     if isinstance(value, list):

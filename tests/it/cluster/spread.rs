@@ -13,7 +13,7 @@ const CONNECTIONS: usize = 7;
 async fn connections_of_all_roles_are_spread_over_the_nodes() {
     let cluster = Cluster::start().await;
     let gateway = gateway_of(&cluster).await;
-    let names = eventually(SECOND * 10, "all connections are there", || async {
+    let names = eventually(SECOND * 10, "all connections are open", || async {
         let mut names = Vec::new();
         for node in 0..NODES {
             names.push(cluster.connection_names(node).await);

@@ -71,12 +71,12 @@ async fn the_answer_to_an_isolated_publish_that_closed_its_channel_has_the_reaso
 }
 
 #[tokio::test]
-async fn many_callers_of_a_missing_exchange_cost_rabbitmq_no_more_than_one() {
+async fn many_callers_of_a_missing_exchange_cause_no_more_work_than_one() {
     cost_no_more_than_one(404, MISSING, "exchange-not-found").await;
 }
 
 #[tokio::test]
-async fn many_callers_of_a_forbidden_exchange_cost_rabbitmq_no_more_than_one() {
+async fn many_callers_of_a_forbidden_exchange_cause_no_more_work_than_one() {
     cost_no_more_than_one(403, FORBIDDEN, "forbidden").await;
 }
 

@@ -111,7 +111,7 @@ async fn with_own_broker() -> (OwnBroker, Observer, Link, TestGateway) {
     (broker, observer, link, gateway)
 }
 
-/// During an alarm RabbitMQ answers nothing, and it has told the gateway why.
+/// During an alarm RabbitMQ answers nothing, and the gateway knows the reason from `connection.blocked`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_that_an_alarm_blocks_is_not_replaced() {
     let (broker, observer, link, gateway) = with_own_broker().await;

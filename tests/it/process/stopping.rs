@@ -219,7 +219,7 @@ struct Ends {
     cut: Vec<String>,
 }
 
-/// Publishes with short pauses until the gateway is gone.
+/// Publishes with short pauses until the gateway has ended.
 async fn publish_to_the_end(client: Client, url: String) -> Ends {
     let mut ends = Ends::default();
     loop {

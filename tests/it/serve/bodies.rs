@@ -87,7 +87,7 @@ async fn a_content_length_over_the_limit_is_413_at_once() {
 }
 
 #[tokio::test]
-async fn a_client_that_sends_on_after_a_413_is_not_reset() {
+async fn a_client_that_continues_to_send_after_a_413_is_not_reset() {
     let toy = toy().await;
     let (mut reader, mut writer) = Client::to(&toy).await.0.into_split();
     let body = vec![0; 16 << 20];

@@ -149,7 +149,7 @@ async fn an_error_with_the_text_of_a_library_leaves_the_outcome_of_a_message_unk
 }
 
 #[tokio::test]
-async fn a_request_id_is_taken_over_or_replaced() {
+async fn a_request_id_is_kept_or_replaced() {
     let toy = toy().await;
     let answer = ask(&toy, get_request("/hello", "X-Request-Id: mine\r\n")).await;
     assert_eq!(answer.header("x-request-id"), Some("mine"));
