@@ -204,7 +204,8 @@ async fn bodies_that_rabbitmq_finds_too_large_do_not_affect_good_callers() {
     gateway.stop().await;
 }
 
-/// RabbitMQ closes the connection over a content header that is larger than a frame. The other callers on the connection got 504.
+/// RabbitMQ closes the connection over a content header that is larger than a frame. In earlier versions the other callers on the
+/// connection got 504.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn headers_that_do_not_fit_a_frame_of_rabbitmq_are_431_and_do_not_affect_other_callers() {
     let broker = Broker::own().await;

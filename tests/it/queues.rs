@@ -207,7 +207,7 @@ async fn has_exchange(stage: &Stage, name: &str) -> bool {
     channel.exchange_declare(name.into(), ExchangeKind::Fanout, options, FieldTable::default()).await.is_ok()
 }
 
-/// The dead letter exchange and queue existed after the refusal.
+/// Earlier versions left the dead letter exchange and queue after the refusal.
 #[tokio::test]
 async fn a_refused_declaration_leaves_no_dead_letter_exchange_or_queue() {
     let stage = Stage::set("refused-dead").await;

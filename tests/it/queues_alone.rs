@@ -234,8 +234,8 @@ async fn no_request_waits_or_fails_beside_many_short_inspections_of_a_stuck_queu
     stuck.resume().await;
 }
 
-/// The gateway and RabbitMQ closed such a channel at the same time. Then lapin closed the connection, and all operations on it
-/// got the error for the missing queue.
+/// In earlier versions the gateway and RabbitMQ closed such a channel at the same time. Then lapin closed the connection, and all
+/// operations on it got the error for the missing queue.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_caller_gets_404_for_the_missing_queue_of_a_caller_that_disconnected_before_the_answer() {
     let stage = Stage::with_queue("left-before-404").await;

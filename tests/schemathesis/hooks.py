@@ -13,7 +13,7 @@ ENVELOPE = "application/vnd.amqp.message+json"
 LATEST = 253_402_300_799
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 TIMEOUTS = ["5000ms", "5s", "8", "6s500ms"]
-# The plain words that RabbitMQ refuses for a type of queue. Which ones depends on its version, too.
+# The plain words that RabbitMQ refuses for a type of queue. The list also depends on RabbitMQ's version.
 REFUSED = {
     "classic": {"delivery_limit"},
     "quorum": {"durable", "auto_delete", "overflow", "max_priority"},

@@ -81,7 +81,12 @@ fn own_cpu(results: &Results, workload: &Workload, bound: f64) -> Goal {
 
 fn broker_cpu(results: &Results, workload: &Workload) -> Goal {
     let ratio = results.ratio(workload, GATEWAY, |it| it.each(it.broker_cpu)).median;
-    at_most(format!("{}: RabbitMQ's CPU a message, relative to AMQP directly", workload.title), 1.2, "", ratio)
+    at_most(
+        format!("{}: RabbitMQ's CPU a message, relative to AMQP directly", workload.title),
+        1.2,
+        "",
+        ratio,
+    )
 }
 
 fn peers(results: &Results, workload: &Workload) -> Vec<Goal> {
@@ -130,7 +135,11 @@ fn crowd(results: &Results) -> Vec<Goal> {
     let rate = |workload| results.figure(workload, GATEWAY, Sample::rate).median;
     let memory = results.figure(many, GATEWAY, |it| mebibytes(it.peak_memory)).most;
     vec![
-        at_least("Publish, 1,024 callers: requests a second, relative to 256 callers", 0.9, rate(many) / rate(some)),
+        at_least(
+            "Publish, 1,024 callers: requests a second, relative to 256 callers",
+            0.9,
+            rate(many) / rate(some),
+        ),
         at_most("Publish, 1,024 callers: peak RSS", 64.0, " MiB", memory),
     ]
 }

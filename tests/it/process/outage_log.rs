@@ -27,7 +27,7 @@ fn saying<'a>(lines: &'a [Value], words: &str) -> Vec<&'a Value> {
     lines.iter().filter(|line| line["message"].as_str().is_some_and(|it| it.contains(words))).collect()
 }
 
-/// An outage of 20 s made 409 lines before this rule.
+/// Earlier versions wrote 409 lines in an outage of 20 s.
 #[tokio::test]
 async fn an_outage_of_rabbitmq_makes_a_few_log_lines_and_one_when_it_is_back() {
     let broker = Broker::shared().await;

@@ -113,7 +113,7 @@ async fn a_problem_has_no_body_where_the_method_is_head() {
     }
 }
 
-/// The gateway published such a body as if it were complete.
+/// Earlier versions published such a body as if it were complete.
 #[tokio::test]
 async fn an_upload_that_its_client_aborts_is_not_published() {
     let mut toy = toy().await;
