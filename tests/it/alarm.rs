@@ -67,7 +67,7 @@ async fn during_an_alarm_publishes_are_refused_at_once_and_afterwards_the_gatewa
 
     broker.alarm_off().await;
     eventually(SECOND, "the gateway is ready", || gateway.is_ready()).await;
-    let settled = || async { gateway.observes("publishes:late_confirms").await == 0 };
+    let settled = || async { gateway.observes("publishes:overdue").await == 0 };
     eventually(SOON, "every overdue confirm arrives", settled).await;
     let after = Load::of(&gateway, "after", 8, 10, patient).end().await;
     after.assert_all_confirmed();

@@ -112,7 +112,7 @@ async fn a_frozen_rabbitmq_makes_publishes_unknown_never_duplicates_them_and_lea
     assert!(frozen.0.iter().any(|answer| answer.outcome() == "unknown"));
     broker.resume().await;
 
-    let late = || async { gateway.observes("publishes:late_confirms").await == 0 };
+    let late = || async { gateway.observes("publishes:overdue").await == 0 };
     eventually(SOON, "every overdue confirm arrives", late).await;
     let after = Load::of(&gateway, "thawed", 8, 10, to_q).end().await;
     after.assert_all_confirmed();
@@ -255,10 +255,10 @@ async fn the_permit_of_an_overdue_publish_is_not_used_again_before_its_confirm_a
         publish(&gateway, "amq.default?routing_key=q&timeout=500ms", "more")
             .await
             .assert_refused("overloaded");
-        let late = || async { gateway.observes("publishes:late_confirms").await == 1 };
+        let late = || async { gateway.observes("publishes:overdue").await == 1 };
         eventually(SOON, "the overdue confirm is counted", late).await;
         link.mend();
-        let settled = || async { gateway.observes("publishes:late_confirms").await == 0 };
+        let settled = || async { gateway.observes("publishes:overdue").await == 0 };
         eventually(SOON, "the overdue confirm arrives", settled).await;
         publish(&gateway, "amq.default?routing_key=nowhere", "unroutable").await;
         publish(&gateway, "amq.default?routing_key=q", "next").await.assert_confirmed();

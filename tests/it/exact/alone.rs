@@ -44,7 +44,7 @@ async fn publishes_to_an_exchange_that_closed_a_channel_are_isolated_until_one_i
     let ends =
         [(MISSING, (404, "exchange-not-found", "not_sent")), (VAGUE, (504, "outcome-unknown", "unknown"))];
     for (round, (words, told)) in ends.into_iter().cycle().take(4).enumerate() {
-        for (name, by) in [("alone", "quarantine-*"), ("beside-others", "publish-")] {
+        for (name, by) in [("alone", "isolated-*"), ("beside-others", "publish-")] {
             let id = format!("{name}-{round}");
             publish(&gateway, "x", &id).await.assert_confirmed();
             let brought = fake.brought(&id);
@@ -65,7 +65,7 @@ async fn the_answer_to_an_isolated_publish_that_closed_its_channel_has_the_reaso
         let answer = met_by(&fake, &gateway, close, "x", problem).await;
         let told = (answer.status.as_u16(), answer.problem(), answer.outcome());
         assert_eq!(told, (code, problem, "not_sent"), "{answer:?}");
-        assert_eq!(fake.brought(problem), ["quarantine-*"]);
+        assert_eq!(fake.brought(problem), ["isolated-*"]);
     }
     gateway.stop().await;
 }
@@ -108,13 +108,13 @@ async fn isolated_publish_is_sent_again_when_its_connection_is_lost_but_not_afte
     let lost = met_by(&fake, &gateway, vec![Step::HangUp], "x", "lost").await;
     lost.assert_confirmed();
     assert!(lost.is_duplicate_possible(), "{lost:?}");
-    assert_eq!(fake.brought("lost"), ["quarantine-*", "quarantine-*"]);
+    assert_eq!(fake.brought("lost"), ["isolated-*", "isolated-*"]);
     let silent = met_by(&fake, &gateway, vec![], "silent?timeout=1s", "silent").await;
     silent.assert_unknown();
-    assert_eq!(fake.brought("silent"), ["quarantine-*"]);
+    assert_eq!(fake.brought("silent"), ["isolated-*"]);
     let blocked = met_by(&fake, &gateway, vec![Step::Block, Step::HangUp], "blocked", "blocked").await;
     blocked.assert_unknown();
-    assert_eq!(fake.brought("blocked"), ["quarantine-*"]);
+    assert_eq!(fake.brought("blocked"), ["isolated-*"]);
     gateway.stop().await;
 }
 

@@ -202,7 +202,7 @@ async fn prove(name: &str, count: usize, callers: usize, disturbances: usize, gr
         calls.ended("hung up") + disturbances * callers >= count / 10,
         "the callers of a tenth disconnected"
     );
-    for gauge in ["gateway_rpc_calls_waiting", "gateway_http_requests_in_flight"] {
+    for gauge in ["gateway_rpc_pending_replies", "gateway_http_requests_in_flight"] {
         let none = || async { metric(&calls, gauge).await == "0" };
         eventually(SOON, gauge, none).await;
     }

@@ -136,11 +136,11 @@ impl FakeBroker {
     }
 
     /// The connections on which messages with this id arrived, by the ends of their names. There are several connections for
-    /// isolated messages, and each may carry one: `quarantine-*`.
+    /// isolated messages, and each may carry one: `isolated-*`.
     pub fn brought(&self, id: &str) -> Vec<String> {
         let state = self.shared.lock();
         let arrivals = state.seen.iter().filter(|arrival| arrival.id == id);
-        arrivals.map(|arrival| any_quarantine(&arrival.connection).to_owned()).collect()
+        arrivals.map(|arrival| any_isolated(&arrival.connection).to_owned()).collect()
     }
 }
 
@@ -151,8 +151,8 @@ impl Drop for FakeBroker {
 }
 
 /// The name of a connection, without the number if each connection of its role may carry a message.
-pub fn any_quarantine(connection: &str) -> &str {
-    if connection.starts_with("quarantine-") { "quarantine-*" } else { connection }
+pub fn any_isolated(connection: &str) -> &str {
+    if connection.starts_with("isolated-") { "isolated-*" } else { connection }
 }
 
 async fn listen(listener: TcpListener, shared: Arc<Shared>) {
