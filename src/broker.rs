@@ -82,14 +82,14 @@ pub struct Publishing {
     pub blocked: Option<String>,
     /// Channels that there should be for many publishes at a time.
     pub lanes: usize,
-    /// Confirm channels that are open, those of the quarantine included.
+    /// Confirm channels that are open, the isolated ones included.
     pub channels: usize,
     /// Publishes that were written and wait for the broker's verdict.
     pub in_flight: usize,
     /// Publishes that wait for a place on a channel.
     pub waiting: usize,
     /// Publishes that were answered `unknown` and whose confirm may still come.
-    pub late_confirms: usize,
+    pub overdue: usize,
 }
 
 /// State of the connections of one role.
@@ -213,10 +213,10 @@ impl Broker {
 
     fn connections(&self) -> [(Role, &Connections); 5] {
         let Inner { publisher, topology, replies, probe, .. } = &*self.inner;
-        let [lanes, quarantine] = publisher.connections();
+        let [lanes, isolated] = publisher.connections();
         [
             (Role::Publish, lanes),
-            (Role::Quarantine, quarantine),
+            (Role::Isolated, isolated),
             (Role::Topology, topology.connections()),
             (Role::Reply, replies.connections()),
             (Role::Probe, probe.connections()),

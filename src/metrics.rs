@@ -55,11 +55,11 @@ pub struct List {
     /// Publishes waiting for a place on a channel.
     pub publishes_waiting: IntGauge,
     /// Answered `unknown`, and the confirm may still come.
-    pub late_confirms: IntGauge,
-    /// By ending.
+    pub overdue: IntGauge,
+    /// By result.
     pub calls: IntCounterVec,
     /// Waiting for their replies.
-    pub calls_waiting: IntGauge,
+    pub pending_replies: IntGauge,
     /// Replies that nobody waited for.
     pub unmatched_replies: IntCounter,
     /// Confirm channels by state: `wanted` for many publishes at a time, `open` altogether.
@@ -111,12 +111,13 @@ impl Default for List {
             ),
             publishes_waiting: list
                 .gauge("gateway_publishes_waiting", "Publishes that wait for a place on a channel."),
-            late_confirms: list.gauge(
-                "gateway_publish_late_confirms",
+            overdue: list.gauge(
+                "gateway_publishes_overdue",
                 "Publishes answered unknown whose confirm may still come.",
             ),
-            calls: list.counters("gateway_rpc_calls_total", "RPC calls that ended.", &["ending"]),
-            calls_waiting: list.gauge("gateway_rpc_calls_waiting", "RPC calls that wait for their replies."),
+            calls: list.counters("gateway_rpc_calls_total", "RPC calls that ended.", &["result"]),
+            pending_replies: list
+                .gauge("gateway_rpc_pending_replies", "RPC calls that wait for their replies."),
             unmatched_replies: list.counter(
                 "gateway_rpc_unmatched_replies_total",
                 "Replies that nobody waited for: late, repeated or foreign.",

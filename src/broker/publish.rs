@@ -109,15 +109,15 @@ impl Publisher {
     ) -> Result<Self, SettingsError> {
         let bytes = sizes.channel_window_bytes;
         let start = |role, connections, lanes, publishes| {
-            let is_isolated = role == Role::Quarantine;
+            let is_isolated = role == Role::Isolated;
             let window = Window { publishes, bytes };
             let kind = Kind { lanes, window, is_isolated, is_for_slow_destination: false };
             Lanes::start(Arc::new(connector.start(role, 0, connections)), kind).map(Arc::new)
         };
         let shared = start(Role::Publish, sizes.connections, sizes.pool_size, sizes.channel_window)?;
         // At least one lane on each connection.
-        let isolated = sizes.quarantine_size.max(sizes.isolated_connections);
-        let isolated = start(Role::Quarantine, sizes.isolated_connections, isolated, 1)?;
+        let isolated = sizes.isolated_channels.max(sizes.isolated_connections);
+        let isolated = start(Role::Isolated, sizes.isolated_connections, isolated, 1)?;
         let slow = SlowConnections::new(connector.clone(), sizes);
         let destinations = Arc::new(Destinations::new(slow, sizes.slow_after));
         let (overdue, closing) = (Arc::<AtomicUsize>::default(), CancellationToken::new());
@@ -277,7 +277,7 @@ impl Publisher {
             channels: self.shared.open_channels() + self.isolated.open_channels(),
             in_flight: self.in_flight.load(Ordering::Relaxed),
             waiting: self.shared.waiting(),
-            late_confirms: self.overdue.load(Ordering::Relaxed),
+            overdue: self.overdue.load(Ordering::Relaxed),
         }
     }
 

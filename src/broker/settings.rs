@@ -50,7 +50,7 @@ pub struct Settings {
     /// Connections for topology operations that run alone, of each of two kinds.
     pub topology_connections: usize,
     /// RPC calls that may wait for their replies.
-    pub max_waiting_calls: usize,
+    pub max_pending_replies: usize,
 }
 
 /// How much is published at a time. All are at least 1, where nothing else is said.
@@ -69,7 +69,7 @@ pub struct PublishSettings {
     /// Connections for publishes that may end their channel.
     pub isolated_connections: usize,
     /// Channels for publishes that may end their channel, one at a time on each.
-    pub quarantine_size: usize,
+    pub isolated_channels: usize,
     /// Connections for slow destinations, one each; may be 0.
     pub slow_connections: usize,
     /// A destination whose publishes stay unanswered for so long, while others are answered, is slow.

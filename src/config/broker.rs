@@ -44,7 +44,7 @@ pub(super) fn read(from: &mut Reader<'_>, max_header_bytes: usize) -> Settings {
         blocked_timeout: from.read("RABBITMQ_BLOCKED_TIMEOUT", forms::duration_or_off),
         publish: publish(from, max_header_bytes),
         topology_connections: from.read("RABBITMQ_TOPOLOGY_CONNECTIONS", forms::count(256)),
-        max_waiting_calls: from.read("GATEWAY_MAX_WAITING_CALLS", forms::count(1_000_000)),
+        max_pending_replies: from.read("GATEWAY_MAX_PENDING_REPLIES", forms::count(1_000_000)),
     };
     from.refuse_if(
         settings.publish.pool_size > settings.publish.connections * CHANNELS_A_CONNECTION,
@@ -65,7 +65,7 @@ fn publish(from: &mut Reader<'_>, max_header_bytes: usize) -> PublishSettings {
         channel_window_bytes: from.read("RABBITMQ_CHANNEL_WINDOW_BYTES", forms::size),
         max_header_bytes,
         isolated_connections: from.read("RABBITMQ_ISOLATED_CONNECTIONS", forms::count(256)),
-        quarantine_size: from.read("RABBITMQ_QUARANTINE_SIZE", forms::count(CHANNELS_A_CONNECTION)),
+        isolated_channels: from.read("RABBITMQ_ISOLATED_CHANNELS", forms::count(CHANNELS_A_CONNECTION)),
         slow_connections: from.read("RABBITMQ_SLOW_CONNECTIONS", forms::count_or_none(256)),
         slow_after: from.read("RABBITMQ_SLOW_AFTER", forms::positive_duration),
         slow_window: from

@@ -45,6 +45,12 @@ const SWITCH: &str = "true or false";
 const PATH: &str = "path of a file";
 const PEM: &str = "path of a PEM file";
 
+/// Former names of settings, which the gateway still reads, and the names of today.
+const FORMER_NAMES: [(&str, &str); 2] = [
+    ("RABBITMQ_QUARANTINE_SIZE", "RABBITMQ_ISOLATED_CHANNELS"),
+    ("GATEWAY_MAX_WAITING_CALLS", "GATEWAY_MAX_PENDING_REPLIES"),
+];
+
 /// Every setting, in the order in which people read them.
 #[rustfmt::skip]
 pub static SETTINGS: &[Setting] = &[
@@ -64,7 +70,7 @@ pub static SETTINGS: &[Setting] = &[
     plain("RABBITMQ_CHANNEL_WINDOW", Value("2000"), "whole number from 1 to 100000", "Publishes in flight on one confirm channel"),
     plain("RABBITMQ_CHANNEL_WINDOW_BYTES", Value("32MiB"), SIZE,
         "Bodies in flight on one confirm channel; one larger body goes alone"),
-    plain("RABBITMQ_QUARANTINE_SIZE", Value("16"), "whole number from 1 to 2047",
+    plain("RABBITMQ_ISOLATED_CHANNELS", Value("16"), "whole number from 1 to 2047",
         "Channels, one publish in flight on each, for publishes that the broker may close their channel for; at least one on each of their connections"),
     plain("RABBITMQ_ISOLATED_CONNECTIONS", Value("2"), "whole number from 1 to 256", "Connections for these channels"),
     plain("RABBITMQ_SLOW_CONNECTIONS", Value("4"), "whole number from 0 to 256",
@@ -110,7 +116,7 @@ pub static SETTINGS: &[Setting] = &[
     plain("GATEWAY_PUBLISH_TIMEOUT_MAX", Value("60s"), DURATION, "Largest ?timeout= of a publish"),
     plain("GATEWAY_RPC_TIMEOUT", Value("30s"), DURATION, "Deadline of an RPC call without ?timeout="),
     plain("GATEWAY_RPC_TIMEOUT_MAX", Value("5m"), DURATION, "Largest ?timeout= of an RPC call"),
-    plain("GATEWAY_MAX_WAITING_CALLS", Value("4096"), COUNT, "RPC calls that may wait for replies; one more is answered 503 overloaded"),
+    plain("GATEWAY_MAX_PENDING_REPLIES", Value("4096"), COUNT, "RPC calls that may wait for replies; one more is answered 503 overloaded"),
     plain("GATEWAY_RPC_STATUS_HEADER", Value("false"), SWITCH, "Whether a reply's x-http-status header sets the HTTP status"),
     plain("GATEWAY_TOPOLOGY_TIMEOUT", Value("10s"), DURATION, "Deadline of a topology request without ?timeout="),
     plain("GATEWAY_TOPOLOGY_TIMEOUT_MAX", Value("60s"), DURATION, "Largest ?timeout= of a topology request"),
@@ -162,20 +168,47 @@ impl Setting {
         SETTINGS.iter().find(|setting| setting.name == name)
     }
 
+    /// The setting that had this name before.
+    #[must_use]
+    pub fn formerly(name: &str) -> Option<&'static Self> {
+        let (_, today) = FORMER_NAMES.iter().find(|(former, _)| *former == name)?;
+        Self::named(today)
+    }
+
+    /// The name that it had before, which the gateway still reads.
+    #[must_use]
+    pub fn former_name(&self) -> Option<&'static str> {
+        FORMER_NAMES.iter().find(|(_, today)| *today == self.name).map(|(former, _)| *former)
+    }
+
     /// Section and key in the file: `("rabbitmq", "host")`.
     #[must_use]
     pub fn key(&self) -> (String, String) {
-        let (section, key) = self.name.split_once('_').unwrap_or((self.name, ""));
-        (section.to_lowercase(), key.to_lowercase())
+        key_of(self.name)
+    }
+
+    /// Whether the file may call it so: by its name of today or by its former one.
+    pub(super) fn has_key(&self, section: &str, key: &str) -> bool {
+        let is_it = |name: &str| key_of(name) == (section.to_owned(), key.to_owned());
+        is_it(self.name) || self.former_name().is_some_and(is_it)
     }
 
     /// The flag without its dashes: `rabbitmq-host`; none for a secret.
     #[must_use]
     pub fn flag(&self) -> Option<&'static str> {
         static FLAGS: LazyLock<Vec<String>> =
-            LazyLock::new(|| SETTINGS.iter().map(|it| it.name.to_lowercase().replace('_', "-")).collect());
+            LazyLock::new(|| SETTINGS.iter().map(|it| flag_of(it.name)).collect());
         let at = SETTINGS.iter().position(|setting| setting.name == self.name)?;
         (!self.secret).then(|| FLAGS[at].as_str())
+    }
+
+    /// The flag of its former name.
+    #[must_use]
+    pub fn former_flag(&self) -> Option<&'static str> {
+        static FLAGS: LazyLock<Vec<String>> =
+            LazyLock::new(|| FORMER_NAMES.iter().map(|(name, _)| flag_of(name)).collect());
+        let at = FORMER_NAMES.iter().position(|(_, today)| *today == self.name)?;
+        Some(FLAGS[at].as_str())
     }
 
     /// The heading that it stands under.
@@ -210,6 +243,15 @@ impl Setting {
             Value(text) | Unset(text) => text,
         }
     }
+}
+
+fn flag_of(name: &str) -> String {
+    name.to_lowercase().replace('_', "-")
+}
+
+fn key_of(name: &str) -> (String, String) {
+    let (section, key) = name.split_once('_').unwrap_or((name, ""));
+    (section.to_lowercase(), key.to_lowercase())
 }
 
 /// The tables of docs/configuration.md: one under each heading, with one line a setting.

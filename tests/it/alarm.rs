@@ -67,7 +67,7 @@ async fn alarm_refuses_at_once_and_afterwards_everything_is_as_before() {
 
     broker.alarm_off().await;
     eventually(SECOND, "the gateway is ready", || gateway.is_ready()).await;
-    let settled = || async { gateway.observes("publishes:late_confirms").await == 0 };
+    let settled = || async { gateway.observes("publishes:overdue").await == 0 };
     eventually(SOON, "every late confirm arrives", settled).await;
     let after = Load::of(&gateway, "after", 8, 10, patient).end().await;
     after.assert_all_confirmed();

@@ -77,7 +77,7 @@ async fn rabbitmq_tells_connections_blocking_pool_and_round_trip() {
         }
     }
     assert_eq!(check(&answer, "publishing:blocked")["observedValue"], false);
-    for (role, count) in [("publish", 2), ("quarantine", 2), ("topology", 1), ("reply", 1), ("probe", 1)] {
+    for (role, count) in [("publish", 2), ("isolated", 2), ("topology", 1), ("reply", 1), ("probe", 1)] {
         assert_eq!(check(&answer, &format!("{role}:connections"))["observedValue"], count, "{role}");
     }
     assert_eq!(check(&answer, "reply:queue")["observedValue"], true);

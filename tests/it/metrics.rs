@@ -48,8 +48,8 @@ async fn a_call_is_counted_as_a_call_and_never_as_a_publish() {
     stage.gateway.post("/rpc/q?timeout=50ms").body("x").send().await.unwrap();
     let text = metrics(&stage).await;
     for line in [
-        "gateway_rpc_calls_total{ending=\"queue_not_found\"} 2",
-        "gateway_rpc_calls_total{ending=\"timeout\"} 1",
+        "gateway_rpc_calls_total{result=\"queue_not_found\"} 2",
+        "gateway_rpc_calls_total{result=\"timeout\"} 1",
     ] {
         assert!(text.lines().any(|found| found == line), "{line}\n{text}");
     }

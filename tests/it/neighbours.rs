@@ -37,10 +37,8 @@ async fn with_queue<'a>(name: &str, settings: &[(&str, &str)]) -> (Vhost<'a>, Ob
 /// Nothing is in flight, and the broker has no other channel of the gateway's.
 async fn no_channel_is_lost(vhost: &Vhost<'_>, gateway: &TestGateway) {
     let same = || async {
-        let (in_use, late) = (
-            gateway.observes("publishes:in_flight").await,
-            gateway.observes("publishes:late_confirms").await,
-        );
+        let (in_use, late) =
+            (gateway.observes("publishes:in_flight").await, gateway.observes("publishes:overdue").await);
         let open = gateway.observes("channels:open").await;
         (in_use, late) == (0, 0) && vhost.confirm_channel_count().await.to_string() == open.to_string()
     };
@@ -414,7 +412,7 @@ async fn missing_exchange_with_a_long_name_in_another_alphabet_ends_no_connectio
     let vhost = broker.vhost("alphabets").await;
     let link = Link::to(broker.address()).await;
     let gateway = TestGateway::start(&[("AMQP_URL", &vhost.url_by(link.addr()))]).await;
-    let dials = || ["publish-*", "quarantine-*"].map(|name| link.accepted_named(name));
+    let dials = || ["publish-*", "isolated-*"].map(|name| link.accepted_named(name));
     eventually(SOON, "all are connected", || async { dials() == [2, 2] }).await;
     let exchange = "%C3%BC".repeat(120);
     for _ in 0..3 {

@@ -19,7 +19,7 @@ use crate::support::{
     stage::wired,
 };
 
-/// Two for publishing, two for the quarantine, one each for topology, replies and probes.
+/// Two for publishing, two for isolated publishes, one each for topology, replies and probes.
 const CONNECTIONS: usize = 7;
 /// For what has no promise of its own.
 const SOON: Duration = Duration::from_secs(10);
@@ -112,7 +112,7 @@ async fn frozen_broker_leaves_publishes_unknown_never_twice_and_no_channel_behin
     assert!(frozen.0.iter().any(|answer| answer.outcome() == "unknown"));
     broker.resume().await;
 
-    let late = || async { gateway.observes("publishes:late_confirms").await == 0 };
+    let late = || async { gateway.observes("publishes:overdue").await == 0 };
     eventually(SOON, "every late confirm arrives", late).await;
     let after = Load::of(&gateway, "thawed", 8, 10, to_q).end().await;
     after.assert_all_confirmed();
@@ -252,16 +252,16 @@ async fn place_of_a_late_publish_is_not_used_again_before_its_confirm_and_comes_
         publish(&gateway, "amq.default?routing_key=q&timeout=500ms", "more")
             .await
             .assert_refused("overloaded");
-        let late = || async { gateway.observes("publishes:late_confirms").await == 1 };
+        let late = || async { gateway.observes("publishes:overdue").await == 1 };
         eventually(SOON, "the late confirm is counted", late).await;
         link.mend();
-        let settled = || async { gateway.observes("publishes:late_confirms").await == 0 };
+        let settled = || async { gateway.observes("publishes:overdue").await == 0 };
         eventually(SOON, "the late confirm arrives", settled).await;
         publish(&gateway, "amq.default?routing_key=nowhere", "unroutable").await;
         publish(&gateway, "amq.default?routing_key=q", "next").await.assert_confirmed();
         assert_eq!(observer.drain_ids("q").await, ["late", "next"]);
     }
-    // One of them the quarantine's, where the first publish to an exchange goes.
+    // One of them is isolated, where the first publish to an exchange goes.
     assert_eq!(
         (gateway.observes("channels:open").await, gateway.observes("publishes:in_flight").await),
         (2, 0)

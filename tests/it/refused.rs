@@ -15,7 +15,7 @@ use crate::support::{
     stage::Stage,
 };
 
-/// Two for publishing, two for the quarantine, one each for topology, replies and probes.
+/// Two for publishing, two for isolated publishes, one each for topology, replies and probes.
 const CONNECTIONS: usize = 7;
 const SOON: Duration = Duration::from_secs(15);
 const SECOND: Duration = Duration::from_secs(1);
@@ -199,7 +199,7 @@ async fn health_tells_each_role_without_its_connections_and_why() {
 
 fn wanted(role: &str) -> u64 {
     match role {
-        "publish:connections" | "quarantine:connections" => 2,
+        "publish:connections" | "isolated:connections" => 2,
         "topology:connections" | "reply:connections" | "probe:connections" => 1,
         _ => 0,
     }
@@ -247,7 +247,7 @@ async fn gateway_is_not_ready_before_a_connection_for_isolated_publishes_was_up(
     let broker = Broker::shared().await;
     let vhost = broker.vhost("no-isolated").await;
     let link = Link::to(broker.address()).await;
-    link.set_named("quarantine-*", Mode::Refuse);
+    link.set_named("isolated-*", Mode::Refuse);
     let gateway = TestGateway::start_unready(&[("AMQP_URL", &vhost.url_by(link.addr()))]).await;
     let others_are_up = || async {
         let health = Told::to(gateway.get("/health/rabbitmq")).await.json();
@@ -256,11 +256,11 @@ async fn gateway_is_not_ready_before_a_connection_for_isolated_publishes_was_up(
         let failing =
             checks(&health, ":connections").into_iter().filter(|(_, check)| check["status"] == "fail");
         (passing.count(), failing.map(|(role, _)| role).collect::<Vec<_>>())
-            == (7, vec!["quarantine:connections".to_owned()])
+            == (7, vec!["isolated:connections".to_owned()])
     };
     eventually(SOON, "every other role passes", others_are_up).await;
     assert_eq!(gateway.get("/health/ready").send().await.unwrap().status(), 503);
-    link.mend_named("quarantine-*");
+    link.mend_named("isolated-*");
     eventually(SOON, "the gateway is ready", || gateway.is_ready()).await;
     gateway.stop().await;
 }

@@ -245,11 +245,11 @@ async fn hundreds_of_calls_at_once_each_get_their_own_reply() {
 
 #[tokio::test]
 async fn as_many_calls_as_may_wait_and_no_more() {
-    let stage = Stage::set_with("rpc-bound", &[("GATEWAY_MAX_WAITING_CALLS", "2")]).await;
+    let stage = Stage::set_with("rpc-bound", &[("GATEWAY_MAX_PENDING_REPLIES", "2")]).await;
     stage.observer.declare_queue("idle").await;
     let two = async { join_all((0..2).map(|_| call(&stage, "/rpc/idle?timeout=2s", "x"))).await };
     let third = async {
-        let full = || async { metric(&stage.gateway, "gateway_rpc_calls_waiting").await == Some(2.0) };
+        let full = || async { metric(&stage.gateway, "gateway_rpc_pending_replies").await == Some(2.0) };
         eventually(SOON, "two calls wait", full).await;
         call(&stage, "/rpc/idle?timeout=2s", "x").await
     };
@@ -316,7 +316,7 @@ async fn callers_that_hang_up_leave_no_waiting_call_behind() {
         async { request.timeout(Duration::from_millis(200)).send().await.is_err() }
     });
     assert!(join_all(calls).await.into_iter().all(|left| left));
-    let empty = || async { metric(&stage.gateway, "gateway_rpc_calls_waiting").await == Some(0.0) };
+    let empty = || async { metric(&stage.gateway, "gateway_rpc_pending_replies").await == Some(0.0) };
     eventually(SOON, "nobody waits", empty).await;
 }
 

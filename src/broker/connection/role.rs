@@ -15,7 +15,7 @@ pub(in crate::broker) enum Role {
     /// Publishing with confirms, many in flight. An alarm blocks these.
     Publish,
     /// Publishing messages that travel alone, one in flight on each channel.
-    Quarantine,
+    Isolated,
     /// Publishing to one destination whose publishes stay unanswered; dialled on need.
     Slow,
     /// Declare, inspect, delete.
@@ -37,7 +37,7 @@ impl Role {
     pub(in crate::broker) fn name(self) -> &'static str {
         match self {
             Self::Publish => "publish",
-            Self::Quarantine => "quarantine",
+            Self::Isolated => "isolated",
             Self::Slow => "slow",
             Self::Topology => "topology",
             Self::Removal => "removal",
@@ -69,7 +69,7 @@ impl Role {
     pub(in crate::broker) fn frame_max(self, publish: &PublishSettings) -> usize {
         match self {
             Self::Publish
-            | Self::Quarantine
+            | Self::Isolated
             | Self::Slow
             | Self::Topology
             | Self::Removal

@@ -59,7 +59,7 @@ impl Replies {
             refused_delay: settings.refused_delay,
             reminders: Reminders::default(),
         };
-        let max_waiting = settings.max_waiting_calls;
+        let max_waiting = settings.max_pending_replies;
         (Self { connections, current, refused, max_waiting }, supervise(supervised, place, stop))
     }
 

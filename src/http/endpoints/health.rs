@@ -197,7 +197,7 @@ fn reply_queue(queue: ReplyState) -> (String, Vec<Check>) {
 }
 
 fn publishing(publishing: &Publishing) -> BTreeMap<String, Vec<Check>> {
-    let Publishing { blocked, channels, in_flight, waiting, late_confirms, .. } = publishing;
+    let Publishing { blocked, channels, in_flight, waiting, overdue, .. } = publishing;
     let block = if blocked.is_some() { Status::Warn } else { Status::Pass };
     let full = if *waiting > 0 { Status::Warn } else { Status::Pass };
     [
@@ -205,7 +205,7 @@ fn publishing(publishing: &Publishing) -> BTreeMap<String, Vec<Check>> {
         ("channels:open", Check::new(Status::Pass, *channels, "channels")),
         ("publishes:in_flight", Check::new(Status::Pass, *in_flight, "publishes")),
         ("publishes:waiting", Check::new(full, *waiting, "publishes")),
-        ("publishes:late_confirms", Check::new(Status::Pass, *late_confirms, "publishes")),
+        ("publishes:overdue", Check::new(Status::Pass, *overdue, "publishes")),
     ]
     .into_iter()
     .map(|(name, check)| (name.to_owned(), vec![check]))

@@ -34,18 +34,18 @@ pub(in crate::http) async fn read_metrics(State(state): State<AppState>) -> Resp
 }
 
 fn read_broker(metrics: &Metrics, broker: &Broker) {
-    let Publishing { blocked, lanes, channels, in_flight, waiting, late_confirms, .. } = broker.publishing();
+    let Publishing { blocked, lanes, channels, in_flight, waiting, overdue, .. } = broker.publishing();
     set(&metrics.blocked, usize::from(blocked.is_some()));
     set(&metrics.publishes_in_flight, in_flight);
     set(&metrics.publishes_waiting, waiting);
-    set(&metrics.late_confirms, late_confirms);
+    set(&metrics.overdue, overdue);
     for (state, count) in [("wanted", lanes), ("open", channels)] {
         set(&metrics.channels.with_label_values(&[state]), count);
     }
     for role in broker.roles() {
         set(&metrics.connections.with_label_values(&[role.name]), role.connected);
     }
-    set(&metrics.calls_waiting, broker.replies().waiting);
+    set(&metrics.pending_replies, broker.replies().waiting);
 }
 
 fn set(gauge: &prometheus::IntGauge, value: usize) {

@@ -38,7 +38,7 @@ async fn a_frozen_node_that_has_a_publish_connection_does_not_stop_publishing() 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "three nodes and a minute: make test-cluster"]
 async fn a_frozen_node_that_has_an_isolated_connection_does_not_stop_publishing() {
-    freeze_the_node_of("quarantine-0").await;
+    freeze_the_node_of("isolated-0").await;
 }
 
 async fn freeze_the_node_of(connection: &str) {

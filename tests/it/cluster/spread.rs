@@ -24,7 +24,7 @@ async fn connections_of_all_roles_are_spread_over_the_nodes() {
     println!("figure: connections of the nodes: {names:?}");
     for names in &names {
         assert!(names.len() >= CONNECTIONS / NODES, "{names:?}");
-        for role in ["publish-", "quarantine-"] {
+        for role in ["publish-", "isolated-"] {
             let of_role = names.iter().filter(|name| name.starts_with(role)).count();
             assert!(of_role <= 1, "both of a role are on one node: {names:?}");
         }

@@ -43,7 +43,7 @@ async fn an_exchange_that_ended_a_channel_is_published_to_alone_until_it_is_prov
     let ends =
         [(MISSING, (404, "exchange-not-found", "not_sent")), (VAGUE, (504, "outcome-unknown", "unknown"))];
     for (round, (words, told)) in ends.into_iter().cycle().take(4).enumerate() {
-        for (name, by) in [("alone", "quarantine-*"), ("beside-others", "publish-")] {
+        for (name, by) in [("alone", "isolated-*"), ("beside-others", "publish-")] {
             let id = format!("{name}-{round}");
             publish(&gateway, "x", &id).await.assert_confirmed();
             let brought = fake.brought(&id);
@@ -64,7 +64,7 @@ async fn publish_alone_that_ended_its_channel_is_told_why() {
         let answer = met_by(&fake, &gateway, close, "x", problem).await;
         let told = (answer.status.as_u16(), answer.problem(), answer.outcome());
         assert_eq!(told, (code, problem, "not_sent"), "{answer:?}");
-        assert_eq!(fake.brought(problem), ["quarantine-*"]);
+        assert_eq!(fake.brought(problem), ["isolated-*"]);
     }
     gateway.stop().await;
 }
@@ -107,13 +107,13 @@ async fn publish_alone_is_sent_again_when_its_connection_is_lost_but_not_after_s
     let lost = met_by(&fake, &gateway, vec![Step::HangUp], "x", "lost").await;
     lost.assert_confirmed();
     assert!(lost.is_duplicate_possible(), "{lost:?}");
-    assert_eq!(fake.brought("lost"), ["quarantine-*", "quarantine-*"]);
+    assert_eq!(fake.brought("lost"), ["isolated-*", "isolated-*"]);
     let silent = met_by(&fake, &gateway, vec![], "silent?timeout=1s", "silent").await;
     silent.assert_unknown();
-    assert_eq!(fake.brought("silent"), ["quarantine-*"]);
+    assert_eq!(fake.brought("silent"), ["isolated-*"]);
     let blocked = met_by(&fake, &gateway, vec![Step::Block, Step::HangUp], "blocked", "blocked").await;
     blocked.assert_unknown();
-    assert_eq!(fake.brought("blocked"), ["quarantine-*"]);
+    assert_eq!(fake.brought("blocked"), ["isolated-*"]);
     gateway.stop().await;
 }
 

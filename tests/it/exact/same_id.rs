@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::support::{
-    fake_broker::{Arrival, CHANNELS, FakeBroker, Step, any_quarantine},
+    fake_broker::{Arrival, CHANNELS, FakeBroker, Step, any_isolated},
     gateway::TestGateway,
     load::{Answer, publish},
     poll::within,
@@ -39,7 +39,7 @@ async fn two_at_once(fake: &FakeBroker, gateway: &TestGateway) -> Vec<Arrival> {
 
 /// By connection and channel, in whatever order.
 fn places(arrived: &[Arrival]) -> Vec<(&str, u16)> {
-    let mut places: Vec<_> = arrived.iter().map(|it| (any_quarantine(&it.connection), it.channel)).collect();
+    let mut places: Vec<_> = arrived.iter().map(|it| (any_isolated(&it.connection), it.channel)).collect();
     places.sort_unstable();
     places
 }
@@ -53,7 +53,7 @@ async fn two_callers_with_one_message_id_on_a_single_lane_each_get_their_own_ans
         let arrived = two_at_once(&fake, &gateway).await;
         let places = places(&arrived);
         // The second one goes where it is alone.
-        assert!(matches!(places[..], [("publish-0", _), ("quarantine-*", _)]), "{places:?}");
+        assert!(matches!(places[..], [("publish-0", _), ("isolated-*", _)]), "{places:?}");
     }
     gateway.stop().await;
 }
@@ -65,7 +65,7 @@ async fn two_callers_with_one_message_id_on_two_channels_of_a_connection_each_ge
     let gateway = gateway(&fake, "1").await;
     let arrived = two_at_once(&fake, &gateway).await;
     let places = places(&arrived);
-    assert!(matches!(places[..], [("quarantine-*", a), ("quarantine-*", b)] if a != b), "{places:?}");
+    assert!(matches!(places[..], [("isolated-*", a), ("isolated-*", b)] if a != b), "{places:?}");
     gateway.stop().await;
 }
 

@@ -116,7 +116,7 @@ impl Stage {
         prop_assert_eq!(answer.body["message_id"].as_str(), Some(&*answer.id));
         prop_assert_eq!(answer.is_duplicate_possible(), verdict == Verdict::ConfirmedAgain);
         // First with the others, on the lane; the second time alone.
-        let by: &[&str] = if attempts == 2 { &["publish-0", "quarantine-*"] } else { &["publish-0"] };
+        let by: &[&str] = if attempts == 2 { &["publish-0", "isolated-*"] } else { &["publish-0"] };
         prop_assert_eq!(self.fake.brought(&answer.id), by, "publish {} to arrive", number);
         Ok(())
     }

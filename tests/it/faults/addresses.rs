@@ -47,7 +47,7 @@ async fn connections_of_all_roles_are_spread_over_the_addresses() {
         for (link, names) in links.iter().zip(&names) {
             assert!(names.len() >= CONNECTIONS / count, "{names:?}");
             assert_eq!(link.accepted(), names.len(), "a dial that failed");
-            for role in ["publish-", "quarantine-"] {
+            for role in ["publish-", "isolated-"] {
                 let of_role = names.iter().filter(|name| name.starts_with(role)).count();
                 assert!(of_role <= 1, "both of a role have one address: {names:?}");
             }

@@ -140,7 +140,7 @@ async fn a_connection_that_an_alarm_blocks_is_not_replaced() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_alarm_that_an_isolated_connection_learns_of_first_dials_nothing() {
     let (broker, observer, link, gateway) = with_own_broker().await;
-    let roles = ["publish-0", "publish-1", "quarantine-0", "quarantine-1"];
+    let roles = ["publish-0", "publish-1", "isolated-0", "isolated-1"];
     let are_open = || async { roles.iter().all(|role| link.open_named(role) == 1) };
     eventually(SOON, "all connections for publishes are there", are_open).await;
     broker.alarm_on().await;
@@ -164,13 +164,14 @@ async fn a_silent_isolated_connection_does_not_stop_publishes_to_exchanges_not_u
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_silent_isolated_connection_does_not_stop_them_with_one_isolated_channel_either() {
-    publish_beside_a_silent_isolated_connection("silent-single", &[("RABBITMQ_QUARANTINE_SIZE", "1")]).await;
+    publish_beside_a_silent_isolated_connection("silent-single", &[("RABBITMQ_ISOLATED_CHANNELS", "1")])
+        .await;
 }
 
 async fn publish_beside_a_silent_isolated_connection(vhost: &str, settings: &[(&str, &str)]) {
     let (_vhost, observer, link, gateway) = wired(vhost, settings).await;
     let mut answers = Answers(Vec::new());
-    for name in ["quarantine-0", "quarantine-1"] {
+    for name in ["isolated-0", "isolated-1"] {
         declare_exchanges(&observer, name, 100).await;
         link.set_named(name, LOST);
         let silent = Instant::now();
@@ -182,7 +183,7 @@ async fn publish_beside_a_silent_isolated_connection(vhost: &str, settings: &[(&
         answers.0.extend(some.0);
         link.mend();
         link.cut_named(name);
-        let are_back = || async { link.open_named("quarantine-*") == 2 };
+        let are_back = || async { link.open_named("isolated-*") == 2 };
         eventually(SOON, "both isolated connections are there", are_back).await;
     }
     agree(&answers, &observer).await;
@@ -195,14 +196,14 @@ async fn publishing_goes_on_after_a_loss_before_every_isolated_connection_is_bac
     let (_vhost, observer, link, gateway) = wired("silent-dial", &[]).await;
     prove(&gateway, &to("q", "10s")).await;
     let mut answers = Answers(Vec::new());
-    for name in ["quarantine-0", "quarantine-1"] {
+    for name in ["isolated-0", "isolated-1"] {
         link.set_named(name, LOST);
         link.cut();
         let first = first_confirm(&gateway, &link, name, &mut answers).await;
         assert!(first <= NOTICED, "the first confirm came {first:?} after the loss, without {name}");
         link.mend();
         link.cut_named(name);
-        let are_back = || async { link.open_named("quarantine-*") == 2 };
+        let are_back = || async { link.open_named("isolated-*") == 2 };
         eventually(SOON, "both isolated connections are there", are_back).await;
     }
     agree(&answers, &observer).await;

@@ -12,7 +12,7 @@ use crate::support::{
     poll::eventually,
 };
 
-/// Two for publishing, two for the quarantine, one each for topology, replies and probes.
+/// Two for publishing, two for isolated publishes, one each for topology, replies and probes.
 const CONNECTIONS: usize = 7;
 
 /// The lines from the one with this number on that are not about a request.

@@ -112,7 +112,7 @@ async fn connections_are_closed_in_the_broker_afterwards() {
     let all_up = || async { vhost.connection_count().await == 7 };
     eventually(
         SOON,
-        "two connections publish, two have the quarantine, one each has topology, replies and probes",
+        "two connections publish, two carry isolated publishes, one each has topology, replies and probes",
         all_up,
     )
     .await;

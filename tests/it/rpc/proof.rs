@@ -196,7 +196,7 @@ async fn prove(name: &str, count: usize, callers: usize, disturbances: usize, gr
     assert!(calls.ended("replied") + disturbances * callers >= count / 10 * 8, "others are answered");
     assert!(calls.ended("rpc-timeout") + disturbances * callers >= count / 10, "a tenth timed out");
     assert!(calls.ended("hung up") + disturbances * callers >= count / 10, "a tenth was hung up");
-    for gauge in ["gateway_rpc_calls_waiting", "gateway_http_requests_in_flight"] {
+    for gauge in ["gateway_rpc_pending_replies", "gateway_http_requests_in_flight"] {
         let none = || async { metric(&calls, gauge).await == "0" };
         eventually(SOON, gauge, none).await;
     }

@@ -115,7 +115,7 @@ async fn a_call_whose_only_server_dies_times_out() {
     let (answer, _) = tokio::join!(caller, pika::run(&stage.vhost.url, DIES));
     assert_eq!(answer.verdict(), problem(504, "rpc-timeout"));
     assert_eq!(answer.text("outcome"), "unknown");
-    assert_eq!(metric(&stage.gateway, "gateway_rpc_calls_waiting").await, Some(0.0));
+    assert_eq!(metric(&stage.gateway, "gateway_rpc_pending_replies").await, Some(0.0));
 }
 
 #[tokio::test]
@@ -137,7 +137,7 @@ async fn repeated_and_foreign_replies_are_counted_and_dropped() {
     assert_eq!((answer.status, answer.body.as_slice()), (200, &b"mine"[..]));
     let counted = || async { metric(&stage.gateway, UNMATCHED).await == Some(4.0) };
     eventually(SOON, "four replies nobody waited for", counted).await;
-    assert_eq!(metric(&stage.gateway, "gateway_rpc_calls_waiting").await, Some(0.0));
+    assert_eq!(metric(&stage.gateway, "gateway_rpc_pending_replies").await, Some(0.0));
 }
 
 #[tokio::test]

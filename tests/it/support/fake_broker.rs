@@ -136,11 +136,11 @@ impl FakeBroker {
     }
 
     /// Which connections brought messages with this id so far, by the ends of their names. There are several for
-    /// messages that travel alone, and any may take one: `quarantine-*`.
+    /// messages that travel alone, and any may take one: `isolated-*`.
     pub fn brought(&self, id: &str) -> Vec<String> {
         let state = self.shared.lock();
         let arrivals = state.seen.iter().filter(|arrival| arrival.id == id);
-        arrivals.map(|arrival| any_quarantine(&arrival.connection).to_owned()).collect()
+        arrivals.map(|arrival| any_isolated(&arrival.connection).to_owned()).collect()
     }
 }
 
@@ -151,8 +151,8 @@ impl Drop for FakeBroker {
 }
 
 /// The name of a connection, without the number where any connection of its role may take a message.
-pub fn any_quarantine(connection: &str) -> &str {
-    if connection.starts_with("quarantine-") { "quarantine-*" } else { connection }
+pub fn any_isolated(connection: &str) -> &str {
+    if connection.starts_with("isolated-") { "isolated-*" } else { connection }
 }
 
 async fn listen(listener: TcpListener, shared: Arc<Shared>) {

@@ -30,7 +30,7 @@ fn destinations(slow_connections: usize) -> Destinations {
         channel_window_bytes: 1 << 20,
         max_header_bytes: 1 << 16,
         isolated_connections: 1,
-        quarantine_size: 1,
+        isolated_channels: 1,
         slow_connections,
         slow_after: SLOW_AFTER,
         slow_window: 4,
@@ -48,7 +48,7 @@ fn destinations(slow_connections: usize) -> Destinations {
         blocked_timeout: None,
         publish: publish.clone(),
         topology_connections: 1,
-        max_waiting_calls: 1,
+        max_pending_replies: 1,
     };
     let (log, lifecycle, tasks) = (OutageLog::default(), Lifecycle::default(), TaskTracker::new());
     let connector =
