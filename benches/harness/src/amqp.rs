@@ -20,7 +20,7 @@ use crate::load::Caller;
 use crate::recorder::Answer;
 use crate::spec::{Ask, ECHO, MISSING_EXCHANGE, Traffic};
 
-/// Connects to the broker at an address as `scripts/broker` tells it.
+/// Connects to the broker at an address as the private broker writes it.
 ///
 /// # Errors
 /// When the broker does not answer.
