@@ -56,7 +56,7 @@ pub struct List {
     pub publishes_waiting: IntGauge,
     /// Answered `unknown`, and the confirm may still come.
     pub overdue: IntGauge,
-    /// By ending.
+    /// By result.
     pub calls: IntCounterVec,
     /// Waiting for their replies.
     pub pending_replies: IntGauge,
@@ -116,7 +116,8 @@ impl Default for List {
                 "Publishes answered unknown whose confirm may still come.",
             ),
             calls: list.counters("gateway_rpc_calls_total", "RPC calls that ended.", &["result"]),
-            pending_replies: list.gauge("gateway_rpc_pending_replies", "RPC calls that wait for their replies."),
+            pending_replies: list
+                .gauge("gateway_rpc_pending_replies", "RPC calls that wait for their replies."),
             unmatched_replies: list.counter(
                 "gateway_rpc_unmatched_replies_total",
                 "Replies that nobody waited for: late, repeated or foreign.",

@@ -137,7 +137,7 @@ impl Refusal {
     /// The same, which names what the refused request has made and could not take back.
     pub(super) fn with_remains(mut self, remains: &[String]) -> Self {
         if let Some(reason) = self.reason_mut().filter(|_| !remains.is_empty()) {
-            *reason = format!("{reason}; what was made for dead letters remains: {}", remains.join(", "));
+            *reason = format!("{reason}; this remains of what the gateway made: {}", remains.join(", "));
         }
         self
     }

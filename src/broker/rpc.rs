@@ -63,8 +63,8 @@ impl Broker {
     /// Says whether the request may still be executed, see [`PublishFailure::outcome`].
     pub async fn call(&self, call: Call) -> Result<ReceivedMessage, PublishFailure> {
         let answer = self.answer(call).await.map_err(|failure| self.unless_stopped(failure));
-        let ending = answer.as_ref().map_or_else(|failure| ending(&failure.error), |_| "replied");
-        self.inner.metrics.calls.with_label_values(&[ending]).inc();
+        let result = answer.as_ref().map_or_else(|failure| result_of(&failure.error), |_| "replied");
+        self.inner.metrics.calls.with_label_values(&[result]).inc();
         answer
     }
 
@@ -112,7 +112,7 @@ async fn first_of(
 }
 
 /// How a call without a reply ended, in a word.
-fn ending(error: &Error) -> &'static str {
+fn result_of(error: &Error) -> &'static str {
     match error {
         Error::Unknown(Cause::NoReply) => "timeout",
         Error::Unknown(Cause::ReplyChannelLost) => "reply_channel_lost",

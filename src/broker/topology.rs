@@ -107,7 +107,7 @@ impl Topology {
     }
 
     /// Declares a queue and its dead-letter pair. True when the queue was not there before. After a refusal the pair is
-    /// deleted again, see [`pair`].
+    /// deleted again.
     ///
     /// # Errors
     /// [`Refusal::Differs`] when it is there with other arguments, and others.

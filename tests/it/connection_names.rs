@@ -18,8 +18,7 @@ async fn operators_see_the_gateway_and_the_role_of_each_connection() {
     let mine: Vec<_> = listed.lines().filter(|line| line.starts_with(&vhost.name)).collect();
     assert_eq!(mine.len(), 7, "{listed}");
     let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
-    for role in ["publish-0", "publish-1", "isolated-0", "isolated-1", "topology-0", "reply-0", "probe-0"]
-    {
+    for role in ["publish-0", "publish-1", "isolated-0", "isolated-1", "topology-0", "reply-0", "probe-0"] {
         let name = format!("rabbitmq-gateway@{} {role}", host.trim());
         let is_it = |line: &&&str| line.contains(&format!("{{\"connection_name\",\"{name}\"}}"));
         let line = mine.iter().find(is_it).unwrap_or_else(|| panic!("{name} among {mine:#?}"));

@@ -37,10 +37,8 @@ async fn with_queue<'a>(name: &str, settings: &[(&str, &str)]) -> (Vhost<'a>, Ob
 /// Checks that no message is in flight and that the gateway has the pool's channels in RabbitMQ and no others.
 async fn no_channel_is_lost(vhost: &Vhost<'_>, gateway: &TestGateway) {
     let same = || async {
-        let (in_use, late) = (
-            gateway.observes("publishes:in_flight").await,
-            gateway.observes("publishes:overdue").await,
-        );
+        let (in_use, late) =
+            (gateway.observes("publishes:in_flight").await, gateway.observes("publishes:overdue").await);
         let open = gateway.observes("channels:open").await;
         (in_use, late) == (0, 0) && vhost.confirm_channel_count().await.to_string() == open.to_string()
     };

@@ -227,16 +227,42 @@ async fn a_refused_declaration_leaves_no_dead_letter_exchange_or_queue() {
     assert_eq!(stage.observer.count("new").await, None);
 }
 
-/// RabbitMQ deletes no quorum queue under conditions. Without conditions it would also delete a message of another caller.
+/// RabbitMQ deletes no quorum queue under conditions, so the gateway makes the dead-letter queue last.
 #[tokio::test]
-async fn a_refused_declaration_names_the_parts_that_it_could_not_delete() {
+async fn a_refused_declaration_of_a_quorum_queue_leaves_nothing_behind() {
     let stage = Stage::set("refused-quorum").await;
-    let json = r#"{"type":"quorum","dead_letter":true,"max_priority":5}"#;
-    let answer = stage.declare("/queues/q", json).await;
-    assert_eq!(answer.verdict(), problem(400, "malformed-request"));
-    let remains = "what was made for dead letters remains: queue \"q.dlq\", exchange \"q.dlx\"";
-    assert!(answer.text("detail").ends_with(remains), "{}", answer.text("detail"));
-    assert!(has_exchange(&stage, "q.dlx").await && stage.observer.count("q.dlq").await == Some(0));
+    for wrong in [r#""max_priority":5"#, r#""auto_delete":true"#, r#""durable":false"#] {
+        let json = format!(r#"{{"type":"quorum","dead_letter":true,{wrong}}}"#);
+        let answer = stage.declare("/queues/q", &json).await;
+        assert_eq!(answer.verdict(), problem(400, "malformed-request"), "{json}");
+        assert!(!answer.text("detail").contains("remains"), "{}", answer.text("detail"));
+        assert!(!has_exchange(&stage, "q.dlx").await, "{json}");
+        assert_eq!((stage.observer.count("q.dlq").await, stage.observer.count("q").await), (None, None));
+    }
+}
+
+#[tokio::test]
+async fn a_refused_declaration_names_what_it_cannot_take_back() {
+    let stage = Stage::set("refused-remains").await;
+    let gateway = stage.gateway_as("no-dlq", "^(q|q\\.dlx|amq\\.gen-.*)$", ".*", ".*").await;
+    let declare = gateway.put("/queues/q").header("content-type", "application/json");
+    let answer = Answer::to(declare.body(r#"{"type":"quorum","dead_letter":true}"#)).await;
+    assert_eq!(answer.verdict(), problem(403, "forbidden"));
+    let remains = r#"this remains of what the gateway made: queue "q", exchange "q.dlx""#;
+    assert!(answer.text("detail").contains(remains), "{}", answer.text("detail"));
+    assert!(has_exchange(&stage, "q.dlx").await && stage.observer.count("q").await == Some(0));
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_queue_cannot_be_its_own_dead_letter_queue() {
+    let stage = Stage::set("own-dead").await;
+    let answer = stage.declare("/queues/q", r#"{"dead_letter":{"queue":"q"}}"#).await;
+    assert_eq!(
+        (answer.verdict(), answer.text("field")),
+        (problem(400, "malformed-request"), "dead_letter.queue".to_owned())
+    );
+    assert_eq!(stage.observer.count("q").await, None);
 }
 
 #[tokio::test]

@@ -328,6 +328,18 @@ async fn metric(gateway: &TestGateway, name: &str) -> Option<f64> {
     value.as_f64()
 }
 
+/// The call was executed, and the key was ignored.
+#[tokio::test]
+async fn a_call_with_an_idempotency_key_is_refused_and_not_executed() {
+    let stage = Stage::with_queue("rpc-key").await;
+    let answer = Answer::to(stage.post("/rpc/q").header("idempotency-key", "5").body("x")).await;
+    assert_eq!(
+        (answer.verdict(), answer.text("field")),
+        (problem(400, "malformed-request"), "Idempotency-Key".to_owned())
+    );
+    assert_eq!(stage.observer.count("q").await, Some(0));
+}
+
 /// If the gateway tried on the same connection again and again, it would use up the channels of the connection, and a later
 /// permission would not help.
 #[tokio::test]

@@ -20,7 +20,7 @@ use crate::load::Caller;
 use crate::recorder::Answer;
 use crate::spec::{Ask, ECHO, MISSING_EXCHANGE, Traffic};
 
-/// Connects to RabbitMQ at an address from `scripts/broker`.
+/// Connects to RabbitMQ at an address as the private broker writes it.
 ///
 /// # Errors
 /// When RabbitMQ does not answer.

@@ -112,6 +112,14 @@ impl DialRecord {
         self.lock().lost_at.is_none_or(|at| at.elapsed() >= time)
     }
 
+    /// RabbitMQ's refusal of the last dial of any address.
+    pub(in crate::broker) fn any_denial(&self) -> Option<Denial> {
+        self.lock().addresses.iter().find_map(|last| match last {
+            LastDial::Refused(refused) => Some(refused.why),
+            LastDial::Unknown | LastDial::NotRefused => None,
+        })
+    }
+
     /// RabbitMQ's refusal, where the last dial of every address was refused: since the last of them was refused first.
     pub(in crate::broker) fn refused(&self) -> Option<Refused> {
         let state = self.lock();

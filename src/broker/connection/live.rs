@@ -184,6 +184,11 @@ impl Connection {
         self.retired.cancel();
     }
 
+    /// Why it is to be replaced, where it is.
+    pub(in crate::broker) fn retired_for(&self) -> Option<&'static str> {
+        self.retired_for.get().copied()
+    }
+
     /// Ends after [`Connection::retire`], and says why.
     pub(in crate::broker) async fn retired(&self) -> &'static str {
         self.retired.cancelled().await;

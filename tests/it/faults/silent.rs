@@ -164,7 +164,8 @@ async fn a_silent_isolated_connection_does_not_stop_publishes_to_exchanges_not_u
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_silent_isolated_connection_does_not_stop_such_publishes_with_one_isolated_channel_either() {
-    publish_beside_a_silent_isolated_connection("silent-single", &[("RABBITMQ_ISOLATED_CHANNELS", "1")]).await;
+    publish_beside_a_silent_isolated_connection("silent-single", &[("RABBITMQ_ISOLATED_CHANNELS", "1")])
+        .await;
 }
 
 async fn publish_beside_a_silent_isolated_connection(vhost: &str, settings: &[(&str, &str)]) {

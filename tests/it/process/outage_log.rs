@@ -70,3 +70,19 @@ async fn a_wrong_password_is_logged_once_for_all_connections_and_again_after_a_w
     assert!(first["message"].as_str().is_some_and(|it| it.contains("ACCESS_REFUSED")), "{first}");
     assert!(lines.len() <= 4, "{lines:#?}");
 }
+
+/// Each refusal has another name of the queue in RabbitMQ's text, and was a line; so was the connection that the gateway closed itself.
+#[tokio::test]
+async fn a_refused_reply_queue_is_told_once_and_no_connection_counts_as_lost() {
+    let broker = Broker::shared().await;
+    let vhost = broker.vhost("quiet-replies").await;
+    broker.add_user("no-replies", "secret").await;
+    vhost.permit("no-replies", "^$", ".*", ".*").await;
+    let link = Link::to(broker.address()).await;
+    let url = vhost.url_by(link.addr()).replace("guest:guest", "no-replies:secret");
+    let served = Served::start_ready(&[("AMQP_URL", &url), ("RABBITMQ_REFUSED_DELAY", "100ms")]).await;
+    eventually(SOON, "several refusals", || async { link.accepted_named("reply-*") >= 5 }).await;
+    let lines = lines(&served, 0);
+    assert_eq!(saying(&lines, "cannot declare the reply queue").len(), 1, "{lines:#?}");
+    assert!(saying(&lines, "is lost").is_empty() && saying(&lines, "up again").is_empty(), "{lines:#?}");
+}
