@@ -56,7 +56,7 @@ pub struct List {
     pub publishes_waiting: IntGauge,
     /// Overdue confirms: the gateway answered `unknown`, and RabbitMQ may still confirm.
     pub overdue: IntGauge,
-    /// RPC calls by ending.
+    /// By result.
     pub calls: IntCounterVec,
     /// RPC calls that wait for their replies.
     pub pending_replies: IntGauge,

@@ -138,7 +138,7 @@ impl Refusal {
     /// delete.
     pub(super) fn with_remains(mut self, remains: &[String]) -> Self {
         if let Some(reason) = self.reason_mut().filter(|_| !remains.is_empty()) {
-            *reason = format!("{reason}; declared for dead letters and not deleted: {}", remains.join(", "));
+            *reason = format!("{reason}; this remains of what the gateway made: {}", remains.join(", "));
         }
         self
     }

@@ -63,8 +63,8 @@ impl Broker {
     /// The failure tells whether a server may still execute the request, see [`PublishFailure::outcome`].
     pub async fn call(&self, call: Call) -> Result<ReceivedMessage, PublishFailure> {
         let answer = self.answer(call).await.map_err(|failure| self.unless_stopped(failure));
-        let ending = answer.as_ref().map_or_else(|failure| ending(&failure.error), |_| "replied");
-        self.inner.metrics.calls.with_label_values(&[ending]).inc();
+        let result = answer.as_ref().map_or_else(|failure| result_of(&failure.error), |_| "replied");
+        self.inner.metrics.calls.with_label_values(&[result]).inc();
         answer
     }
 
@@ -111,8 +111,8 @@ async fn first_of(
     }
 }
 
-/// How a call without a reply ended, as a metric label.
-fn ending(error: &Error) -> &'static str {
+/// How a call without a reply ended, in a word.
+fn result_of(error: &Error) -> &'static str {
     match error {
         Error::Unknown(Cause::NoReply) => "timeout",
         Error::Unknown(Cause::ReplyChannelLost) => "reply_channel_lost",

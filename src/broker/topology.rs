@@ -108,8 +108,8 @@ impl Topology {
         self.repeat(deadline, is_alone, move |channel| inspect(channel, name.clone())).await
     }
 
-    /// Declares a queue and its dead-letter pair. Returns true if the queue did not exist before. After a refusal the
-    /// gateway deletes the pair again, see `topology/pair.rs`.
+    /// Declares a queue and its dead-letter pair. True when the queue was not there before. After a refusal the pair is
+    /// deleted again.
     ///
     /// # Errors
     /// [`Refusal::Differs`] if the queue exists with other arguments, and others.

@@ -1,4 +1,7 @@
-//! The process metrics from Linux, with the names that Prometheus' own client libraries use.
+//! The process as Linux sees it, under the names that Prometheus' own clients give it.
+//!
+//! Not the collector of the crate `prometheus`: it tells CPU time and the start in whole seconds, and needs a second version
+//! of rustix.
 
 use std::fs;
 
@@ -8,7 +11,7 @@ use prometheus::{Counter, Gauge};
 
 /// Clock ticks a second in `/proc`; the same on every Linux that Rust supports.
 const TICKS: f64 = 100.0;
-const PAGE: f64 = 4096.0;
+const KIBIBYTE: f64 = 1024.0;
 
 /// Reads `/proc/self` when Prometheus reads the metrics. On other systems it has no metrics.
 #[derive(Default)]
@@ -31,13 +34,20 @@ impl Sample {
             cpu_seconds: (field(14)? + field(15)?) / TICKS,
             threads: field(20)?,
             start_ticks: field(22)?,
-            resident_bytes: field(24)? * PAGE,
+            resident_bytes: resident_kibibytes()? * KIBIBYTE,
         })
     }
 }
 
 fn number(text: &str) -> f64 {
     text.parse().unwrap_or_default()
+}
+
+/// `stat` has it too, in pages, whose size differs between machines.
+fn resident_kibibytes() -> Option<f64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.split_whitespace().next().map(number)
 }
 
 fn boot_time() -> Option<f64> {

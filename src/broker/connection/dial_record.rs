@@ -116,8 +116,15 @@ impl DialRecord {
         self.lock().lost_at.is_none_or(|at| at.elapsed() >= time)
     }
 
-    /// RabbitMQ's refusal, if it refused the last dial of every address. It counts from the first refusal of the address
-    /// that refused last.
+    /// RabbitMQ's refusal of the last dial of any address.
+    pub(in crate::broker) fn any_denial(&self) -> Option<Denial> {
+        self.lock().addresses.iter().find_map(|last| match last {
+            LastDial::Refused(refused) => Some(refused.why),
+            LastDial::Unknown | LastDial::NotRefused => None,
+        })
+    }
+
+    /// RabbitMQ's refusal, where the last dial of every address was refused: since the last of them was refused first.
     pub(in crate::broker) fn refused(&self) -> Option<Refused> {
         let state = self.lock();
         let refused = state.addresses.iter().map(|last| match last {

@@ -184,7 +184,12 @@ impl Connection {
         self.retired.cancel();
     }
 
-    /// Resolves after [`Connection::retire`], with its reason.
+    /// Why it is to be replaced, where it is.
+    pub(in crate::broker) fn retired_for(&self) -> Option<&'static str> {
+        self.retired_for.get().copied()
+    }
+
+    /// Ends after [`Connection::retire`], and says why.
     pub(in crate::broker) async fn retired(&self) -> &'static str {
         self.retired.cancelled().await;
         self.retired_for.get().copied().unwrap_or_default()

@@ -59,7 +59,7 @@ impl Role {
         groups.into_iter().fold(none, |all, group| RoleState {
             wanted: all.wanted + group.len(),
             connected: all.connected + group.up().count(),
-            denial: all.denial.or_else(|| group.denial()),
+            denial: all.denial.or_else(|| group.any_denial()),
             ..all
         })
     }

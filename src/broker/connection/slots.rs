@@ -70,7 +70,12 @@ impl Connections {
         Refused::until_certain(self.changed.clone(), refused).await
     }
 
-    /// Why RabbitMQ refuses further connections, if it refused the last dial of every address.
+    /// Why RabbitMQ refused the last dial of an address, where it did.
+    pub(in crate::broker) fn any_denial(&self) -> Option<Denial> {
+        self.record.any_denial()
+    }
+
+    /// Why RabbitMQ refuses further connections, where the last dial of every address was refused.
     pub(in crate::broker) fn denial(&self) -> Option<Denial> {
         self.record.refused().map(|refused| refused.why)
     }

@@ -221,6 +221,9 @@ async fn until_over(
     let mut last_error = "closed".to_owned();
     loop {
         if !connection.is_connected() {
+            if let Some(why) = connection.retired_for() {
+                return End::Retired(why);
+            }
             return End::Lost(connection.router().end_reason().map_or(last_error, str::to_owned));
         }
         tokio::select! {

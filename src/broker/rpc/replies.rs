@@ -8,6 +8,7 @@
 mod reply_channel;
 mod reply_queue;
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -59,6 +60,7 @@ impl Replies {
             unmatched,
             refused_delay: settings.refused_delay,
             reminders: Reminders::default(),
+            losses: Reminders::default(),
         };
         let max_waiting = settings.max_pending_replies;
         (Self { connections, current, refused, max_waiting }, supervise(supervised, place, stop))
@@ -149,6 +151,7 @@ struct SupervisedReplyQueue {
     unmatched: IntCounter,
     refused_delay: Duration,
     reminders: Reminders,
+    losses: Reminders,
 }
 
 impl Supervised for SupervisedReplyQueue {
@@ -180,7 +183,7 @@ impl Supervised for SupervisedReplyQueue {
     async fn after(&mut self, queue: Arc<ReplyQueue>, (): ()) -> Reopen {
         self.channel = None;
         let callers = queue.lose();
-        if !self.connections.is_stopped() {
+        if !self.connections.is_stopped() && self.losses.is_due("lost") {
             warn!(callers, "the reply queue is lost, the gateway declares another one");
         }
         Reopen::After(REDECLARE_PAUSE)
@@ -197,7 +200,8 @@ impl SupervisedReplyQueue {
             _ => Some(Denial::ReplyQueue),
         };
         self.refused.send_modify(|it| *it = denial.map(|why| Refused::again(*it, why)));
-        self.tell(&error.to_string());
+        // RabbitMQ's text has the name that it chose for the queue, which is another one each time.
+        self.tell(&denial.map_or_else(|| error.to_string(), |why| why.to_string()), error);
         if denial.is_none() {
             return REDECLARE_PAUSE;
         }
@@ -210,15 +214,16 @@ impl SupervisedReplyQueue {
 
     fn silent(&mut self, connection: &Connection) -> Duration {
         self.refused.send_replace(None);
-        self.tell(&format!("RabbitMQ does not answer within {DECLARE_TIMEOUT:?}"));
+        let text = format!("RabbitMQ does not answer within {DECLARE_TIMEOUT:?}");
+        self.tell(&text, &text);
         connection.retire("its reply queue is not declared in time");
         connection.kill();
         REDECLARE_PAUSE
     }
 
-    fn tell(&mut self, reason: &str) {
+    fn tell(&mut self, reason: &str, text: &impl Display) {
         if !self.connections.is_stopped() && self.reminders.is_due(reason) {
-            warn!("cannot declare the reply queue: {reason}");
+            warn!("cannot declare the reply queue: {text}");
         }
     }
 }

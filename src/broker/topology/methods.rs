@@ -12,6 +12,7 @@ use lapin::{Channel, ExchangeKind};
 
 use crate::broker::convert::{short, table};
 use crate::broker::error::{Error, Refusal};
+use crate::domain::field::FieldValue;
 use crate::domain::names::{ExchangeName, QueueName};
 use crate::domain::topology::{DeadLetterPair, DeleteConditions, QueueDeclaration, QueueState};
 
@@ -46,9 +47,10 @@ pub(super) fn check_frame(queue: &QueueDeclaration, limit: usize) -> Result<(), 
     if bytes <= limit { Ok(()) } else { Err(Error::Refused(Refusal::HeadersTooLarge { bytes, limit })) }
 }
 
-/// Declares a queue and its dead-letter pair. An existing queue is declared first, so that the pair is not made if the
-/// queue differs. A new queue is declared last, so that it loses no dead letter. Sets `makes_pair` before it declares the
-/// pair.
+/// Declares a queue and its dead-letter pair. A queue that is there already comes first: where it differs, the gateway does not
+/// make the pair. Any other comes after the pair, so that it loses no dead letter. But a dead-letter queue that cannot be deleted
+/// under conditions comes after it: a refusal of the main queue would leave it behind. Notes in `makes_pair` that it begins with
+/// the pair.
 pub(super) async fn declare(
     channel: Channel,
     queue: QueueDeclaration,
@@ -58,7 +60,11 @@ pub(super) async fn declare(
     let pair = queue.dead_letter_pair.as_ref();
     if let Some(pair) = pair.filter(|_| !is_there) {
         makes_pair.store(true, Ordering::Relaxed);
-        declare_pair(&channel, pair).await?;
+        if is_deletable(pair) {
+            declare_pair(&channel, pair).await?;
+        } else {
+            declare_exchange(&channel, pair).await?;
+        }
     }
     let options = QueueDeclareOptions {
         durable: queue.durable,
@@ -66,7 +72,7 @@ pub(super) async fn declare(
         ..QueueDeclareOptions::default()
     };
     let found = channel.queue_declare(short(queue.name.as_str()), options, table(&queue.arguments)).await?;
-    if let Some(pair) = pair.filter(|_| is_there) {
+    if let Some(pair) = pair.filter(|pair| is_there || !is_deletable(pair)) {
         makes_pair.store(true, Ordering::Relaxed);
         declare_pair(&channel, pair).await?;
     }
@@ -91,10 +97,20 @@ pub(super) async fn delete_unused_exchange(channel: Channel, name: ExchangeName)
     Ok(channel.exchange_delete(short(name.as_str()), options).await?)
 }
 
-async fn declare_pair(channel: &Channel, pair: &DeadLetterPair) -> Result<(), Error> {
-    let (exchange, queue) = (short(pair.exchange.as_str()), short(pair.queue.as_str()));
+/// Whether the dead-letter queue can be deleted under conditions: RabbitMQ does so with classic queues only.
+fn is_deletable(pair: &DeadLetterPair) -> bool {
+    pair.arguments.get("x-queue-type").is_none_or(|kind| *kind == FieldValue::from("classic"))
+}
+
+async fn declare_exchange(channel: &Channel, pair: &DeadLetterPair) -> Result<(), Error> {
     let durable = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
-    channel.exchange_declare(exchange.clone(), ExchangeKind::Fanout, durable, AmqpTable::default()).await?;
+    let exchange = short(pair.exchange.as_str());
+    Ok(channel.exchange_declare(exchange, ExchangeKind::Fanout, durable, AmqpTable::default()).await?)
+}
+
+async fn declare_pair(channel: &Channel, pair: &DeadLetterPair) -> Result<(), Error> {
+    declare_exchange(channel, pair).await?;
+    let (exchange, queue) = (short(pair.exchange.as_str()), short(pair.queue.as_str()));
     let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
     channel.queue_declare(queue.clone(), durable, table(&pair.arguments)).await?;
     let options = QueueBindOptions::default();

@@ -1,9 +1,8 @@
 //! The dead-letter pair of a queue whose declaration RabbitMQ refuses: the gateway deletes it again.
 //!
-//! AMQP has no transactions over declarations. So the gateway checks the pair before it declares it. After a refusal it
-//! deletes the queue if it was absent before and has no messages and no consumers, and the exchange if it was absent before
-//! and has no bindings. If another caller has declared the main queue in the meantime, the pair may belong to that caller,
-//! so the gateway keeps it.
+//! AMQP has no transactions over declarations. So the gateway looks at the pair before it declares it. After a refusal it
+//! deletes a queue that was absent then, if it has no messages and no consumers, and an exchange that was absent then, if it has
+//! no bindings. Where the main queue is there now, the pair may belong to another caller, and all of them stay; the answer names them.
 
 use tokio::time::Instant;
 
@@ -38,9 +37,14 @@ impl Topology {
         deadline: Instant,
     ) -> Vec<String> {
         let Some(pair) = &queue.dead_letter_pair else { return Vec::new() };
-        let is_safe = was_there || self.is_there(&queue.name, deadline).await.is_ok_and(|is_there| !is_there);
+        let is_there_now = self.is_there(&queue.name, deadline).await.unwrap_or(true);
+        let is_safe = was_there || !is_there_now;
         let mut remains = Vec::new();
-        if absent.queue && !(is_safe && self.take_back_queue(pair, deadline).await) {
+        if !is_safe {
+            remains.push(format!("queue \"{}\"", queue.name));
+        }
+        let is_made = absent.queue && self.is_there(&pair.queue, deadline).await.unwrap_or(true);
+        if is_made && !(is_safe && self.take_back_queue(pair, deadline).await) {
             remains.push(format!("queue \"{}\"", pair.queue));
         }
         if absent.exchange && !(is_safe && self.take_back_exchange(pair, deadline).await) {
@@ -52,9 +56,7 @@ impl Topology {
     /// Whether the queue is gone.
     async fn take_back_queue(&self, pair: &DeadLetterPair, deadline: Instant) -> bool {
         let unused = DeleteConditions { if_unused: true, if_empty: true };
-        // RabbitMQ may have refused the declaration before it made the queue.
-        self.is_there(&pair.queue, deadline).await.is_ok_and(|is_there| !is_there)
-            || self.delete(&pair.queue, unused, deadline).await.is_ok()
+        self.delete(&pair.queue, unused, deadline).await.is_ok()
     }
 
     /// Whether the exchange is gone.

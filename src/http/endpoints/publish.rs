@@ -26,7 +26,6 @@ use crate::http::state::AppState;
 const MESSAGE_ID: HeaderName = HeaderName::from_static("x-amqp-message-id");
 const ATTEMPTS: HeaderName = HeaderName::from_static("x-gateway-attempts");
 const DUPLICATE_POSSIBLE: HeaderName = HeaderName::from_static("x-gateway-duplicate-possible");
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 /// Characters that a segment of a path holds only escaped (RFC 3986, 3.3), or that a shell would read.
@@ -185,7 +184,7 @@ fn address(
     headers: &HeaderMap,
     body: &ReadBody,
 ) -> Result<(Message, Destination), Problem> {
-    refuse_unbuilt(headers)?;
+    message::refuse_idempotency_key(headers)?;
     let (routing_key, mandatory) = (query.text("routing_key")?, query.flag("mandatory")?);
     query.finish()?;
     let mut parcel = message::read(headers, body, DeliveryMode::Persistent, state)?;
@@ -204,17 +203,6 @@ fn destination(
     let mandatory = either("mandatory", mandatory, parcel.mandatory)?.unwrap_or(true);
     message::check_destination(&exchange, &routing_key)?;
     Ok(Destination { exchange, routing_key, mandatory })
-}
-
-/// Better refused than not kept: who sends this key relies on it.
-fn refuse_unbuilt(headers: &HeaderMap) -> Result<(), Problem> {
-    if headers.contains_key(&IDEMPOTENCY_KEY) {
-        return Err(Problem::malformed(
-            "Idempotency-Key",
-            "is not supported yet: leave it out, and set X-Amqp-Message-Id to recognise duplicates",
-        ));
-    }
-    Ok(())
 }
 
 fn either<T: PartialEq>(field: &str, query: Option<T>, envelope: Option<T>) -> Result<Option<T>, Problem> {
