@@ -4,8 +4,10 @@ FROM rust:1.95-bookworm AS build
 WORKDIR /build
 # The dependencies change seldom, so they have a layer of their own, built with an empty program that is then removed.
 COPY Cargo.toml Cargo.lock ./
-RUN mkdir src \
-    && touch src/lib.rs \
+# Of the workspace too, though nothing here builds it.
+COPY tests/private-broker/Cargo.toml tests/private-broker/
+RUN mkdir src tests/private-broker/src \
+    && touch src/lib.rs tests/private-broker/src/lib.rs \
     && echo 'fn main() {}' >src/main.rs \
     && cargo build --release --locked \
     && cargo clean --release --locked -p rabbitmq-gateway

@@ -1,7 +1,8 @@
-//! An RPC server: answers each request in the queue `echo` with what it was sent. `cargo run --example echo`
+//! An RPC server: it answers each request in the queue `echo` with the request's own body. `cargo run --example echo`
+//! starts it.
 //!
-//! Uses the broker that `AMQP_URL` names. The queue goes with the server, so that a call then finds no queue
-//! instead of waiting for nobody.
+//! It uses the RabbitMQ that `AMQP_URL` names. RabbitMQ deletes the queue when the server stops, so a later call fails at
+//! once (no queue) instead of waiting for a reply.
 
 use std::time::Duration;
 
@@ -18,13 +19,13 @@ use tokio::time::timeout;
 
 const QUEUE: &str = "echo";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Requests that the broker hands over before the first is acknowledged.
+/// Requests that RabbitMQ delivers before the server acknowledges the first of them.
 const PREFETCH: u16 = 100;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let url = std::env::var("AMQP_URL").unwrap_or_else(|_| "amqp://guest:guest@127.0.0.1:5672".to_owned());
-    // lapin takes a lone slash for the virtual host named "", everybody else for the default one.
+    // For a single slash, lapin selects the virtual host named "", and other clients select the default one.
     let url = url.strip_suffix('/').unwrap_or(&url);
     let connect =
         Connection::connect_with_runtime(url, ConnectionProperties::default(), Runtime::tokio_current());
@@ -32,7 +33,7 @@ async fn main() -> anyhow::Result<()> {
     serve(&connection.create_channel().await?).await
 }
 
-/// Answers until the connection ends.
+/// Answers requests until the connection ends.
 async fn serve(channel: &Channel) -> anyhow::Result<()> {
     let going_with_us =
         QueueDeclareOptions { durable: true, auto_delete: true, ..QueueDeclareOptions::default() };
@@ -43,11 +44,11 @@ async fn serve(channel: &Channel) -> anyhow::Result<()> {
     while let Some(request) = requests.next().await {
         answer(channel, request?).await?;
     }
-    bail!("the broker has ended the subscription")
+    bail!("RabbitMQ has cancelled the consumer")
 }
 
-/// The reply goes to `reply_to` by the default exchange, with the request's `correlation_id`. Acknowledged
-/// after it is written: a server that dies in between is given the request again.
+/// Publishes the reply to the queue `reply_to` through the default exchange, with the request's `correlation_id`. The
+/// server acknowledges the request after that: when the server dies in between, RabbitMQ delivers the request again.
 async fn answer(channel: &Channel, request: Delivery) -> anyhow::Result<()> {
     if let Some(reply_to) = request.properties.reply_to().clone() {
         let options = BasicPublishOptions::default();

@@ -1,4 +1,4 @@
-//! The composition root: built in order, run until shutdown, stopped in reverse.
+//! The composition root: it builds the parts in order, runs them until shutdown, and stops them in reverse order.
 
 pub mod check;
 
@@ -22,12 +22,12 @@ use crate::metrics::Metrics;
 use crate::signals::Signal;
 use crate::telemetry::DroppedLines;
 
-/// Time for the last answers, and then for connections to notice that they are dropped.
+/// Time for the last answers, and then for the HTTP connections to notice that the gateway drops them.
 const ABORT: Duration = Duration::from_secs(1);
 
-/// A gateway that serves.
+/// A gateway that serves requests.
 pub struct Gateway {
-    /// Where it listens; the real port where port 0 was asked for.
+    /// The address that it listens on; the real port if the settings ask for port 0.
     pub address: SocketAddr,
     broker: Broker,
     lifecycle: Lifecycle,
@@ -35,10 +35,10 @@ pub struct Gateway {
     shutdown_timeout: Duration,
 }
 
-/// Runs the gateway until `end` comes.
+/// Runs the gateway until `end` resolves.
 ///
 /// # Errors
-/// What keeps it from starting; see [`Gateway::start`].
+/// The reason why the gateway cannot start; see [`Gateway::start`].
 pub async fn run(
     config: Config,
     dropped_log_lines: DroppedLines,
@@ -54,7 +54,7 @@ pub async fn run(
     Ok(())
 }
 
-/// Says, once, that RabbitMQ is connected, and where to look then.
+/// Logs one line when RabbitMQ is connected, with the address of the Swagger UI.
 async fn say_ready(broker: Broker, address: SocketAddr) {
     let Some(reached) = broker.first_reached().await else { return };
     let gateway = format!("http://{}", dialled(address));
@@ -71,7 +71,7 @@ async fn say_ready(broker: Broker, address: SocketAddr) {
 }
 
 impl Gateway {
-    /// Starts to dial the broker and to listen. An absent broker does not stop the start.
+    /// Starts to dial RabbitMQ and to listen. The gateway also starts when RabbitMQ is absent.
     ///
     /// # Errors
     /// A setting that can never work, such as an unreadable certificate or an address in use.
@@ -90,15 +90,14 @@ impl Gateway {
         let server = tokio::spawn(serve(listener, layered, config.http.connections, lifecycle.clone()));
         info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
         if !address.ip().is_loopback() {
-            warn!(%address, "everybody who reaches this address may use the broker: there is no authentication");
+            warn!(%address, "every client that reaches this address may use RabbitMQ: there is no authentication");
         }
         tokio::spawn(say_ready(broker.clone(), address));
         Ok(Self { address, broker, lifecycle, server, shutdown_timeout: config.shutdown_timeout })
     }
 
-    /// Stops in order: not ready at once, still serving for `drain_delay` so that load balancers
-    /// notice; then no new connections, and what is in flight is finished within the shutdown
-    /// timeout.
+    /// Stops the gateway in order. First it reports not ready and still serves for `drain_delay`, so that load balancers
+    /// notice. Then it accepts no new connections, and finishes the requests in flight within the shutdown timeout.
     pub async fn stop(mut self, drain_delay: Duration) {
         info!(?drain_delay, "stopping");
         self.lifecycle.close();
@@ -112,12 +111,14 @@ impl Gateway {
         info!("stopped");
     }
 
-    /// Has every request answered at once with its outcome so far, and drops the connections of clients that do not take
-    /// their answers.
+    /// Answers every request at once with its outcome so far, and drops the connections of clients that do not read their
+    /// answers.
     async fn cut_short(&mut self) {
-        warn!("the requests that are left are answered before they are finished");
+        warn!(
+            "the shutdown timeout is over: the gateway answers the remaining requests before they are finished"
+        );
         self.lifecycle.abort();
-        // Connections that are left then are dropped with the process.
+        // The connections that still exist after that end with the process.
         let _dropped = timeout(ABORT, &mut self.server).await;
     }
 }

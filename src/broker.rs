@@ -1,9 +1,10 @@
-//! The broker side: [`Broker`] is all that others see of it.
+//! The side of the gateway that speaks to RabbitMQ: other modules reach RabbitMQ only through [`Broker`].
 //!
-//! Promises: never says that a message is confirmed when the broker does not hold it; an answer
-//! belongs to its own caller; a lost broker costs time, not errors, up to the caller's deadline.
-//! Publishing, topology and probes have connections of their own and share no fate.
-//! Knows no HTTP; lapin stays inside.
+//! Guarantees: the gateway never reports a message as confirmed that RabbitMQ does not hold; each caller gets the answer
+//! to its own request; when the connection to RabbitMQ is lost, callers wait up to their deadlines before they get an
+//! error. Publishing, topology and probes each have their own connections, so an alarm or a loss on one does not affect
+//! the others.
+//! This module knows no HTTP, and no lapin type leaves it.
 
 mod channels;
 mod connection;
@@ -46,7 +47,7 @@ use crate::domain::outcome::Outcome;
 use crate::lifecycle::Lifecycle;
 use crate::metrics::Metrics;
 
-/// The broker. Cheap to clone; dials from the start, and works as soon as the broker is there.
+/// The handle to RabbitMQ. It is cheap to clone. It dials from the start, and works as soon as RabbitMQ is reachable.
 #[derive(Clone)]
 pub struct Broker {
     inner: Arc<Inner>,
@@ -55,7 +56,7 @@ pub struct Broker {
 struct Inner {
     publisher: Publisher,
     metrics: Metrics,
-    /// Counters of the outcomes that came, in the order of [`Outcome::ALL`].
+    /// Counters of the outcomes that occurred, in the order of [`Outcome::ALL`].
     outcomes: [OnceLock<IntCounter>; Outcome::ALL.len()],
     topology: Topology,
     replies: Replies,
@@ -75,44 +76,44 @@ impl Inner {
     }
 }
 
-/// State of the publishing connections, as the gateway sees it without asking the broker.
+/// State of the publishing connections, as the gateway sees it without asking RabbitMQ.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Publishing {
-    /// The broker's reason while it blocks publishers.
+    /// RabbitMQ's reason while it blocks publishers.
     pub blocked: Option<String>,
-    /// Channels that there should be for many publishes at a time.
+    /// Number of lanes that the gateway wants for concurrent publishes.
     pub lanes: usize,
-    /// Confirm channels that are open, the isolated ones included.
+    /// Confirm channels that are open, those of isolated lanes included.
     pub channels: usize,
-    /// Publishes that were written and wait for the broker's verdict.
+    /// Publishes that were written and wait for RabbitMQ's answer.
     pub in_flight: usize,
-    /// Publishes that wait for a place on a channel.
+    /// Publishes that wait for a permit on a lane.
     pub waiting: usize,
-    /// Publishes that were answered `unknown` and whose confirm may still come.
+    /// Overdue confirms: the gateway answered `unknown`, and RabbitMQ may still confirm.
     pub overdue: usize,
 }
 
 /// State of the connections of one role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RoleState {
-    /// The role's word in connection names and metrics.
+    /// The name of the role in connection names and metrics.
     pub name: &'static str,
-    /// Whether they are dialled when they are needed.
+    /// Whether the gateway dials these connections only when it needs them.
     pub is_on_need: bool,
-    /// Connections that there should be now.
+    /// Number of connections that the gateway wants now.
     pub wanted: usize,
-    /// Connections that are up.
+    /// Number of connections that are up.
     pub connected: usize,
-    /// Why RabbitMQ refuses further connections, where it refused the last dials.
+    /// Why RabbitMQ refuses further connections, if it refused the last dials.
     pub denial: Option<Denial>,
 }
 
 /// State of the reply queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReplyState {
-    /// Whether it is there.
+    /// Whether the reply queue exists.
     pub ready: bool,
-    /// Why RabbitMQ refuses it, where it refused its last declaration.
+    /// Why RabbitMQ refuses the reply queue, if it refused the last declaration.
     pub denial: Option<Denial>,
     /// Calls that wait for their replies.
     pub waiting: usize,
@@ -122,14 +123,14 @@ impl Broker {
     /// Starts to dial; returns at once. Needs a tokio runtime.
     ///
     /// # Errors
-    /// A setting that can never work, such as an unreadable certificate. An absent broker is no error.
+    /// A setting that can never work, such as an unreadable certificate. An absent RabbitMQ is no error.
     pub fn start(
         settings: &Settings,
         metrics: &Metrics,
         lifecycle: &Lifecycle,
     ) -> Result<Self, SettingsError> {
         let keepers = TaskTracker::new();
-        // In this order, they are spread over the nodes.
+        // The order decides how the connections are spread over the nodes.
         let log = OutageLog::default();
         let connector = Connector::new(settings, metrics, (&log, lifecycle), &keepers)?;
         let publisher = Publisher::start(&connector, &settings.publish, metrics.clone())?;
@@ -163,11 +164,11 @@ impl Broker {
         Ok(broker)
     }
 
-    /// Publishes a message and waits until its outcome is known, at the longest to its deadline.
-    /// When the caller goes away, what has been written is finished, and nothing is written any more.
+    /// Publishes a message and waits until its outcome is known, at most until its deadline.
+    /// When the caller leaves, the gateway finishes a message that it has written, and writes no other one.
     ///
     /// # Errors
-    /// Says what is true of the message, see [`PublishFailure::outcome`].
+    /// The failure tells the outcome of the message, see [`PublishFailure::outcome`].
     pub async fn publish(&self, publish: &Publish) -> Result<Receipt, PublishFailure> {
         let answer = self.send(publish).await;
         let outcome = answer.as_ref().map_or_else(|failure| failure.outcome, |receipt| receipt.outcome);
@@ -175,20 +176,20 @@ impl Broker {
         answer
     }
 
-    /// A message, or the request of a call.
+    /// Publishes a message, or the request of a call, and counts no outcome.
     async fn send(&self, publish: &Publish) -> Result<Receipt, PublishFailure> {
         let _unfinished = self.inner.publishes.token();
         self.inner.publisher.publish(publish).await
     }
 
-    /// Queues: declare, inspect, purge and delete.
+    /// Topology operations: declare, inspect, purge and delete queues.
     #[must_use]
     pub fn topology(&self) -> &Topology {
         &self.inner.topology
     }
 
-    /// Whether a publish would be sent now: a lane that publishes share is open, a connection for isolated publishes is up or was
-    /// within the last minute, no alarm blocks publishers, and the gateway is not stopping. Does not ask RabbitMQ.
+    /// Whether the gateway would send a publish now: a shared lane is open, a connection for isolated publishes is up or
+    /// was up within the last minute, no alarm blocks publishers, and the gateway is not stopping. Does not ask RabbitMQ.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         let publisher = &self.inner.publisher;
@@ -201,7 +202,7 @@ impl Broker {
         self.inner.lifecycle.is_closing()
     }
 
-    /// The connections of each role. Does not ask RabbitMQ.
+    /// The state of the connections of each role. Does not ask RabbitMQ.
     #[must_use]
     pub fn roles(&self) -> [RoleState; 8] {
         let [publish, isolated, topology, reply, probe] =
@@ -223,32 +224,32 @@ impl Broker {
         ]
     }
 
-    /// The publishing connections. Asks nobody.
+    /// The state of the publishing connections. Does not ask RabbitMQ.
     #[must_use]
     pub fn publishing(&self) -> Publishing {
         self.inner.publisher.state()
     }
 
-    /// The reply queue. Asks nobody.
+    /// The state of the reply queue. Does not ask RabbitMQ.
     #[must_use]
     pub fn replies(&self) -> ReplyState {
         let replies = &self.inner.replies;
         ReplyState { ready: replies.is_ready(), denial: replies.denial(), waiting: replies.waiting() }
     }
 
-    /// Asks the broker, at most once a second, for a round trip and for these queues' counts.
+    /// Asks RabbitMQ, at most once a second, for a round trip and for the counts of these queues.
     pub async fn look(&self, queues: &[QueueName]) -> Look {
         self.inner.probe.look(queues).await
     }
 
-    /// The gateway's own user, where it logs in by name.
+    /// The gateway's own user, if it logs in with a user name.
     #[must_use]
     pub fn user(&self) -> Option<&str> {
         self.inner.user.as_deref()
     }
 
-    /// When the process aborts, each caller gets the outcome of its request at once: unknown where the gateway has written it,
-    /// else not sent.
+    /// When the process aborts, tells each caller the outcome of its request at once: `unknown` if the gateway has
+    /// written it, else `not_sent`.
     async fn tell_outcomes_at_abort(self) {
         let Inner { publisher, replies, lifecycle, closed, .. } = &*self.inner;
         if closed.run_until_cancelled(lifecycle.aborting()).await.is_some() {
@@ -257,26 +258,30 @@ impl Broker {
         }
     }
 
-    /// Whether callers are told their outcomes before RabbitMQ's answers.
+    /// Whether the gateway tells callers their outcomes without waiting for RabbitMQ's answers.
     fn is_aborting(&self) -> bool {
         self.inner.lifecycle.is_aborting()
     }
 
-    /// Waits for the first publishing connection, and tells where it leads; none when shutdown begins before.
+    /// Waits for the first publishing connection, and returns the server that it reached; `None` if shutdown begins
+    /// before.
     pub async fn first_reached(&self) -> Option<Reached> {
         let [lanes, _] = self.inner.publisher.connections();
         let link = lanes.wait_long().await.ok()?;
         Some(link.reached(self.user()))
     }
 
-    /// Finishes what is being published, then closes channels and connections; ends at the deadline.
+    /// Finishes the publishes in flight, at most until the deadline, then closes channels and connections.
     pub async fn close(&self, deadline: Instant) {
         let Inner { publisher, topology, publishes, lifecycle, closed, keepers, .. } = &*self.inner;
         lifecycle.drain();
         publishes.close();
         let unfinished = timeout_at(deadline, publishes.wait()).await.is_err();
         if unfinished {
-            tracing::warn!(publishes = publishes.len(), "stopped before every publish had its answer");
+            tracing::warn!(
+                publishes = publishes.len(),
+                "the gateway stops before RabbitMQ has answered every publish"
+            );
         }
         self.inner.log.stop();
         publisher.close();
@@ -285,10 +290,10 @@ impl Broker {
         keepers.close();
         closed.cancel();
         let goodbye = deadline.max(Instant::now() + GOODBYE);
-        // Those that do not say goodbye in time are hung up on by the end of the process.
+        // A connection that is not closed in time ends with the process.
         let _hung_up = timeout_at(goodbye, keepers.wait()).await;
     }
 }
 
-/// Time for closing connections when everything else has used up the deadline.
+/// Time for closing connections if the other steps have used up the deadline.
 const GOODBYE: Duration = Duration::from_millis(500);

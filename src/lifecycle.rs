@@ -1,24 +1,26 @@
-//! The phases of the process: Running → Closing → Draining → Aborting. One lifecycle for HTTP, broker, handlers and workers.
+//! The phases of the process: Running → Closing → Draining → Aborting. HTTP, broker, handlers and workers share one
+//! lifecycle.
 //!
-//! [`app`](crate::app) alone decides when the next phase begins; a phase never ends in an earlier one. All others see the phase
-//! and act on it.
+//! Only [`app`](crate::app) begins the next phase, and the process never returns to an earlier one. The other modules
+//! read the phase and act on it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio_util::sync::CancellationToken;
 
-/// The lifecycle. Clones are the same.
+/// The lifecycle. Clones share the phase.
 ///
-/// - [Closing](Self::close): the gateway is not ready and serves on; HTTP/1 answers carry `Connection: close`.
-/// - [Draining](Self::drain): it accepts no more connections, and no caller waits for a RabbitMQ that is away.
-/// - [Aborting](Self::abort): each caller gets its outcome so far at once, then the connections that are left are dropped.
+/// - [Closing](Self::close): the gateway is not ready and still serves; HTTP/1 answers carry `Connection: close`.
+/// - [Draining](Self::drain): it accepts no more connections, and no caller waits for a RabbitMQ that is absent.
+/// - [Aborting](Self::abort): each caller gets its outcome so far at once, then the gateway drops the remaining
+///   connections.
 #[derive(Debug, Clone, Default)]
 pub struct Lifecycle(Arc<Phases>);
 
 #[derive(Debug)]
 struct Phases {
-    /// Kept beside the token, for each request asks.
+    /// Kept beside the token, because each request reads it.
     is_draining: AtomicBool,
     closing: CancellationToken,
     draining: CancellationToken,
@@ -27,7 +29,7 @@ struct Phases {
 
 impl Default for Phases {
     fn default() -> Self {
-        // Cancelling a token cancels its children: so each phase is the child of the next one.
+        // Cancelling a token cancels its children, so each phase is the child of the next one.
         let aborting = CancellationToken::new();
         let draining = aborting.child_token();
         let closing = draining.child_token();
@@ -36,47 +38,47 @@ impl Default for Phases {
 }
 
 impl Lifecycle {
-    /// Begins to close.
+    /// Begins the phase Closing.
     pub fn close(&self) {
         self.0.closing.cancel();
     }
 
-    /// Begins to drain.
+    /// Begins the phase Draining.
     pub fn drain(&self) {
         self.0.is_draining.store(true, Ordering::Release);
         self.0.draining.cancel();
     }
 
-    /// Begins to abort.
+    /// Begins the phase Aborting.
     pub fn abort(&self) {
         self.0.is_draining.store(true, Ordering::Release);
         self.0.aborting.cancel();
     }
 
-    /// Whether the process is closing, or further.
+    /// Whether the process is in the phase Closing or a later one.
     #[must_use]
     pub fn is_closing(&self) -> bool {
         self.0.closing.is_cancelled()
     }
 
-    /// Whether the process is draining, or further.
+    /// Whether the process is in the phase Draining or a later one.
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.0.is_draining.load(Ordering::Acquire)
     }
 
-    /// Whether the process is aborting.
+    /// Whether the process is in the phase Aborting.
     #[must_use]
     pub fn is_aborting(&self) -> bool {
         self.0.aborting.is_cancelled()
     }
 
-    /// Ends when the process begins to drain.
+    /// Resolves when the process begins to drain.
     pub async fn draining(&self) {
         self.0.draining.cancelled().await;
     }
 
-    /// Ends when the process begins to abort.
+    /// Resolves when the process begins to abort.
     pub async fn aborting(&self) {
         self.0.aborting.cancelled().await;
     }

@@ -1,4 +1,4 @@
-//! The process: settings, log, run, exit code. Everything else is in the library.
+//! The process: settings, log, run, exit code. The library contains the rest.
 
 use std::process::ExitCode;
 

@@ -1,7 +1,7 @@
 //! The one list of metrics: name, help, labels.
 //!
-//! Labels are bounded: the matched route, method, status, outcome, role; never a name or a path of a
-//! caller's. Counters are counted where things happen; gauges are set when somebody asks.
+//! Labels are bounded: the matched route, method, status, outcome and role; never a queue name or a path of a caller. The
+//! code that does a thing counts it; gauges are set when Prometheus reads them.
 
 mod process;
 
@@ -14,13 +14,13 @@ use prometheus::{
     TextEncoder,
 };
 
-/// From 100 µs to 100 s: a confirm in memory to a call over a slow server.
+/// From 100 µs to 100 s: from a confirm in memory to a call to a slow server.
 const SECONDS: [f64; 19] = [
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
     25.0, 50.0, 100.0,
 ];
 
-/// Everything that is measured. Cheap to clone; clones count together.
+/// All metrics. Cheap to clone; clones share the metrics.
 #[derive(Debug, Clone, Default)]
 pub struct Metrics(Arc<List>);
 
@@ -36,41 +36,41 @@ impl Deref for Metrics {
 #[derive(Debug)]
 pub struct List {
     registry: Registry,
-    /// By route, method and status.
+    /// HTTP requests by route, method and status.
     pub requests: IntCounterVec,
-    /// From the header to the answer; by route and method.
+    /// Time from the header to the answer, by route and method.
     pub request_seconds: HistogramVec,
-    /// Now.
+    /// HTTP requests without an answer yet.
     pub requests_in_flight: IntGauge,
-    /// Bodies in memory.
+    /// Bytes of request bodies in memory.
     pub bytes_in_flight: IntGauge,
-    /// By outcome, as `domain::outcome::Outcome` spells it.
+    /// Publishes by outcome, as `domain::outcome::Outcome` spells it.
     pub publishes: IntCounterVec,
-    /// From writing to the broker's verdict.
+    /// Time from writing a message to RabbitMQ's answer.
     pub confirm_seconds: Histogram,
-    /// Messages written again after a loss.
+    /// Resent messages.
     pub resends: IntCounter,
-    /// Written, and waiting for the broker's verdict.
+    /// Publishes that were written and wait for RabbitMQ's answer.
     pub publishes_in_flight: IntGauge,
-    /// Publishes waiting for a place on a channel.
+    /// Publishes that wait for a permit on a lane.
     pub publishes_waiting: IntGauge,
-    /// Answered `unknown`, and the confirm may still come.
+    /// Overdue confirms: the gateway answered `unknown`, and RabbitMQ may still confirm.
     pub overdue: IntGauge,
-    /// By ending.
+    /// By result.
     pub calls: IntCounterVec,
-    /// Waiting for their replies.
+    /// RPC calls that wait for their replies.
     pub pending_replies: IntGauge,
-    /// Replies that nobody waited for.
+    /// Replies without a pending call.
     pub unmatched_replies: IntCounter,
-    /// Confirm channels by state: `wanted` for many publishes at a time, `open` altogether.
+    /// Confirm channels by state: `wanted` for concurrent publishes, `open` in total.
     pub channels: IntGaugeVec,
-    /// Up, by role.
+    /// Connections that are up, by role.
     pub connections: IntGaugeVec,
-    /// By role and result: `connected`, `refused`, `failed`.
+    /// Dials by role and result: `connected`, `refused`, `failed`.
     pub dials: IntCounterVec,
-    /// 1 while the broker blocks publishers.
+    /// 1 while RabbitMQ blocks publishers.
     pub blocked: IntGauge,
-    /// Lines of the log that were dropped.
+    /// Log lines that were dropped.
     pub dropped_log_lines: IntCounter,
 }
 
@@ -84,7 +84,7 @@ impl Default for List {
         Self {
             requests: list.counters(
                 "gateway_http_requests_total",
-                "Answered requests.",
+                "HTTP requests that the gateway has answered.",
                 &["route", "method", "status"],
             ),
             request_seconds: list.histograms(
@@ -92,47 +92,61 @@ impl Default for List {
                 "Time from a request's header to its answer.",
                 &["route", "method"],
             ),
-            requests_in_flight: list
-                .gauge("gateway_http_requests_in_flight", "Admitted requests without an answer yet."),
-            bytes_in_flight: list.gauge("gateway_http_body_bytes_in_flight", "Bytes of bodies in memory."),
+            requests_in_flight: list.gauge(
+                "gateway_http_requests_in_flight",
+                "HTTP requests that the gateway has admitted and not answered yet.",
+            ),
+            bytes_in_flight: list
+                .gauge("gateway_http_body_bytes_in_flight", "Bytes of request bodies in memory."),
             publishes: list.counters(
                 "gateway_publishes_total",
-                "Publishes that ended, without calls.",
+                "Publishes that have ended, without the requests of RPC calls.",
                 &["outcome"],
             ),
             confirm_seconds: list.histogram(
                 "gateway_publish_confirm_seconds",
-                "Time from writing a message, or a call's request, to the broker's verdict on it.",
+                "Time from writing a message, or a call's request, to RabbitMQ's answer.",
             ),
-            resends: list.counter("gateway_publish_resends_total", "Messages written again after a loss."),
+            resends: list.counter(
+                "gateway_publish_resends_total",
+                "Messages that the gateway resent after a lost connection or channel.",
+            ),
             publishes_in_flight: list.gauge(
                 "gateway_publishes_in_flight",
-                "Publishes that were written and wait for the broker's verdict.",
+                "Publishes that were written and wait for RabbitMQ's answer.",
             ),
             publishes_waiting: list
-                .gauge("gateway_publishes_waiting", "Publishes that wait for a place on a channel."),
+                .gauge("gateway_publishes_waiting", "Publishes that wait for a permit on a lane."),
             overdue: list.gauge(
                 "gateway_publishes_overdue",
-                "Publishes answered unknown whose confirm may still come.",
+                "Overdue confirms: the gateway answered unknown, and RabbitMQ may still confirm.",
             ),
-            calls: list.counters("gateway_rpc_calls_total", "RPC calls that ended.", &["result"]),
+            calls: list.counters("gateway_rpc_calls_total", "RPC calls that have ended.", &["result"]),
             pending_replies: list
                 .gauge("gateway_rpc_pending_replies", "RPC calls that wait for their replies."),
             unmatched_replies: list.counter(
                 "gateway_rpc_unmatched_replies_total",
-                "Replies that nobody waited for: late, repeated or foreign.",
+                "Replies without a waiting RPC call: after the deadline, repeated or from another client.",
             ),
             channels: list.gauges(
                 "gateway_confirm_channels",
-                "Confirm channels: wanted for many publishes at a time, open altogether.",
+                "Confirm channels: wanted for concurrent publishes, open in total.",
                 &["state"],
             ),
-            connections: list.gauges("gateway_broker_connections", "Connections that are up.", &["role"]),
-            dials: list.counters("gateway_broker_dials_total", "Dials of the broker.", &["role", "result"]),
-            blocked: list.gauge("gateway_broker_blocked", "1 while the broker blocks publishers, else 0."),
+            connections: list.gauges(
+                "gateway_broker_connections",
+                "Connections to RabbitMQ that are up.",
+                &["role"],
+            ),
+            dials: list.counters(
+                "gateway_broker_dials_total",
+                "Attempts to connect to RabbitMQ.",
+                &["role", "result"],
+            ),
+            blocked: list.gauge("gateway_broker_blocked", "1 while RabbitMQ blocks publishers, else 0."),
             dropped_log_lines: list.counter(
                 "gateway_log_lines_dropped_total",
-                "Lines of the log dropped because nobody read them fast enough.",
+                "Log lines dropped because the reader of standard error was too slow.",
             ),
             registry: list.0,
         }
@@ -140,15 +154,15 @@ impl Default for List {
 }
 
 impl Metrics {
-    /// All of it in Prometheus' text format.
+    /// All metrics in Prometheus' text format.
     #[must_use]
     pub fn text(&self) -> String {
         TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_default()
     }
 }
 
-/// What has been registered so far. Names and labels are constants, so nothing here fails but by a
-/// defect, which the first test that starts a gateway would show.
+/// The metrics that are registered so far. Names and labels are constants, so registration fails only because of a
+/// defect, and every test that starts a gateway would show it.
 struct Registered(Registry);
 
 impl Registered {

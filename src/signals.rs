@@ -1,21 +1,21 @@
-//! The two signals that end the gateway: SIGTERM drains first, SIGINT does not wait for load balancers.
+//! The two signals that end the gateway: after SIGTERM it first waits for load balancers, after SIGINT it does not.
 //!
-//! The handlers stand as soon as [`first`] returns, so a signal that comes before the first poll is not lost.
+//! [`first`] installs the handlers before it returns, so a signal that arrives before the first poll is not lost.
 
 use std::io;
 
 use tokio::signal::unix::{SignalKind, signal as listen};
 
-/// What asked the gateway to end.
+/// The signal that asked the gateway to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signal {
-    /// SIGTERM, as sent by an orchestrator.
+    /// SIGTERM, as an orchestrator sends it.
     Terminate,
-    /// SIGINT, as sent by Ctrl-C.
+    /// SIGINT, as Ctrl-C sends it.
     Interrupt,
 }
 
-/// A future that ends at the first SIGTERM or SIGINT from now on.
+/// A future that resolves at the first SIGTERM or SIGINT from now on.
 ///
 /// # Errors
 /// The operating system refuses a handler.
@@ -45,7 +45,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn each_signal_is_told_even_when_it_comes_before_the_first_poll() {
+    async fn each_signal_is_received_even_before_the_first_poll() {
         for (name, expected) in [("TERM", Signal::Terminate), ("INT", Signal::Interrupt)] {
             let end = first().expect("handlers");
             send(name);

@@ -1,8 +1,9 @@
 //! The log: text on a terminal, JSON lines otherwise, on standard error.
 //!
-//! Lines go through a bounded queue to a thread of their own: a reader that stops reading costs lines, never requests.
-//! What was dropped is counted and told in the log. Neither bodies nor passwords are logged at any level: lapin's
-//! frames (`trace`), returned messages and channel faults hold them and stay off whatever the filter says.
+//! Log lines go through a bounded queue to a separate thread. When the reader of standard error stops reading, the log
+//! loses lines, and requests do not wait. A log line tells how many lines were dropped. Neither bodies nor passwords are
+//! logged at any level: lapin's frames (`trace`), returned messages and channel errors contain them, so they stay off
+//! with every filter.
 
 pub mod panics;
 
@@ -19,22 +20,22 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, fmt};
 
-/// Lines that wait for a slow reader before the first is dropped.
+/// Number of lines that wait for a slow reader before the log drops lines.
 const QUEUED_LINES: usize = 8_192;
 
-/// How long the end of the process waits for the queue to be written.
+/// How long the process waits at its end for the queue to be written.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What is logged, and how. Filled by [`crate::config`].
+/// The filter and the format of the log. Filled by [`crate::config`].
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// What is logged.
+    /// The levels that are logged.
     pub filter: Filter,
-    /// How a line looks.
+    /// The format of a line.
     pub format: Format,
 }
 
-/// A level, and others for modules by name: `info,rabbitmq_gateway=debug`.
+/// A level, and optional levels for modules by name: `info,rabbitmq_gateway=debug`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Filter(Targets);
 
@@ -42,13 +43,13 @@ impl Filter {
     /// Checks the text.
     ///
     /// # Errors
-    /// What tracing says about it.
+    /// The error text of tracing.
     pub fn parse(text: &str) -> Result<Self, String> {
         let filter: Targets = text.parse().map_err(|error: ParseError| error.to_string())?;
         if filter.iter().all(|(target, _)| is_module(target)) {
             return Ok(Self(filter));
         }
-        Err("a level is for a module, named with its crate".to_owned())
+        Err("a level applies to a module, named with its crate".to_owned())
     }
 }
 
@@ -56,14 +57,14 @@ fn is_module(name: &str) -> bool {
     name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_:".contains(&byte))
 }
 
-/// How a line looks.
+/// The format of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// Text on a terminal, JSON otherwise.
     Auto,
-    /// For people.
+    /// Text for people.
     Text,
-    /// One JSON object a line.
+    /// One JSON object for each line.
     Json,
 }
 
@@ -71,7 +72,7 @@ impl Format {
     /// Reads the name of a format.
     ///
     /// # Errors
-    /// An empty reason: the setting's form says it all.
+    /// An empty reason: the caller's error text already lists the allowed values.
     pub fn parse(text: &str) -> Result<Self, String> {
         match text {
             "auto" => Ok(Self::Auto),
@@ -86,7 +87,7 @@ impl Format {
     }
 }
 
-/// Keeps the log alive; when it is dropped, what is queued is written, for at most a second.
+/// Keeps the log alive. Dropping it writes the queued lines, for at most a second.
 #[must_use = "the log ends when this is dropped"]
 pub struct Guard {
     worker: Option<WorkerGuard>,
@@ -94,7 +95,7 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// The count of lines that were dropped, for metrics.
+    /// The counter of dropped lines, for metrics.
     #[must_use]
     pub fn dropped_lines(&self) -> DroppedLines {
         self.dropped.clone()
@@ -105,7 +106,7 @@ impl Drop for Guard {
     fn drop(&mut self) {
         let (done, wait) = mpsc::channel();
         let worker = self.worker.take();
-        // The worker's guard may block for ever on a pipe that nobody reads.
+        // Dropping the worker's guard may block for ever on a pipe without a reader.
         thread::spawn(move || {
             drop(worker);
             let _ = done.send(());
@@ -114,7 +115,7 @@ impl Drop for Guard {
     }
 }
 
-/// How many lines a slow reader has cost since the start.
+/// The number of lines that were dropped since the start because the reader was slow.
 #[derive(Debug, Clone)]
 pub struct DroppedLines(ErrorCounter);
 
@@ -129,7 +130,7 @@ impl DroppedLines {
 /// Starts the log of the process, and logs panics.
 ///
 /// # Panics
-/// When it is called twice.
+/// If it is called twice.
 pub fn init(settings: &Settings) -> Guard {
     let is_json = settings.format.is_json();
     let (writer, worker, dropped) = queue(io::stderr(), is_json, QUEUED_LINES);
@@ -145,18 +146,18 @@ fn subscriber(settings: &Settings, is_json: bool, writer: NonBlocking) -> impl S
     } else {
         lines.with_ansi(io::stderr().is_terminal()).boxed()
     };
-    // Filters of the whole log, not of a layer, and no filter by spans: those look at each span at every step.
+    // The filters apply to the whole log, not to a layer, and not to spans: such filters check each span at every step.
     Registry::default().with(settings.filter.0.clone()).with(secrets_and_bodies()).with(lines)
 }
 
-/// Lets all pass but what would print a password or a message.
+/// Lets all events pass except those that would print a password or a message.
 fn secrets_and_bodies() -> Targets {
     Targets::new()
         .with_default(LevelFilter::TRACE)
         .with_target("lapin", LevelFilter::DEBUG)
         .with_target("amq_protocol", LevelFilter::DEBUG)
         .with_target("lapin::returned_messages", LevelFilter::OFF)
-        // The broker's words about a channel quote what a caller sent; that caller is told them.
+        // RabbitMQ's text about a channel quotes values of a caller; the answer to that caller contains the text.
         .with_target("lapin::channel", LevelFilter::OFF)
 }
 
@@ -173,7 +174,7 @@ fn queue(
     (writer, worker, DroppedLines(dropped))
 }
 
-/// The end of the queue: writes lines, and after a gap a line about the gap.
+/// The end of the queue. It writes lines, and after dropped lines a line that tells their number.
 struct Lossy<W> {
     to: W,
     is_json: bool,
@@ -201,7 +202,7 @@ fn gap(lines: usize, is_json: bool) -> String {
     let (now, message) = (jiff::Timestamp::now(), format!("dropped {lines} log lines"));
     let target = module_path!();
     if is_json {
-        // Nothing in it needs escaping.
+        // No part of it needs escaping.
         let head = format!(r#""timestamp":"{now}","level":"WARN","message":"{message}""#);
         format!("{{{head},\"dropped\":{lines},\"target\":\"{target}\"}}\n")
     } else {

@@ -1,25 +1,26 @@
-//! `check-config --connect`: logs in to RabbitMQ at every address, and prints a line for each.
+//! `check-config --connect`: logs in to RabbitMQ at every address, and prints one line for each address.
 //!
-//! One address that answers is enough for success, as it is for the gateway. The deadline is that of a dial.
+//! The check succeeds if one address answers, because one is enough for the gateway too. The deadline is that of a dial.
 
 use std::io::{self, Write};
 
 use crate::broker::{Trial, try_all};
 use crate::config::Config;
 
-/// RabbitMQ answers at no address (`EX_UNAVAILABLE`).
+/// Exit code: RabbitMQ answers at no address (`EX_UNAVAILABLE`).
 const EXIT_UNREACHABLE: u8 = 69;
-/// RabbitMQ refuses the gateway's user or virtual host (`EX_NOPERM`).
+/// Exit code: RabbitMQ refuses the gateway's user or virtual host (`EX_NOPERM`).
 const EXIT_REFUSED: u8 = 77;
 
-/// Prints a line for each address, on standard output where RabbitMQ took the login, else on standard error. Returns the exit code.
+/// Prints one line for each address: to standard output if RabbitMQ accepted the login, else to standard error. Returns
+/// the exit code.
 ///
 /// # Errors
 /// A setting that can never work, such as an unreadable certificate.
 pub async fn broker(config: &Config) -> anyhow::Result<u8> {
     let trials = try_all(&config.broker).await?;
     for (address, result) in &trials {
-        // Where standard output is closed, the exit code still tells.
+        // If standard output is closed, the exit code still tells the result.
         let _ = match result {
             Ok(reached) => writeln!(io::stdout(), "connected: {reached}"),
             Err(unreached) => writeln!(io::stderr(), "cannot connect to {address}: {}", unreached.why),

@@ -1,7 +1,7 @@
 //! The deadpool-managed pool of confirm channels of one connection slot.
 //!
-//! A channel of the pool has one user at a time, its only publisher. A channel with an unanswered publish, or that
-//! RabbitMQ has closed, is never handed out again.
+//! A channel of the pool has one user at a time, which is its only publisher. The pool never hands out a channel again
+//! that has an unanswered publish, or that RabbitMQ has closed.
 
 mod in_flight;
 mod publish_channel;
@@ -26,9 +26,9 @@ use super::lapin_compat::until_noticed;
 /// How long RabbitMQ may take to open a channel.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A confirm channel and the connection that it lives on.
+/// A confirm channel and its connection.
 pub(super) struct ConfirmChannel {
-    /// lapin closes the channel when this is dropped.
+    /// lapin's handle; lapin closes the channel when this is dropped.
     channel: Channel,
     publishes: Arc<PublishChannel>,
     connection: Arc<Connection>,
@@ -36,7 +36,7 @@ pub(super) struct ConfirmChannel {
 }
 
 impl ConfirmChannel {
-    /// Its publishes.
+    /// The publishes on the channel.
     pub(super) fn publishes(&self) -> &Arc<PublishChannel> {
         &self.publishes
     }
@@ -46,29 +46,31 @@ impl ConfirmChannel {
         &self.connection
     }
 
-    /// Ends when lapin has noticed that the channel has ended, see [`until_noticed`]. To be awaited before this is dropped.
+    /// Resolves when lapin has noticed that the channel has ended, see [`until_noticed`]. Await it before dropping the
+    /// channel.
     pub(super) async fn until_noticed(&self) {
         if self.publishes.has_ended() {
             until_noticed(&self.channel).await;
         }
     }
 
-    /// Whether a publish may start on it.
+    /// Whether a publish may start on this channel.
     pub(super) fn is_usable(&self) -> bool {
         !self.publishes.has_ended() && self.connection.is_usable()
     }
 }
 
-/// Opens channels for the pool and decides which may be used again.
+/// Opens channels for the pool, and decides which of them the pool may use again.
 pub(super) struct ChannelManager {
     connections: Arc<Connections>,
     slot: usize,
-    /// The connection of a slow destination, which RabbitMQ may stop for as long as the destination is slow.
+    /// Whether the connection belongs to a slow destination. RabbitMQ may stop reading from it for as long as the
+    /// destination is slow.
     may_be_stopped: bool,
     opened: Arc<Opened>,
 }
 
-/// The channels that were opened and still exist, in use or idle or waiting for their last answers.
+/// The channels that were opened and still exist: in use, idle, or waiting for their last answers.
 type Opened = Mutex<Vec<Weak<ConfirmChannel>>>;
 
 impl managed::Manager for ChannelManager {
@@ -96,8 +98,8 @@ impl managed::Manager for ChannelManager {
 }
 
 impl ChannelManager {
-    /// Opens a channel. A connection on which RabbitMQ opens none in time is replaced, except during an alarm,
-    /// and except that of a slow destination.
+    /// Opens a channel. If RabbitMQ opens none in time, the gateway replaces the connection, except during an alarm and
+    /// except for the connection of a slow destination.
     async fn open(&self, connection: &Connection) -> Result<Channel, Error> {
         let mut opening = pin!(connection.unless_gone(open(connection.lapin())));
         loop {
@@ -119,7 +121,7 @@ async fn open(connection: &lapin::Connection) -> Result<Channel, lapin::Error> {
     Ok(channel)
 }
 
-/// A channel of the pool; given back when dropped.
+/// A channel of the pool; dropping it gives it back.
 pub(super) type Pooled = Object<ChannelManager>;
 
 /// The pool. Cheap to clone.
@@ -130,7 +132,7 @@ pub(super) struct ConfirmChannels {
 }
 
 impl ConfirmChannels {
-    /// A pool of at most `size` channels, all on the connection in one slot.
+    /// Makes a pool of at most `size` channels, all on the connection in one slot.
     pub(super) fn new(
         connections: Arc<Connections>,
         slot: usize,
@@ -138,7 +140,7 @@ impl ConfirmChannels {
         may_be_stopped: bool,
     ) -> Result<Self, SettingsError> {
         let opened = Arc::<Opened>::default();
-        // The last one used comes first: the fewer channels are open, the less lapin has to look at.
+        // The pool hands out the channel that was used last: fewer open channels cost lapin less.
         let pool =
             Pool::builder(ChannelManager { connections, slot, may_be_stopped, opened: Arc::clone(&opened) })
                 .max_size(size)
@@ -148,15 +150,15 @@ impl ConfirmChannels {
         Ok(Self { pool, opened })
     }
 
-    /// A channel, waiting for one for as long as it takes. Nothing is published meanwhile.
+    /// Waits for a channel without a deadline. No message is written meanwhile.
     ///
     /// # Errors
-    /// [`Unavailable::ShuttingDown`], or RabbitMQ's refusal of a channel.
+    /// [`Unavailable::ShuttingDown`], or RabbitMQ's refusal to open a channel.
     pub(super) async fn get(&self) -> Result<Pooled, Error> {
         loop {
             match self.pool.get().await {
                 Ok(channel) => return Ok(channel),
-                // The connection was lost while the channel was being opened: wait for the next one.
+                // The connection was lost while the channel was opening: wait for the next connection.
                 Err(PoolError::Backend(Error::Unknown(Cause::Lost { .. }))) => sleep(REOPEN_PAUSE).await,
                 Err(PoolError::Backend(error)) => return Err(error),
                 Err(_) => return Err(Error::NotSent(Unavailable::ShuttingDown)),
@@ -176,7 +178,7 @@ impl ConfirmChannels {
         self.pool.status().size
     }
 
-    /// Hands out no more channels.
+    /// Closes the pool: it hands out no more channels.
     pub(super) fn close(&self) {
         self.pool.close();
     }

@@ -1,7 +1,9 @@
-//! Connections to RabbitMQ: who dials them, when, where, and what is known of RabbitMQ while none is up.
+//! Connections to RabbitMQ: how the gateway dials them, how it replaces them, and the state that it knows while none is
+//! up.
 //!
-//! Each role has connections of its own, so an alarm that blocks publishing does not affect declarations, for example. A
-//! lost connection is dialled again with a backoff. lapin's own recovery is not used: confirms hung for whole outages.
+//! Each role has its own connections, so for example an alarm that blocks publishing does not affect declarations. The
+//! gateway dials a lost connection again with a backoff. It does not use lapin's own recovery, because confirms were
+//! missing for whole outages with it.
 
 mod alarms;
 mod connector;

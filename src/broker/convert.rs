@@ -1,6 +1,7 @@
-//! Domain values to AMQP field tables, and AMQP properties to domain values. Loses no type and never panics.
+//! Converts domain values to AMQP field tables, and AMQP properties to domain values. Every type is kept, and no input
+//! panics.
 
-#![expect(clippy::disallowed_types, reason = "this is where a ShortString is made, by try_new")]
+#![expect(clippy::disallowed_types, reason = "this module makes each ShortString, by try_new")]
 
 use bytes::Bytes;
 use lapin::BasicProperties;
@@ -12,15 +13,15 @@ use crate::domain::field::{FieldTable, FieldValue};
 use crate::domain::message::{DeliveryMode, Properties, ReceivedMessage};
 use crate::domain::names::ShortText;
 
-/// A short string that was made here, and so did not panic.
+/// A short string for text that fits. It does not panic.
 pub(super) type Short = ShortString;
 
-/// A short string of text that is known to fit; see [`ShortText`].
+/// A short string for text that is known to fit; see [`ShortText`].
 pub(super) fn short(text: &str) -> Short {
     ShortString::try_new(text).unwrap_or_default()
 }
 
-/// A message as a consumer got it.
+/// A message as a consumer received it.
 pub(super) fn received(given: &BasicProperties, body: Bytes) -> ReceivedMessage {
     let text = |value: &Option<ShortString>| value.as_ref().map(|text| ShortText::from_broker(text.as_str()));
     let properties = Properties {
@@ -72,7 +73,7 @@ fn domain_value(value: &AMQPValue) -> FieldValue {
     }
 }
 
-/// A field table with every type kept.
+/// Converts a field table and keeps every type.
 pub(super) fn table(table: &FieldTable) -> AmqpTable {
     let mut amqp = AmqpTable::default();
     for (name, field) in &table.0 {

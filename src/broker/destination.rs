@@ -9,7 +9,8 @@ use tokio::time::Instant;
 
 use crate::domain::names::{ExchangeName, ShortText};
 
-/// A destination that was published to, and when RabbitMQ last answered a publish to it. Clones are one destination.
+/// A destination with at least one publish, and the time when RabbitMQ last answered a publish to it. Clones are the same
+/// destination.
 #[derive(Debug, Clone)]
 pub(super) struct KnownDestination(Arc<Inner>);
 
@@ -54,7 +55,7 @@ impl KnownDestination {
         &self.0.routing_key
     }
 
-    /// RabbitMQ has answered a publish to it.
+    /// Records that RabbitMQ has answered a publish to it.
     pub(super) fn note_answer(&self, now: Instant, is_confirm: bool) {
         let milliseconds = now.saturating_duration_since(self.0.since).as_millis();
         let milliseconds = u64::try_from(milliseconds).unwrap_or(u64::MAX - 1);
@@ -74,7 +75,7 @@ impl KnownDestination {
         self.0.confirmed.after(self.0.since)
     }
 
-    /// Whether a publish in flight refers to it, beside the table that it is in.
+    /// Whether a publish in flight refers to it, in addition to the table of destinations.
     pub(super) fn is_in_use(&self) -> bool {
         Arc::strong_count(&self.0) > 1
     }

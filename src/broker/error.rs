@@ -1,86 +1,86 @@
-//! Why RabbitMQ did not do what was asked, classified once. Knows no HTTP.
+//! The reasons why a request to RabbitMQ failed, classified once. This module knows no HTTP.
 //!
-//! The shape of an error is the [`Outcome`] of the message that was to be published.
+//! The shape of an error is the [`Outcome`] of the message that was published.
 
 mod words;
 
 use crate::domain::outcome::Outcome;
 
-/// Why RabbitMQ did not do what was asked.
+/// Why a request to RabbitMQ failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// The gateway wrote nothing.
+    /// The gateway did not write the request.
     #[error(transparent)]
     NotSent(#[from] Unavailable),
     /// RabbitMQ refused the request.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// Returned: no queue took the message.
+    /// RabbitMQ returned the message: no queue took it.
     #[error("no queue took the message: {reason}")]
     Unroutable {
         /// RabbitMQ's text, such as `NO_ROUTE`.
         reason: String,
     },
-    /// Nacked: at least one queue refused the message, others may hold it.
+    /// RabbitMQ nacked the message: at least one queue refused it, others may hold it.
     #[error("at least one queue refused the message")]
     Rejected,
-    /// The request was written, or may have been, and its result is not known.
+    /// The gateway wrote the request, or may have written it, and does not know the result.
     #[error(transparent)]
     Unknown(#[from] Cause),
 }
 
-/// Why the gateway could not send a request. Nothing was written.
+/// Why the gateway could not send a request. It did not write the request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unavailable {
-    /// There was no connection within the deadline, or RabbitMQ opened no channel on it.
-    #[error("no connection to the broker, or no channel, within the deadline")]
+    /// No connection was up until the deadline, or RabbitMQ opened no channel on it.
+    #[error("no connection to RabbitMQ, or no channel, within the deadline")]
     NoConnection,
     /// RabbitMQ refuses the gateway itself.
     #[error(transparent)]
     Denied(#[from] Denial),
-    /// There was a connection, but no channel had room until the deadline.
-    #[error("no place on a confirm channel became free within the deadline")]
+    /// A connection was up, but no permit became free until the deadline.
+    #[error("no confirm channel had room within the deadline")]
     Busy,
-    /// The largest number of calls already waits for replies.
+    /// The maximum number of calls already waits for replies.
     #[error("too many calls wait for replies")]
     TooManyCalls,
-    /// The largest number of destinations that do not answer already has a connection each.
-    #[error("{limit} destinations that do not answer have a connection of their own already")]
+    /// The maximum number of slow destinations already has a connection each.
+    #[error("{limit} other destinations do not answer in time and use all connections for slow destinations")]
     TooManySlow {
-        /// How many such connections there may be.
+        /// The maximum number of such connections.
         limit: usize,
     },
-    /// As many operations that run alone take long as may.
-    #[error("{limit} operations that run alone on a connection take long already")]
+    /// The maximum number of operations that run alone already takes long.
+    #[error("{limit} operations that run alone on a connection already take long")]
     TooManyLong {
-        /// How many connections there are for such operations.
+        /// The number of connections for such operations.
         limit: usize,
     },
     /// A resource alarm blocks publishers.
-    #[error("the broker blocks publishers")]
+    #[error("RabbitMQ blocks publishers")]
     Blocked,
-    /// The gateway is stopping and there is no connection.
+    /// The gateway is stopping and no connection is up.
     #[error("the gateway is stopping")]
     ShuttingDown,
 }
 
-/// Why RabbitMQ refuses the gateway itself, whatever is asked. The texts name no user, virtual host or address; RabbitMQ's own
-/// text is in the gateway's log.
+/// Why RabbitMQ refuses the gateway itself, for every request. The texts name no user, virtual host or address;
+/// RabbitMQ's own text is in the gateway's log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Denial {
     /// The user or the password is wrong, or the user may not log in from the gateway's address.
     #[error("RabbitMQ refuses the gateway's user name or password")]
     Credentials,
-    /// There is no such virtual host.
+    /// The virtual host does not exist.
     #[error("the gateway's virtual host does not exist in RabbitMQ")]
     VhostMissing,
     /// The user has no permissions in the virtual host.
     #[error("RabbitMQ does not let the gateway's user into its virtual host")]
     VhostForbidden,
-    /// As many connections are open as the virtual host, the user or the node may have.
+    /// The virtual host, the user or the node has its maximum number of connections.
     #[error("a connection limit of RabbitMQ is reached")]
     ConnectionLimit,
-    /// As many channels are open as the user may have.
+    /// The user has its maximum number of channels.
     #[error("the limit of RabbitMQ on channels of the gateway's user is reached")]
     ChannelLimit,
     /// The user may not declare or consume from the reply queue.
@@ -96,14 +96,14 @@ pub enum Denial {
     Other,
 }
 
-/// Why RabbitMQ refused a request. `reason` is its own text.
+/// Why RabbitMQ refused a request. `reason` is RabbitMQ's own text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[expect(missing_docs, reason = "each reason is RabbitMQ's text")]
 pub enum Refusal {
-    /// There is no such exchange.
+    /// The exchange does not exist.
     #[error("no such exchange: {reason}")]
     ExchangeMissing { reason: String },
-    /// There is no such queue.
+    /// The queue does not exist.
     #[error("no such queue: {reason}")]
     QueueMissing { reason: String },
     /// The gateway's user lacks a permission, or the exchange is internal.
@@ -112,14 +112,14 @@ pub enum Refusal {
     /// The request itself is wrong.
     #[error("invalid: {reason}")]
     Invalid { reason: String },
-    /// It already exists, with other arguments.
-    #[error("declared otherwise: {reason}")]
+    /// The queue or exchange already exists with other arguments.
+    #[error("already exists with other arguments: {reason}")]
     Differs { reason: String },
-    /// It has consumers or messages, and the request asked not to delete it then.
+    /// The queue has consumers or messages, and the request forbids the deletion in that case.
     #[error("in use: {reason}")]
     InUse { reason: String },
-    /// The properties and headers of a message, or the arguments of a declaration, are larger than a frame may be. The
-    /// gateway refuses them: RabbitMQ would close the connection.
+    /// The properties and headers of a message, or the arguments of a declaration, are larger than a frame. The gateway
+    /// refuses them, because RabbitMQ would close the connection.
     #[error("{bytes} bytes are larger than a frame of {limit} bytes")]
     HeadersTooLarge { bytes: usize, limit: usize },
     /// The body is larger than RabbitMQ's limit.
@@ -128,21 +128,22 @@ pub enum Refusal {
     /// The queue is exclusive to another connection.
     #[error("resource locked: {reason}")]
     Locked { reason: String },
-    /// This type of queue cannot do that.
+    /// This type of queue does not support the request.
     #[error("not supported by this queue: {reason}")]
     NotSupported { reason: String },
 }
 
 impl Refusal {
-    /// The same, which names what the refused request has made and could not take back.
+    /// The same refusal, which also names the queues and exchanges that the request made and the gateway could not
+    /// delete.
     pub(super) fn with_remains(mut self, remains: &[String]) -> Self {
         if let Some(reason) = self.reason_mut().filter(|_| !remains.is_empty()) {
-            *reason = format!("{reason}; what was made for dead letters remains: {}", remains.join(", "));
+            *reason = format!("{reason}; this remains of what the gateway made: {}", remains.join(", "));
         }
         self
     }
 
-    /// Whether RabbitMQ answers it by closing the channel, and not the connection.
+    /// Whether RabbitMQ answers with it by closing the channel, and not the connection.
     pub(super) fn is_of_a_channel(&self) -> bool {
         !matches!(self, Self::NotSupported { .. })
     }
@@ -163,33 +164,34 @@ impl Refusal {
     }
 }
 
-/// Why the result of a request is not known.
+/// Why the gateway does not know the result of a request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Cause {
     /// RabbitMQ did not answer within the deadline.
-    #[error("no answer from the broker within the deadline")]
+    #[error("no answer from RabbitMQ within the deadline")]
     Silence,
-    /// The gateway stopped before RabbitMQ answered, or before a reply came.
+    /// The gateway stopped before RabbitMQ answered, or before a reply arrived.
     #[error("the gateway stopped before the answer came")]
     Stopped,
-    /// No reply to a call came within the deadline.
+    /// No reply to a call arrived within the deadline.
     #[error("no reply within the deadline")]
     NoReply,
-    /// The reply queue was lost; the call's request may have been written.
+    /// The reply queue was lost; the gateway may have written the call's request.
     #[error("the reply queue was lost")]
     ReplyChannelLost,
     /// The connection or channel that carried the request is gone.
-    #[error("the connection was lost before the broker answered: {reason}")]
+    #[error("the connection was lost before RabbitMQ answered: {reason}")]
     Lost {
-        /// How it was lost; for the gateway's log.
+        /// RabbitMQ's or lapin's text, for the gateway's log.
         reason: String,
-        /// Whether the same request can end otherwise: not when the request itself ended the connection.
+        /// Whether the same request can have another result when it is repeated. False if the request itself ended the
+        /// connection.
         repeatable: bool,
     },
 }
 
 impl Error {
-    /// What is true of the message that was to be published.
+    /// The outcome of the message that was published.
     #[must_use]
     pub fn outcome(&self) -> Outcome {
         match self {
@@ -200,7 +202,7 @@ impl Error {
         }
     }
 
-    /// The connection or channel is lost, and the same request may be sent again.
+    /// The connection or channel is lost, and the gateway may send the same request again.
     #[must_use]
     pub fn lost(reason: &str) -> Self {
         Self::Unknown(Cause::Lost { reason: reason.to_owned(), repeatable: true })

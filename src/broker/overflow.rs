@@ -1,32 +1,33 @@
-//! Operations and publishes over whose mistakes RabbitMQ 4.0 may close the whole connection.
+//! Operations and publishes whose errors can make RabbitMQ 4.0 close the whole connection.
 //!
-//! The text of an AMQP error has at most 255 bytes. RabbitMQ 3.10 cuts it there, RabbitMQ 4.0 at 255 letters: where the letters are
-//! not all ASCII the text stays too long, and RabbitMQ closes the connection (541 `INTERNAL_ERROR`) in place of the channel.
+//! The text of an AMQP error has at most 255 bytes. RabbitMQ 3.10 cuts it at 255 bytes, RabbitMQ 4.0 at 255 letters. If
+//! the letters are not all ASCII, the text stays too long, and RabbitMQ closes the connection (541 `INTERNAL_ERROR`)
+//! instead of the channel.
 
 use crate::domain::field::FieldValue;
 use crate::domain::message::Destination;
 use crate::domain::names::QueueName;
 use crate::domain::topology::QueueDeclaration;
 
-/// Bytes of a queue's name up to which the text for a missing or forbidden queue stays short enough, with the names of the
-/// virtual host and the user.
+/// Length limit of a queue's name in bytes. Up to it, the error text for a missing or forbidden queue fits, including the
+/// names of the virtual host and the user.
 const SHORT_NAME: usize = 100;
 
-/// Bytes of the name of an exchange and of a routing key up to which the text for a missing or forbidden exchange, and for a
-/// forbidden routing key, stays short enough.
+/// Length limit of an exchange's name and a routing key in bytes. Up to it, the error text for a missing or forbidden
+/// exchange, or for a forbidden routing key, fits.
 const SHORT_DESTINATION: usize = 100;
 
-/// Bytes of a queue's name and of two values up to which the text for a difference stays short enough; it has some 150 bytes
-/// of its own.
+/// Length limit of a queue's name and two values in bytes. Up to it, the error text for a difference fits; the text has
+/// about 150 bytes of its own.
 const SHORT_DIFFERENCE: usize = 60;
 
-/// Whether the text for a missing or forbidden queue may be too long.
+/// Whether the error text for a missing or forbidden queue may be too long.
 pub(super) fn of_name(name: &QueueName) -> bool {
     !name.as_str().is_ascii() && name.as_str().len() > SHORT_NAME
 }
 
-/// Whether the text for a missing or forbidden exchange, or for a forbidden routing key, may be too long. The default exchange is
-/// always there, and RabbitMQ returns a message that it does not route.
+/// Whether the error text for a missing or forbidden exchange, or for a forbidden routing key, may be too long. The
+/// default exchange always exists, and RabbitMQ returns a message that it cannot route.
 pub(super) fn of_destination(destination: &Destination) -> bool {
     let (exchange, routing_key) = (destination.exchange.as_str(), destination.routing_key.as_str());
     let is_short = exchange.len() + routing_key.len() <= SHORT_DESTINATION;
@@ -34,8 +35,8 @@ pub(super) fn of_destination(destination: &Destination) -> bool {
     !(exchange.is_empty() || is_short || is_ascii)
 }
 
-/// Whether the text for a difference from the existing queue may be too long: it repeats the name, an argument and both its
-/// values, of which the existing one is as long as the wanted one, for all that is known.
+/// Whether the error text for a difference from the existing queue may be too long. The text repeats the name, an
+/// argument and both of its values. The gateway assumes that the existing value is as long as the requested one.
 pub(super) fn of_declaration(queue: &QueueDeclaration) -> bool {
     let texts = queue.arguments.0.values().filter_map(|value| match value {
         FieldValue::Text(text) => Some(text),
@@ -53,7 +54,7 @@ mod tests {
     use crate::domain::names::{ExchangeName, ShortText};
 
     #[test]
-    fn only_long_names_with_letters_beyond_ascii_run_alone() {
+    fn only_long_names_with_non_ascii_letters_run_alone() {
         for (name, may_overflow) in
             [("q".repeat(255), false), ("ü".repeat(50), false), ("ü".repeat(51), true)]
         {
@@ -63,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn a_publish_to_a_long_name_with_letters_beyond_ascii_shares_no_connection() {
+    fn a_publish_to_a_long_name_with_non_ascii_letters_shares_no_connection() {
         let (long, foreign) = ("e".repeat(200), "ü".repeat(60));
         for (exchange, routing_key, may_overflow) in [
             ("größe", "größe", false),
@@ -83,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn a_declaration_with_a_short_name_in_another_alphabet_waits_for_nobody() {
+    fn a_declaration_with_a_short_non_ascii_name_does_not_run_alone() {
         let declaration = |name: &str, argument: &str| {
             let mut arguments = FieldTable::default();
             arguments.insert(ShortText::parse("x").expect("short"), FieldValue::from(argument));

@@ -1,4 +1,4 @@
-//! Looks at the broker for health checks: reads, never writes, at most once a second.
+//! Checks RabbitMQ for health checks: reads, never writes, at most once a second.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,21 +13,21 @@ use super::topology::inspect;
 use crate::domain::names::QueueName;
 use crate::domain::topology::QueueState;
 
-/// How long a look holds.
+/// How long the result of a check is reused.
 const FRESH: Duration = Duration::from_secs(1);
-/// How long a look may take.
+/// The deadline of a check.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What a look at the broker found.
+/// The result of a check of RabbitMQ.
 #[derive(Debug, Clone)]
 pub struct Look {
-    /// Time from asking for a channel to having it; the reason where there was no answer.
+    /// Time to open a channel, or the reason why RabbitMQ did not answer.
     pub round_trip: Result<Duration, Error>,
-    /// Counts of each queue asked for.
+    /// Counts of each requested queue.
     pub queues: BTreeMap<QueueName, Result<QueueState, Error>>,
 }
 
-/// Looks over a connection of its own, so that neither an alarm nor a slow queue delays it.
+/// Checks RabbitMQ over its own connection, so that neither an alarm nor a slow queue delays the check.
 pub(super) struct Probe {
     connections: Connections,
     last: Mutex<Option<(Instant, Look)>>,
@@ -42,8 +42,7 @@ impl Probe {
         &self.connections
     }
 
-    /// The last look where it is fresh and tells of all these queues, else a new one. Concurrent
-    /// callers share one.
+    /// The last result if it is fresh and includes all these queues, else a new one. Concurrent callers share one check.
     pub(super) async fn look(&self, queues: &[QueueName]) -> Look {
         let deadline = Instant::now() + LOOK_TIMEOUT;
         let Ok(mut last) = timeout_at(deadline, self.last.lock()).await else {
@@ -71,7 +70,7 @@ impl Probe {
         Ok(start.elapsed())
     }
 
-    /// Adds the queues that the look does not tell of yet.
+    /// Adds the queues that the result does not include yet.
     async fn complete(&self, look: &mut Look, queues: &[QueueName], deadline: Instant) {
         for queue in queues {
             if !look.queues.contains_key(queue) {

@@ -1,8 +1,9 @@
-//! Publish, and tell the outcome of the message: confirmed, accepted, unroutable, rejected, not sent, unknown.
+//! Publishes a message and reports its outcome: confirmed, accepted, unroutable, rejected, not sent, unknown.
 //!
-//! Never says confirmed for a message that RabbitMQ does not hold. Resends only a message that was certainly not sent,
-//! or one that a lost connection or channel left unknown; then with the same message id, and the answer says that a
-//! duplicate is possible. A message without an answer on a live connection is never resent.
+//! The gateway never reports `confirmed` for a message that RabbitMQ does not hold. It resends a message only if it
+//! certainly did not send it, or if a lost connection or channel left its outcome unknown. In the second case it keeps
+//! the message id, and the answer says that a duplicate is possible. It never resends a message that waits for its answer
+//! on a live connection.
 
 mod attempts;
 mod count;
@@ -39,54 +40,54 @@ use crate::domain::message::{Destination, Message};
 use crate::domain::outcome::Outcome;
 use crate::metrics::Metrics;
 
-/// Pause before a message is written again: what took one connection is noticed on the others too.
+/// Pause before the gateway resends a message. It gives the other connections time to notice the same loss.
 const RESEND_PAUSE: Duration = Duration::from_millis(20);
 
-/// Without a connection for isolated publishes for so long the gateway is not ready.
+/// The gateway is not ready when no connection for isolated publishes has been up for this time.
 const ISOLATED_ABSENCE: Duration = Duration::from_mins(1);
 
-/// A message, where it goes, and how long it may take.
+/// A message, its destination, and its deadline.
 #[derive(Debug)]
 pub struct Publish {
-    /// What is published.
+    /// The message.
     pub message: Message,
-    /// Where it goes.
+    /// The exchange and routing key.
     pub destination: Destination,
-    /// When the caller wants an answer at the latest.
+    /// The time by which the caller wants an answer.
     pub deadline: Instant,
-    /// Whether what a lost connection left unknown is sent again.
+    /// Whether the gateway may resend the message when a lost connection left its outcome unknown.
     pub resend: bool,
-    /// Whether the message expires at the deadline, so that nobody works on it later.
+    /// Whether the message expires at the deadline, so that no consumer processes it later.
     pub expires: bool,
-    /// How often it has been written so far; starts at none.
+    /// How often the gateway has written the message so far; starts at 0.
     pub attempts: Attempts,
 }
 
 /// RabbitMQ holds the message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Receipt {
-    /// [`Outcome::Confirmed`], or [`Outcome::Accepted`] where `mandatory` was off.
+    /// [`Outcome::Confirmed`], or [`Outcome::Accepted`] if `mandatory` was off.
     pub outcome: Outcome,
-    /// How often the message was written.
+    /// How often the gateway wrote the message.
     pub attempts: u32,
-    /// Whether an earlier attempt may have left a copy.
+    /// Whether an earlier attempt may have left a copy in a queue.
     pub duplicate_possible: bool,
 }
 
-/// RabbitMQ does not hold the message, or may not.
+/// RabbitMQ does not hold the message, or it is unknown whether RabbitMQ holds it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{error}")]
 pub struct PublishFailure {
     /// The error of the last attempt.
     #[source]
     pub error: Error,
-    /// How often the message was written; not at all where the answer to another one was its answer too.
+    /// How often the gateway wrote the message; 0 if the answer to another caller's message was its answer too.
     pub attempts: u32,
-    /// What is true of the message, over all attempts.
+    /// The outcome of the message, over all attempts.
     pub outcome: Outcome,
 }
 
-/// Publishes: on a lane with others a message that does no harm there, on an isolated lane another.
+/// Publishes messages: on a shared lane if the message cannot close the channel of others, else on an isolated lane.
 pub(super) struct Publisher {
     shared: Arc<Lanes>,
     isolated: Arc<Lanes>,
@@ -98,7 +99,7 @@ pub(super) struct Publisher {
 }
 
 impl Publisher {
-    /// Dials its connections, and keeps the lanes open.
+    /// Dials the connections, and keeps the lanes open.
     ///
     /// # Errors
     /// Settings that can never work.
@@ -134,7 +135,7 @@ impl Publisher {
         Ok(Self { shared, isolated, destinations, in_flight, overdue, closing, metrics })
     }
 
-    /// Publishes until there is an answer; see [`super::Broker::publish`].
+    /// Publishes until RabbitMQ answers; see [`super::Broker::publish`].
     pub(super) async fn publish(&self, publish: &Publish) -> Result<Receipt, PublishFailure> {
         let mut duplicate_possible = false;
         loop {
@@ -159,8 +160,8 @@ impl Publisher {
         }
     }
 
-    /// Writes a message once, on the way that the state of its destination tells. A message that is resent, or whose id
-    /// is in flight on the channel that it was handed to, travels alone.
+    /// Writes a message once, on the lanes that the state of its destination selects. A message travels alone if it is
+    /// resent, or if its id is in flight on the channel that it was handed to.
     async fn attempt(&self, publish: &Publish, is_resent: bool) -> Result<(), Error> {
         let mut is_alone = is_resent;
         loop {
@@ -170,7 +171,7 @@ impl Publisher {
             let (destination, way) = self.destinations.route(publish, is_alone)?;
             let result = match way {
                 Way::Shared => self.write(publish, destination, &self.shared).await?,
-                // In a box: rare, and large.
+                // Boxed because this future is large and rarely needed.
                 Way::Isolated => Box::pin(self.write_alone(publish, destination, &self.isolated)).await?,
                 Way::Slow { lanes, is_alone: true } => {
                     Box::pin(self.write_alone(publish, destination, &lanes.isolated)).await?
@@ -193,8 +194,8 @@ impl Publisher {
         }
     }
 
-    /// Writes a message on an isolated lane. Where RabbitMQ refuses its exchange, the answer may come from a message of
-    /// another caller.
+    /// Writes a message on an isolated lane. If RabbitMQ refuses the exchange, the answer may come from another caller's
+    /// message.
     async fn write_alone(
         &self,
         publish: &Publish,
@@ -221,7 +222,7 @@ impl Publisher {
             return if self.closing.is_cancelled() {
                 Err(Error::NotSent(Unavailable::ShuttingDown))
             } else {
-                // The destination is not slow any more.
+                // The destination is no longer slow, so its lanes are closed.
                 Ok(WriteResult::NotWritten(NotWritten::Closed))
             };
         };
@@ -235,7 +236,7 @@ impl Publisher {
         Ok(result)
     }
 
-    /// Learns from the answer to a message that was written.
+    /// Updates the state of the destination with the answer to a written message.
     fn learn(&self, publish: &Publish, begun: Instant, answer: &Result<(), Error>) {
         if !matches!(answer, Err(Error::Unknown(_))) {
             self.metrics.confirm_seconds.observe(begun.elapsed().as_secs_f64());
@@ -248,7 +249,7 @@ impl Publisher {
         &self.destinations
     }
 
-    /// Why RabbitMQ blocks publishers, while it does.
+    /// RabbitMQ's reason, while it blocks publishers.
     pub(super) fn blocked(&self) -> Option<String> {
         self.shared.connections().blocked().or_else(|| self.isolated.connections().blocked())
     }
@@ -258,7 +259,7 @@ impl Publisher {
         [self.shared.connections(), self.isolated.connections()]
     }
 
-    /// Whether a lane that publishes share is open, and a connection for isolated ones is up or was within the last minute.
+    /// Whether a shared lane is open, and a connection for isolated lanes is up or was up within the last minute.
     pub(super) fn can_publish(&self) -> bool {
         self.shared.has_open() && !self.isolated.connections().are_absent_for(ISOLATED_ABSENCE)
     }
@@ -269,7 +270,7 @@ impl Publisher {
         Role::Slow.state(slow.iter().map(|lanes| lanes.shared.connections()))
     }
 
-    /// Its state, without asking RabbitMQ.
+    /// The state of publishing, without asking RabbitMQ.
     pub(super) fn state(&self) -> Publishing {
         Publishing {
             blocked: self.blocked(),
@@ -289,7 +290,7 @@ impl Publisher {
         self.destinations.close();
     }
 
-    /// Tells every caller at once the outcome of its message, without RabbitMQ's answer.
+    /// Tells every caller the outcome of its message at once, without RabbitMQ's answer.
     pub(super) fn give_up(&self) {
         let slow = self.destinations.slow_lanes();
         self.close();
@@ -305,7 +306,7 @@ fn may_resend(error: &Error, publish: &Publish) -> bool {
     is_repeatable && publish.resend && Instant::now() + RESEND_PAUSE < publish.deadline
 }
 
-/// A copy that an earlier attempt may have left is not unmade by how the last attempt ended.
+/// If an earlier attempt may have left a copy, the end of the last attempt does not remove that copy.
 fn overall_outcome(last: &Error, earlier_copy_possible: bool) -> Outcome {
     match last.outcome() {
         Outcome::NotSent | Outcome::Unroutable if earlier_copy_possible => Outcome::Unknown,
@@ -318,7 +319,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_unknown_first_attempt_is_not_made_certain_by_a_later_failure() {
+    fn an_unknown_first_attempt_stays_unknown_after_a_later_failure() {
         let unroutable = Error::Unroutable { reason: "NO_ROUTE".to_owned() };
         assert_eq!(overall_outcome(&unroutable, true), Outcome::Unknown);
         assert_eq!(overall_outcome(&unroutable, false), Outcome::Unroutable);

@@ -1,8 +1,8 @@
-//! Request and reply: publish once, and wait for the reply with our correlation id.
+//! Request and reply: publishes a request once, and waits for the reply with the gateway's correlation id.
 //!
-//! At most once: a request waits for a connection while it is certainly not sent, whatever becomes of the
-//! reply queue meanwhile, and is never repeated once written. The reply answers even before the publish is
-//! confirmed. A caller that leaves gives up its place; the request is not called back.
+//! Each request is sent at most once. While it is certainly not sent, it waits for a connection, even if the reply queue
+//! is replaced meanwhile. Once it is written, it is never repeated. The caller gets the reply even before RabbitMQ
+//! confirms the publish. When a caller leaves, its pending reply is removed, but the request stays in the queue.
 
 mod replies;
 
@@ -19,19 +19,19 @@ use crate::domain::message::{Destination, Message, ReceivedMessage};
 use crate::domain::names::{ExchangeName, QueueName, ShortText};
 use crate::domain::outcome::Outcome;
 
-/// A request.
+/// An RPC call.
 #[derive(Debug)]
 pub struct Call {
-    /// The request; `reply_to`, `correlation_id` and `expiration` are set here.
+    /// The request. The gateway sets `reply_to`, `correlation_id` and `expiration`.
     pub message: Message,
-    /// The queue that somebody serves.
+    /// The queue that a server consumes from.
     pub queue: QueueName,
-    /// When the caller wants an answer at the latest.
+    /// The time by which the caller wants an answer.
     pub deadline: Instant,
 }
 
 impl Call {
-    /// Addressed to nobody's reply queue yet.
+    /// The publish of the request, without a `reply_to` yet.
     fn publish(self) -> Publish {
         let destination = Destination {
             exchange: ExchangeName::default(),
@@ -57,18 +57,18 @@ fn address(publish: &mut Publish, pending: &PendingReply) {
 }
 
 impl Broker {
-    /// Sends a request and waits for its reply, at the longest to its deadline.
+    /// Sends a request and waits for its reply, at most until its deadline.
     ///
     /// # Errors
-    /// Says whether the request may still be executed, see [`PublishFailure::outcome`].
+    /// The failure tells whether a server may still execute the request, see [`PublishFailure::outcome`].
     pub async fn call(&self, call: Call) -> Result<ReceivedMessage, PublishFailure> {
         let answer = self.answer(call).await.map_err(|failure| self.unless_stopped(failure));
-        let ending = answer.as_ref().map_or_else(|failure| ending(&failure.error), |_| "replied");
-        self.inner.metrics.calls.with_label_values(&[ending]).inc();
+        let result = answer.as_ref().map_or_else(|failure| result_of(&failure.error), |_| "replied");
+        self.inner.metrics.calls.with_label_values(&[result]).inc();
         answer
     }
 
-    /// The reply queue is not lost where the gateway has given it up.
+    /// Corrects the error when the gateway has given up the reply queue during an abort: the queue is then not lost.
     fn unless_stopped(&self, failure: PublishFailure) -> PublishFailure {
         let is_given_up = failure.error == Error::Unknown(Cause::ReplyChannelLost) && self.is_aborting();
         if is_given_up { unknown(Error::Unknown(Cause::Stopped)) } else { failure }
@@ -82,7 +82,7 @@ impl Broker {
             let answer = first_of(pin!(self.send(&publish)), &mut pending, publish.deadline).await;
             let is_unknown = answer.as_ref().is_err_and(|failure| failure.outcome == Outcome::Unknown);
             if is_unknown && publish.attempts.count() == 0 {
-                // The reply queue is lost, and nothing was written: it waits on, for the next one.
+                // The reply queue is lost, and the request was not written: the call waits for the next reply queue.
                 continue;
             }
             return answer;
@@ -90,7 +90,7 @@ impl Broker {
     }
 }
 
-/// The reply, or the failure of the request where no reply can come any more.
+/// The reply, or the failure of the request if no reply can come any more.
 async fn first_of(
     request: Pin<&mut impl Future<Output = Result<super::Receipt, PublishFailure>>>,
     pending: &mut PendingReply,
@@ -103,7 +103,7 @@ async fn first_of(
     };
     match published {
         Err(failure) if failure.outcome != Outcome::Unknown => Err(failure),
-        // Confirmed, or perhaps delivered: the reply may come until the deadline.
+        // The request is confirmed or perhaps delivered: the reply may come until the deadline.
         Ok(_) | Err(_) => match timeout_at(deadline, pending.reply()).await {
             Ok(reply) => reply.map_err(unknown),
             Err(_) => Err(unknown(Error::Unknown(Cause::NoReply))),
@@ -112,7 +112,7 @@ async fn first_of(
 }
 
 /// How a call without a reply ended, in a word.
-fn ending(error: &Error) -> &'static str {
+fn result_of(error: &Error) -> &'static str {
     match error {
         Error::Unknown(Cause::NoReply) => "timeout",
         Error::Unknown(Cause::ReplyChannelLost) => "reply_channel_lost",

@@ -1,4 +1,4 @@
-//! Where RabbitMQ is, and how it is spoken to. Filled by [`crate::config`].
+//! The address of RabbitMQ and the settings of the connections to it. Filled by [`crate::config`].
 
 use std::fmt;
 use std::net::Ipv6Addr;
@@ -11,9 +11,9 @@ use secrecy::SecretString;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SettingsError {
     /// Certificates or keys.
-    #[error("TLS to the broker: {reason}")]
+    #[error("TLS to RabbitMQ: {reason}")]
     Tls {
-        /// The file, and its mistake.
+        /// The file, and the mistake in it.
         reason: String,
     },
     /// Sizes or timeouts of a pool.
@@ -24,61 +24,61 @@ pub enum SettingsError {
     },
 }
 
-/// Where the broker is and how it is spoken to. Filled by [`crate::config`].
+/// The address of RabbitMQ and the settings of the connections to it. Filled by [`crate::config`].
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The nodes, tried in order; never empty.
     pub addresses: Vec<Address>,
     /// Virtual host.
     pub vhost: String,
-    /// How the gateway proves who it is.
+    /// The gateway's login.
     pub login: Login,
-    /// TLS to the broker; `None` speaks plain AMQP.
+    /// TLS to RabbitMQ; `None` means plain AMQP.
     pub tls: Option<Tls>,
-    /// AMQP heartbeat interval in seconds; 0 leaves it to the server.
+    /// AMQP heartbeat interval in seconds; 0 leaves the choice to RabbitMQ.
     pub heartbeat: u16,
     /// Deadline of one dial: name look-up, TCP, TLS and AMQP handshake together.
     pub connection_timeout: Duration,
-    /// Cap of the backoff between dials.
+    /// Maximum of the backoff between dials.
     pub retry_delay: Duration,
-    /// Time between dials, and between declarations of the reply queue, that RabbitMQ refuses.
+    /// Time between dials, and between declarations of the reply queue, while RabbitMQ refuses them.
     pub refused_delay: Duration,
-    /// A connection that has been blocked for longer is replaced; `None` waits for ever.
+    /// The gateway replaces a connection that is blocked for longer; `None` waits for ever.
     pub blocked_timeout: Option<Duration>,
-    /// Publishing.
+    /// The sizes of publishing.
     pub publish: PublishSettings,
-    /// Connections for topology operations that run alone, of each of two kinds.
+    /// The number of connections for topology operations that run alone, for each of two kinds.
     pub topology_connections: usize,
-    /// RPC calls that may wait for their replies.
+    /// The maximum number of RPC calls that wait for their replies.
     pub max_pending_replies: usize,
 }
 
-/// How much is published at a time. All are at least 1, where nothing else is said.
+/// The sizes of publishing. All are at least 1, unless the field says otherwise.
 #[derive(Debug, Clone)]
 pub struct PublishSettings {
-    /// Connections used for publishing.
+    /// The number of connections for shared lanes.
     pub connections: usize,
-    /// Confirm channels over all of these connections.
+    /// The number of confirm channels over all of these connections.
     pub pool_size: usize,
-    /// Publishes in flight on one of these channels.
+    /// The maximum number of publishes in flight on one of these channels.
     pub channel_window: u32,
-    /// Bytes of bodies in flight on one of these channels; one larger body goes alone.
+    /// The maximum number of body bytes in flight on one of these channels. A body that is larger goes alone.
     pub channel_window_bytes: usize,
-    /// Bytes that the headers of a message may have.
+    /// The maximum size of a message's headers in bytes.
     pub max_header_bytes: usize,
-    /// Connections for publishes that may end their channel.
+    /// The number of connections for isolated messages, whose publish can end their channel.
     pub isolated_connections: usize,
-    /// Channels for publishes that may end their channel, one at a time on each.
+    /// The number of channels for isolated messages, with one message at a time on each.
     pub isolated_channels: usize,
-    /// Connections for slow destinations, one each; may be 0.
+    /// The number of connections for slow destinations, one for each; may be 0.
     pub slow_connections: usize,
-    /// A destination whose publishes stay unanswered for so long, while others are answered, is slow.
+    /// A destination is slow when its publishes stay unanswered for this time while RabbitMQ answers others.
     pub slow_after: Duration,
-    /// Publishes in flight to one slow destination.
+    /// The maximum number of publishes in flight to one slow destination.
     pub slow_window: u32,
 }
 
-/// One node of the broker.
+/// One node of RabbitMQ.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address {
     /// Host name or IP literal, without brackets.
@@ -106,11 +106,11 @@ pub enum Login {
         /// Password.
         password: SecretString,
     },
-    /// `EXTERNAL`: the client certificate says who we are.
+    /// `EXTERNAL`: the client certificate identifies the gateway.
     External,
 }
 
-/// TLS towards the broker.
+/// TLS to RabbitMQ.
 #[derive(Debug, Clone, Default)]
 pub struct Tls {
     /// PEM file with the certificate authorities to trust; `None` trusts the system's.
@@ -119,7 +119,7 @@ pub struct Tls {
     pub client: Option<ClientCertificate>,
 }
 
-/// Certificate and key that the gateway shows to the broker.
+/// Certificate and key that the gateway presents to RabbitMQ.
 #[derive(Debug, Clone)]
 pub struct ClientCertificate {
     /// PEM file with the chain.

@@ -1,7 +1,8 @@
-//! The one loop that keeps a part of the broker side open: connections, lanes, the reply queue.
+//! The supervisor: the one loop that keeps a part of the broker module open, such as a connection, a lane or the reply
+//! queue.
 //!
-//! It opens the part, puts it where others see it, waits for its end, and opens it again after a pause. Each kind of part
-//! says how it is opened, how its end is noticed, and how long the pause is.
+//! It opens the part, publishes it in its place, waits for its end, and opens it again after a pause. Each kind of part
+//! defines how it is opened, how its end is noticed, and how long the pause is.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,20 +11,20 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-/// What is in the place of a part now.
+/// The current state of a part.
 #[derive(Clone, Default)]
 pub(super) enum State<T> {
-    /// It is being opened, for the first time or after its end.
+    /// The supervisor is opening the part, for the first time or after its end.
     #[default]
     Opening,
     /// The last try failed.
     Failed,
-    /// In use, as far as the loop knows.
+    /// The part is open, as far as the supervisor knows.
     Open(T),
 }
 
 impl<T> State<T> {
-    /// The part, where it is open.
+    /// The part, if it is open.
     pub(super) fn part(&self) -> Option<&T> {
         match self {
             Self::Open(part) => Some(part),
@@ -37,42 +38,42 @@ impl<T> State<T> {
     }
 }
 
-/// Whether the loop opens the part again.
+/// Whether the supervisor opens the part again.
 pub(super) enum Reopen {
-    /// After this pause.
+    /// Yes, after this pause.
     After(Duration),
-    /// Not any more.
+    /// No.
     Never,
 }
 
-/// A part that is kept open.
+/// A part that a supervisor keeps open.
 pub(super) trait Supervised {
-    /// What others use; clones are the same.
+    /// The part as its users see it; clones are the same part.
     type Part: Clone;
     /// How the part ended.
     type End;
 
-    /// Opens the part, for as long as it takes. Dropped when the loop is stopped.
+    /// Opens the part, without a deadline. Dropped when the supervisor is stopped.
     ///
     /// # Errors
-    /// Whether the loop tries again.
+    /// Whether the supervisor tries again.
     async fn open(&mut self) -> Result<Self::Part, Reopen>;
 
-    /// Waits for the end of the part; with its successor, where one is open already.
+    /// Waits for the end of the part. Also returns its successor, if one is open already.
     async fn until_ended(&mut self, part: &Self::Part) -> (Self::End, Option<Self::Part>);
 
-    /// The end has come, and others see the part no longer.
+    /// Called after the end of the part, when users no longer see it.
     async fn after(&mut self, part: Self::Part, end: Self::End) -> Reopen;
 }
 
-/// Where others see a part.
+/// The place in which users see a part.
 pub(super) struct Place<T> {
     state: watch::Sender<State<T>>,
     changes: Arc<watch::Sender<()>>,
 }
 
 impl<T> Place<T> {
-    /// A place whose changes are noted in `changes` too, and the side of it that others see.
+    /// Makes a place and the receiver for its users. Each change also notifies `changes`.
     pub(super) fn new(changes: &Arc<watch::Sender<()>>) -> (Self, watch::Receiver<State<T>>) {
         let (state, seen) = watch::channel(State::default());
         (Self { state, changes: Arc::clone(changes) }, seen)
@@ -84,7 +85,7 @@ impl<T> Place<T> {
     }
 }
 
-/// Keeps the part open. After `stop` it opens none any more; the end of one that is open is waited for.
+/// Keeps the part open. After `stop` it opens no new part, but it waits for the end of an open one.
 pub(super) async fn supervise<S: Supervised>(mut kind: S, place: Place<S::Part>, stop: CancellationToken) {
     let mut successor = None;
     loop {

@@ -1,8 +1,8 @@
-//! Declare, inspect, purge and delete, on connections of their own.
+//! Declares, inspects, purges and deletes queues, on separate connections.
 //!
-//! Each operation has a channel of its own, since RabbitMQ answers a mistake by closing the channel. Operations that can
-//! take long, or can make RabbitMQ close the whole connection, run alone on a connection: no other operation waits for them.
-//! Operations that may be repeated without harm are, when the connection is lost under them.
+//! Each operation has its own channel, since RabbitMQ answers a mistake by closing the channel. Operations that can take
+//! long, or can make RabbitMQ close the whole connection, run alone on a connection, so no other operation waits for
+//! them. The gateway repeats an operation after a lost connection if a repetition does no harm.
 
 mod alone;
 mod methods;
@@ -31,21 +31,22 @@ use crate::domain::names::QueueName;
 use crate::domain::topology::{DeleteConditions, QueueDeclaration, QueueState};
 use crate::lifecycle::Lifecycle;
 
-/// The topology operations. Each fails with [`Error::Refused`] where RabbitMQ refuses it, or with the reason why there is no answer.
+/// The topology operations. Each fails with [`Error::Refused`] if RabbitMQ refuses it, or with the reason for the missing
+/// answer.
 pub struct Topology {
     connections: Connections,
     /// Purges, and deletions under conditions.
     removals: Alone,
-    /// Declarations with arguments that the gateway does not know, and other operations over which RabbitMQ may close the
+    /// Declarations with arguments that the gateway does not know, and other operations that can make RabbitMQ close the
     /// connection.
     declarations: Alone,
-    /// Is told of each exchange that was declared.
+    /// Receives each exchange that the gateway has declared.
     destinations: Arc<Destinations>,
     lifecycle: Lifecycle,
 }
 
 impl Topology {
-    /// Dials the connection that operations share.
+    /// Dials the shared connection of topology operations.
     pub(super) fn new(
         connector: &Connector,
         alone_connections: usize,
@@ -61,12 +62,12 @@ impl Topology {
         }
     }
 
-    /// The connection that operations share, for those who stop or look at it.
+    /// The shared connection, for its state and for stopping it.
     pub(super) fn connections(&self) -> &Connections {
         &self.connections
     }
 
-    /// The connections of operations that run alone.
+    /// The state of the connections of operations that run alone.
     pub(super) fn alone(&self) -> [RoleState; 2] {
         [&self.removals, &self.declarations].map(Alone::state)
     }
@@ -81,7 +82,8 @@ impl Topology {
         Operation { deadline, lifecycle: self.lifecycle.clone() }
     }
 
-    /// Repeats an operation until it is answered; alone where RabbitMQ may close the connection over it.
+    /// Repeats an operation until RabbitMQ answers it. The operation runs alone if it can make RabbitMQ close the
+    /// connection.
     async fn repeat<T: Send + 'static, F: Future<Output = Result<T, Error>> + Send + 'static>(
         &self,
         deadline: Instant,
@@ -97,7 +99,7 @@ impl Topology {
         self.declarations.run(deadline, work).await
     }
 
-    /// Counts of a queue.
+    /// Returns the counts of a queue.
     ///
     /// # Errors
     /// [`Refusal::QueueMissing`] and others.
@@ -107,10 +109,10 @@ impl Topology {
     }
 
     /// Declares a queue and its dead-letter pair. True when the queue was not there before. After a refusal the pair is
-    /// deleted again, see [`pair`].
+    /// deleted again.
     ///
     /// # Errors
-    /// [`Refusal::Differs`] when it is there with other arguments, and others.
+    /// [`Refusal::Differs`] if the queue exists with other arguments, and others.
     pub async fn declare(
         &self,
         queue: &QueueDeclaration,
@@ -146,7 +148,7 @@ impl Topology {
         match self.inspect(name, deadline).await {
             Ok(_) => Ok(true),
             Err(Error::Refused(Refusal::QueueMissing { .. })) => Ok(false),
-            // RabbitMQ 4.0 found no such queue, or the declaration is refused too.
+            // RabbitMQ 4.0 found no such queue, or it refuses the declaration too.
             Err(Error::Unknown(Cause::Lost { repeatable: false, .. })) if overflow::of_name(name) => {
                 Ok(false)
             }
@@ -154,10 +156,10 @@ impl Topology {
         }
     }
 
-    /// Deletes a queue; how many ready messages went with it.
+    /// Deletes a queue. Returns the number of ready messages that were deleted with it.
     ///
     /// # Errors
-    /// [`Refusal::QueueMissing`], [`Refusal::InUse`] when a condition does not hold, and others.
+    /// [`Refusal::QueueMissing`], [`Refusal::InUse`] if a condition does not hold, and others.
     pub async fn delete(
         &self,
         name: &QueueName,
@@ -185,7 +187,7 @@ impl Topology {
         self.removals.run(deadline, work).await
     }
 
-    /// Empties a queue; how many ready messages it held.
+    /// Empties a queue. Returns the number of ready messages that it held.
     ///
     /// # Errors
     /// [`Refusal::QueueMissing`], [`Refusal::NotSupported`] and others.
@@ -198,8 +200,8 @@ impl Topology {
     }
 }
 
-/// RabbitMQ has closed the connection over a declaration that ran alone on it: where its words name an argument, that one is
-/// wrong.
+/// The error of a declaration that ran alone on a connection which RabbitMQ then closed. If RabbitMQ's text names an
+/// argument, that argument is wrong.
 fn blame(error: Error, arguments: &FieldTable) -> Error {
     match error {
         Error::Unknown(Cause::Lost { reason, repeatable: false })
@@ -211,7 +213,7 @@ fn blame(error: Error, arguments: &FieldTable) -> Error {
     }
 }
 
-/// Its words that may be names of arguments.
+/// The parts of RabbitMQ's text that may be names of arguments.
 fn words_of(text: &str) -> impl Iterator<Item = &str> {
     text.split(|letter: char| !letter.is_alphanumeric() && letter != '-')
         .filter(|word| word.starts_with("x-"))
@@ -224,7 +226,7 @@ mod tests {
     use crate::domain::names::ShortText;
 
     #[test]
-    fn an_argument_is_blamed_where_the_words_of_the_close_name_it() {
+    fn an_argument_is_wrong_if_the_text_of_the_close_names_it() {
         let mut arguments = FieldTable::default();
         arguments.insert(ShortText::parse("x-plugin").expect("short"), FieldValue::Void);
         arguments.insert(ShortText::default(), FieldValue::Void);

@@ -1,16 +1,16 @@
-//! The frame router: the socket's I/O on the gateway's own runtime, with lapin as the control plane.
+//! The frame router: it reads and writes the socket on the gateway's own runtime, and lapin is the control plane.
 //!
-//! One task a connection reads and writes the socket. lapin has one end of an in-memory stream, and does the login,
-//! tuning, channels, declarations, heartbeats and the close over it. A channel number can have an [`Owner`]: then
-//! every method of class `basic`, content header and body of that channel goes to the owner, never to lapin, and the
-//! owner alone writes such frames. `channel.close` goes to both.
+//! One task for each connection reads and writes the socket. lapin has one end of an in-memory stream. Over it lapin does
+//! the login, tuning, channels, declarations, heartbeats and the close. A channel can have an [`Owner`]. Then the owner,
+//! and never lapin, gets every method of class `basic`, content header and body of that channel, and the owner alone
+//! writes such frames. Both get `channel.close`.
 //!
-//! Promises:
+//! Guarantees:
 //! - Frames of one channel keep their order, and no other frame of a channel is written inside one of its messages.
-//! - A number has its owner until RabbitMQ sends `channel.close` or `channel.close-ok` for it.
-//! - However the task ends (socket, lapin, [`Router::kill`], panic), the socket is closed, lapin's stream ends, and each
-//!   owner is told by [`Owner::closed`].
-//! - Texts that are not UTF-8 and tables that are nested too deep are made readable before lapin reads them.
+//! - A channel number has its owner until RabbitMQ sends `channel.close` or `channel.close-ok` for it.
+//! - For every end of the task (socket, lapin, [`Router::kill`], panic), the socket is closed, lapin's stream ends, and
+//!   the router calls [`Owner::closed`] of each owner.
+//! - The router makes texts that are not UTF-8 and deeply nested tables readable before lapin reads them.
 
 mod batch;
 mod encode;

@@ -95,6 +95,7 @@ fn argument(setting: &'static Setting) -> Option<Arg> {
     let origin = origin(setting);
     let argument = Arg::new(setting.name)
         .long(setting.flag()?)
+        .aliases(setting.former_flag())
         .value_name(setting.value_name())
         .help(format!("{} {origin}", setting.help.split(';').next().unwrap_or_default()))
         .long_help(format!("{}\n[form: {}] {origin}", setting.help, setting.form))

@@ -46,7 +46,7 @@ fn entry(
     value: &toml::Value,
     mistakes: &mut Mistakes,
 ) -> Option<(&'static Setting, String)> {
-    let is_it = |it: &&Setting| it.key() == (section.to_owned(), key.to_owned()) && it.name != CONFIG_FILE;
+    let is_it = |it: &&Setting| it.has_key(section, key) && it.name != CONFIG_FILE;
     let Some(setting) = SETTINGS.iter().find(is_it) else {
         mistakes.about(CONFIG_FILE, &no_setting(section, key));
         return None;

@@ -42,7 +42,8 @@ pub fn load(
     let environment: HashMap<_, _> = environment.into_iter().collect();
     for setting in SETTINGS {
         given.add(setting, flags(setting.name), Source::Flag);
-        let variable = environment.get(OsStr::new(setting.name)).cloned();
+        let variable = |name: &str| environment.get(OsStr::new(name)).cloned();
+        let variable = variable(setting.name).or_else(|| setting.former_name().and_then(variable));
         given.add(setting, unicode(setting, variable, &mut mistakes), Source::Environment);
     }
     if let Some(path) = given.value(CONFIG_FILE) {

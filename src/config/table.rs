@@ -46,6 +46,12 @@ const SWITCH: &str = "true or false";
 const PATH: &str = "path of a file";
 const PEM: &str = "path of a PEM file";
 
+/// Former names of settings, which the gateway still reads, and the names of today.
+const FORMER_NAMES: [(&str, &str); 2] = [
+    ("RABBITMQ_QUARANTINE_SIZE", "RABBITMQ_ISOLATED_CHANNELS"),
+    ("GATEWAY_MAX_WAITING_CALLS", "GATEWAY_MAX_PENDING_REPLIES"),
+];
+
 /// Every setting, in the order in which people read them.
 #[rustfmt::skip]
 pub static SETTINGS: &[Setting] = &[
@@ -163,23 +169,50 @@ impl Setting {
         SETTINGS.iter().find(|setting| setting.name == name)
     }
 
+    /// The setting that had this name before.
+    #[must_use]
+    pub fn formerly(name: &str) -> Option<&'static Self> {
+        let (_, today) = FORMER_NAMES.iter().find(|(former, _)| *former == name)?;
+        Self::named(today)
+    }
+
+    /// The name that it had before, which the gateway still reads.
+    #[must_use]
+    pub fn former_name(&self) -> Option<&'static str> {
+        FORMER_NAMES.iter().find(|(_, today)| *today == self.name).map(|(former, _)| *former)
+    }
+
     /// Section and key in the file: `("rabbitmq", "host")`.
     #[must_use]
     pub fn key(&self) -> (String, String) {
-        let (section, key) = self.name.split_once('_').unwrap_or((self.name, ""));
-        (section.to_lowercase(), key.to_lowercase())
+        key_of(self.name)
+    }
+
+    /// Whether the file may call it so: by its name of today or by its former one.
+    pub(super) fn has_key(&self, section: &str, key: &str) -> bool {
+        let is_it = |name: &str| key_of(name) == (section.to_owned(), key.to_owned());
+        is_it(self.name) || self.former_name().is_some_and(is_it)
     }
 
     /// The flag without its dashes: `rabbitmq-host`; `None` for a secret.
     #[must_use]
     pub fn flag(&self) -> Option<&'static str> {
         static FLAGS: LazyLock<Vec<String>> =
-            LazyLock::new(|| SETTINGS.iter().map(|it| it.name.to_lowercase().replace('_', "-")).collect());
+            LazyLock::new(|| SETTINGS.iter().map(|it| flag_of(it.name)).collect());
         let at = SETTINGS.iter().position(|setting| setting.name == self.name)?;
         (!self.secret).then(|| FLAGS[at].as_str())
     }
 
-    /// The heading of the setting.
+    /// The flag of its former name.
+    #[must_use]
+    pub fn former_flag(&self) -> Option<&'static str> {
+        static FLAGS: LazyLock<Vec<String>> =
+            LazyLock::new(|| FORMER_NAMES.iter().map(|(name, _)| flag_of(name)).collect());
+        let at = FORMER_NAMES.iter().position(|(_, today)| *today == self.name)?;
+        Some(FLAGS[at].as_str())
+    }
+
+    /// The heading that it stands under.
     #[must_use]
     pub fn heading(&self) -> &'static str {
         let up_to_it = SETTINGS.iter().take_while(|it| it.name != self.name).map(|it| it.name);
@@ -213,7 +246,16 @@ impl Setting {
     }
 }
 
-/// The tables of docs/configuration.md: one under each heading, with one row for each setting.
+fn flag_of(name: &str) -> String {
+    name.to_lowercase().replace('_', "-")
+}
+
+fn key_of(name: &str) -> (String, String) {
+    let (section, key) = name.split_once('_').unwrap_or((name, ""));
+    (section.to_lowercase(), key.to_lowercase())
+}
+
+/// The tables of docs/configuration.md: one under each heading, with one line a setting.
 #[must_use]
 pub fn markdown_tables() -> String {
     HEADINGS.iter().map(|(heading, _)| markdown_table(heading)).collect::<Vec<_>>().join("\n")

@@ -68,15 +68,24 @@ const FAMILIES_OF_THE_SERVER: [&str; 11] = [
 /// A warning for each variable that looks like a setting and is not, in the order of their names.
 pub(super) fn warnings(environment: &[(OsString, OsString)]) -> Vec<Warning> {
     let variables = environment.iter().map(|(name, value)| (name.to_string_lossy(), value.to_string_lossy()));
-    let unknown = variables.filter(|(name, value)| is_unknown(name, value));
-    let mut warnings: Vec<_> = unknown.map(|(name, _)| warning(&name)).collect();
+    let mut warnings: Vec<_> = variables.filter_map(|(name, value)| warning(&name, &value)).collect();
     warnings.sort_by(|a, b| a.name.cmp(&b.name));
     warnings
 }
 
-fn warning(name: &str) -> Warning {
-    let nearest = nearest(name).map_or_else(String::new, |it| format!("; the nearest is {}", it.name));
-    Warning { name: name.to_owned(), text: format!("no setting has this name, so it has no effect{nearest}") }
+fn warning(name: &str, value: &str) -> Option<Warning> {
+    let text = match Setting::formerly(name) {
+        Some(setting) => {
+            format!("this setting is called {} now; the gateway still reads this name", setting.name)
+        }
+        None if is_unknown(name, value) => {
+            let nearest =
+                nearest(name).map_or_else(String::new, |it| format!("; the nearest is {}", it.name));
+            format!("no setting has this name, so it has no effect{nearest}")
+        }
+        None => return None,
+    };
+    Some(Warning { name: name.to_owned(), text })
 }
 
 fn is_unknown(name: &str, value: &str) -> bool {
@@ -124,7 +133,13 @@ mod tests {
     }
 
     #[test]
-    fn the_warning_of_a_misspelt_setting_names_the_nearest_one() {
+    fn a_former_name_is_told_with_the_name_of_today() {
+        let told = told(&[("RABBITMQ_QUARANTINE_SIZE", "8")]);
+        assert!(told.contains("is called RABBITMQ_ISOLATED_CHANNELS now"), "{told}");
+    }
+
+    #[test]
+    fn a_misspelt_setting_is_told_with_the_nearest_one() {
         for (name, nearest) in [
             ("GATEWAY_LISTN", "GATEWAY_LISTEN"),
             ("GATEWAY_LISTEN_ADDRESS", "GATEWAY_LISTEN"),

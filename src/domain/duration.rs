@@ -1,11 +1,11 @@
-//! Durations as people write them: `500ms`, `5s`, `1m30s`; a bare number is seconds.
+//! Durations as text: `500ms`, `5s`, `1m30s`; a bare number is seconds.
 //!
-//! One spelling for settings and for `?timeout=`. Units fall from `h` to `ms`, each at most once,
-//! whole numbers only, no spaces. What [`format()`] writes, [`parse`] reads back.
+//! Settings and `?timeout=` use the same spelling. Units go from `h` down to `ms`, each at most once, with whole numbers
+//! and no spaces. [`parse`] reads the text that [`format()`] writes.
 
 use std::time::Duration;
 
-/// Largest duration that is accepted; no deadline of the gateway makes sense beyond it.
+/// Largest accepted duration; no deadline of the gateway is useful beyond it.
 pub const MAX: Duration = Duration::from_hours(24);
 
 const UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
@@ -13,7 +13,7 @@ const UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1_000), 
 /// Why a text is not a duration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DurationError {
-    /// Not of the form.
+    /// The text has another form.
     #[error("must be a duration such as 500ms, 5s or 1m30s; a bare number is seconds")]
     Malformed,
     /// Over [`MAX`].
@@ -21,7 +21,7 @@ pub enum DurationError {
     TooLong,
 }
 
-/// Reads a duration of at most [`MAX`]; zero is one too.
+/// Reads a duration of at most [`MAX`]. Zero is allowed.
 ///
 /// # Errors
 /// Any [`DurationError`].
@@ -44,7 +44,7 @@ pub fn parse(text: &str) -> Result<Duration, DurationError> {
     if text.is_empty() { Err(DurationError::Malformed) } else { checked(total) }
 }
 
-/// Writes a duration so that [`parse`] reads it; what is finer than a millisecond is cut.
+/// Writes a duration so that [`parse`] reads it. Parts below a millisecond are cut.
 #[must_use]
 pub fn format(duration: Duration) -> String {
     let mut left = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
@@ -63,7 +63,7 @@ fn checked(milliseconds: Option<u64>) -> Result<Duration, DurationError> {
     milliseconds.map(Duration::from_millis).filter(|it| *it <= MAX).ok_or(DurationError::TooLong)
 }
 
-/// `None` when the text is not made of digits alone.
+/// `None` if the text does not consist of digits only.
 fn whole_number(text: &str) -> Option<Result<u64, DurationError>> {
     let all_digits = !text.is_empty() && digits(text) == text.len();
     all_digits.then(|| text.parse().map_err(|_| DurationError::TooLong))
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_duration_is_refused() {
+    fn texts_that_are_no_durations_are_refused() {
         for text in [
             "",
             " ",
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn more_than_a_day_is_refused_and_nothing_overflows() {
+    fn more_than_a_day_is_refused_without_an_overflow() {
         for text in
             ["24h1ms", "86401", "18446744073709551615h", "99999999999999999999999", "9999999999999999999h1ms"]
         {
@@ -152,7 +152,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read_back(milliseconds in 0_u64..=86_400_000) {
+        fn written_durations_are_read_back(milliseconds in 0_u64..=86_400_000) {
             let duration = Duration::from_millis(milliseconds);
             prop_assert_eq!(parse(&format(duration)), Ok(duration));
         }

@@ -1,7 +1,7 @@
-//! Typed values of AMQP header tables, as RabbitMQ encodes them, and the bounds that keep them safe.
+//! Typed values of AMQP header tables, as RabbitMQ encodes them, and the limits that keep them safe.
 //!
-//! Every type of <https://www.rabbitmq.com/amqp-0-9-1-errata#section_3> has a variant of its own, so
-//! that a table that is read and written again keeps every type.
+//! Every type of <https://www.rabbitmq.com/amqp-0-9-1-errata#section_3> has its own variant, so that a table keeps every
+//! type when it is read and written again.
 
 use std::collections::BTreeMap;
 
@@ -41,7 +41,7 @@ pub enum FieldValue {
         /// All digits.
         value: u32,
     },
-    /// `S`: text by custom, any bytes by the protocol
+    /// `S`: usually text, but the protocol allows any bytes
     Text(Vec<u8>),
     /// `x`
     Bytes(Vec<u8>),
@@ -56,7 +56,7 @@ pub enum FieldValue {
 }
 
 impl FieldValue {
-    /// The value of an integer of any width.
+    /// The value, if it is an integer of any width.
     #[must_use]
     pub fn integer(&self) -> Option<i64> {
         match *self {
@@ -78,8 +78,7 @@ impl From<&str> for FieldValue {
     }
 }
 
-/// Bounds of a header table. Beyond them a broker closes the connection (128 KiB), or a parser
-/// overflows its stack.
+/// Limits of a header table. Beyond them RabbitMQ closes the connection (128 KiB), or a parser overflows its stack.
 #[derive(Debug, Clone, Copy)]
 pub struct HeaderLimits {
     /// Values, nested ones included.
@@ -90,52 +89,52 @@ pub struct HeaderLimits {
     pub depth: usize,
 }
 
-/// Which bound a table breaks.
+/// The limit that a table exceeds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderLimitError {
     /// More values than [`HeaderLimits::count`].
     #[error("must hold at most {limit} values, these hold {actual}")]
     Count {
-        /// The bound.
+        /// The limit.
         limit: usize,
-        /// What the table has.
+        /// The number in the table.
         actual: usize,
     },
     /// More bytes than [`HeaderLimits::bytes`].
     #[error("must be at most {limit} bytes when encoded, these are {actual}")]
     Bytes {
-        /// The bound.
+        /// The limit.
         limit: usize,
-        /// What the table has.
+        /// The size of the table.
         actual: usize,
     },
-    /// Holds an infinity or "not a number", on which a broker closes the connection.
+    /// Holds an infinity or "not a number". RabbitMQ closes the connection on such a value.
     #[error("must hold finite numbers only")]
     NotFinite,
     /// Nested deeper than [`HeaderLimits::depth`].
     #[error("must be nested at most {limit} levels deep")]
     Depth {
-        /// The bound.
+        /// The limit.
         limit: usize,
     },
 }
 
 impl FieldTable {
-    /// Adds a value, replacing one of the same name.
+    /// Adds a value; replaces a value of the same name.
     pub fn insert(&mut self, name: ShortText, value: FieldValue) {
         self.0.insert(name, value);
     }
 
-    /// The value of that name.
+    /// The value with this name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&FieldValue> {
         self.0.get(name)
     }
 
-    /// Checks the table against its bounds.
+    /// Checks the table against the limits.
     ///
     /// # Errors
-    /// The first bound that is broken: depth, then count, then bytes; last a number that is not finite.
+    /// The first exceeded limit: depth, then count, then bytes; last a number that is not finite.
     pub fn check(&self, limits: &HeaderLimits) -> Result<(), HeaderLimitError> {
         let size = self.size();
         if size.depth > limits.depth {

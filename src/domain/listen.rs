@@ -1,8 +1,8 @@
-//! The address that a server listens at, as its clients on the same machine see it.
+//! The address of a server, as its clients on the same machine see it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// The address at which this machine reaches a server that listens at `listen`: loopback where it listens everywhere.
+/// The address at which this machine reaches a server that listens on `listen`: loopback if it listens on all addresses.
 #[must_use]
 pub fn dialled(listen: SocketAddr) -> SocketAddr {
     match listen.ip() {

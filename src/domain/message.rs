@@ -1,4 +1,4 @@
-//! A message: its properties, its headers and its bytes, valid to send.
+//! A message: its properties, its headers and its body, valid to send.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -13,13 +13,13 @@ use uuid::Uuid;
 use super::field::FieldTable;
 use super::names::{ExchangeName, ShortText};
 
-/// What is published. The body may carry its admission: whoever holds the message holds its place
-/// in the gateway's limits.
+/// A message to publish. The body may carry its share of the gateway's limits: the share is free again when the message
+/// is dropped.
 #[derive(Debug, Clone)]
 pub struct Message {
-    /// Identity of the message; the same on every resend.
+    /// The id of the message; the same on every resend.
     pub id: MessageId,
-    /// Basic properties but for the id and the headers.
+    /// The basic properties without the id and the headers.
     pub properties: Properties,
     /// The `headers` property.
     pub headers: FieldTable,
@@ -27,12 +27,12 @@ pub struct Message {
     pub body: Bytes,
 }
 
-/// A message that a consumer got, from any publisher.
+/// A message that a consumer received, from any publisher.
 #[derive(Debug, Clone)]
 pub struct ReceivedMessage {
-    /// Identity of the message, where its publisher gave it one.
+    /// The id of the message, if its publisher set one.
     pub id: Option<ShortText>,
-    /// Basic properties but for the id and the headers.
+    /// The basic properties without the id and the headers.
     pub properties: Properties,
     /// The `headers` property.
     pub headers: FieldTable,
@@ -40,19 +40,19 @@ pub struct ReceivedMessage {
     pub body: Bytes,
 }
 
-/// Identity of a message that is published: the caller's, or a UUID of version 7. Clones share one text.
+/// The id of a published message: the caller's, or a UUID of version 7. Clones share one text.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MessageId(Arc<str>);
 
 impl MessageId {
-    /// A new id, unlike any other.
+    /// A new, unique id.
     #[must_use]
     pub fn generate() -> Self {
         let mut text = Uuid::encode_buffer();
         Self(Arc::from(&*Uuid::now_v7().hyphenated().encode_lower(&mut text)))
     }
 
-    /// The caller's id where it gave one, else a new one. An empty id identifies nothing, so it counts as none.
+    /// The caller's id if there is one, else a new id. An empty id does not identify a message, so a new id replaces it.
     #[must_use]
     pub fn given_or_generated(given: Option<ShortText>) -> Self {
         given.filter(|id| !id.as_str().is_empty()).map_or_else(Self::generate, Self::from)
@@ -66,7 +66,7 @@ impl From<ShortText> for MessageId {
 }
 
 impl From<String> for MessageId {
-    /// For text that is known to fit an AMQP short string; a caller's text is parsed as a [`ShortText`] first.
+    /// For text that is known to fit an AMQP short string. A caller's text is first parsed as a [`ShortText`].
     fn from(text: String) -> Self {
         Self(Arc::from(text))
     }
@@ -104,48 +104,49 @@ impl Serialize for MessageId {
     }
 }
 
-/// Longest time of a message in a queue, in milliseconds: RabbitMQ's timers take ten years.
+/// Longest time of a message in a queue, in milliseconds: the maximum of RabbitMQ's timers, ten years.
 pub const MAX_EXPIRATION: u64 = 315_360_000_000;
-/// Latest timestamp, in seconds: the end of the year 9999. The date types of many clients know no later time, and they fail on
-/// such a message each time that it is delivered again.
+/// Latest timestamp, in seconds: the end of the year 9999. The date types of many clients cannot hold a later time, and
+/// such a client fails each time that the message is delivered again.
 pub const MAX_TIMESTAMP: u64 = 253_402_300_799;
 
-/// The basic properties of AMQP 0-9-1 that a message may lack. A broker closes the channel on a bad one, so there is none here.
+/// The optional basic properties of AMQP 0-9-1. RabbitMQ closes the channel on an invalid one, so this type holds valid
+/// ones only.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Properties {
     /// MIME type of the body.
     pub content_type: Option<ShortText>,
     /// Content coding of the body.
     pub content_encoding: Option<ShortText>,
-    /// Whether the broker writes the message to disk.
+    /// Whether RabbitMQ writes the message to disk.
     pub delivery_mode: Option<DeliveryMode>,
     /// 0 to 255.
     pub priority: Option<u8>,
-    /// Ties a reply to its request.
+    /// Connects a reply to its request.
     pub correlation_id: Option<ShortText>,
-    /// Where replies go.
+    /// The queue for replies.
     pub reply_to: Option<ShortText>,
-    /// Milliseconds that the message may wait in a queue, at most [`MAX_EXPIRATION`]; 0 means deliver at once or drop.
+    /// Milliseconds that the message may wait in a queue, at most [`MAX_EXPIRATION`]. 0 means deliver at once or drop.
     pub expiration: Option<u64>,
-    /// Seconds since 1970; at most [`MAX_TIMESTAMP`] in what callers send.
+    /// Seconds since 1970; at most [`MAX_TIMESTAMP`] in messages from callers.
     pub timestamp: Option<u64>,
-    /// Application's name for the kind of message.
+    /// The application's name for the kind of message.
     pub kind: Option<ShortText>,
-    /// User that publishes; the broker refuses any but the connection's own.
+    /// The user that publishes. RabbitMQ refuses any user but the connection's own.
     pub user_id: Option<ShortText>,
-    /// Application that publishes.
+    /// The application that publishes.
     pub app_id: Option<ShortText>,
-    /// Deprecated by AMQP, carried as it is.
+    /// Deprecated by AMQP; the gateway passes it on unchanged.
     pub cluster_id: Option<ShortText>,
 }
 
-/// Whether a durable queue writes the message to disk (`persistent`) or a restart of RabbitMQ loses it (`transient`).
+/// Whether a durable queue writes the message to disk (`persistent`), or a restart of RabbitMQ loses it (`transient`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum DeliveryMode {
-    /// 1: lost with the broker's memory.
+    /// 1: a restart of RabbitMQ loses the message.
     Transient,
-    /// 2: written to disk by a durable queue.
+    /// 2: a durable queue writes the message to disk.
     Persistent,
 }
 
@@ -172,14 +173,14 @@ impl DeliveryMode {
     }
 }
 
-/// Where a message goes.
+/// The destination of a message.
 #[derive(Debug, Clone)]
 pub struct Destination {
-    /// Exchange that routes it.
+    /// The exchange that routes the message.
     pub exchange: ExchangeName,
     /// Routing key.
     pub routing_key: ShortText,
-    /// Whether the broker returns the message when no queue takes it.
+    /// Whether RabbitMQ returns the message if no queue takes it.
     pub mandatory: bool,
 }
 

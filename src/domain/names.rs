@@ -1,7 +1,7 @@
 //! Names of exchanges and queues, and routing keys: AMQP short strings that are safe to send.
 //!
-//! RabbitMQ strips CR and LF from names (deleting `sec\nret` deletes `secret`), so control
-//! characters never get past here. Nothing is trimmed.
+//! RabbitMQ strips CR and LF from names (deleting `sec\nret` deletes `secret`), so names with control characters are
+//! refused. The gateway trims no name.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -9,21 +9,21 @@ use std::fmt;
 /// Longest AMQP short string, in bytes.
 pub const SHORT_STRING_MAX: usize = 255;
 
-/// Why a text is not a name.
+/// Why a text is not a valid name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
-    /// Empty where a name is needed.
+    /// The text is empty.
     #[error("must not be empty")]
     Empty,
-    /// Over [`SHORT_STRING_MAX`] bytes.
+    /// The text is longer than [`SHORT_STRING_MAX`] bytes.
     #[error("must be at most {SHORT_STRING_MAX} bytes long, this one has {0}")]
     TooLong(usize),
-    /// Holds a control character.
+    /// The text contains a control character.
     #[error("must not contain control characters")]
     ControlCharacter,
 }
 
-/// A text that fits an AMQP short string and has no control characters; may be empty.
+/// A text that fits an AMQP short string and has no control characters. It may be empty.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct ShortText(String);
 
@@ -44,7 +44,7 @@ impl ShortText {
         Ok(Self(text))
     }
 
-    /// What a broker sent, whatever its characters: to be shown, not to be sent again unchecked.
+    /// A text from RabbitMQ, with any characters. It may be shown, but must be checked before it is sent again.
     #[must_use]
     pub fn from_broker(text: &str) -> Self {
         Self(text.to_owned())
@@ -74,10 +74,10 @@ impl fmt::Display for ShortText {
 pub struct ExchangeName(ShortText);
 
 impl ExchangeName {
-    /// The default exchange as paths spell it, and RabbitMQ's management API too.
+    /// The name of the default exchange in paths, and in RabbitMQ's management API.
     pub const DEFAULT_IN_PATH: &'static str = "amq.default";
 
-    /// Takes a name as it stands in a path, where `amq.default` is the default exchange.
+    /// Reads a name from a path, in which `amq.default` is the default exchange.
     ///
     /// # Errors
     /// Any [`NameError`].
@@ -89,19 +89,19 @@ impl ExchangeName {
         }
     }
 
-    /// The name as AMQP has it: empty for the default exchange.
+    /// The name in AMQP: empty for the default exchange.
     #[must_use]
     pub fn as_str(&self) -> &str {
         self.0.as_str()
     }
 
-    /// The name as it stands in a path.
+    /// The name in a path.
     #[must_use]
     pub fn in_path(&self) -> &str {
         if self.is_default() { Self::DEFAULT_IN_PATH } else { self.as_str() }
     }
 
-    /// Whether this is the default exchange, which routes to the queue named by the routing key.
+    /// Whether this is the default exchange, which routes to the queue with the name of the routing key.
     #[must_use]
     pub fn is_default(&self) -> bool {
         self.as_str().is_empty()
@@ -114,7 +114,7 @@ impl fmt::Display for ExchangeName {
     }
 }
 
-/// Name of a queue; never empty, since AMQP reads an empty name as "the last one declared".
+/// Name of a queue; never empty, since an empty name means "the queue declared last" in AMQP.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct QueueName(ShortText);
 

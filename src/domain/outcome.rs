@@ -5,14 +5,14 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// What is true of a message after the gateway has answered.
+/// The outcome of a message, as the gateway knows it when it answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[schema(example = "confirmed")]
 pub enum Outcome {
     /// RabbitMQ has confirmed the message, and at least one queue took it.
     Confirmed,
-    /// RabbitMQ has confirmed the message; whether a queue took it was not asked (`mandatory=false`).
+    /// RabbitMQ has confirmed the message, and the gateway did not ask whether a queue took it (`mandatory=false`).
     Accepted,
     /// RabbitMQ returned the message: it is in no queue.
     Unroutable,
@@ -20,7 +20,7 @@ pub enum Outcome {
     Rejected,
     /// The message is in no queue: the gateway did not write it, or RabbitMQ refused it.
     NotSent,
-    /// The message may be in a queue or not.
+    /// The message may be in a queue, or in none.
     Unknown,
 }
 

@@ -1,19 +1,19 @@
-//! The path below which a proxy puts the gateway, such as `/mq` in `https://example.org/mq/docs/`.
+//! The path under which a proxy serves the gateway, such as `/mq` in `https://example.org/mq/docs/`.
 //!
-//! Begins with a slash and ends without one. Its characters need no escaping in a URL, in JSON or in HTML, and no segment is empty
-//! or dots alone: an address that begins with a prefix is always on the host of the request.
+//! It begins with a slash and ends without one. Its characters need no escaping in a URL, in JSON or in HTML. No segment
+//! is empty or consists of dots only. So an address that begins with a prefix always stays on the host of the request.
 
 use std::sync::Arc;
 
 /// Longest prefix, in bytes.
 const MAX_BYTES: usize = 255;
 
-/// A prefix; the default is none.
+/// A prefix; the default is no prefix.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PathPrefix(Option<Arc<str>>);
 
 impl PathPrefix {
-    /// Reads `/mq`, `/mq/`, `/a/b`, or `/` for none. `None` when the text is something else.
+    /// Reads `/mq`, `/mq/`, `/a/b`, or `/` for no prefix. `None` if the text is not a valid prefix.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         if text == "/" {
@@ -25,25 +25,25 @@ impl PathPrefix {
         is_valid.then(|| Self(Some(path.into())))
     }
 
-    /// This prefix with another one behind it; `None` when both are too long together.
+    /// This prefix followed by another one; `None` if the result is too long.
     #[must_use]
     pub fn join(self, other: &Self) -> Option<Self> {
         if self.is_none() { Some(other.clone()) } else { Self::parse(&self.before(other.as_str())) }
     }
 
-    /// Empty without a prefix.
+    /// The text, which is empty if there is no prefix.
     #[must_use]
     pub fn as_str(&self) -> &str {
         self.0.as_deref().unwrap_or_default()
     }
 
-    /// Whether there is none.
+    /// Whether there is no prefix.
     #[must_use]
     pub fn is_none(&self) -> bool {
         self.0.is_none()
     }
 
-    /// A path of the gateway as the browser has to ask for it.
+    /// The path of a gateway's page as the browser must request it.
     #[must_use]
     pub fn before(&self, path: &str) -> String {
         [self.as_str(), path].concat()

@@ -1,18 +1,18 @@
-//! The names and headers that belong to RabbitMQ or to the gateway: the one list of them.
+//! The one list of the names and headers that are reserved for RabbitMQ or for the gateway.
 //!
 //! Sources: <https://www.rabbitmq.com/docs/queues#names>, <https://www.rabbitmq.com/docs/direct-reply-to>,
 //! <https://www.rabbitmq.com/docs/dlx#effects>.
 
-/// Headers that route past a check on the routing key, in any case of letters: some clients keep the case.
+/// Headers that route a message past a check on the routing key. Matched without case, since some clients keep the case.
 const ROUTING_HEADERS: [&str; 2] = ["cc", "bcc"];
 /// Headers that RabbitMQ writes and consumers rely on.
 const BROKER_HEADERS: [&str; 3] = ["x-death", "x-delivery-count", "x-acquired-count"];
 const BROKER_HEADER_PREFIXES: [&str; 3] = ["x-first-death-", "x-last-death-", "x-opt-"];
 /// The pseudo-queue of direct reply-to: it needs a consumer on the publishing channel.
 const DIRECT_REPLY_TO: &str = "amq.rabbitmq.reply-to";
-/// Queues that belong to RabbitMQ, or to one connection, such as the gateway's own reply queues.
+/// Queues that belong to RabbitMQ or to one connection, such as the gateway's own reply queues.
 const INTERNAL_QUEUE_PREFIXES: [&str; 2] = ["amq.rabbitmq.", "amq.gen-"];
-/// RabbitMQ lets no client declare a name that begins so.
+/// RabbitMQ lets no client declare a name with this prefix.
 const PREFIX: &str = "amq.";
 
 /// Whether a header with this name routes a message.
@@ -33,13 +33,13 @@ pub fn is_direct_reply_to(reply_to: &str) -> bool {
     reply_to.starts_with(DIRECT_REPLY_TO)
 }
 
-/// Whether the queue belongs to RabbitMQ or to one connection, so that no caller may publish to it by the default exchange.
+/// Whether the queue belongs to RabbitMQ or to one connection. No caller may publish to it through the default exchange.
 #[must_use]
 pub fn is_internal_queue(queue: &str) -> bool {
     INTERNAL_QUEUE_PREFIXES.iter().any(|prefix| queue.starts_with(prefix))
 }
 
-/// Whether RabbitMQ keeps this name of a queue or exchange for itself.
+/// Whether RabbitMQ reserves this name of a queue or exchange for itself.
 #[must_use]
 pub fn is_reserved(name: &str) -> bool {
     name.starts_with(PREFIX)

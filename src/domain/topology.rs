@@ -1,4 +1,4 @@
-//! Queues as they are declared and as they are found.
+//! Queues: their declarations, and their state in RabbitMQ.
 
 pub mod arguments;
 
@@ -10,56 +10,56 @@ use super::names::{ExchangeName, QueueName, ShortText};
 pub struct QueueDeclaration {
     /// Name of the queue.
     pub name: QueueName,
-    /// Survives a restart of the broker.
+    /// Whether the queue survives a restart of RabbitMQ.
     pub durable: bool,
-    /// Goes with its last consumer.
+    /// Whether RabbitMQ deletes the queue with its last consumer.
     pub auto_delete: bool,
-    /// All arguments, the plain words of the API included.
+    /// All arguments, including those of the API's plain fields.
     pub arguments: FieldTable,
-    /// Whether RabbitMQ may close the connection over an argument that the gateway does not know.
+    /// Whether there is an argument that the gateway does not know, and for which RabbitMQ may close the connection.
     pub has_unknown_arguments: bool,
-    /// Exchange and queue for dead letters, to be made first.
+    /// The exchange and queue for dead letters, which the gateway declares first.
     pub dead_letter_pair: Option<DeadLetterPair>,
 }
 
-/// A durable fanout exchange and the queue bound to it, which take what another queue gives up.
+/// A durable fanout exchange and the queue bound to it, which receive the dead letters of another queue.
 #[derive(Debug, Clone)]
 pub struct DeadLetterPair {
     /// The fanout exchange.
     pub exchange: ExchangeName,
-    /// The queue behind it.
+    /// The queue that is bound to it.
     pub queue: QueueName,
-    /// The queue's arguments: the type of the queue that it serves.
+    /// The arguments of that queue: the type of the queue that it serves.
     pub arguments: FieldTable,
 }
 
-/// What a passive declare tells.
+/// The counts from a passive declare.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueueState {
-    /// Messages ready for delivery; unacknowledged ones are not counted.
+    /// Number of messages ready for delivery; unacknowledged messages do not count.
     pub message_count: u32,
-    /// Consumers.
+    /// Number of consumers.
     pub consumer_count: u32,
 }
 
-/// Conditions on deleting a queue.
+/// Conditions on the deletion of a queue.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct DeleteConditions {
-    /// Only without consumers.
+    /// Delete only a queue without consumers.
     pub if_unused: bool,
-    /// Only without messages.
+    /// Delete only a queue without messages.
     pub if_empty: bool,
 }
 
 impl DeleteConditions {
-    /// Whether the broker has anything to check.
+    /// Whether there is a condition that RabbitMQ must check.
     #[must_use]
     pub fn any(self) -> bool {
         self.if_unused || self.if_empty
     }
 }
 
-/// A plain word and an argument of one declaration say different things.
+/// A field of the API and an argument of one declaration have different values.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("contradicts arguments.{argument}")]
 pub struct Contradiction {
@@ -67,10 +67,10 @@ pub struct Contradiction {
     pub argument: &'static str,
 }
 
-/// Sets an argument that a plain word of the API stands for.
+/// Sets the argument of a field of the API.
 ///
 /// # Errors
-/// When `arguments` already holds another value for it.
+/// `arguments` already holds another value for it.
 pub fn set_argument(
     arguments: &mut FieldTable,
     argument: &'static str,
@@ -87,7 +87,7 @@ pub fn set_argument(
     }
 }
 
-/// RabbitMQ compares integer arguments by value, whatever their width.
+/// RabbitMQ compares integer arguments by value, in any width.
 fn same(left: &FieldValue, right: &FieldValue) -> bool {
     match (left.integer(), right.integer()) {
         (Some(left), Some(right)) => left == right,
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_plain_word_may_repeat_an_argument_in_another_width() {
+    fn a_field_may_repeat_an_argument_in_another_width() {
         let mut arguments = FieldTable::default();
         set_argument(&mut arguments, "x-max-length", FieldValue::I32(5)).expect("nothing there yet");
         assert!(set_argument(&mut arguments, "x-max-length", FieldValue::I64(5)).is_ok());

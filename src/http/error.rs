@@ -116,7 +116,8 @@ fn refused(refusal: &Refusal) -> Problem {
         Refusal::AccessRefused { reason } => told(
             Kind::Forbidden,
             reason,
-            "give the gateway's user the permission (rabbitmqctl set_permissions), or use another name",
+            "give the gateway's user the permission on this name (rabbitmqctl set_permissions): configure to declare or delete, write to \
+             publish, write on a queue and read on its exchange to bind dead letters; or use another name",
         ),
         Refusal::Invalid { reason } => Problem::new(Kind::MalformedRequest, reason),
         Refusal::Differs { reason } => told(

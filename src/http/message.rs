@@ -27,6 +27,7 @@ pub(super) use self::envelope::Envelope;
 pub(super) use self::field::Table;
 pub(super) use self::integer::check_integers;
 pub(super) use self::raw::RawBody;
+pub(super) use self::refuse::refuse_idempotency_key;
 pub(super) use self::write::{EnvelopeOut, accepts_envelope, envelope as answer_envelope, raw as answer_raw};
 
 /// Media type of the JSON envelope.

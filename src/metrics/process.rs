@@ -1,4 +1,7 @@
 //! The process as Linux sees it, under the names that Prometheus' own clients give it.
+//!
+//! Not the collector of the crate `prometheus`: it tells CPU time and the start in whole seconds, and needs a second version
+//! of rustix.
 
 use std::fs;
 
@@ -6,11 +9,11 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{Counter, Gauge};
 
-/// Clock ticks a second in `/proc`; the same on every Linux that Rust runs on.
+/// Clock ticks a second in `/proc`; the same on every Linux that Rust supports.
 const TICKS: f64 = 100.0;
-const PAGE: f64 = 4096.0;
+const KIBIBYTE: f64 = 1024.0;
 
-/// Reads `/proc/self` when somebody asks; elsewhere it says nothing.
+/// Reads `/proc/self` when Prometheus reads the metrics. On other systems it has no metrics.
 #[derive(Default)]
 pub(super) struct Process;
 
@@ -24,20 +27,27 @@ struct Sample {
 impl Sample {
     fn read() -> Option<Self> {
         let stat = fs::read_to_string("/proc/self/stat").ok()?;
-        // The second field is the program's name in brackets, and may hold anything.
+        // The second field is the program's name in parentheses, which may contain spaces and parentheses.
         let fields: Vec<f64> = stat.rsplit_once(')')?.1.split_whitespace().map(number).collect();
         let field = |number: usize| fields.get(number - 3).copied();
         Some(Self {
             cpu_seconds: (field(14)? + field(15)?) / TICKS,
             threads: field(20)?,
             start_ticks: field(22)?,
-            resident_bytes: field(24)? * PAGE,
+            resident_bytes: resident_kibibytes()? * KIBIBYTE,
         })
     }
 }
 
 fn number(text: &str) -> f64 {
     text.parse().unwrap_or_default()
+}
+
+/// `stat` has it too, in pages, whose size differs between machines.
+fn resident_kibibytes() -> Option<f64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.split_whitespace().next().map(number)
 }
 
 fn boot_time() -> Option<f64> {

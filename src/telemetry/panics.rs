@@ -1,4 +1,4 @@
-//! Panics: one that is caught is told by whoever catches it, with its place; any other has a log line of its own.
+//! Panics: the code that catches a panic reports it with its place; the hook logs every other panic.
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -8,16 +8,16 @@ use std::thread;
 use tokio::task_local;
 
 task_local! {
-    /// Set while panics are caught: where the last one was.
+    /// Set while panics are caught: the place of the last one.
     static PLACE: RefCell<Option<String>>;
 }
 
 /// A panic that was caught.
 #[derive(Debug)]
 pub struct Caught {
-    /// What it said.
+    /// The message of the panic.
     pub message: String,
-    /// Its file and line, where [`log_panic`] is the hook.
+    /// Its file and line, if [`log_panic`] is the hook.
     pub place: Option<String>,
 }
 
@@ -39,7 +39,7 @@ pub fn catch<T>(work: impl FnOnce() -> T) -> Result<T, Caught> {
     })
 }
 
-/// Logs a panic that is not caught, and keeps the place of one that is.
+/// Logs a panic that is not caught, and records the place of one that is caught.
 pub fn log_panic(panic: &PanicHookInfo<'_>) {
     let place = panic.location().map(ToString::to_string);
     if PLACE.try_with(|kept| kept.replace(place.clone())).is_ok() {

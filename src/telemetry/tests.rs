@@ -1,11 +1,11 @@
-//! The log's promises: it never blocks, tells what it dropped, and keeps secrets at every level.
+//! Tests that the log never blocks, tells how many lines it dropped, and keeps secrets out at every level.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use super::*;
 
-/// Memory that others can read while it is written; blocked until `open`.
+/// Memory that other threads can read while it is written. It blocks until `open`.
 #[derive(Clone, Default)]
 struct Pipe {
     written: Arc<Mutex<Vec<u8>>>,
@@ -27,7 +27,7 @@ impl Pipe {
 impl Write for Pipe {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if let Some(gate) = &self.gate {
-            // Ends when the sender is dropped.
+            // Resolves when the sender is dropped.
             let _ = gate.lock().unwrap_or_else(PoisonError::into_inner).recv();
         }
         self.written.lock().unwrap_or_else(PoisonError::into_inner).extend(bytes);
@@ -62,7 +62,7 @@ fn a_json_line_is_flat_and_carries_its_span() {
 }
 
 #[test]
-fn a_blocked_reader_costs_lines_and_not_time_and_the_gap_is_told() {
+fn a_blocked_reader_loses_lines_but_blocks_no_writer_and_the_log_counts_the_lines() {
     for is_json in [true, false] {
         let (pipe, open) = Pipe::blocked();
         let (mut writer, worker, dropped) = queue(pipe.clone(), is_json, 4);
@@ -83,7 +83,7 @@ fn a_blocked_reader_costs_lines_and_not_time_and_the_gap_is_told() {
 }
 
 #[test]
-fn the_end_does_not_wait_for_a_blocked_reader() {
+fn the_process_end_does_not_wait_for_a_blocked_reader() {
     let (pipe, _open) = Pipe::blocked();
     let (mut writer, worker, dropped) = queue(pipe, false, 4);
     for _ in 0..10 {
@@ -107,7 +107,7 @@ fn frames_and_returned_messages_are_never_logged() {
 }
 
 #[test]
-fn a_text_line_has_no_colours_when_nobody_looks() {
+fn a_text_line_has_no_colours_without_a_terminal() {
     let text = logged("info", false, || tracing::info!("answered"));
     assert_eq!(text.contains('\u{1b}'), io::stderr().is_terminal());
 }

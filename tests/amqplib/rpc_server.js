@@ -1,4 +1,4 @@
-// An RPC server with the calls that RabbitMQ's tutorial six makes, in their order, on the broker of AMQP_URL.
+// An RPC server with the calls of RabbitMQ's tutorial six, in their order, on the RabbitMQ of AMQP_URL.
 const amqp = require('amqplib/callback_api');
 
 const queue = 'rpc_queue';

@@ -1,4 +1,4 @@
-//! A resource alarm of the broker: refused at once, and nothing lost or doubled.
+//! A resource alarm of RabbitMQ: publishes are refused at once, and no message is lost or duplicated.
 
 use std::time::{Duration, Instant};
 
@@ -12,14 +12,14 @@ use crate::support::{
 
 const SOON: Duration = Duration::from_secs(10);
 const SECOND: Duration = Duration::from_secs(1);
-/// Nobody waited for anything.
+/// Shorter than any wait for RabbitMQ.
 const AT_ONCE: Duration = Duration::from_millis(500);
 
 fn patient(_: usize) -> String {
     "amq.default?routing_key=q&timeout=30s".to_owned()
 }
 
-/// The broker blocks a connection only after a first publish on it: publishes until it does.
+/// Publishes until RabbitMQ blocks the connection, which it does only after a first publish on it.
 async fn gets_blocked(gateway: &TestGateway, name: &str) -> Vec<Answer> {
     let mut answers: Vec<Answer> = Vec::new();
     while answers.last().is_none_or(|answer| answer.problem() != "broker-blocked") {
@@ -37,7 +37,7 @@ async fn gets_blocked(gateway: &TestGateway, name: &str) -> Vec<Answer> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn alarm_refuses_at_once_and_afterwards_everything_is_as_before() {
+async fn during_an_alarm_publishes_are_refused_at_once_and_afterwards_the_gateway_works_as_before() {
     let broker = Broker::own().await;
     let observer = Observer::connect(&broker.url()).await;
     observer.declare_queue("q").await;
@@ -45,7 +45,7 @@ async fn alarm_refuses_at_once_and_afterwards_everything_is_as_before() {
     publish(&gateway, "amq.default?routing_key=q", "before").await.assert_confirmed();
 
     broker.alarm_on().await;
-    // Four callers are written and held, two on each channel, the others wait for a place.
+    // Four messages are written and held, two on each channel; the others wait for a permit.
     let held = Load::of(&gateway, "held", 12, 1, |_| "amq.default?routing_key=q&timeout=4s".to_owned());
     let blocked = || async { !gateway.is_ready().await };
     eventually(SECOND * 2, "the gateway is not ready", blocked).await;
@@ -68,7 +68,7 @@ async fn alarm_refuses_at_once_and_afterwards_everything_is_as_before() {
     broker.alarm_off().await;
     eventually(SECOND, "the gateway is ready", || gateway.is_ready()).await;
     let settled = || async { gateway.observes("publishes:overdue").await == 0 };
-    eventually(SOON, "every late confirm arrives", settled).await;
+    eventually(SOON, "every overdue confirm arrives", settled).await;
     let after = Load::of(&gateway, "after", 8, 10, patient).end().await;
     after.assert_all_confirmed();
     answers.0.extend(after.0);
@@ -76,7 +76,7 @@ async fn alarm_refuses_at_once_and_afterwards_everything_is_as_before() {
     there.retain(|id| id != "before");
     answers.assert_agree_with(&there);
     let held: Vec<_> = there.iter().filter(|id| id.starts_with("held")).collect();
-    assert_eq!(held.len(), unknown, "what was written is there once: {held:?}");
+    assert_eq!(held.len(), unknown, "each written message is in the queue once: {held:?}");
     assert_eq!(gateway.observes("publishes:in_flight").await, 0);
     assert_eq!(gateway.health().await["status"], "pass");
     gateway.stop().await;
@@ -85,7 +85,7 @@ async fn alarm_refuses_at_once_and_afterwards_everything_is_as_before() {
     however_many_are_held_the_next_is_refused_at_once(&broker).await;
 }
 
-/// The broker is looking elsewhere while they are written, so it blocks the connection after all of them.
+/// RabbitMQ does not read while the messages are written, so it blocks the connection after all of them.
 async fn however_many_are_held_the_next_is_refused_at_once(broker: &OwnBroker) {
     let settings = [("AMQP_URL", &*broker.url()), ("RABBITMQ_PUBLISH_CONNECTIONS", "1")];
     let gateway = TestGateway::start(&settings).await;
@@ -95,11 +95,11 @@ async fn however_many_are_held_the_next_is_refused_at_once(broker: &OwnBroker) {
     broker.pause().await;
     let held = Load::of(&gateway, "many", 600, 1, |_| "amq.default?routing_key=q&timeout=5s".to_owned());
     let written = || async { gateway.observes("publishes:in_flight").await == 600 };
-    eventually(SOON, "all are written", written).await;
+    eventually(SOON, "all messages are written", written).await;
     broker.resume().await;
     let answers = held.end().await;
     answers.0.iter().for_each(Answer::assert_unknown);
-    eventually(SOON, "it is blocked", || async { !gateway.is_ready().await }).await;
+    eventually(SOON, "the connection is blocked", || async { !gateway.is_ready().await }).await;
     refuses_at_once(&gateway).await;
     broker.alarm_off().await;
     publish(&gateway, "amq.default?routing_key=q&timeout=15s", "after").await.assert_confirmed();
@@ -132,7 +132,7 @@ async fn topology_works(gateway: &TestGateway) {
     assert_eq!(gateway.delete("/queues/during").send().await.unwrap().status(), 200);
 }
 
-/// `RABBITMQ_BLOCKED_TIMEOUT`: what the connection held is unknown, and is never sent again.
+/// `RABBITMQ_BLOCKED_TIMEOUT`: the outcome of the connection's messages is `unknown`, and they are never sent again.
 async fn a_connection_blocked_for_too_long_is_replaced(broker: &OwnBroker, observer: &Observer) {
     let settings = [
         ("AMQP_URL", &*broker.url()),

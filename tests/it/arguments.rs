@@ -1,4 +1,4 @@
-//! No argument of a declaration ends a connection that others use: argument × value × type of queue.
+//! No argument of a declaration closes a connection that others use. The test combines arguments, values and types of queue.
 
 #![expect(clippy::print_stdout, reason = "the list of what closed a connection, for who wants to compare it")]
 
@@ -25,15 +25,16 @@ use crate::support::{
 };
 
 const SOON: Duration = Duration::from_secs(10);
-/// Of the neighbour, between its requests.
+/// Of the other caller, between its requests.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Arguments that one gateway declares. After some 500 refusals it replaces the connection that others use, as it would at any time.
+/// Arguments that one gateway declares. After some 500 refusals the gateway replaces the connection that others use, with or
+/// without this test.
 const AT_A_TIME: usize = 3;
 
 const TYPES: [&str; 3] = ["classic", "quorum", "stream"];
 
-/// Those of RabbitMQ 3.10 to 4.x, one of a plugin, and one of nobody.
+/// The arguments of RabbitMQ 3.10 to 4.x, one of a plugin, and one that RabbitMQ does not know.
 const ARGUMENTS: [&str; 26] = [
     "x-cancel-on-ha-failover",
     "x-dead-letter-exchange",
@@ -125,30 +126,31 @@ impl Case {
         let answer = Answer::to(gateway.put("/queues/of-case").json(&self.body())).await;
         if answer.status == 201 {
             let deletion = gateway.client().request(Method::DELETE, gateway.url("/queues/of-case"));
-            // With `x-expires` it may be gone already.
+            // With `x-expires` RabbitMQ may have deleted the queue already.
             assert!(matches!(Answer::to(deletion).await.status, 200 | 404), "{self}");
         }
         answer
     }
 }
 
-/// What the declarations of one type of queue have shown.
+/// The results of the declarations of one type of queue.
 #[derive(Default)]
 struct Report {
     declared: usize,
-    /// Those after which RabbitMQ closed the connection that they ran alone on.
+    /// Declarations after which RabbitMQ closed the connection that they ran alone on.
     closed: Vec<String>,
-    /// Those that were answered with neither success nor a mistake of the caller's, and those that ended a connection of others.
+    /// Declarations that got another answer than success or an error of the caller, and declarations that closed a connection of
+    /// others.
     failed: Vec<String>,
-    /// Requests of a neighbour.
+    /// Number of requests of another caller.
     asked: usize,
-    /// Those of a neighbour that failed.
+    /// Requests of the other caller that failed.
     disturbed: Vec<String>,
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "minutes: make test-arguments"]
-async fn no_argument_of_a_declaration_ends_a_connection_that_others_use() {
+async fn no_argument_of_a_declaration_closes_a_connection_that_others_use() {
     let broker = Broker::shared().await;
     let vhost = broker.vhost("arguments").await;
     Observer::connect(&vhost.url).await.declare_queue("q").await;
@@ -166,7 +168,7 @@ async fn no_argument_of_a_declaration_ends_a_connection_that_others_use() {
         }
         let Report { declared, closed, failed, asked, disturbed } = report;
         let figure = format!("{declared} declarations, {} closed their own connection", closed.len());
-        println!("figure: {kind}: {figure}; {asked} requests of a neighbour");
+        println!("figure: {kind}: {figure}; {asked} requests of another caller");
         for case in closed {
             println!("figure: closed its own connection: {case}");
         }
@@ -183,7 +185,7 @@ async fn declare_all(
 ) {
     let others = ["topology-0", "publish-0", "probe-0", "reply-0"];
     let dialled = || others.map(|name| link.accepted_named(name));
-    eventually(SOON, "the connections of others are dialled", || async { dialled() == [1; 4] }).await;
+    eventually(SOON, "the connections of others are open", || async { dialled() == [1; 4] }).await;
     let mut before = dialled();
     for case in cases {
         let own = link.accepted_named("declaration-*");
@@ -209,7 +211,7 @@ async fn declare_all(
     }
 }
 
-/// Inspects a queue again and again beside the declarations.
+/// Inspects a queue again and again while the declarations run.
 struct Neighbour {
     is_over: Arc<AtomicBool>,
     task: JoinHandle<(usize, Vec<String>)>,

@@ -1,5 +1,5 @@
-//! Clients that other people's generators make of the contract: they are made, they are called, and a second AMQP client sees
-//! the messages as they were sent.
+//! Clients that generators of other projects make from the contract. The test generates them and calls the gateway with them, and
+//! a second AMQP client checks that the messages arrive as they were sent.
 
 use std::{
     fs::{copy, create_dir_all},
@@ -23,14 +23,14 @@ fn source(file: &str) -> PathBuf {
     Path::new(ROOT).join("tests/clients").join(file)
 }
 
-/// A folder below `target`, where the generated code goes.
+/// A folder below `target` for the generated code.
 fn made(folder: &str) -> PathBuf {
     let folder = Path::new(ROOT).join("target").join(folder);
     create_dir_all(&folder).unwrap();
     folder
 }
 
-/// The messages that both clients leave in the queue `orders`: any JSON, an envelope with properties and headers, bytes.
+/// Checks the messages that both clients publish to the queue `orders`: any JSON, an envelope with properties and headers, bytes.
 async fn finds_the_messages(stage: &Stage) {
     let [json, envelope, bytes] = <[_; 3]>::try_from(stage.observer.drain("orders").await).expect("three");
     let content_type =
@@ -50,7 +50,7 @@ async fn finds_the_messages(stage: &Stage) {
     assert_eq!(content_type(&bytes.properties).as_deref(), Some("application/octet-stream"));
 }
 
-/// A stage where the queue `echo` is served.
+/// A stage with a server for the queue `echo`.
 async fn stage(name: &str) -> Stage {
     let stage = Stage::set(name).await;
     serve(&stage.observer, "echo", echo).await;

@@ -1,4 +1,4 @@
-//! What an operator sees of the gateway in RabbitMQ's own tools.
+//! The names of the gateway's connections in RabbitMQ's own tools.
 
 use std::{fs, time::Duration};
 
@@ -7,12 +7,12 @@ use crate::support::{broker::Broker, gateway::TestGateway, poll::eventually};
 const SOON: Duration = Duration::from_secs(30);
 
 #[tokio::test]
-async fn operators_see_who_each_connection_is() {
+async fn operators_see_the_gateway_and_the_role_of_each_connection() {
     let broker = Broker::shared().await;
     let vhost = broker.vhost("names").await;
     let gateway = TestGateway::start(&[("AMQP_URL", &vhost.url)]).await;
     let all = || async { vhost.connection_count().await == 7 };
-    eventually(SOON, "all connections are there", all).await;
+    eventually(SOON, "all connections are open", all).await;
 
     let listed = broker.ctl(&["list_connections", "vhost", "client_properties"]).await;
     let mine: Vec<_> = listed.lines().filter(|line| line.starts_with(&vhost.name)).collect();

@@ -14,7 +14,7 @@ const MANIFEST: &str = "deploy/kubernetes.yaml";
 const LABELS: &str = r#"{"app.kubernetes.io/name":"rabbitmq-gateway"}"#;
 const MONITOR: &str = "deploy/servicemonitor.yaml";
 const ALERTS: &str = "deploy/prometheus-alerts.yml";
-/// Reads the files. Strict about the first one, so that a misspelt member is a mistake too.
+/// Reads the files. Validates the first one strictly, so that a misspelt member is an error.
 const READ: &str = "\
 import json, sys, yaml, kubernetes_validate
 files = [list(yaml.safe_load_all(open(path))) for path in sys.argv[1:]]
@@ -22,7 +22,7 @@ for document in files[0]:
     kubernetes_validate.validate(document, '1.37', strict=True)
 print(json.dumps(files))";
 
-/// The documents of each YAML file; read once, since Python takes its time.
+/// The documents of each YAML file; read once, since Python is slow to start.
 static FILES: OnceCell<Vec<Vec<Value>>> = OnceCell::const_new();
 
 fn path(file: &str) -> String {
@@ -46,7 +46,7 @@ async fn manifest(kind: &str) -> &'static Value {
 }
 
 #[tokio::test]
-async fn applying_the_manifest_again_leaves_the_secret_alone() {
+async fn applying_the_manifest_again_does_not_change_the_secret() {
     let all = documents(MANIFEST).await;
     let kinds: Vec<_> = all.iter().map(|document| document["kind"].as_str().unwrap()).collect();
     assert_eq!(kinds, ["Deployment", "Service", "PodDisruptionBudget", "NetworkPolicy"]);
@@ -57,7 +57,7 @@ async fn applying_the_manifest_again_leaves_the_secret_alone() {
 }
 
 #[tokio::test]
-async fn every_selector_finds_the_pods_and_every_port_their_port() {
+async fn every_selector_matches_the_pods_and_every_port_exists() {
     let labels: Value = serde_json::from_str(LABELS).unwrap();
     let all = documents(MANIFEST).await;
     let [deployment, service, budget, policy] = all else { panic!("four documents") };
@@ -116,7 +116,7 @@ async fn the_deployment_and_the_gateway_agree_on_settings_times_and_paths() {
 }
 
 #[tokio::test]
-async fn a_gateway_that_is_down_pages_whether_or_not_prometheus_still_knows_it() {
+async fn an_alert_fires_for_a_gateway_that_is_down_even_if_prometheus_no_longer_has_its_target() {
     let alerts = &documents(ALERTS).await[0]["groups"][0]["rules"];
     for alert in alerts.as_array().unwrap() {
         assert!(alert["annotations"]["summary"].is_string(), "{alert}");

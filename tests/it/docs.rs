@@ -1,4 +1,4 @@
-//! The pages for people: Swagger UI at `/docs`, one page a problem at `/problems`. No broker is needed for them.
+//! The pages for people: Swagger UI at `/docs`, and a page for each problem at `/problems`. They need no RabbitMQ.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::support::{contract::DOCUMENT, gateway::TestGateway, schema::mistakes};
 
-/// Nobody answers AMQP there.
+/// No program answers AMQP at this address.
 const NO_BROKER: [(&str, &str); 1] = [("AMQP_URL", "amqp://guest:guest@127.0.0.1:1/")];
 
 async fn gateway() -> TestGateway {
@@ -19,7 +19,7 @@ async fn get(gateway: &TestGateway, path: &str) -> Response {
     gateway.get(path).send().await.expect("the gateway answers")
 }
 
-/// Like a browser.
+/// Asks as a browser does.
 async fn get_html(gateway: &TestGateway, path: &str) -> Response {
     let request = gateway.get(path).header("accept", "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8");
     request.send().await.expect("the gateway answers")
@@ -37,13 +37,13 @@ fn links(html: &str, attribute: &str, path: &str) -> Vec<String> {
     values.map(|link| page.join(link).expect("a link").path().to_owned()).collect()
 }
 
-/// No address with a scheme or a host, comments of the page included.
+/// Whether the text has no address with a scheme or a host, also not in comments.
 fn names_no_other_host(text: &str) -> bool {
     !text.contains("://") && !text.contains("\"//") && !text.contains("url(//")
 }
 
 #[tokio::test]
-async fn the_root_leads_to_swagger_ui() {
+async fn the_root_redirects_to_swagger_ui() {
     let gateway = gateway().await;
     for path in ["/", "/docs"] {
         let page = get(&gateway, path).await;
@@ -105,7 +105,7 @@ async fn the_page_shows_the_document_of_this_gateway() {
 }
 
 #[tokio::test]
-async fn a_file_is_compressed_for_those_who_take_it() {
+async fn a_file_is_compressed_for_clients_that_accept_it() {
     let gateway = gateway().await;
     let plain = get(&gateway, "/docs/swagger-ui.css").await;
     assert_eq!(text(plain.headers(), "content-encoding"), "");
@@ -120,7 +120,7 @@ async fn a_file_is_compressed_for_those_who_take_it() {
 }
 
 #[tokio::test]
-async fn the_page_may_call_its_own_gateway_and_no_foreign_page_may() {
+async fn the_page_may_call_its_own_gateway_and_a_page_of_another_origin_may_not() {
     let gateway = gateway().await;
     for (origin, status) in [(gateway.url(""), 200), ("http://elsewhere.example".to_owned(), 403)] {
         let answer = gateway.get("/health/live").header("origin", &origin).send().await;
@@ -150,7 +150,7 @@ async fn every_problem_has_a_page_and_a_text() {
 }
 
 #[tokio::test]
-async fn the_list_leads_to_every_problem() {
+async fn the_list_of_problems_links_to_every_problem() {
     let gateway = gateway().await;
     let html = get_html(&gateway, "/problems").await.text().await.expect("a page");
     let links = links(&html, "href", "/problems");
@@ -164,7 +164,7 @@ async fn the_list_leads_to_every_problem() {
 }
 
 #[tokio::test]
-async fn the_type_of_a_problem_leads_to_its_page() {
+async fn the_type_of_a_problem_is_the_address_of_its_page() {
     let gateway = gateway().await;
     for path in ["/nowhere", "/problems/no-such-problem", "/queues/q?timeout=0"] {
         let problem: serde_json::Value = get(&gateway, path).await.json().await.expect("a problem");
@@ -174,7 +174,7 @@ async fn the_type_of_a_problem_leads_to_its_page() {
     gateway.stop().await;
 }
 
-/// The addresses of the links in every description of the document.
+/// The addresses of the links in all descriptions of the document.
 fn described_links(value: &Value, found: &mut BTreeSet<String>) {
     match value {
         Value::Object(members) => {
@@ -189,7 +189,7 @@ fn described_links(value: &Value, found: &mut BTreeSet<String>) {
 }
 
 #[tokio::test]
-async fn every_link_in_a_description_leads_somewhere() {
+async fn every_link_in_a_description_leads_to_a_page() {
     let gateway = gateway().await;
     let mut links = BTreeSet::new();
     described_links(&DOCUMENT, &mut links);
@@ -200,9 +200,9 @@ async fn every_link_in_a_description_leads_somewhere() {
     gateway.stop().await;
 }
 
-/// Every response that is a problem shows one, of its own status.
+/// Every documented response that is a problem shows an example with its own status.
 #[test]
-fn documented_problems_are_of_the_closed_list() {
+fn documented_problems_are_in_the_list_of_problems() {
     let paths = DOCUMENT["paths"].as_object().expect("paths");
     let operations = paths.values().flat_map(|item| item.as_object().expect("a path").values());
     for operation in operations {

@@ -1,5 +1,5 @@
-//! The envelope: every property and header type as the second AMQP client sees it, the three kinds of body,
-//! and what is refused with the name of the field.
+//! The envelope: every property and header type as the second AMQP client reads it, the three kinds of body, and the mistakes
+//! that are refused with the name of the field.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ fn envelope(stage: &Stage, json: impl Into<String>) -> RequestBuilder {
     stage.post("/publish/amq.default").header("content-type", ENVELOPE).body(json.into())
 }
 
-/// Publishes the members beside `"routing_key":"q"`, and takes the message out of `q`.
+/// Publishes an envelope with these members and `"routing_key":"q"`, and takes the message out of `q`.
 async fn delivered(stage: &Stage, members: &str) -> Delivery {
     let answer = Answer::to(envelope(stage, format!("{{\"routing_key\":\"q\",{members}}}"))).await;
     assert_eq!(answer.status, 200, "{members}: {}", answer.json());
@@ -64,7 +64,7 @@ async fn every_property_arrives() {
 }
 
 #[tokio::test]
-async fn properties_may_be_said_as_text_or_number() {
+async fn properties_may_be_written_as_text_or_number() {
     let stage = Stage::with_queue("spelt").await;
     for properties in [
         r#"{"delivery_mode":1,"priority":"7","expiration":"60000","timestamp":"2026-11-24T00:00:00Z"}"#,
@@ -157,7 +157,7 @@ async fn tables_and_arrays_nest_and_keep_their_types() {
 }
 
 #[tokio::test]
-async fn bodies_are_json_text_or_base64_and_say_their_content_type() {
+async fn bodies_are_json_text_or_base64_and_set_the_content_type() {
     let stage = Stage::with_queue("kinds").await;
     let cases: [(&str, &[u8], Option<&str>); 10] = [
         (
@@ -188,7 +188,7 @@ async fn bodies_are_json_text_or_base64_and_say_their_content_type() {
 }
 
 #[tokio::test]
-async fn envelope_says_where_it_goes_as_the_query_does() {
+async fn routing_key_and_mandatory_of_the_envelope_work_like_those_of_the_query() {
     let stage = Stage::with_queue("where").await;
     let answer = Answer::to(envelope(&stage, r#"{"routing_key":"none","mandatory":false,"body":1}"#)).await;
     assert_eq!((answer.status, answer.text("outcome")), (200, "accepted".to_owned()));
@@ -206,7 +206,7 @@ async fn envelope_says_where_it_goes_as_the_query_does() {
 }
 
 #[tokio::test]
-async fn trace_context_of_the_envelope_wins_over_that_of_the_request() {
+async fn trace_context_of_the_envelope_replaces_that_of_the_request() {
     let stage = Stage::with_queue("both-traces").await;
     let json = r#"{"routing_key":"q","body":1,"headers":{"traceparent":"inner"}}"#;
     let request = envelope(&stage, json).header("traceparent", "outer").header("baggage", "k=v");
@@ -284,7 +284,7 @@ const REFUSED: &[(&str, &str)] = &[
 ];
 
 #[tokio::test]
-async fn what_is_wrong_is_400_and_names_the_field() {
+async fn a_wrong_field_is_400_and_the_problem_names_it() {
     let stage = Stage::set("wrong").await;
     let mut mistakes = Vec::new();
     for (json, field) in REFUSED {
@@ -298,7 +298,7 @@ async fn what_is_wrong_is_400_and_names_the_field() {
 }
 
 #[tokio::test]
-async fn refused_envelope_tells_the_message_id_that_it_has() {
+async fn the_problem_of_a_refused_envelope_contains_its_message_id() {
     let stage = Stage::set("told").await;
     for (members, status) in [
         (r#""headers":{"CC":["x"]}"#, 400),
@@ -312,7 +312,7 @@ async fn refused_envelope_tells_the_message_id_that_it_has() {
 }
 
 #[tokio::test]
-async fn headers_beyond_the_limits_are_refused_and_the_limits_are_reached() {
+async fn headers_over_the_limits_are_refused_and_headers_at_the_limits_are_accepted() {
     let stage = Stage::with_queue("header-limits").await;
     let deep = |levels: usize| format!("{}1{}", "{\"a\":".repeat(levels), "}".repeat(levels));
     let many = |count: usize| {
@@ -320,7 +320,7 @@ async fn headers_beyond_the_limits_are_refused_and_the_limits_are_reached() {
         format!("{{{}}}", members.join(","))
     };
     let listed = |count: usize| format!("{{\"a\":[{}]}}", vec!["1"; count - 1].join(","));
-    // 4 for the table, 1 + 1 for the name, 1 + 4 for the value's type and length.
+    // 4 bytes for the table, 1 + 1 for the name, 1 + 4 for the value's type and length.
     let large = |bytes: usize| format!("{{\"a\":\"{}\"}}", "x".repeat(bytes - 11));
     for fits in [deep(8), many(100), listed(100), large(16 * 1024)] {
         delivered(&stage, &format!("\"body\":1,\"headers\":{fits}")).await;
@@ -359,7 +359,7 @@ async fn envelope_with_a_content_coding_is_415() {
 }
 
 #[tokio::test]
-async fn a_property_header_beside_an_envelope_is_400_not_ignored() {
+async fn a_property_header_beside_an_envelope_is_400_and_not_ignored() {
     let stage = Stage::with_queue("envelope-header").await;
     let request = stage.post("/publish/amq.default?routing_key=q").header("content-type", ENVELOPE);
     let answer = Answer::to(request.header("x-amqp-priority", "5").body(r#"{"body": 1}"#)).await;

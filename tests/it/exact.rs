@@ -1,6 +1,6 @@
-//! Every caller gets the answer about its own message, with many in flight on one channel.
+//! Every caller gets the answer about its own message, with many messages in flight on one channel.
 //!
-//! A scripted broker says what a real one says only now and then; the real one says whether it is true under load.
+//! A scripted server gives answers that a real RabbitMQ gives only now and then. Under load the tests use a real RabbitMQ.
 
 mod alone;
 mod burst;

@@ -1,8 +1,8 @@
-//! A fault of one queue, exchange, connection or node reaches the callers of that one and no others.
+//! A fault of one queue, exchange, connection or node affects only the callers that use it.
 //!
 //! Faults that need several nodes are in `cluster.rs`.
 
-#![expect(clippy::print_stdout, reason = "the figures, for who wants to compare them")]
+#![expect(clippy::print_stdout, reason = "the figures, to compare runs")]
 
 mod addresses;
 pub(crate) mod beside;
@@ -26,13 +26,13 @@ use crate::support::{
     stuck::StuckQueue,
 };
 
-/// For what has no promise of its own.
+/// Deadline of waits that test no time limit of the gateway.
 const SOON: Duration = Duration::from_secs(10);
 const SECOND: Duration = Duration::from_secs(1);
-/// How long a fault may reach callers of others.
+/// How long a fault may affect callers of other destinations.
 pub(crate) const NOTICED: Duration = Duration::from_secs(2);
 
-/// A queue `stuck` that has a connection of its own, since its process does not answer, beside callers of `q`.
+/// A queue `stuck` whose process does not answer, so that it has a connection of its own, beside callers of `q`.
 struct SlowQueue<'a> {
     fault: StuckQueue<'a>,
     healthy: Load,
@@ -63,12 +63,12 @@ fn to(queue: &str, timeout: &str) -> String {
     format!("amq.default?routing_key={queue}&timeout={timeout}")
 }
 
-/// Publishes that were in flight where it is silent may be unknown; all others are confirmed, those that were sent
-/// later within a second.
+/// Publishes that were in flight on the silent connection may be unknown. All others are confirmed, and those that were sent
+/// later are confirmed within a second.
 pub(crate) fn assert_only_those_in_flight_are_unknown(answers: &[Answer], fault: Instant) {
     let noticed = fault + NOTICED;
     let late: Vec<_> = answers.iter().filter(|answer| answer.sent >= noticed).collect();
-    assert!(late.len() >= 10, "only {} were sent {NOTICED:?} after the fault", late.len());
+    assert!(late.len() >= 10, "only {} messages were sent {NOTICED:?} after the fault", late.len());
     let wrong = late.iter().filter(|answer| !answer.is_confirmed() || answer.took() > SECOND);
     let wrong: Vec<_> = wrong.collect();
     assert!(wrong.is_empty(), "{} of {}, the first {:?}", wrong.len(), late.len(), wrong[0]);

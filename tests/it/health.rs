@@ -1,4 +1,4 @@
-//! Health: what probes and people are told, and what asking costs the broker.
+//! Health: the answers for probes and for people, and the load of the checks on RabbitMQ.
 
 use std::{
     sync::{
@@ -23,16 +23,16 @@ use crate::support::{
 const SOON: Duration = Duration::from_secs(10);
 const HEALTH_JSON: &str = "application/health+json";
 
-/// The one check of that name.
+/// The check with this name; there is exactly one.
 fn check(answer: &Answer, name: &str) -> Value {
     let checks = answer.json()["checks"][name].clone();
     assert_eq!(checks.as_array().map(Vec::len), Some(1), "{name} in {}", answer.json());
     checks[0].clone()
 }
 
-/// The first answer that says `pass`: a gateway is ready before its last connection is up.
+/// The first answer with status `pass`. A gateway is ready before its last connection is open.
 async fn passing(stage: &Stage, path: &str) -> Answer {
-    eventually(SOON, "all is well", || async {
+    eventually(SOON, "the health check passes", || async {
         let answer = stage.ask(Method::GET, path).await;
         (answer.text("status") == "pass").then_some(answer)
     })
@@ -50,7 +50,7 @@ async fn live_and_ready_pass_in_the_health_media_type() {
 }
 
 #[tokio::test]
-async fn without_a_broker_it_is_alive_and_neither_ready_nor_well() {
+async fn without_rabbitmq_the_gateway_is_live_but_not_ready_and_its_health_fails() {
     let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("amqp://guest:guest@{}", nobody.local_addr().unwrap());
     drop(nobody);
@@ -64,7 +64,7 @@ async fn without_a_broker_it_is_alive_and_neither_ready_nor_well() {
 }
 
 #[tokio::test]
-async fn rabbitmq_tells_connections_blocking_pool_and_round_trip() {
+async fn health_of_rabbitmq_shows_connections_blocking_pool_and_round_trip() {
     let stage = Stage::set("shape").await;
     let answer = passing(&stage, "/health/rabbitmq").await;
     assert_eq!(answer.status, 200);
@@ -86,7 +86,7 @@ async fn rabbitmq_tells_connections_blocking_pool_and_round_trip() {
 }
 
 #[tokio::test]
-async fn named_queues_are_counted_and_a_missing_one_fails() {
+async fn queues_in_the_query_are_counted_and_a_missing_queue_fails() {
     let stage = Stage::with_queue("named").await;
     stage.gateway.publish("amq.default", "q", "x").await;
     stage.observer.declare_queue("a/b").await;
@@ -105,7 +105,7 @@ async fn named_queues_are_counted_and_a_missing_one_fails() {
 }
 
 #[tokio::test]
-async fn configured_queues_are_always_named_and_count_as_named() {
+async fn configured_queues_are_always_checked_and_count_towards_the_limit() {
     let stage = Stage::set_with("configured", &[("GATEWAY_HEALTH_QUEUES", "q1,q2")]).await;
     stage.observer.declare_queue("q1").await;
     let answer = stage.ask(Method::GET, "/health/rabbitmq").await;
@@ -123,7 +123,7 @@ async fn configured_queues_are_always_named_and_count_as_named() {
 }
 
 #[tokio::test]
-async fn wrong_questions_are_400_and_name_the_parameter() {
+async fn wrong_parameters_of_health_checks_are_400_and_the_problem_names_them() {
     let stage = Stage::set("questions").await;
     for (query, field) in
         [("queue=", "queue"), ("queue=a%0Ab", "queue"), ("queues=a", "queues"), ("verbose=1", "verbose")]
@@ -135,11 +135,11 @@ async fn wrong_questions_are_400_and_name_the_parameter() {
 }
 
 #[tokio::test]
-async fn burst_of_probes_costs_the_broker_one_look_a_second() {
+async fn many_probes_at_once_cause_one_check_of_rabbitmq_a_second() {
     let vhost = Broker::shared().await.vhost("burst").await;
     let (address, opened) = counting_wire(Broker::shared().await.address()).await;
     let gateway = TestGateway::start(&[("AMQP_URL", &vhost.url_by(address))]).await;
-    // A gateway is ready before the second channel to publish on is open, and that of the reply queue.
+    // A gateway is ready before its second publish channel and the channel of the reply queue are open.
     let all_are_open = || async { opened.load(Ordering::SeqCst) == 3 };
     eventually(SOON, "two channels to publish on and one for replies", all_are_open).await;
     let start = Instant::now();
@@ -149,10 +149,10 @@ async fn burst_of_probes_costs_the_broker_one_look_a_second() {
     assert!(answers.iter().all(|answer| answer.status == 503));
     let opened = opened.load(Ordering::SeqCst) - 3;
     // One channel for the round trip and one for the queue.
-    assert!((1..=2 * looks).contains(&opened), "{opened} channels for {looks} looks");
+    assert!((1..=2 * looks).contains(&opened), "{opened} channels for {looks} checks");
 }
 
-/// A way to the broker that counts the channels opened over it.
+/// A proxy to RabbitMQ that counts the channels that the gateway opens through it.
 async fn counting_wire(broker: std::net::SocketAddr) -> (std::net::SocketAddr, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -171,7 +171,7 @@ async fn counting_wire(broker: std::net::SocketAddr) -> (std::net::SocketAddr, A
     (address, opened)
 }
 
-/// Passes the protocol header and then frames on; a method frame 20.10 is `channel.open`.
+/// Forwards the protocol header and then frames. A method frame 20.10 is `channel.open`.
 async fn count_frames(
     from: &mut (impl AsyncRead + Unpin),
     to: &mut (impl AsyncWrite + Unpin),

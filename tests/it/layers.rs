@@ -1,7 +1,7 @@
-//! The layers of `src` point one way only: read off its `use` lines and paths, not off anybody's memory.
+//! Checks that the layers of `src` depend on each other in one direction only, by reading their `use` lines and paths.
 //!
-//! Comments may name any layer (documentation links do); code may not. A path that leaves its layer is
-//! spelled `crate::…`, so that this test sees it.
+//! Comments may name any layer (documentation links do); code may not. Code has to write a path that leaves its layer as
+//! `crate::…`, so that this test finds it.
 
 use std::{
     fs,
@@ -10,7 +10,7 @@ use std::{
 
 const MAX_LINES: usize = 400;
 
-/// What a layer, the first word of a path, may name of the others: whole layers or single items of them.
+/// The items of other layers that a layer (the first word of a path) may name: a whole layer or single items of it.
 const ALLOWED: [(&str, &[&str]); 9] = [
     ("main", &["app", "cli", "config", "telemetry", "signals", "http::openapi"]),
     ("lib", &[]),
@@ -42,7 +42,7 @@ const ALLOWED: [(&str, &[&str]); 9] = [
     ("lifecycle, metrics, signals, telemetry", &[]),
 ];
 
-/// Words of the crates that a layer must not know.
+/// Words of crates that a layer must not use.
 const FOREIGN: [(&str, &[&str]); 3] = [
     (
         "domain",
@@ -52,7 +52,7 @@ const FOREIGN: [(&str, &[&str]); 3] = [
     ("http", &["lapin", "deadpool", "deadpool_lapin"]),
 ];
 
-/// A file of `src`: where it is below it, and its code without comments.
+/// A file of `src`: its path below `src`, and its code without comments.
 struct Source {
     path: PathBuf,
     code: String,
@@ -65,7 +65,7 @@ impl Source {
         Self { path: path.into(), code, lines: text.lines().count() }
     }
 
-    /// The modules that lead to it: `["http", "serve"]` for `http/serve.rs`.
+    /// The modules that lead to the file: `["http", "serve"]` for `http/serve.rs`.
     fn modules(&self) -> Vec<String> {
         let stem = self.path.with_extension("");
         stem.iter().map(|part| part.to_string_lossy().into_owned()).collect()
@@ -79,14 +79,14 @@ impl Source {
         format!("src/{}: {what}", self.path.display())
     }
 
-    /// Everything that is wrong with it.
+    /// All breaches in the file.
     fn breaches(&self) -> Vec<String> {
         let mut breaches = Vec::new();
         breaches.extend(self.forbidden_paths());
         breaches.extend(self.foreign_words());
         breaches.extend(self.paths_out_by_super());
         if self.layer() == "broker" && self.code.contains(".into()") {
-            breaches.push(self.breach("says .into(), which panics where a ShortString comes of it"));
+            breaches.push(self.breach("calls .into(), which panics when it makes a ShortString"));
         }
         if self.path.ends_with("mod.rs") {
             breaches.push(self.breach("is a mod.rs; name it after its module"));
@@ -100,7 +100,7 @@ impl Source {
     fn forbidden_paths(&self) -> Vec<String> {
         let layer = self.layer();
         let Some(allowed) = allowed(&layer) else {
-            return vec![self.breach(format!("{layer} is a layer that ALLOWED does not know"))];
+            return vec![self.breach(format!("{layer} is a layer that is missing in ALLOWED"))];
         };
         let is_allowed = |path: &String| {
             let within = |of: &str| path == of || path.starts_with(&format!("{of}::"));
@@ -111,7 +111,7 @@ impl Source {
         forbidden.map(|path| self.breach(format!("{layer} must not name {path}"))).collect()
     }
 
-    /// Every path below the root of the crate. A layer taken in whole counts by what is then named of it.
+    /// Every path below the root of the crate. For an imported layer the paths that the code then uses count.
     fn named_paths(&self) -> Vec<String> {
         let roots = ["crate::", "rabbitmq_gateway::"];
         let paths: Vec<_> = roots.into_iter().flat_map(|root| paths_after(&self.code, root)).collect();
@@ -134,7 +134,7 @@ impl Source {
         said.map(|word| self.breach(format!("{layer} must not know {word}"))).collect()
     }
 
-    /// `super::` from the top module of a layer leaves it unseen.
+    /// Paths that leave the layer by `super::` in its top module, which `named_paths` does not find.
     fn paths_out_by_super(&self) -> Vec<String> {
         let depth = self.modules().len();
         let mut inline = 0;
@@ -171,13 +171,13 @@ fn has_word(code: &str, word: &str) -> bool {
     code.match_indices(word).any(|(at, _)| starts_a_word(code, at))
 }
 
-/// Every path that follows `root` (which ends with `::`), braces taken apart.
+/// Every path that follows `root` (which ends with `::`), with the braces expanded.
 fn paths_after(code: &str, root: &str) -> Vec<String> {
     let ends = code.match_indices(root).filter(|(at, _)| starts_a_word(code, *at));
     ends.flat_map(|(at, root)| tree(&code[at + root.len()..]).0).collect()
 }
 
-/// The paths of one `use` tree, and what follows it.
+/// The paths of one `use` tree, and the code after it.
 fn tree(code: &str) -> (Vec<String>, &str) {
     let code = code.trim_start();
     if let Some(group) = code.strip_prefix('{') {
@@ -229,15 +229,15 @@ fn sources() -> Vec<Source> {
 }
 
 #[test]
-fn no_layer_points_back() {
+fn no_layer_uses_a_layer_above_it() {
     let sources = sources();
-    assert!(sources.len() > 50, "all of src is read, not {} files", sources.len());
+    assert!(sources.len() > 50, "all files of src are read, not only {}", sources.len());
     let breaches: Vec<_> = sources.iter().flat_map(Source::breaches).collect();
     assert!(breaches.is_empty(), "\n{}\n", breaches.join("\n"));
 }
 
 #[test]
-fn a_breach_is_seen_however_it_is_spelled() {
+fn a_breach_is_found_in_each_way_to_write_a_path() {
     for (path, code) in [
         ("broker/publish.rs", "use crate::http::problem::Problem;"),
         ("broker.rs", "    pub kind: crate::http::problem::ProblemType,"),
@@ -270,7 +270,7 @@ fn a_breach_is_seen_however_it_is_spelled() {
 }
 
 #[test]
-fn what_is_allowed_is_not_taken_for_a_breach() {
+fn an_allowed_path_is_not_reported() {
     for (path, code) in [
         ("broker.rs", "/// Filled by [`crate::config`].\nuse crate::domain::names::{QueueName, ShortText};"),
         ("broker/login.rs", "// ShortString::from and .into() panic"),

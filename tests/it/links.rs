@@ -1,4 +1,4 @@
-//! Every link of the documentation leads to a file and a heading, and the map of the code is that of the code.
+//! Every link of the documentation leads to a file and a heading, and the map of the code agrees with the code.
 
 use std::{
     fs,
@@ -7,7 +7,7 @@ use std::{
 
 use crate::support::pages::{Page, pages, root};
 
-/// The page that says in which file a decision is.
+/// The page that says which file holds which decision.
 const MAP: &str = "docs/architecture.md";
 const TREE_HEADING: &str = "## The tree";
 const MAP_HEADING: &str = "## Where is it decided …";
@@ -22,7 +22,7 @@ fn prose(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The targets of all links and images that are no address of another host.
+/// The targets of all links and images that do not lead to another host.
 fn relative_links(text: &str) -> Vec<&str> {
     let targets = prose(text).flat_map(|line| line.split("](").skip(1).filter_map(|it| it.split(')').next()));
     targets.filter(|target| !target.contains("://")).collect()
@@ -52,7 +52,7 @@ fn resolve(page: &Path, file: &str) -> Option<PathBuf> {
     Some(path)
 }
 
-/// Why a link of this page is wrong; `None` when it is right.
+/// The fault of a link of this page; `None` when the link is right.
 fn fault(page: &Page, target: &str) -> Option<String> {
     let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
     let path = if file.is_empty() { Some(page.path.clone()) } else { resolve(&page.path, file) };
@@ -79,7 +79,7 @@ fn every_relative_link_leads_to_a_file_and_a_heading() {
 }
 
 #[test]
-fn a_wrong_link_is_seen() {
+fn a_wrong_link_is_found() {
     let text =
         "# One page\n\n```sh\n# no heading\n```\n\n[a](b.md) ![c](../d.png#e) [f](https://g.example/h)\n";
     assert_eq!(relative_links(text), ["b.md", "../d.png#e"]);
@@ -104,7 +104,7 @@ fn section<'a>(page: &'a Page, heading: &str) -> &'a str {
     section.split("\n## ").next().unwrap_or_default()
 }
 
-/// The files and folders of a folder, without `.rs`: a file and its folder are one.
+/// The files and folders of a folder, without `.rs`: a file and a folder of the same name count as one.
 fn modules_in(folder: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(root().join(folder)).expect("the folder can be read");
     let names = entries.map(|entry| entry.expect("an entry can be read").file_name());
@@ -120,7 +120,7 @@ fn the_tree_of_the_code_has_every_module() {
     for folder in ["src", "src/broker", "src/http"] {
         let modules = modules_in(folder);
         assert!(modules.len() > 5, "modules are found in {folder}");
-        // A folder may be there by its parts only.
+        // The page may name only the parts of a folder.
         let has = |module: &PathBuf| linked.iter().any(|path| path.starts_with(module));
         let missing: Vec<_> = modules.iter().filter(|module| !has(module)).collect();
         assert!(missing.is_empty(), "{MAP} does not have {missing:?}");
@@ -144,14 +144,14 @@ fn defines(code: &str, name: &str) -> bool {
 }
 
 #[test]
-fn the_map_of_the_code_names_functions_that_are_there() {
+fn the_map_of_the_code_names_functions_that_exist() {
     let page = Page::at(MAP);
     let map = section(&page, MAP_HEADING);
     let rows: Vec<_> = map.lines().filter_map(map_row).collect();
     let questions = map.lines().filter(|line| line.contains("? |")).count();
     assert!(rows.len() == questions && questions > 10, "{} rows of {questions}", rows.len());
     for (file, name) in rows {
-        let path = resolve(&page.path, file).expect("it is in the repository");
+        let path = resolve(&page.path, file).expect("the file is in the repository");
         assert!(defines(&Page::at(path).text, name), "{file} has no {name}");
     }
 }

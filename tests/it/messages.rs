@@ -1,4 +1,4 @@
-//! The words of refusals: they name the object, the mistake and the way out, in the words of HTTP, JSON and AMQP.
+//! The texts of refusals: they name the object, the mistake and the way to fix it, in the words of HTTP, JSON and AMQP.
 
 use reqwest::{Method, Response};
 use serde_json::Value;
@@ -108,7 +108,7 @@ const BAD_HEADERS: [(&str, &str); 9] = [
     ("idempotency-key", "k"),
 ];
 
-/// The problem of a refused request, without words of Rust and of its libraries in it.
+/// The problem of a refused request, after a check that it has no words of Rust or of its libraries.
 async fn refused(what: &str, answer: Result<Response, reqwest::Error>) -> Value {
     let answer = answer.unwrap();
     assert!(answer.status().is_client_error(), "{what}: {}", answer.status());
@@ -126,7 +126,7 @@ async fn detail(gateway: &TestGateway, method: Method, path: &str) -> String {
     refused(path, request.send().await).await["detail"].as_str().unwrap().to_owned()
 }
 
-/// A gateway that needs no RabbitMQ for its refusals: nothing listens there.
+/// A gateway that needs no RabbitMQ for its refusals; no program listens at its address of RabbitMQ.
 async fn gateway_alone(settings: &[(&str, &str)]) -> TestGateway {
     TestGateway::start_unready(&[&[("AMQP_URL", "amqp://guest:guest@127.0.0.1:1/")], settings].concat()).await
 }
@@ -155,7 +155,7 @@ async fn a_refusal_has_no_words_of_rust() {
 }
 
 #[tokio::test]
-async fn an_unroutable_message_is_told_with_exchange_routing_key_and_the_way_out() {
+async fn the_problem_of_an_unroutable_message_names_exchange_and_routing_key_and_says_how_to_fix_it() {
     let stage = Stage::set("messages-unroutable").await;
     for (path, told) in [
         ("/publish/amq.topic?routing_key=eu.new", ["\"amq.topic\"", "\"eu.new\"", "bind a queue"]),
@@ -173,7 +173,7 @@ async fn an_unroutable_message_is_told_with_exchange_routing_key_and_the_way_out
 }
 
 #[tokio::test]
-async fn a_path_that_is_not_served_is_told_with_the_one_that_was_meant() {
+async fn the_problem_of_an_unknown_path_names_the_nearest_path() {
     let gateway = gateway_alone(&[]).await;
     for (path, told) in [
         ("/queues/orders/", "the nearest path is /queues/orders"),
@@ -190,7 +190,7 @@ async fn a_path_that_is_not_served_is_told_with_the_one_that_was_meant() {
 }
 
 #[tokio::test]
-async fn below_a_prefix_the_path_that_was_meant_is_the_proxy_s() {
+async fn below_a_prefix_the_problem_of_an_unknown_path_names_the_proxy_s_path() {
     let gateway = gateway_alone(&[("GATEWAY_PATH_PREFIX", "/mq")]).await;
     let misspelt = detail(&gateway, Method::GET, "/queue/orders").await;
     assert_eq!(
@@ -203,7 +203,7 @@ async fn below_a_prefix_the_path_that_was_meant_is_the_proxy_s() {
 }
 
 #[tokio::test]
-async fn a_method_that_a_path_does_not_know_is_told_with_those_that_it_knows() {
+async fn the_problem_of_a_wrong_method_names_the_methods_of_the_path() {
     let gateway = gateway_alone(&[]).await;
     for (method, path, told) in [
         ("PATCH", "/queues/q", "/queues/{name} has no method PATCH: use "),
@@ -219,7 +219,7 @@ async fn a_method_that_a_path_does_not_know_is_told_with_those_that_it_knows() {
 }
 
 #[tokio::test]
-async fn an_unknown_parameter_is_told_with_the_known_ones() {
+async fn the_problem_of_an_unknown_parameter_names_the_known_parameters() {
     let gateway = gateway_alone(&[]).await;
     for (method, path, known) in [
         ("POST", "/publish/amq.default", "timeout, retry, routing_key, mandatory"),

@@ -1,4 +1,4 @@
-//! `/metrics`: what happened is counted, under labels that no caller can grow.
+//! `/metrics` counts publishes, calls and requests, and callers cannot add labels.
 
 use reqwest::Method;
 
@@ -37,11 +37,11 @@ async fn publishes_are_counted_by_outcome_and_requests_by_route() {
     }
 }
 
-/// Its reply may come before the confirm of its request, or after it.
+/// The reply may come before or after the confirm of the request.
 #[tokio::test]
 async fn a_call_is_counted_as_a_call_and_never_as_a_publish() {
     let stage = Stage::with_queue("metrics-call").await;
-    // The first request goes alone, the next over a channel for many, which is open then.
+    // The first request is isolated, the next one goes over a shared channel, which is open then.
     for _ in 0..2 {
         stage.gateway.post("/rpc/nobody-declared-this").body("x").send().await.unwrap();
     }

@@ -1,4 +1,4 @@
-//! One caller's mistakes, haste or absence never reach another caller.
+//! One caller's mistakes, fast requests or early disconnect do not affect another caller.
 
 #![expect(clippy::print_stdout, reason = "the figures of the long forms")]
 
@@ -34,7 +34,7 @@ async fn with_queue<'a>(name: &str, settings: &[(&str, &str)]) -> (Vhost<'a>, Ob
     (vhost, observer, gateway)
 }
 
-/// Nothing is in flight, and the broker has no other channel of the gateway's.
+/// Checks that no message is in flight and that the gateway has the pool's channels in RabbitMQ and no others.
 async fn no_channel_is_lost(vhost: &Vhost<'_>, gateway: &TestGateway) {
     let same = || async {
         let (in_use, late) =
@@ -42,11 +42,11 @@ async fn no_channel_is_lost(vhost: &Vhost<'_>, gateway: &TestGateway) {
         let open = gateway.observes("channels:open").await;
         (in_use, late) == (0, 0) && vhost.confirm_channel_count().await.to_string() == open.to_string()
     };
-    eventually(SOON, "the broker has the channels of the pool and no others", same).await;
+    eventually(SOON, "RabbitMQ has the channels of the pool and no others", same).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn callers_of_exchanges_that_fail_beside_good_callers_disturb_nobody() {
+async fn callers_of_exchanges_that_fail_do_not_affect_good_callers() {
     let (vhost, observer, gateway) = with_queue("bad-neighbours", &[]).await;
     let internal = ExchangeDeclareOptions { internal: true, ..ExchangeDeclareOptions::default() };
     #[expect(clippy::disallowed_types, reason = "by try_new, as it must be")]
@@ -63,7 +63,7 @@ async fn callers_of_exchanges_that_fail_beside_good_callers_disturb_nobody() {
     good.assert_agree_with(&observer.drain_ids("q").await);
     assert!(
         good.0.iter().all(|answer| answer.body["attempts"] == 1),
-        "a neighbour cost somebody a second try"
+        "a publish of a good caller needed a second attempt"
     );
     for (answers, status, problem) in [(&missing, 404, "exchange-not-found"), (&forbidden, 403, "forbidden")]
     {
@@ -80,15 +80,18 @@ async fn callers_of_exchanges_that_fail_beside_good_callers_disturb_nobody() {
     gateway.stop().await;
 }
 
-/// Those who wait together are told together, and nobody what was true before.
+/// Callers that wait at the same time get the same answer, and no caller gets an old answer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn callers_of_a_missing_exchange_are_confirmed_from_the_moment_it_is_there() {
+async fn callers_of_a_missing_exchange_are_confirmed_as_soon_as_it_exists() {
     let (_vhost, observer, gateway) = with_queue("comes-late", &[]).await;
     for round in 0..10 {
         let exchange = format!("late-{round}");
         let target = exchange.clone();
         let load = Load::start(&gateway, &exchange, 8, move |_| target.clone());
-        eventually(SOON, "it is found missing", || async { load.answered() >= 16 }).await;
+        eventually(SOON, "the gateway finds that the exchange is missing", || async {
+            load.answered() >= 16
+        })
+        .await;
         observer.declare_exchange(&exchange, ExchangeKind::Fanout).await;
         observer.bind("q", &exchange, "").await;
         let there = Instant::now();
@@ -102,7 +105,7 @@ async fn callers_of_a_missing_exchange_are_confirmed_from_the_moment_it_is_there
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn first_publish_to_an_exchange_that_was_deleted_is_404_and_its_neighbours_are_confirmed() {
+async fn first_publish_to_an_exchange_that_was_deleted_is_404_and_other_publishes_are_confirmed() {
     let (_vhost, observer, gateway) = with_queue("deleted", &[]).await;
     observer.declare_queue("theirs").await;
     let load = Load::start(&gateway, "good", 8, to_q);
@@ -125,9 +128,9 @@ async fn first_publish_to_an_exchange_that_was_deleted_is_404_and_its_neighbours
     gateway.stop().await;
 }
 
-/// The broker cuts its words at 255 bytes, and what is left of the name can look like another one.
+/// RabbitMQ cuts its text at 255 bytes, and the rest of the name can look like another name.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nobody_is_told_404_for_a_deleted_exchange_whose_name_begins_like_the_end_of_another() {
+async fn no_caller_gets_404_because_of_a_deleted_exchange_whose_name_begins_like_the_end_of_another() {
     let (_vhost, observer, gateway) = with_queue("cut-name", &[]).await;
     observer.declare_exchange("theirs", ExchangeKind::Fanout).await;
     observer.bind("q", "theirs", "").await;
@@ -153,28 +156,28 @@ async fn nobody_is_told_404_for_a_deleted_exchange_whose_name_begins_like_the_en
     gateway.stop().await;
 }
 
-/// They are told what they were told before, and those with time do not wait for them.
+/// They get the earlier answer, and callers with a longer deadline do not wait for them.
 #[tokio::test]
-async fn callers_of_a_missing_exchange_with_no_time_delay_nobody() {
+async fn callers_of_a_missing_exchange_with_short_deadlines_do_not_delay_other_callers() {
     let (_vhost, _observer, gateway) = with_queue("no-time", &[]).await;
     let mut told = 0;
     for number in 0..200 {
         let answer = publish(&gateway, "no.such?timeout=5ms", &number.to_string()).await;
         told += usize::from(answer.problem() == "exchange-not-found");
     }
-    // A busy machine may take longer than that to open a channel.
-    assert!(told > 20, "{told} of 200 were told");
+    // A busy machine may take longer than the deadline to open a channel.
+    assert!(told > 20, "{told} of 200 callers got the answer");
     let patient = publish(&gateway, "no.such", "patient").await;
     assert_eq!(patient.problem(), "exchange-not-found", "{patient:?}");
     assert!(patient.took() < Duration::from_secs(1), "{patient:?}");
     gateway.stop().await;
 }
 
-/// Only the broker knows its limit, and ends the channel over it.
+/// Only RabbitMQ knows its limit, and it closes the channel when a body is larger.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn bodies_that_the_broker_finds_too_large_beside_good_callers_disturb_nobody() {
+async fn bodies_that_rabbitmq_finds_too_large_do_not_affect_good_callers() {
     let broker = Broker::own().await;
-    // RabbitMQ 3.10 reads the first when a channel opens, 4.x the second.
+    // RabbitMQ 3.10 reads the first setting when a channel opens, RabbitMQ 4.x the second.
     broker.eval("application:set_env(rabbit, max_message_size, 1000)").await;
     broker.eval("persistent_term:put(max_message_size, 1000)").await;
     let observer = Observer::connect(&broker.url()).await;
@@ -194,14 +197,15 @@ async fn bodies_that_the_broker_finds_too_large_beside_good_callers_disturb_nobo
     good.assert_agree_with(&observer.drain_ids("q").await);
     assert!(
         good.0.iter().all(|answer| answer.body["attempts"] == 1),
-        "a neighbour cost somebody a second try"
+        "a publish of a good caller needed a second attempt"
     );
     gateway.stop().await;
 }
 
-/// RabbitMQ closes the connection over a content header that is larger than a frame, which was 504 for others on it.
+/// RabbitMQ closes the connection over a content header that is larger than a frame. In earlier versions the other callers on the
+/// connection got 504.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn headers_that_do_not_fit_a_frame_of_the_broker_are_431_and_disturb_nobody() {
+async fn headers_that_do_not_fit_a_frame_of_rabbitmq_are_431_and_do_not_affect_other_callers() {
     let broker = Broker::own().await;
     broker.eval("application:set_env(rabbit, frame_max, 8192)").await;
     let observer = Observer::connect(&broker.url()).await;
@@ -234,9 +238,9 @@ async fn headers_that_do_not_fit_a_frame_of_the_broker_are_431_and_disturb_nobod
     gateway.stop().await;
 }
 
-/// The largest headers that the settings allow still fit in one frame; a broker would end the connection otherwise.
+/// The largest headers that the settings allow still fit in one frame. RabbitMQ would close the connection otherwise.
 #[tokio::test]
-async fn largest_headers_allowed_disturb_nobody() {
+async fn the_largest_allowed_headers_do_not_affect_other_callers() {
     let most = [("GATEWAY_MAX_AMQP_HEADER_BYTES", "24KiB"), ("GATEWAY_MAX_AMQP_HEADERS", "200")];
     let (_vhost, observer, gateway) = with_queue("headers", &most).await;
     let headers: serde_json::Map<_, _> =
@@ -250,9 +254,9 @@ async fn largest_headers_allowed_disturb_nobody() {
     gateway.stop().await;
 }
 
-/// `GATEWAY_TEST_REQUESTS=32000` in release is the long form.
+/// `GATEWAY_TEST_REQUESTS=32000` in release mode is the long form.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nobody_gets_the_answer_of_another_when_half_of_the_messages_are_unroutable() {
+async fn no_caller_gets_the_answer_of_another_when_half_of_the_messages_are_unroutable() {
     let requests = env::var("GATEWAY_TEST_REQUESTS").map_or(4_000, |count| count.parse().expect("a number"));
     let (vhost, observer, gateway) = with_queue("half", &[]).await;
     let half = |number: usize| format!("amq.default?routing_key={}", ["q", "nowhere"][number % 2]);
@@ -272,7 +276,7 @@ async fn nobody_gets_the_answer_of_another_when_half_of_the_messages_are_unrouta
     println!("{} requests in {took:?}, {} wrong", answers.len(), wrong.len());
     assert!(
         wrong.is_empty(),
-        "{} of {} are somebody else's, the first {:?}",
+        "{} of {} are answers about another caller's message, the first {:?}",
         wrong.len(),
         answers.len(),
         wrong[0]
@@ -283,7 +287,7 @@ async fn nobody_gets_the_answer_of_another_when_half_of_the_messages_are_unrouta
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn publishes_of_callers_that_hang_up_are_finished_and_leave_no_channel_behind() {
+async fn publishes_of_callers_that_disconnect_are_finished_and_leave_no_channel_open() {
     let (vhost, observer, gateway) = with_queue("hang-up", &[]).await;
     let address = gateway.address();
     let leave = |id: String| async move {
@@ -301,7 +305,7 @@ async fn publishes_of_callers_that_hang_up_are_finished_and_leave_no_channel_beh
     let good = Load::of(&gateway, "stay", 8, 20, to_q).end().await;
     good.assert_all_confirmed();
     no_channel_is_lost(&vhost, &gateway).await;
-    // Whoever left before the request was read has published nothing; nobody has published twice.
+    // A caller that left before the gateway read its request published nothing. No message is there twice.
     let there = observer.drain_ids("q").await;
     for id in &ids {
         assert!(there.iter().filter(|other| *other == id).count() <= 1, "{id} is there twice");
@@ -309,9 +313,9 @@ async fn publishes_of_callers_that_hang_up_are_finished_and_leave_no_channel_beh
     gateway.stop().await;
 }
 
-/// The answer is held back until the callers have left.
+/// The gateway's answer is delayed until the callers have left.
 #[tokio::test]
-async fn a_caller_that_closes_right_after_its_last_byte_is_published() {
+async fn the_message_of_a_caller_that_disconnects_after_its_last_byte_is_published() {
     const CALLERS: u32 = 50;
     let (_vhost, observer, gateway) = with_queue("hang-up-at-once", &[]).await;
     for _ in 0..CALLERS {
@@ -325,7 +329,7 @@ async fn a_caller_that_closes_right_after_its_last_byte_is_published() {
 }
 
 #[tokio::test]
-async fn publish_in_flight_is_finished_when_its_caller_hangs_up() {
+async fn publish_in_flight_is_finished_when_its_caller_disconnects() {
     let broker = Broker::shared().await;
     let vhost = broker.vhost("in-flight").await;
     let observer = Observer::connect(&vhost.url).await;
@@ -341,7 +345,10 @@ async fn publish_in_flight_is_finished_when_its_caller_hangs_up() {
     eventually(SOON, "eight publishes are in flight", all_wait).await;
     drop(leavers);
     link.mend();
-    eventually(SOON, "all eight are there", || async { observer.count("q").await == Some(8) }).await;
+    eventually(SOON, "all eight messages are in the queue", || async {
+        observer.count("q").await == Some(8)
+    })
+    .await;
     no_channel_is_lost(&vhost, &gateway).await;
     publish(&gateway, "amq.default?routing_key=q", "next").await.assert_confirmed();
     assert_eq!(observer.count("q").await, Some(9));
@@ -349,7 +356,7 @@ async fn publish_in_flight_is_finished_when_its_caller_hangs_up() {
 }
 
 #[tokio::test]
-async fn full_window_is_overloaded_at_the_deadline() {
+async fn a_publish_that_gets_no_permit_before_its_deadline_is_503_overloaded() {
     let broker = Broker::shared().await;
     let vhost = broker.vhost("full").await;
     let observer = Observer::connect(&vhost.url).await;
@@ -368,7 +375,7 @@ async fn full_window_is_overloaded_at_the_deadline() {
     let long = publish(&gateway, "amq.default?routing_key=q&timeout=20s", "long");
     let short = async {
         let taken = || async { gateway.observes("publishes:in_flight").await == 1 };
-        eventually(SOON, "the only place is taken", taken).await;
+        eventually(SOON, "the only permit is in use", taken).await;
         let answer = publish(&gateway, "amq.default?routing_key=q&timeout=1s", "short").await;
         answer.assert_refused("overloaded");
         assert!((1.0..2.0).contains(&answer.took().as_secs_f64()), "{answer:?}");
@@ -380,9 +387,9 @@ async fn full_window_is_overloaded_at_the_deadline() {
     gateway.stop().await;
 }
 
-/// Topic permissions: what one message proves of an exchange says nothing of another routing key.
+/// Topic permissions: a confirmed message shows that its exchange is good, but says nothing about another routing key.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn callers_whose_routing_key_is_forbidden_beside_good_callers_of_one_exchange_disturb_nobody() {
+async fn callers_with_a_forbidden_routing_key_do_not_affect_good_callers_of_the_same_exchange() {
     let stage = Stage::with_queue("topic").await;
     stage.observer.declare_exchange("events", ExchangeKind::Topic).await;
     stage.observer.bind("q", "events", "#").await;
@@ -391,7 +398,7 @@ async fn callers_whose_routing_key_is_forbidden_beside_good_callers_of_one_excha
     let open = |_: usize| "events?routing_key=open".to_owned();
     let secret = |_: usize| "events?routing_key=secret".to_owned();
     publish(&gateway, &open(0), "first").await.assert_confirmed();
-    // The broker's first refusal is met on a channel that others may share.
+    // A channel that other messages may share gets RabbitMQ's first refusal.
     let first = publish(&gateway, &secret(0), "refused").await;
     assert_eq!((first.problem(), first.outcome()), ("forbidden", "not_sent"), "{first:?}");
 
@@ -405,15 +412,16 @@ async fn callers_whose_routing_key_is_forbidden_beside_good_callers_of_one_excha
     gateway.stop().await;
 }
 
-/// RabbitMQ 4.0 closes the connection in place of the channel, since its text for the missing exchange is too long; 3.10 cuts it.
+/// RabbitMQ 4.0 closes the connection instead of the channel, since its text for the missing exchange is too long; 3.10 cuts the
+/// text.
 #[tokio::test]
-async fn missing_exchange_with_a_long_name_in_another_alphabet_ends_no_connection_of_others() {
+async fn missing_exchange_with_a_long_name_in_another_alphabet_closes_no_connection_of_others() {
     let broker = Broker::shared().await;
     let vhost = broker.vhost("alphabets").await;
     let link = Link::to(broker.address()).await;
     let gateway = TestGateway::start(&[("AMQP_URL", &vhost.url_by(link.addr()))]).await;
     let dials = || ["publish-*", "isolated-*"].map(|name| link.accepted_named(name));
-    eventually(SOON, "all are connected", || async { dials() == [2, 2] }).await;
+    eventually(SOON, "all roles are connected", || async { dials() == [2, 2] }).await;
     let exchange = "%C3%BC".repeat(120);
     for _ in 0..3 {
         let answer = publish(&gateway, &format!("{exchange}?timeout=5s"), "lost").await;

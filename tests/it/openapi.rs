@@ -1,6 +1,6 @@
-//! The published contract: it is the code's, it is OpenAPI 3.1, and its examples work.
+//! The published contract: it agrees with the code, it is OpenAPI 3.1, and its examples work.
 //!
-//! That every status a test meets is documented is checked in `support/contract.rs`.
+//! `support/contract.rs` checks that the contract documents every status that a test meets.
 
 use std::collections::BTreeSet;
 
@@ -36,7 +36,7 @@ fn has_text(value: &Value) -> bool {
     value.as_str().is_some_and(|text| !text.trim().is_empty())
 }
 
-/// Calls `look` with every object in `value` and where it is.
+/// Calls `look` with every object in `value` and its place.
 fn walk(value: &Value, at: &str, look: &mut impl FnMut(&Map<String, Value>, &str)) {
     match value {
         Value::Object(members) => {
@@ -51,7 +51,7 @@ fn walk(value: &Value, at: &str, look: &mut impl FnMut(&Map<String, Value>, &str
 }
 
 #[test]
-fn published_document_is_the_code_s() {
+fn the_published_document_agrees_with_the_code() {
     let published = include_str!("../../openapi/openapi.json");
     assert!(
         published == rabbitmq_gateway::http::openapi::document(),
@@ -68,7 +68,7 @@ async fn gateway_serves_the_document() {
 }
 
 #[test]
-fn document_has_the_frame_of_openapi_3_1() {
+fn the_document_has_the_main_members_of_openapi_3_1() {
     assert!(DOCUMENT["openapi"].as_str().is_some_and(|version| version.starts_with("3.1.")));
     assert!(has_text(&DOCUMENT["info"]["title"]) && has_text(&DOCUMENT["info"]["version"]));
     let license = object(&DOCUMENT["info"]["license"]);
@@ -84,7 +84,7 @@ fn document_has_the_frame_of_openapi_3_1() {
 }
 
 #[test]
-fn every_reference_leads_somewhere() {
+fn every_reference_leads_to_a_schema() {
     walk(&DOCUMENT, "#", &mut |members, at| {
         if let Some(Value::String(reference)) = members.get("$ref") {
             let pointer =
@@ -95,7 +95,7 @@ fn every_reference_leads_somewhere() {
 }
 
 #[test]
-fn schemas_use_the_words_of_3_1() {
+fn schemas_use_the_keywords_of_openapi_3_1() {
     const TYPES: [&str; 7] = ["string", "number", "integer", "boolean", "array", "object", "null"];
     walk(&DOCUMENT["components"]["schemas"], "schemas", &mut |members, at| {
         if at.contains("/example") || at.ends_with("/properties") {
@@ -129,7 +129,7 @@ fn operations_have_an_id_a_known_tag_and_a_summary() {
     }
 }
 
-/// A newcomer publishes, and finds below it the declaration of the queue before the look at it.
+/// A newcomer publishes first. Below that operation the declaration of the queue comes before the inspection.
 #[test]
 fn operations_stand_in_the_order_in_which_a_newcomer_needs_them() {
     let published = rabbitmq_gateway::http::openapi::document();
@@ -143,7 +143,7 @@ fn operations_stand_in_the_order_in_which_a_newcomer_needs_them() {
 }
 
 #[test]
-fn parameters_are_whole_and_those_of_the_path_are_all_there() {
+fn parameters_are_complete_and_all_parameters_of_the_path_are_described() {
     for (path, method, operation) in operations() {
         let mut of_path = BTreeSet::new();
         for parameter in list(&operation["parameters"]) {
@@ -182,7 +182,7 @@ fn responses_are_described_and_errors_are_problems() {
     }
 }
 
-/// The documented operation of this id, as a request that is made of its examples.
+/// The documented operation of this id, as a request made from its examples.
 fn example(stage: &Stage, id: &str, media_type: Option<&str>) -> RequestBuilder {
     let operations = operations();
     let found = operations.iter().find(|(_, _, operation)| operation["operationId"] == id);
@@ -200,7 +200,7 @@ fn example(stage: &Stage, id: &str, media_type: Option<&str>) -> RequestBuilder 
     }
 }
 
-/// Path, query and headers of the examples.
+/// The path, the query and the headers of the examples.
 fn parameters(path: &str, operation: &Value) -> (String, Vec<String>, Vec<(String, String)>) {
     let (mut path, mut query, mut headers) = (path.to_owned(), Vec::new(), Vec::new());
     for parameter in list(&operation["parameters"]) {
@@ -260,7 +260,7 @@ async fn examples_work_in_a_fresh_vhost() {
 }
 
 #[test]
-fn what_the_gateway_takes_without_a_body_is_not_documented_to_need_one() {
+fn a_body_that_the_gateway_does_not_require_is_documented_as_optional() {
     let put = &DOCUMENT["paths"]["/queues/{name}"]["put"];
     assert_ne!(put["requestBody"]["required"], true);
     let declaration = &DOCUMENT["components"]["schemas"]["QueueDeclaration"];
@@ -287,7 +287,7 @@ const REFUSALS_OF_BODIES: [ProblemType; 9] = [
 ];
 
 #[tokio::test]
-async fn what_any_body_may_be_refused_with_is_documented_where_one_is_taken() {
+async fn the_refusals_of_bodies_are_documented_for_each_operation_with_a_body() {
     let takes_one = |operation: &Value| operation["requestBody"].is_object();
     for (path, method, operation) in operations().into_iter().filter(|(_, _, it)| takes_one(it)) {
         for kind in REFUSALS_OF_BODIES {

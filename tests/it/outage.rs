@@ -1,4 +1,4 @@
-//! What a lost, silent or refusing broker costs the callers: time, never a lie.
+//! When RabbitMQ is lost, silent or refuses connections, callers wait longer but never get a false answer.
 
 #![expect(clippy::print_stdout, reason = "the figures of the long forms")]
 
@@ -19,13 +19,13 @@ use crate::support::{
     stage::wired,
 };
 
-/// Two for publishing, two for isolated publishes, one each for topology, replies and probes.
+/// Two for shared messages, two for isolated ones, and one each for topology, replies and probes.
 const CONNECTIONS: usize = 7;
-/// For what has no promise of its own.
+/// Deadline of waits that test no time limit of the gateway.
 const SOON: Duration = Duration::from_secs(10);
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Waits through the slowest restart, within the largest deadline that there is.
+/// Waits through the slowest restart: this is the largest deadline that the gateway accepts.
 fn patient(_: usize) -> String {
     "amq.default?routing_key=q&timeout=60s".to_owned()
 }
@@ -42,9 +42,9 @@ async fn gets_unready_within(deadline: Duration, gateway: &TestGateway) {
     eventually(deadline, "the gateway is not ready", || async { !gateway.is_ready().await }).await;
 }
 
-/// `GATEWAY_TEST_KILLS=5 GATEWAY_TEST_CALLERS=64` in release is the long form.
+/// `GATEWAY_TEST_KILLS=5 GATEWAY_TEST_CALLERS=64` in release mode is the long form.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn kill_of_the_broker_under_load_costs_time_but_no_error_and_no_message() {
+async fn kill_of_rabbitmq_under_load_delays_callers_but_causes_no_error_and_loses_no_message() {
     let broker = Broker::own().await;
     let observer = Observer::connect(&broker.url()).await;
     observer.declare_queue("q").await;
@@ -67,8 +67,8 @@ async fn kill_of_the_broker_under_load_costs_time_but_no_error_and_no_message() 
         gets_ready_within(SECOND, &gateway).await;
         let first = eventually(SOON, "a confirm", || async { load.first_confirm_after(silent) }).await;
         let late = first.saturating_duration_since(back);
-        assert!(late <= SECOND, "first confirm {late:?} after the broker was back");
-        // Each connection is dialled after 50 to 400 ms, and after the first two failures after 200 at least.
+        assert!(late <= SECOND, "first confirm {late:?} after RabbitMQ was back");
+        // The gateway dials each connection after 50 to 400 ms, and after the first two failures after 200 ms at least.
         let most = CONNECTIONS * usize::try_from((back - down).as_millis() / 100 + 2).unwrap();
         let dials = link.accepted() - dials;
         println!("away for {:?}, {dials} dials, first confirm after {late:?}", back - down);
@@ -77,20 +77,20 @@ async fn kill_of_the_broker_under_load_costs_time_but_no_error_and_no_message() 
     load.flows(callers * 10, SOON).await;
     let answers = load.stop().await;
     let resent = answers.0.iter().filter(|answer| answer.is_duplicate_possible()).count();
-    println!("{} answers, {resent} of them after a second try", answers.len());
+    println!("{} answers, {resent} of them after a second attempt", answers.len());
     answers.assert_all_confirmed();
     let observer = Observer::connect(&broker.url()).await;
     answers.assert_agree_with(&observer.drain_ids("q").await);
     gateway.stop().await;
 }
 
-/// SIGSTOP: the connections stay, and nothing is answered.
+/// SIGSTOP: the connections stay open, and RabbitMQ answers nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn frozen_broker_leaves_publishes_unknown_never_twice_and_no_channel_behind() {
+async fn a_frozen_rabbitmq_makes_publishes_unknown_never_duplicates_them_and_leaks_no_channel() {
     let broker = Broker::own().await;
     let observer = Observer::connect(&broker.url()).await;
     observer.declare_queue("q").await;
-    // A heartbeat that does not end the connections meanwhile.
+    // This heartbeat does not close the connections during the test.
     let settings =
         [("AMQP_URL", &*broker.url()), ("RABBITMQ_HEARTBEAT", "60"), ("RABBITMQ_CHANNEL_WINDOW", "4")];
     let gateway = TestGateway::start(&settings).await;
@@ -99,7 +99,7 @@ async fn frozen_broker_leaves_publishes_unknown_never_twice_and_no_channel_behin
     publish(&gateway, "amq.default?routing_key=q", "before").await.assert_confirmed();
 
     broker.pause().await;
-    // More callers than places on the channels: some are written, some wait.
+    // There are more callers than permits: some messages are written, some wait.
     let load = Load::of(&gateway, "frozen", 20, 2, |_| "amq.default?routing_key=q&timeout=700ms".to_owned());
     let mut frozen = load.end().await;
     for answer in &frozen.0 {
@@ -113,7 +113,7 @@ async fn frozen_broker_leaves_publishes_unknown_never_twice_and_no_channel_behin
     broker.resume().await;
 
     let late = || async { gateway.observes("publishes:overdue").await == 0 };
-    eventually(SOON, "every late confirm arrives", late).await;
+    eventually(SOON, "every overdue confirm arrives", late).await;
     let after = Load::of(&gateway, "thawed", 8, 10, to_q).end().await;
     after.assert_all_confirmed();
     frozen.0.extend(after.0);
@@ -128,12 +128,12 @@ async fn frozen_broker_leaves_publishes_unknown_never_twice_and_no_channel_behin
         let open = gateway.observes("channels:open").await;
         at_broker.to_string() == open.to_string() && gateway.observes("publishes:in_flight").await == 0
     };
-    eventually(SOON, "the broker has the channels of the pool and no others", leaks).await;
+    eventually(SOON, "RabbitMQ has the channels of the pool and no others", leaks).await;
     gateway.stop().await;
 }
 
 #[tokio::test]
-async fn gateway_starts_without_a_broker_and_publishes_when_it_comes() {
+async fn gateway_starts_without_rabbitmq_and_publishes_when_it_comes() {
     let broker = Broker::shared().await;
     let vhost = broker.vhost("absent").await;
     let observer = Observer::connect(&vhost.url).await;
@@ -162,7 +162,7 @@ async fn gateway_starts_without_a_broker_and_publishes_when_it_comes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn cut_wires_and_forced_closes_under_load_cost_no_error() {
+async fn reset_connections_and_forced_closes_under_load_cause_no_error() {
     let (vhost, observer, link, gateway) = wired("cut", &[]).await;
     let load = Load::start(&gateway, "cut", 16, patient);
     load.flows(50, SOON).await;
@@ -179,7 +179,7 @@ async fn cut_wires_and_forced_closes_under_load_cost_no_error() {
         assert!(back <= SECOND, "first confirm {back:?} after the forced close");
     }
     let dials = link.accepted() - dials;
-    // Five ends of each connection, with room for dials that met the next end.
+    // Each connection is closed five times; twice as many dials are allowed, since a dial may meet the next close.
     assert!(dials <= 10 * CONNECTIONS, "{dials} dials");
     let answers = load.stop().await;
     answers.assert_all_confirmed();
@@ -188,9 +188,9 @@ async fn cut_wires_and_forced_closes_under_load_cost_no_error() {
     gateway.stop().await;
 }
 
-/// A publish whose confirm is lost with its connection.
+/// The confirm of a publish is lost with its connection.
 #[tokio::test]
-async fn lost_confirm_is_sent_again_and_marked_or_unknown_at_once_with_retry_false() {
+async fn a_message_whose_confirm_is_lost_is_sent_again_and_marked_or_is_unknown_at_once_with_retry_false() {
     let (_vhost, observer, link, gateway) = wired("lost-confirm", &[]).await;
     for (retry, copies) in [("false", 1), ("true", 2)] {
         prove(&gateway, "amq.default?routing_key=q").await;
@@ -199,7 +199,10 @@ async fn lost_confirm_is_sent_again_and_marked_or_unknown_at_once_with_retry_fal
         link.set(Mode::BlackHole(Way::ToClient));
         let target = format!("amq.default?routing_key=q&timeout=30s&retry={retry}");
         let cut = async {
-            eventually(SOON, "the message is there", || async { observer.count("q").await == Some(1) }).await;
+            eventually(SOON, "the message is in the queue", || async {
+                observer.count("q").await == Some(1)
+            })
+            .await;
             link.mend();
             link.cut();
             Instant::now()
@@ -218,7 +221,7 @@ async fn lost_confirm_is_sent_again_and_marked_or_unknown_at_once_with_retry_fal
 }
 
 #[tokio::test]
-async fn silence_is_unknown_at_the_deadline_and_never_sent_again() {
+async fn a_publish_without_an_answer_is_unknown_at_its_deadline_and_never_sent_again() {
     let (_vhost, observer, link, gateway) = wired("silence", &[("RABBITMQ_HEARTBEAT", "60")]).await;
     for (way, copies) in [(Way::ToBroker, 0), (Way::ToClient, 1)] {
         prove(&gateway, "amq.default?routing_key=q").await;
@@ -230,7 +233,7 @@ async fn silence_is_unknown_at_the_deadline_and_never_sent_again() {
         assert!((SECOND..SECOND * 2).contains(&answer.took()), "{answer:?}");
         link.mend();
         link.cut();
-        // The next one is confirmed over a new connection, after whatever the lost one left behind.
+        // The next message is confirmed over a new connection, and the state of the lost connection does not affect it.
         publish(&gateway, "amq.default?routing_key=q", "next").await.assert_confirmed();
         let ids = observer.drain_ids("q").await;
         assert_eq!(ids.iter().filter(|id| *id == "silent").count(), copies, "{ids:?}");
@@ -239,7 +242,7 @@ async fn silence_is_unknown_at_the_deadline_and_never_sent_again() {
 }
 
 #[tokio::test]
-async fn place_of_a_late_publish_is_not_used_again_before_its_confirm_and_comes_back() {
+async fn the_permit_of_an_overdue_publish_is_not_used_again_before_its_confirm_and_is_freed_then() {
     let one = [("RABBITMQ_POOL_SIZE", "1"), ("RABBITMQ_CHANNEL_WINDOW", "1"), ("RABBITMQ_HEARTBEAT", "60")];
     let (_vhost, observer, link, gateway) = wired("late", &one).await;
     prove(&gateway, "amq.default?routing_key=q").await;
@@ -248,20 +251,20 @@ async fn place_of_a_late_publish_is_not_used_again_before_its_confirm_and_comes_
         observer.drain("q").await;
         link.set(Mode::Stall(way));
         publish(&gateway, "amq.default?routing_key=q&timeout=500ms", "late").await.assert_unknown();
-        // The only place is taken: nothing was written.
+        // The only permit is in use: the gateway wrote nothing.
         publish(&gateway, "amq.default?routing_key=q&timeout=500ms", "more")
             .await
             .assert_refused("overloaded");
         let late = || async { gateway.observes("publishes:overdue").await == 1 };
-        eventually(SOON, "the late confirm is counted", late).await;
+        eventually(SOON, "the overdue confirm is counted", late).await;
         link.mend();
         let settled = || async { gateway.observes("publishes:overdue").await == 0 };
-        eventually(SOON, "the late confirm arrives", settled).await;
+        eventually(SOON, "the overdue confirm arrives", settled).await;
         publish(&gateway, "amq.default?routing_key=nowhere", "unroutable").await;
         publish(&gateway, "amq.default?routing_key=q", "next").await.assert_confirmed();
         assert_eq!(observer.drain_ids("q").await, ["late", "next"]);
     }
-    // One of them is isolated, where the first publish to an exchange goes.
+    // One of them belongs to isolated messages; the first publish to an exchange goes there.
     assert_eq!(
         (gateway.observes("channels:open").await, gateway.observes("publishes:in_flight").await),
         (2, 0)
@@ -270,7 +273,7 @@ async fn place_of_a_late_publish_is_not_used_again_before_its_confirm_and_comes_
 }
 
 #[tokio::test]
-async fn ready_follows_the_truth_and_publishes_end_at_their_deadline_while_the_broker_is_away() {
+async fn readiness_changes_with_rabbitmq_and_publishes_end_at_their_deadline_while_it_is_away() {
     let (_vhost, observer, link, gateway) = wired("away", &[]).await;
     for _ in 0..2 {
         link.set(Mode::Refuse);
@@ -291,7 +294,7 @@ async fn ready_follows_the_truth_and_publishes_end_at_their_deadline_while_the_b
 }
 
 #[tokio::test]
-async fn broker_that_accepts_and_is_silent_is_dialled_slowly_and_left_when_it_speaks() {
+async fn a_rabbitmq_that_accepts_and_is_silent_is_dialled_slowly_and_reconnected_when_it_answers() {
     let (_vhost, observer, link, gateway) = wired("mute", &[("RABBITMQ_CONNECTION_TIMEOUT", "1s")]).await;
     link.set(Mode::Silence);
     link.cut();
@@ -300,12 +303,12 @@ async fn broker_that_accepts_and_is_silent_is_dialled_slowly_and_left_when_it_sp
     publish(&gateway, "amq.default?routing_key=q&timeout=3s", "mute")
         .await
         .assert_refused("broker-unavailable");
-    // Each connection has one dial of a second at a time.
+    // Each connection has one dial at a time, which lasts a second.
     let dials = link.accepted() - dials;
     assert!((CONNECTIONS..=4 * CONNECTIONS).contains(&dials), "{dials} dials in 3 s");
     assert!(link.open() <= CONNECTIONS, "{} dials are left open", link.open());
     link.mend();
-    // A dial that is under way gets no answer; the next one does.
+    // A dial that has begun gets no answer; the next one does.
     gets_ready_within(SECOND * 3, &gateway).await;
     publish(&gateway, "amq.default?routing_key=q", "back").await.assert_confirmed();
     assert_eq!(observer.drain_ids("q").await, ["back"]);

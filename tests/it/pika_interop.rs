@@ -1,10 +1,10 @@
-//! Programs of other people agree: pika sees what the gateway published, and topologies that pika made route it.
+//! Interoperability with pika: pika reads the messages that the gateway published, and topologies that pika declared route them.
 
 use serde_json::{Value, json};
 
 use crate::support::{contract::Answer, pika, stage::Stage};
 
-/// Opens `channel`; `drain(queue)` takes everything out of a queue.
+/// Opens `channel`; `drain(queue)` takes all messages out of a queue.
 const PRELUDE: &str = r"
 import base64, datetime, decimal, json, os, pika
 connection = pika.BlockingConnection(pika.URLParameters(os.environ['AMQP_URL']))
@@ -75,7 +75,7 @@ async fn pika_gets_bytes_and_properties_of_a_raw_publish() {
     assert_eq!(python(&stage, DUMP).await, expected);
 }
 
-/// pika reads a double as a whole number, so this one is whole.
+/// pika reads a double as a whole number, so the test uses a whole number.
 #[tokio::test]
 async fn pika_gets_properties_and_typed_headers_of_an_envelope() {
     let stage = Stage::with_queue("pika-envelope").await;
@@ -128,7 +128,7 @@ queues = ['orders', 'errors', 'one', 'two', 'red', 'blue', 'all', 'any', 'urgent
 print(json.dumps({queue: [body.decode() for _, _, body in drain(queue)] for queue in queues}))
 ";
 
-/// Publishes an envelope; the status.
+/// Publishes an envelope and gives the status.
 async fn publish(stage: &Stage, exchange: &str, envelope: Value) -> u16 {
     let request = stage.post(&format!("/publish/{exchange}"));
     let request = request.header("content-type", "application/vnd.amqp.message+json");
@@ -136,7 +136,7 @@ async fn publish(stage: &Stage, exchange: &str, envelope: Value) -> u16 {
 }
 
 #[tokio::test]
-async fn topologies_made_by_pika_route_what_the_gateway_publishes() {
+async fn topologies_declared_by_pika_route_the_gateway_s_messages() {
     let stage = Stage::set("pika-topology").await;
     python(&stage, TOPOLOGY).await;
     let routed = |exchange: &'static str, key: &str, body: &str, status: u16| {
@@ -175,7 +175,7 @@ async fn topologies_made_by_pika_route_what_the_gateway_publishes() {
 }
 
 #[tokio::test]
-async fn pika_and_the_gateway_agree_that_a_queue_is_alike() {
+async fn pika_and_the_gateway_can_declare_the_same_queue() {
     let stage = Stage::set("pika-queues").await;
     assert_eq!(stage.declare("/queues/plain", "{}").await.status, 201);
     let words = r#"{"message_ttl_ms":5000,"max_length":10,"overflow":"reject-publish","dead_letter":true}"#;

@@ -1,4 +1,4 @@
-//! The real binary: its commands, its signals, its log, and what it must never print.
+//! The real binary: its commands, signals, log and secrets.
 
 mod blocked_log;
 mod commands;
@@ -17,10 +17,10 @@ use crate::support::{
     process::Process,
 };
 
-/// Generous: the machine may compile something else meanwhile.
+/// Long, because the machine may compile at the same time.
 const SOON: Duration = Duration::from_secs(20);
 
-/// Nothing listens there.
+/// No program listens at this address.
 const NO_BROKER: (&str, &str) = ("AMQP_URL", "amqp://guest:guest@127.0.0.1:1/");
 
 /// A serving binary and a client for it.
@@ -68,7 +68,7 @@ impl Served {
         eventually(SOON, &what, || async { self.process.stderr().contains(text) }).await;
     }
 
-    /// Waits for its end; the exit code. A signal's end is a crash, and none of them is expected.
+    /// Waits until the process ends and gives its exit code. Panics when a signal ended it, since that is a crash.
     async fn exit_code(&mut self) -> i32 {
         let status = self.process.wait(SOON).await;
         status.code().unwrap_or_else(|| panic!("{status} after:\n{}", self.process.output()))
@@ -79,7 +79,7 @@ async fn send(request: RequestBuilder) -> Response {
     within(SOON, "an answer", request.send()).await.expect("the gateway answers")
 }
 
-/// Runs a command that ends by itself: its exit code and the process, for what it printed.
+/// Runs a command that ends by itself: its exit code and the process with its output.
 async fn run(arguments: &[&str], settings: &[(&str, &str)]) -> (Option<i32>, Process) {
     let mut process = Process::spawn_with(arguments, settings);
     let status = process.wait(SOON).await;

@@ -1,15 +1,15 @@
 //! The gateway behind proxies: requests as browsers and proxies send them, and addresses that work below a path prefix.
 //!
-//! The same in a browser, through a real TLS proxy: `tests/ui/proxy.test.js`.
+//! `tests/ui/proxy.test.js` tests the same in a browser, through a real TLS proxy.
 
 use reqwest::{Client, Response, redirect::Policy};
 use serde_json::Value;
 
 use crate::support::{gateway::TestGateway, stage::Stage};
 
-/// Nothing listens there.
+/// No program listens at this address.
 const NO_BROKER: (&str, &str) = ("AMQP_URL", "amqp://guest:guest@127.0.0.1:1/");
-/// A proxy on this machine that puts the gateway below a prefix, and says so in each request.
+/// A proxy on this machine that serves the gateway below a prefix, and names the prefix in each request.
 const TRUSTS_PROXY: (&str, &str) = ("GATEWAY_TRUSTED_PROXIES", "127.0.0.1");
 const FORWARDED_PREFIX: (&str, &str) = ("x-forwarded-prefix", "/mq");
 
@@ -21,7 +21,7 @@ async fn get(gateway: &TestGateway, path: &str, headers: &[(&str, &str)]) -> Res
     request.send().await.unwrap()
 }
 
-/// The address that a redirect names, and the `type` of a problem.
+/// The address of a redirect, and the `type` of a problem.
 async fn location_and_type(gateway: &TestGateway, headers: &[(&str, &str)]) -> (String, String) {
     let redirect = get(gateway, "/docs", headers).await;
     let problem: Value = get(gateway, "/nowhere", headers).await.json().await.unwrap();
@@ -60,7 +60,7 @@ async fn every_address_is_below_the_prefix_that_the_setting_or_a_trusted_proxy_n
 }
 
 #[tokio::test]
-async fn a_prefix_from_a_peer_that_is_no_trusted_proxy_counts_for_nothing() {
+async fn a_prefix_from_a_peer_that_is_not_a_trusted_proxy_is_ignored() {
     for trusted in [&[][..], &[("GATEWAY_TRUSTED_PROXIES", "10.0.0.0/8")]] {
         let gateway = TestGateway::start_unready(&[&[NO_BROKER], trusted].concat()).await;
         let found = location_and_type(&gateway, &[FORWARDED_PREFIX]).await;
@@ -70,7 +70,7 @@ async fn a_prefix_from_a_peer_that_is_no_trusted_proxy_counts_for_nothing() {
 }
 
 #[tokio::test]
-async fn a_trusted_proxy_cannot_be_made_to_lead_to_another_host() {
+async fn a_caller_cannot_use_a_trusted_proxy_to_redirect_to_another_host() {
     let gateway = TestGateway::start_unready(&[NO_BROKER, TRUSTS_PROXY]).await;
     for prefix in ["//evil.example", "/\\evil.example", "https://evil.example", "/a/../.."] {
         let (location, _) = location_and_type(&gateway, &[("x-forwarded-prefix", prefix)]).await;
@@ -79,7 +79,7 @@ async fn a_trusted_proxy_cannot_be_made_to_lead_to_another_host() {
     gateway.stop().await;
 }
 
-/// As Kubernetes and load balancers ask: by the pod's address, and over any connection.
+/// Kubernetes and load balancers ask in this way: by the pod's address, and over any connection.
 #[tokio::test]
 async fn probes_with_any_host_are_answered_by_a_gateway_on_loopback() {
     let gateway = TestGateway::start_unready(&[NO_BROKER]).await;

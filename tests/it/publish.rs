@@ -1,6 +1,6 @@
-//! Publishing raw bodies: what arrives in the queue, what the caller is told, and what is refused at the door.
+//! Publishing raw bodies: the message in the queue, the answer to the caller, and the requests that the gateway refuses.
 //!
-//! The second AMQP client says what really arrived.
+//! A second AMQP client reads the messages that arrive.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use crate::support::{broker::Broker, contract::Answer, observer::message_id, raw
 const SOON: Duration = Duration::from_secs(10);
 const MIB: usize = 1024 * 1024;
 
-/// Sends it, expects it to be confirmed, and takes it out of `q`.
+/// Sends the request, expects the message to be confirmed, and takes it out of `q`.
 async fn delivered(stage: &Stage, request: RequestBuilder) -> Delivery {
     let answer = Answer::to(request).await;
     assert_eq!(answer.status, 200, "{}", answer.json());
@@ -115,7 +115,7 @@ async fn every_property_header_arrives() {
 }
 
 #[tokio::test]
-async fn other_spellings_of_a_property_mean_the_same() {
+async fn other_spellings_of_a_property_value_have_the_same_meaning() {
     let stage = Stage::with_queue("spellings").await;
     let request = stage.publish().header("X-Amqp-Delivery-Mode", "persistent");
     let request = request.header("x-amqp-timestamp", "1795478400").header("X-AMQP-PRIORITY", "0");
@@ -125,7 +125,7 @@ async fn other_spellings_of_a_property_mean_the_same() {
 }
 
 #[tokio::test]
-async fn custom_headers_are_text_under_their_name_in_lower_case() {
+async fn custom_headers_arrive_as_text_with_their_name_in_lower_case() {
     let stage = Stage::with_queue("headers").await;
     let request = stage
         .publish()
@@ -141,7 +141,7 @@ async fn custom_headers_are_text_under_their_name_in_lower_case() {
 }
 
 #[tokio::test]
-async fn trace_context_is_carried_as_headers() {
+async fn trace_context_arrives_as_message_headers() {
     let stage = Stage::with_queue("trace").await;
     let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     let request = stage.publish().header("traceparent", parent).header("baggage", "k=v");
@@ -180,7 +180,7 @@ async fn without_mandatory_the_outcome_is_accepted_whether_or_not_a_queue_took_i
 }
 
 #[tokio::test]
-async fn unroutable_message_is_422_and_nowhere() {
+async fn unroutable_message_is_422_and_in_no_queue() {
     let stage = Stage::with_queue("unroutable").await;
     stage.observer.declare_exchange("topics", ExchangeKind::Topic).await;
     stage.observer.bind("q", "topics", "a.*").await;
@@ -226,11 +226,11 @@ async fn publish_to_missing_exchange_is_404() {
             ("not_sent".to_owned(), &json!(false))
         );
         assert!(Uuid::parse_str(&answer.text("message_id")).is_ok());
-        delivered(&stage, stage.publish().body("the next one is well")).await;
+        delivered(&stage, stage.publish().body("the next message is confirmed")).await;
     }
     stage.observer.declare_exchange("missing", ExchangeKind::Fanout).await;
     stage.observer.bind("q", "missing", "").await;
-    delivered(&stage, stage.post("/publish/missing").body("not answered from memory")).await;
+    delivered(&stage, stage.post("/publish/missing").body("confirmed, not 404 from memory")).await;
 }
 
 #[tokio::test]
@@ -247,7 +247,7 @@ async fn publish_to_internal_exchange_is_403() {
 }
 
 #[tokio::test]
-async fn publish_without_the_broker_s_permission_is_403_and_harms_nobody_else() {
+async fn publish_without_permission_in_rabbitmq_is_403_and_does_not_affect_other_callers() {
     let stage = Stage::with_queue("permission").await;
     stage.observer.declare_exchange("closed", ExchangeKind::Fanout).await;
     let gateway = stage.gateway_as("half-writer", "", "amq\\.default", "").await;
@@ -259,7 +259,7 @@ async fn publish_without_the_broker_s_permission_is_403_and_harms_nobody_else() 
     assert_eq!(Answer::to(request("amq.default")).await.status, 200);
 }
 
-/// A raw request that is refused: the query, one header, and what the problem says.
+/// A raw request that is refused: the query, one header, and the status, problem and field of the answer.
 type Refused = (&'static str, (&'static str, &'static str), u16, &'static str, &'static str);
 
 const REFUSED: &[Refused] = &[
@@ -305,11 +305,11 @@ const REFUSED: &[Refused] = &[
     ("&mandatory=true&mandatory=true", FINE, 400, "malformed-request", "mandatory"),
 ];
 
-/// A header that changes nothing.
+/// A header that changes nothing in the request's result.
 const FINE: (&str, &str) = ("X-Fine", "fine");
 
 #[tokio::test]
-async fn what_the_request_alone_shows_is_refused_at_the_door() {
+async fn a_mistake_in_the_request_is_refused_before_rabbitmq_is_asked() {
     let stage = Stage::with_queue("door").await;
     for (query, (name, value), status, problem, field) in REFUSED {
         let path = format!("/publish/amq.default?routing_key=q{query}");
@@ -325,7 +325,7 @@ async fn what_the_request_alone_shows_is_refused_at_the_door() {
 }
 
 #[tokio::test]
-async fn property_given_twice_is_400_and_names_it() {
+async fn property_given_twice_is_400_and_the_problem_names_it() {
     let stage = Stage::with_queue("twice").await;
     for name in ["x-amqp-type", "x-amqp-message-id", "x-amqp-header-a", "content-type"] {
         let request = stage.post("/publish/amq.default?routing_key=q").header(name, "1").header(name, "2");
@@ -336,7 +336,7 @@ async fn property_given_twice_is_400_and_names_it() {
 }
 
 #[tokio::test]
-async fn property_that_is_too_long_or_no_utf_8_is_400_and_names_it() {
+async fn property_that_is_too_long_or_not_utf_8_is_400_and_the_problem_names_it() {
     let stage = Stage::with_queue("long").await;
     let fits = "é".repeat(127);
     let long = "x".repeat(256);
@@ -358,7 +358,7 @@ async fn property_that_is_too_long_or_no_utf_8_is_400_and_names_it() {
 }
 
 #[tokio::test]
-async fn too_many_or_too_large_headers_are_refused_and_the_limits_are_reached() {
+async fn too_many_or_too_large_headers_are_refused_and_headers_at_the_limits_are_accepted() {
     let stage = Stage::with_queue("limits").await;
     let with = |count: usize| {
         (0..count)
@@ -369,7 +369,7 @@ async fn too_many_or_too_large_headers_are_refused_and_the_limits_are_reached() 
     let answer = Answer::to(with(101)).await;
     assert_eq!(answer.verdict(), (400, "malformed-request".to_owned()));
     assert_eq!((answer.text("field"), &answer.json()["limit"]), ("headers".to_owned(), &json!(100)));
-    // 4 for the table, 1 + 1 for the name, 1 + 4 for the value's type and length.
+    // 4 bytes for the table, 1 + 1 for the name, 1 + 4 for the value's type and length.
     let sized = |bytes: usize| stage.publish().header("x-amqp-header-a", "x".repeat(bytes - 11)).body("x");
     delivered(&stage, sized(16 * 1024)).await;
     let answer = Answer::to(sized(16 * 1024 + 1)).await;
@@ -378,7 +378,7 @@ async fn too_many_or_too_large_headers_are_refused_and_the_limits_are_reached() 
 }
 
 #[tokio::test]
-async fn timeouts_up_to_the_cap_are_taken_and_the_cap_is_told() {
+async fn timeouts_up_to_the_maximum_are_accepted_and_the_problem_names_the_maximum() {
     let stage = Stage::with_queue("timeouts").await;
     for timeout in ["60", "60s", "1m", "59s500ms", "1500ms"] {
         let path = format!("/publish/amq.default?routing_key=q&timeout={timeout}");
@@ -405,13 +405,13 @@ async fn reserved_queues_cannot_be_published_to_by_the_default_exchange() {
             (answer.text("outcome"), answer.text("message_id")),
             ("not_sent".to_owned(), "m".to_owned())
         );
-        // A routing key of another exchange is only a word.
+        // The routing key of another exchange need not name a queue.
         assert_eq!(Answer::to(request("mine").body("x")).await.verdict().0, 422);
     }
 }
 
 #[tokio::test]
-async fn names_are_taken_byte_for_byte() {
+async fn names_are_used_byte_for_byte() {
     let stage = Stage::with_queue("names").await;
     let longest = "é".repeat(127);
     for name in ["a/b", " a b ", "çà.€", "a+b", "%2F", "a..b", "#*", longest.as_str()] {
@@ -450,7 +450,7 @@ async fn names_that_amqp_cannot_carry_are_400() {
 }
 
 #[tokio::test]
-async fn body_over_the_gateway_s_limit_is_413_and_states_it() {
+async fn body_over_the_gateway_s_limit_is_413_and_the_problem_names_the_limit() {
     let settings = [("GATEWAY_MAX_BODY_BYTES", "1KiB")];
     let stage = Stage::set_with("too-large", &settings).await;
     stage.observer.declare_queue("q").await;
@@ -465,9 +465,9 @@ async fn body_over_the_gateway_s_limit_is_413_and_states_it() {
     );
 }
 
-/// The limit is that of RabbitMQ 4.x; no other test publishes as much.
+/// The limit is that of RabbitMQ 4.x; no other test publishes a body of this size.
 #[tokio::test]
-async fn body_over_the_broker_s_limit_is_413_and_harms_nobody_else() {
+async fn body_over_rabbitmq_s_limit_is_413_and_does_not_affect_other_callers() {
     Broker::shared().await.eval("application:set_env(rabbit, max_message_size, 16777216)").await;
     let stage = Stage::set_with("broker-limit", &[("GATEWAY_MAX_BODY_BYTES", "17MiB")]).await;
     stage.observer.declare_queue("q").await;
@@ -478,7 +478,7 @@ async fn body_over_the_broker_s_limit_is_413_and_harms_nobody_else() {
 }
 
 #[tokio::test]
-async fn request_id_is_taken_over_or_made_and_told_in_problems() {
+async fn request_id_is_kept_or_generated_and_is_in_problems() {
     let stage = Stage::with_queue("ids").await;
     let answer = Answer::to(stage.publish().header("x-request-id", "mine-1").body("x")).await;
     assert_eq!((answer.status, answer.header("x-request-id")), (200, "mine-1"));
@@ -504,9 +504,9 @@ async fn problem_of_a_publish_has_only_the_members_of_the_contract() {
     assert_eq!(body["title"], "Exchange not found");
 }
 
-/// A broker cuts its words at 255 bytes, in the middle of a letter too.
+/// RabbitMQ cuts its text at 255 bytes, also in the middle of a character.
 #[tokio::test]
-async fn a_long_name_in_another_alphabet_is_told_missing_like_any_other() {
+async fn a_missing_exchange_with_a_long_name_in_another_alphabet_is_404_like_any_other() {
     let stage = Stage::set("cut").await;
     for name in ["ü".repeat(125), format!("a{}", "ü".repeat(125))] {
         for (path, problem) in [("publish", "exchange-not-found"), ("rpc", "queue-not-found")] {
@@ -519,7 +519,7 @@ async fn a_long_name_in_another_alphabet_is_told_missing_like_any_other() {
 }
 
 #[tokio::test]
-async fn a_message_with_an_empty_id_is_given_one_and_the_caller_is_told() {
+async fn a_message_with_an_empty_id_gets_an_id_that_the_answer_contains() {
     let stage = Stage::with_queue("no-id").await;
     let request = stage.post("/publish/amq.default?routing_key=q").header("x-amqp-message-id", "");
     let told = Answer::to(request.body("x")).await.text("message_id");
@@ -527,9 +527,9 @@ async fn a_message_with_an_empty_id_is_given_one_and_the_caller_is_told() {
     assert_eq!(stage.observer.drain_ids("q").await, [told]);
 }
 
-/// A caller with a large body learns of its mistake before it sends it.
+/// A caller with a large body gets the answer before it sends the body.
 #[tokio::test]
-async fn a_wrong_name_is_refused_before_the_body_comes() {
+async fn a_wrong_name_is_refused_before_the_body_arrives() {
     let stage = Stage::set("before-body").await;
     for path in ["/publish/a%00b", "/publish/x?routing_key=%FF", "/rpc/a%00b", "/rpc/q?timeout=%FF"] {
         let header = format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\n");

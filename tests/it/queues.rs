@@ -1,6 +1,6 @@
-//! Queues: inspect, declare with plain words, delete and purge, checked by the second AMQP client.
+//! Queues: inspect, declare with plain words, delete and purge. The second AMQP client checks the results.
 //!
-//! What makes a broker hang up (540) must not be seen by anybody else on the same gateway.
+//! When RabbitMQ closes a connection (540), other callers of the same gateway are not affected.
 
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ async fn fill(stage: &Stage, queue: &str, messages: usize) {
     }
 }
 
-/// A queue of a connection that stays open as long as the observer.
+/// A queue that belongs to a connection; it exists as long as the observer.
 async fn exclusive_queue(observer: &Observer, name: &str) {
     let options = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
     observer.channel().await.queue_declare(name.into(), options, FieldTable::default()).await.unwrap();
@@ -59,7 +59,7 @@ async fn inspect_counts_ready_messages_and_consumers() {
 #[tokio::test]
 async fn missing_queue_is_404_for_every_operation_on_it() {
     let stage = Stage::set("missing").await;
-    // The words of the broker's answer must not be mixed up with those of the name.
+    // These names occur in RabbitMQ's error texts. The gateway must not mix them up with RabbitMQ's own words.
     for name in ["none", "no%20exchange", "in%20use"] {
         for (method, tail) in [
             (Method::GET, ""),
@@ -74,7 +74,7 @@ async fn missing_queue_is_404_for_every_operation_on_it() {
 }
 
 #[tokio::test]
-async fn plain_declaration_is_durable_alike_to_anybody_s_and_idempotent() {
+async fn plain_declaration_is_durable_equal_to_that_of_another_client_and_idempotent() {
     let stage = Stage::set("plain").await;
     let answer = stage.declare("/queues/q", "{}").await;
     assert_eq!((answer.status, answer.json()), (201, counts("q", 0, 0)));
@@ -86,12 +86,12 @@ async fn plain_declaration_is_durable_alike_to_anybody_s_and_idempotent() {
     for queue in ["q", "other"] {
         stage.observer.declare_queue(queue).await;
     }
-    // RabbitMQ 4.x notes the type of its own choosing, for anybody's queue.
+    // RabbitMQ 4.x adds the type that it chooses to the arguments of each queue.
     stage.observer.declare_queue("anybody-s").await;
     assert_eq!(arguments(&stage, "q").await, arguments(&stage, "anybody-s").await);
 }
 
-/// The arguments of a queue as the broker prints them.
+/// The arguments of a queue as RabbitMQ prints them.
 async fn arguments(stage: &Stage, queue: &str) -> String {
     let resource = format!("rabbit_misc:r(<<\"{}\">>, queue, <<\"{queue}\">>)", stage.vhost.name);
     let look = format!("{{ok, Q}} = rabbit_amqqueue:lookup({resource}), amqqueue:get_arguments(Q)");
@@ -101,7 +101,7 @@ async fn arguments(stage: &Stage, queue: &str) -> String {
 }
 
 #[tokio::test]
-async fn every_plain_word_is_the_argument_it_stands_for() {
+async fn every_plain_word_becomes_its_queue_argument() {
     let stage = Stage::set("words").await;
     let words = r#"{"message_ttl_ms":60000,"max_length":10,"max_length_bytes":5000000000,"overflow":"reject-publish",
         "max_priority":5,"single_active_consumer":true,"expires_ms":600000,"type":"classic","durable":true,
@@ -127,7 +127,7 @@ async fn every_plain_word_is_the_argument_it_stands_for() {
 }
 
 #[tokio::test]
-async fn transient_and_auto_deleted_queues_are_so() {
+async fn transient_and_auto_deleted_queues_have_these_properties() {
     let stage = Stage::set("transient").await;
     assert_eq!(stage.declare("/queues/q", r#"{"durable":false,"auto_delete":true}"#).await.status, 201);
     let options = QueueDeclareOptions { auto_delete: true, ..QueueDeclareOptions::default() };
@@ -153,7 +153,7 @@ async fn queues_of_every_type_are_declared_as_that_type() {
 }
 
 #[tokio::test]
-async fn queue_that_differs_is_409_and_stays_as_it_is() {
+async fn queue_that_exists_with_other_arguments_is_409_and_does_not_change() {
     let stage = Stage::set("differs").await;
     assert_eq!(stage.declare("/queues/q", r#"{"max_length":5}"#).await.status, 201);
     for other in [r#"{"max_length":6}"#, "{}", r#"{"max_length":5,"durable":false}"#, r#"{"type":"quorum"}"#]
@@ -165,7 +165,7 @@ async fn queue_that_differs_is_409_and_stays_as_it_is() {
 }
 
 #[tokio::test]
-async fn dead_letter_true_really_keeps_dead_letters() {
+async fn dead_letter_true_keeps_rejected_messages() {
     let stage = Stage::set("dead").await;
     for kind in ["", r#","type":"quorum""#] {
         let name = if kind.is_empty() { "plain" } else { "quorum" };
@@ -200,16 +200,16 @@ async fn dead_letters_for_amq_default_arrive_in_the_queue_named_by_the_routing_k
     assert_eq!(Answer::to(request).await.status, 200);
 }
 
-/// Whether the broker has an exchange of this name.
+/// Whether RabbitMQ has an exchange of this name.
 async fn has_exchange(stage: &Stage, name: &str) -> bool {
     let options = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
     let channel = stage.observer.channel().await;
     channel.exchange_declare(name.into(), ExchangeKind::Fanout, options, FieldTable::default()).await.is_ok()
 }
 
-/// The pair for dead letters was there after the refusal.
+/// Earlier versions left the dead letter exchange and queue after the refusal.
 #[tokio::test]
-async fn a_refused_declaration_leaves_nothing_behind() {
+async fn a_refused_declaration_leaves_no_dead_letter_exchange_or_queue() {
     let stage = Stage::set("refused-dead").await;
     stage.observer.declare_queue("plain").await;
     for (name, json, refusal) in [
@@ -227,28 +227,54 @@ async fn a_refused_declaration_leaves_nothing_behind() {
     assert_eq!(stage.observer.count("new").await, None);
 }
 
-/// RabbitMQ deletes no quorum queue under conditions, and without conditions it would delete a message of another caller with it.
+/// RabbitMQ deletes no quorum queue under conditions, so the gateway makes the dead-letter queue last.
 #[tokio::test]
-async fn a_refused_declaration_names_what_it_cannot_take_back() {
+async fn a_refused_declaration_of_a_quorum_queue_leaves_nothing_behind() {
     let stage = Stage::set("refused-quorum").await;
-    let json = r#"{"type":"quorum","dead_letter":true,"max_priority":5}"#;
-    let answer = stage.declare("/queues/q", json).await;
-    assert_eq!(answer.verdict(), problem(400, "malformed-request"));
-    let remains = "what was made for dead letters remains: queue \"q.dlq\", exchange \"q.dlx\"";
-    assert!(answer.text("detail").ends_with(remains), "{}", answer.text("detail"));
-    assert!(has_exchange(&stage, "q.dlx").await && stage.observer.count("q.dlq").await == Some(0));
+    for wrong in [r#""max_priority":5"#, r#""auto_delete":true"#, r#""durable":false"#] {
+        let json = format!(r#"{{"type":"quorum","dead_letter":true,{wrong}}}"#);
+        let answer = stage.declare("/queues/q", &json).await;
+        assert_eq!(answer.verdict(), problem(400, "malformed-request"), "{json}");
+        assert!(!answer.text("detail").contains("remains"), "{}", answer.text("detail"));
+        assert!(!has_exchange(&stage, "q.dlx").await, "{json}");
+        assert_eq!((stage.observer.count("q.dlq").await, stage.observer.count("q").await), (None, None));
+    }
 }
 
 #[tokio::test]
-async fn a_refused_declaration_takes_nothing_of_others_away() {
+async fn a_refused_declaration_names_what_it_cannot_take_back() {
+    let stage = Stage::set("refused-remains").await;
+    let gateway = stage.gateway_as("no-dlq", "^(q|q\\.dlx|amq\\.gen-.*)$", ".*", ".*").await;
+    let declare = gateway.put("/queues/q").header("content-type", "application/json");
+    let answer = Answer::to(declare.body(r#"{"type":"quorum","dead_letter":true}"#)).await;
+    assert_eq!(answer.verdict(), problem(403, "forbidden"));
+    let remains = r#"this remains of what the gateway made: queue "q", exchange "q.dlx""#;
+    assert!(answer.text("detail").contains(remains), "{}", answer.text("detail"));
+    assert!(has_exchange(&stage, "q.dlx").await && stage.observer.count("q").await == Some(0));
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_queue_cannot_be_its_own_dead_letter_queue() {
+    let stage = Stage::set("own-dead").await;
+    let answer = stage.declare("/queues/q", r#"{"dead_letter":{"queue":"q"}}"#).await;
+    assert_eq!(
+        (answer.verdict(), answer.text("field")),
+        (problem(400, "malformed-request"), "dead_letter.queue".to_owned())
+    );
+    assert_eq!(stage.observer.count("q").await, None);
+}
+
+#[tokio::test]
+async fn a_refused_declaration_deletes_nothing_that_existed_before() {
     let stage = Stage::set("refused-others").await;
-    // Only the exchange is the declaration's own.
+    // The declaration made only the exchange.
     stage.observer.declare_queue_with("q.dlq", &[("x-max-length", AMQPValue::LongInt(5))]).await;
     let answer = stage.declare("/queues/q", r#"{"dead_letter":true}"#).await;
     assert_eq!(answer.verdict(), problem(409, "precondition-failed"));
     assert_eq!((stage.observer.count("q.dlq").await, stage.observer.count("q").await), (Some(0), None));
     assert!(!has_exchange(&stage, "q.dlx").await);
-    // Nothing is.
+    // The declaration made nothing.
     stage.observer.declare_exchange("e", ExchangeKind::Fanout).await;
     stage.observer.declare_queue("kept").await;
     let json = r#"{"dead_letter":{"exchange":"e","queue":"kept"},"arguments":{"x-max-age":"1D"}}"#;
@@ -257,7 +283,7 @@ async fn a_refused_declaration_takes_nothing_of_others_away() {
 }
 
 #[tokio::test]
-async fn dead_letter_in_detail_makes_what_it_names() {
+async fn dead_letter_with_names_declares_the_named_exchange_and_queue() {
     let stage = Stage::set("detail").await;
     let json = r#"{"dead_letter":{"exchange":"grave","queue":"bones","routing_key":"k"}}"#;
     assert_eq!(stage.declare("/queues/q", json).await.status, 201);
@@ -270,7 +296,7 @@ async fn dead_letter_in_detail_makes_what_it_names() {
 }
 
 #[tokio::test]
-async fn delete_tells_how_many_messages_went() {
+async fn delete_answers_with_the_number_of_deleted_messages() {
     let stage = Stage::with_queue("delete").await;
     fill(&stage, "q", 2).await;
     let answer = stage.ask(Method::DELETE, "/queues/q?if_unused=true").await;
@@ -300,7 +326,7 @@ async fn delete_under_a_condition_that_fails_is_409_even_for_the_longest_name() 
 }
 
 #[tokio::test]
-async fn purge_empties_and_tells_the_count() {
+async fn purge_empties_the_queue_and_answers_with_the_count() {
     let stage = Stage::with_queue("purge").await;
     fill(&stage, "q", 3).await;
     let answer = stage.ask(Method::DELETE, "/queues/q/messages").await;
@@ -309,9 +335,9 @@ async fn purge_empties_and_tells_the_count() {
     assert_eq!(stage.observer.count("q").await, Some(0));
 }
 
-/// RabbitMQ answers some of these with 540 and closes the connection.
+/// RabbitMQ answers some of these operations with 540 and closes the connection.
 #[tokio::test]
-async fn what_a_type_of_queue_cannot_do_is_409_and_no_neighbour_notices() {
+async fn an_operation_that_the_queue_type_does_not_support_is_409_and_does_not_affect_others() {
     let stage = Stage::with_queue("cannot").await;
     for kind in ["quorum", "stream"] {
         let json = format!(r#"{{"type":"{kind}"}}"#);
@@ -342,16 +368,16 @@ async fn what_a_type_of_queue_cannot_do_is_409_and_no_neighbour_notices() {
             never = neighbours => never,
         }
     };
-    within(SOON, "the impossible is refused", Box::pin(race)).await;
+    within(SOON, "the impossible operations are refused", Box::pin(race)).await;
     for kind in ["quorum", "stream"] {
         assert_eq!(stage.ask(Method::GET, &format!("/queues/{kind}")).await.status, 200);
         assert_eq!(stage.ask(Method::DELETE, &format!("/queues/{kind}")).await.status, 200);
     }
 }
 
-/// RabbitMQ itself ignores the conditions and deletes the stream with all that is in it.
+/// RabbitMQ itself ignores the conditions and deletes the stream with all its messages.
 #[tokio::test]
-async fn stream_is_not_deleted_under_a_condition_whatever_its_arguments() {
+async fn a_stream_with_any_arguments_is_not_deleted_under_a_condition() {
     let stage = Stage::set("streams").await;
     for json in [
         r#"{"type":"stream"}"#,
@@ -371,7 +397,7 @@ async fn stream_is_not_deleted_under_a_condition_whatever_its_arguments() {
 }
 
 #[tokio::test]
-async fn empty_queue_is_deleted_under_a_condition_whatever_its_arguments() {
+async fn an_empty_queue_with_any_arguments_is_deleted_under_a_condition() {
     let stage = Stage::set("no-streams").await;
     for json in [
         r#"{"durable":false}"#,
@@ -386,9 +412,9 @@ async fn empty_queue_is_deleted_under_a_condition_whatever_its_arguments() {
     }
 }
 
-/// What the gateway asks a broker in order to know a stream.
+/// The question that the gateway asks RabbitMQ to find out whether a queue is a stream.
 #[tokio::test]
-async fn question_for_a_stream_makes_no_queue_where_there_is_none() {
+async fn the_check_for_a_stream_makes_no_queue_where_none_exists() {
     let stage = Stage::set("no-trace").await;
     let mut arguments = FieldTable::default();
     arguments.insert("x-queue-type".into(), text("stream"));
@@ -415,7 +441,7 @@ async fn exclusive_queue_of_another_connection_is_409_locked() {
 }
 
 #[tokio::test]
-async fn names_of_the_broker_s_own_are_403() {
+async fn names_that_are_reserved_for_rabbitmq_are_403() {
     let stage = Stage::set("amq").await;
     let cases = [
         ("/queues/amq.mine", "{}"),
@@ -435,7 +461,7 @@ async fn names_of_the_broker_s_own_are_403() {
 }
 
 #[tokio::test]
-async fn operation_without_the_broker_s_permission_is_403() {
+async fn operation_without_permission_in_rabbitmq_is_403() {
     let stage = Stage::with_queue("no-permission").await;
     let gateway = stage.gateway_as("looker", "", "", "").await;
     for (method, path) in
@@ -480,7 +506,7 @@ const REFUSED: &[(&str, &str)] = &[
 ];
 
 #[tokio::test]
-async fn wrong_declaration_is_400_and_names_the_field() {
+async fn wrong_declaration_is_400_and_the_problem_names_the_field() {
     let stage = Stage::set("wrong").await;
     let mut mistakes = Vec::new();
     for (json, field) in REFUSED {
@@ -494,7 +520,7 @@ async fn wrong_declaration_is_400_and_names_the_field() {
 }
 
 #[tokio::test]
-async fn declaration_that_the_broker_finds_wrong_is_400() {
+async fn declaration_that_rabbitmq_refuses_is_400() {
     let stage = Stage::set("invalid").await;
     for json in [
         r#"{"expires_ms":0}"#,
@@ -525,7 +551,7 @@ async fn name_with_a_line_break_is_400_and_never_another_queue() {
 }
 
 #[tokio::test]
-async fn names_are_taken_byte_for_byte() {
+async fn names_are_used_byte_for_byte() {
     let stage = Stage::set("byte-names").await;
     for (path, name) in [
         ("a%2Fb", "a/b"),
@@ -557,7 +583,7 @@ async fn body_that_is_not_json_is_415() {
 }
 
 #[tokio::test]
-async fn unknown_parameters_and_timeouts_over_the_cap_are_400() {
+async fn unknown_parameters_and_timeouts_over_the_maximum_are_400() {
     let stage = Stage::with_queue("parameters").await;
     let cases = [
         (Method::GET, "/queues/q?if_empty=true", "if_empty"),
@@ -574,9 +600,9 @@ async fn unknown_parameters_and_timeouts_over_the_cap_are_400() {
     assert_eq!(stage.ask(Method::GET, "/queues/q?timeout=60s").await.status, 200);
 }
 
-/// lapin never forgets how the broker closed a channel of some number.
+/// lapin never forgets how RabbitMQ closed a channel of some number.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn queue_is_found_after_more_look_ups_of_missing_ones_than_a_connection_has_channels() {
+async fn queue_is_found_after_more_requests_for_missing_queues_than_a_connection_has_channels() {
     const CHANNELS: usize = 2_047;
     const CALLERS: usize = 16;
     let stage = Stage::with_queue("missing-often").await;

@@ -1,4 +1,4 @@
-//! Topology operations that take long, or that make RabbitMQ close their connection, beside those of others.
+//! Topology operations that take long or make RabbitMQ close their connection, beside operations of other callers.
 
 use std::{
     sync::{
@@ -25,7 +25,7 @@ use crate::support::{
 
 const SOON: Duration = Duration::from_secs(10);
 const AT_ONCE: Duration = Duration::from_secs(2);
-/// After so long an operation holds up the next one no longer.
+/// After this time an operation no longer delays the next one.
 const LONG: Duration = Duration::from_secs(5);
 
 /// A queue `stuck` whose process does not answer, beside a queue `q`.
@@ -49,7 +49,7 @@ async fn took(stage: &Stage, method: Method, path: &str) -> (u16, Duration) {
     (answer.status, begun.elapsed())
 }
 
-/// Waits until an operation runs alone.
+/// Waits until this number of purges run on connections of their own.
 async fn purges_run(stage: &Stage, count: usize) {
     let up = format!("gateway_broker_connections{{role=\"removal\"}} {count}\n");
     let metrics = async || stage.gateway.get("/metrics").send().await?.text().await;
@@ -65,7 +65,7 @@ async fn resume(stuck: StuckQueue<'_>, purges: Vec<JoinHandle<Answer>>) {
 }
 
 #[tokio::test]
-async fn a_purge_that_hangs_holds_up_no_operation_of_others() {
+async fn a_purge_without_an_answer_delays_no_operation_of_others() {
     let stage = stage_with_stuck("purge-hangs", &[]).await;
     let stuck = stage.vhost.suspend_queue("stuck").await;
     let hangs = start_purge(&stage, "stuck");
@@ -90,7 +90,7 @@ async fn a_purge_that_hangs_holds_up_no_operation_of_others() {
 }
 
 #[tokio::test]
-async fn purges_beyond_the_limit_that_hang_are_503_and_only_purges_are() {
+async fn purges_over_the_limit_without_an_answer_are_503_and_other_operations_work() {
     let stage = stage_with_stuck("purges-hang", &[("RABBITMQ_TOPOLOGY_CONNECTIONS", "1")]).await;
     let stuck = stage.vhost.suspend_queue("stuck").await;
     let hangs = start_purge(&stage, "stuck");
@@ -106,12 +106,12 @@ async fn purges_beyond_the_limit_that_hang_are_503_and_only_purges_are() {
     assert_eq!(stage.ask(Method::DELETE, "/queues/q/messages?timeout=20s").await.status, 200);
 }
 
-/// Purges `q`; status and problem.
+/// Purges `q`; gives status and problem.
 async fn purge(gateway: &TestGateway, timeout: &str) -> (u16, String) {
     Answer::to(gateway.delete(&format!("/queues/q/messages?timeout={timeout}"))).await.verdict()
 }
 
-/// RabbitMQ may still answer the first one, by closing the connection.
+/// RabbitMQ may still answer the first purge, by closing the connection.
 #[tokio::test]
 async fn after_a_purge_without_an_answer_the_next_one_runs_on_another_connection() {
     let (_vhost, _observer, link, gateway) = wired("purge-late", &[]).await;
@@ -142,7 +142,7 @@ async fn a_value_that_makes_rabbitmq_close_the_connection_is_400_and_names_the_a
     assert_eq!(stage.observer.count("q").await, None);
 }
 
-/// Callers that send the same request again and again, without success, until they are stopped.
+/// Callers that send the same request again and again, without success, until the test stops them.
 struct Callers {
     tasks: Vec<JoinHandle<()>>,
     answered: Arc<AtomicUsize>,
@@ -172,14 +172,14 @@ impl Callers {
     async fn stop(self) {
         for task in self.tasks {
             task.abort();
-            let end = task.await.expect_err("it has no end of its own");
+            let end = task.await.expect_err("the task ends only when it is stopped");
             assert!(end.is_cancelled(), "{end}");
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_purge_is_done_beside_sixty_short_purges_of_a_queue_that_hangs() {
+async fn a_purge_works_beside_sixty_short_purges_of_a_stuck_queue() {
     let stage = stage_with_stuck("short-purges", &[("RABBITMQ_TOPOLOGY_CONNECTIONS", "1")]).await;
     let others = stage.vhost.connection_count().await;
     let stuck = stage.vhost.suspend_queue("stuck").await;
@@ -209,10 +209,10 @@ async fn purges_with_less_time_than_a_dial_takes_wait_for_the_same_dial() {
     gateway.stop().await;
 }
 
-/// The channels of such inspections are not closed before the queue answers. Without a successor in time the shared
-/// connection has no number left for another channel.
+/// The channels of such inspections stay open until the queue answers. Without a replacement in time the shared connection has no
+/// free channel number.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_request_waits_or_fails_beside_many_short_inspections_of_a_queue_that_hangs() {
+async fn no_request_waits_or_fails_beside_many_short_inspections_of_a_stuck_queue() {
     let link = Link::to(Broker::shared().await.address()).await;
     link.set_named("topology-*", Mode::Channels(255));
     let stage = stage_with_stuck("short-inspections", &[]).await;
@@ -234,10 +234,10 @@ async fn no_request_waits_or_fails_beside_many_short_inspections_of_a_queue_that
     stuck.resume().await;
 }
 
-/// The gateway and RabbitMQ closed such a channel at the same time. Then lapin gave the connection up, and all operations on it
-/// got the error for the missing queue.
+/// In earlier versions the gateway and RabbitMQ closed such a channel at the same time. Then lapin closed the connection, and all
+/// operations on it got the error for the missing queue.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nobody_is_told_404_for_the_missing_queue_of_a_caller_who_left_before_the_answer() {
+async fn no_caller_gets_404_for_the_missing_queue_of_a_caller_that_disconnected_before_the_answer() {
     let stage = Stage::with_queue("left-before-404").await;
     let short = Callers::start(&stage, 3, &Method::GET, "/queues/missing?timeout=2ms");
     let (client, url) = (stage.gateway.client().clone(), stage.gateway.url("/queues/missing"));
@@ -260,9 +260,9 @@ async fn nobody_is_told_404_for_the_missing_queue_of_a_caller_who_left_before_th
     short.stop().await;
 }
 
-/// RabbitMQ 4.0 closes the connection where its text for the mistake is too long, and RabbitMQ 3.10 the channel.
+/// RabbitMQ 4.0 closes the connection when its text for the mistake is too long; RabbitMQ 3.10 closes the channel.
 #[tokio::test]
-async fn a_mistake_with_a_long_name_in_another_alphabet_ends_no_connection_of_others() {
+async fn a_mistake_with_a_long_name_in_another_alphabet_closes_no_connection_of_others() {
     let link = Link::to(Broker::shared().await.address()).await;
     let vhost = Broker::shared().await.vhost("long-name").await;
     let gateway = TestGateway::start(&[("AMQP_URL", &vhost.url_by(link.addr()))]).await;

@@ -1,4 +1,4 @@
-//! The documentation tells the truth: its tables are the code's, its tours run.
+//! The documentation is true: its tables agree with the code, and its tours run.
 
 use std::{collections::BTreeSet, fs, io::Write, time::Duration};
 
@@ -21,9 +21,9 @@ const OPERATIONS: &str = "docs/operations.md";
 const BEGIN: &str = "<!-- settings: begin -->\n";
 const END: &str = "<!-- settings: end -->";
 const TOUR: &str = "<!-- tour -->";
-/// Tours that use pika, to show the same as the gateway.
+/// Tours that use pika, to show the same operations as the gateway.
 const PIKA_TOUR: &str = "<!-- tour: pika -->";
-/// Languages of the other tours, and what runs them.
+/// Languages of the other tours, and the programs that run them.
 const PROGRAMS: [(&str, &[&str]); 2] =
     [("python", &["python3", "-c"]), ("js", &["node", "--input-type=module", "--eval"])];
 const ADDRESS: &str = "127.0.0.1:8080";
@@ -34,7 +34,7 @@ const README_LINES: usize = 150;
 
 /// Set `UPDATE_DOCS` to write the table instead of comparing it.
 #[test]
-fn the_configuration_table_is_that_of_the_code() {
+fn the_configuration_table_agrees_with_the_code() {
     let page = Page::at(CONFIGURATION);
     let (head, rest) = page.text.split_once(BEGIN).expect("the table's begin");
     let (table, tail) = rest.split_once(END).expect("the table's end");
@@ -50,7 +50,7 @@ fn the_configuration_table_is_that_of_the_code() {
 }
 
 #[tokio::test]
-async fn the_file_of_settings_that_is_shown_is_accepted() {
+async fn the_settings_file_of_the_documentation_is_accepted() {
     let page = Page::at(CONFIGURATION);
     let [(settings, _)] = page.snippets(TOUR, "toml")[..] else { panic!("one file is shown") };
     let mut secret = tempfile::NamedTempFile::new().unwrap();
@@ -76,13 +76,13 @@ fn metrics(text: &str, mark: char) -> BTreeSet<&str> {
 }
 
 #[test]
-fn the_table_of_metrics_names_those_of_the_code() {
+fn the_table_of_metrics_agrees_with_the_code() {
     let code = metrics(include_str!("../../src/metrics.rs"), '"');
-    assert!(code.len() > 10, "they are found: {code:?}");
+    assert!(code.len() > 10, "the metrics of the code are found: {code:?}");
     assert_eq!(metrics(&Page::at(OPERATIONS).text, '`'), code);
 }
 
-/// One command of a tour: what it says that the status is, and the answer that is shown after it.
+/// One command of a tour: the status in its comment, and the answer that the page shows after it.
 #[derive(Debug)]
 struct Step {
     status: String,
@@ -107,7 +107,7 @@ fn steps(page: &Page) -> Vec<Step> {
     steps
 }
 
-/// The status and the body of what curl is answered.
+/// The status and the body that curl receives.
 async fn ask(command: &str) -> (String, String) {
     let command = format!("{command} -sS -w '\\n%{{http_code}}'");
     let output = Command::new("bash").args(["-c", &command]).output().await.expect("bash is in PATH");
@@ -118,7 +118,7 @@ async fn ask(command: &str) -> (String, String) {
     (status.to_owned(), body.to_owned())
 }
 
-/// The same members with the same values, except for values that the page leaves open.
+/// Compares members and values, except for values that the page leaves open.
 fn assert_alike(shown: &Value, body: &str) {
     let answer: Value = serde_json::from_str(body).expect("the answer is JSON");
     let (shown, answer) = (shown.as_object().expect("an object"), answer.as_object().expect("an object"));
@@ -146,7 +146,7 @@ impl Stage {
         Self { gateway, vhost, _server: server }
     }
 
-    /// A snippet for this gateway and this virtual host.
+    /// A snippet, changed to use this gateway and this virtual host.
     fn localised(&self, snippet: &str) -> String {
         snippet.replace(ADDRESS, &self.gateway.address().to_string()).replace(BROKER, &self.vhost.url)
     }

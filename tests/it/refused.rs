@@ -1,4 +1,4 @@
-//! A RabbitMQ that refuses the gateway itself: callers are told soon and with the reason, health names each part that fails.
+//! RabbitMQ refuses the gateway itself: callers get an answer soon and with the reason, and health names each part that fails.
 
 use std::time::{Duration, Instant};
 
@@ -15,11 +15,11 @@ use crate::support::{
     stage::Stage,
 };
 
-/// Two for publishing, two for isolated publishes, one each for topology, replies and probes.
+/// Two for shared messages, two for isolated ones, and one each for topology, replies and probes.
 const CONNECTIONS: usize = 7;
 const SOON: Duration = Duration::from_secs(15);
 const SECOND: Duration = Duration::from_secs(1);
-/// A refusal is told after 2 s; the rest is room for a busy machine.
+/// The gateway reports a refusal after 2 s; the rest is reserve for a busy machine.
 const CERTAIN: Duration = Duration::from_secs(6);
 /// Much longer than any test waits.
 const PATIENT: &str = "amq.default?routing_key=q&timeout=60s";
@@ -31,8 +31,8 @@ async fn call(gateway: &TestGateway, query: &str) -> Answer {
     Answer::of("refused", sent, response).await
 }
 
-/// Publishes and calls get a refusal at their deadline, and soon where that is far; RabbitMQ was reached, so no answer speaks of its
-/// absence.
+/// Publishes and calls get a refusal at their deadline, and soon when the deadline is far. RabbitMQ was reached, so no answer
+/// says that it is absent.
 async fn is_refused(gateway: &TestGateway, secret: &str, why: &str) {
     let called = call(gateway, "timeout=1s").await;
     let published = publish(gateway, "amq.default?routing_key=q&timeout=1s", "refused").await;
@@ -54,14 +54,14 @@ fn is_refusal(answer: &Answer, why: &str) {
     assert!(answer.text.contains(why), "{answer:?}");
 }
 
-/// Retried for ever, and each connection at the most once in five seconds.
+/// The gateway dials again for ever, each connection at most once in five seconds.
 async fn is_retried_slowly(link: &Link) {
     let (dials, start) = (link.accepted(), Instant::now());
     eventually(SOON, "more dials", || async { link.accepted() > dials + CONNECTIONS }).await;
     assert!(start.elapsed() >= SECOND * 5, "a connection was dialled twice in {:?}", start.elapsed());
 }
 
-/// Publishes are confirmed without a new start.
+/// Publishes are confirmed without a restart of the gateway.
 async fn is_mended(gateway: &TestGateway) {
     eventually(SOON, "a publish is confirmed", || async {
         publish(gateway, PATIENT, "mended").await.is_confirmed()
@@ -70,7 +70,7 @@ async fn is_mended(gateway: &TestGateway) {
 }
 
 #[tokio::test]
-async fn wrong_password_is_broker_refused_until_it_is_mended() {
+async fn wrong_password_is_broker_refused_until_it_is_corrected() {
     let broker = Broker::shared().await;
     let vhost = broker.vhost("password").await;
     Observer::connect(&vhost.url).await.declare_queue("q").await;
@@ -87,7 +87,7 @@ async fn wrong_password_is_broker_refused_until_it_is_mended() {
 }
 
 #[tokio::test]
-async fn deleted_user_is_broker_refused_until_it_is_mended() {
+async fn deleted_user_is_broker_refused_until_it_is_added_again() {
     let broker = Broker::shared().await;
     let vhost = broker.vhost("deleted-user").await;
     Observer::connect(&vhost.url).await.declare_queue("q").await;
@@ -107,7 +107,7 @@ async fn deleted_user_is_broker_refused_until_it_is_mended() {
 }
 
 #[tokio::test]
-async fn missing_vhost_is_broker_refused_until_it_is_mended() {
+async fn missing_vhost_is_broker_refused_until_it_is_added() {
     let vhost = Broker::shared().await.vhost("missing").await;
     vhost.delete().await;
     let gateway = TestGateway::start_unready(&[("AMQP_URL", &vhost.url)]).await;
@@ -119,7 +119,7 @@ async fn missing_vhost_is_broker_refused_until_it_is_mended() {
 }
 
 #[tokio::test]
-async fn user_without_permissions_in_the_vhost_is_told_so() {
+async fn user_without_permissions_in_the_vhost_is_broker_refused_with_the_reason() {
     let (broker, vhost) = (Broker::shared().await, Broker::shared().await.vhost("stranger").await);
     broker.add_user("stranger", "secret-word").await;
     let gateway = TestGateway::start_unready(&[("AMQP_URL", &vhost.url_as("stranger", "secret-word"))]).await;
@@ -127,9 +127,9 @@ async fn user_without_permissions_in_the_vhost_is_told_so() {
     gateway.stop().await;
 }
 
-/// A virtual host that restarts refuses for a moment.
+/// A virtual host refuses connections for a moment while it restarts.
 #[tokio::test]
-async fn vhost_that_is_missing_for_a_moment_costs_time_and_no_error() {
+async fn vhost_that_is_missing_for_a_moment_delays_callers_and_causes_no_error() {
     let stage = Stage::set("moment").await;
     let target = "amq.fanout?mandatory=false&timeout=30s";
     assert_eq!(publish(&stage.gateway, target, "before").await.outcome(), "accepted");
@@ -151,13 +151,13 @@ async fn vhost_that_is_missing_for_a_moment_costs_time_and_no_error() {
     stage.gateway.stop().await;
 }
 
-/// Limits the connections of a vhost.
+/// Limits the number of connections of a vhost.
 async fn limit_connections(vhost: &Vhost<'_>, limit: usize) {
     vhost.limit("max-connections", limit).await;
 }
 
 #[tokio::test]
-async fn vhost_without_room_for_a_connection_is_broker_refused() {
+async fn vhost_at_its_connection_limit_is_broker_refused() {
     let vhost = Broker::shared().await.vhost("no-room").await;
     limit_connections(&vhost, 0).await;
     let gateway = TestGateway::start_unready(&[("AMQP_URL", &vhost.url)]).await;
@@ -165,9 +165,9 @@ async fn vhost_without_room_for_a_connection_is_broker_refused() {
     gateway.stop().await;
 }
 
-/// Health passed although publishes, declarations or calls failed.
+/// Earlier versions passed the health check although publishes, declarations or calls failed.
 #[tokio::test]
-async fn health_tells_each_role_without_its_connections_and_why() {
+async fn health_names_each_role_without_connections_and_the_reason() {
     let vhost = Broker::shared().await.vhost("little-room").await;
     limit_connections(&vhost, CONNECTIONS - 2).await;
     let gateway = TestGateway::start_unready(&[("AMQP_URL", &vhost.url)]).await;
@@ -177,7 +177,7 @@ async fn health_tells_each_role_without_its_connections_and_why() {
         let up: u64 = roles.iter().filter_map(|(_, check)| check["observedValue"].as_u64()).sum();
         let refused: Vec<_> =
             roles.iter().filter(|(_, check)| says(check, "connection limit")).cloned().collect();
-        // RabbitMQ takes one more than the limit where two connections are opened at the same moment.
+        // RabbitMQ accepts one more than the limit when two connections are opened at the same moment.
         ((5..7).contains(&up)
             && !refused.is_empty()
             && refused.iter().all(|(_, check)| check["status"] != "pass"))
@@ -205,7 +205,7 @@ fn wanted(role: &str) -> u64 {
     }
 }
 
-/// The checks whose name ends so.
+/// The checks whose name has this end.
 fn checks(health: &Value, end: &str) -> Vec<(String, Value)> {
     let checks = health["checks"].as_object().expect("checks by component");
     checks
@@ -219,7 +219,7 @@ fn says(check: &Value, words: &str) -> bool {
     check["output"].as_str().is_some_and(|output| output.contains(words))
 }
 
-/// It was `broker-unavailable` at the deadline, although RabbitMQ was there and had said why.
+/// Earlier versions answered `broker-unavailable` at the deadline, although RabbitMQ was there and had given the reason.
 #[tokio::test]
 async fn call_without_configure_permission_is_broker_refused_soon_and_publishes_go_on() {
     let stage = Stage::with_queue("no-configure").await;
@@ -237,7 +237,7 @@ async fn call_without_configure_permission_is_broker_refused_soon_and_publishes_
     let has_queue = || async {
         Told::to(gateway.get("/health/rabbitmq")).await.json()["checks"]["reply:queue"][0]["status"] == "pass"
     };
-    eventually(SOON, "the reply queue is there", has_queue).await;
+    eventually(SOON, "the reply queue exists", has_queue).await;
     gateway.stop().await;
 }
 
@@ -265,9 +265,9 @@ async fn gateway_is_not_ready_before_a_connection_for_isolated_publishes_was_up(
     gateway.stop().await;
 }
 
-/// RabbitMQ lets the connections in and closes each that opens a channel.
+/// RabbitMQ accepts the connections and closes each one that opens a channel.
 #[tokio::test]
-async fn user_without_room_for_a_channel_is_broker_refused() {
+async fn user_at_its_channel_limit_is_broker_refused() {
     let stage = Stage::with_queue("no-channel").await;
     let broker = Broker::shared().await;
     broker.add_user("channelless", "secret-word").await;

@@ -1,4 +1,4 @@
-//! RPC: a reply belongs to its caller, and every way a call can end is told apart.
+//! RPC: a reply belongs to its caller, and each way in which a call can end has its own answer.
 
 mod losses;
 mod proof;
@@ -36,7 +36,7 @@ fn problem(status: u16, name: &str) -> (u16, String) {
 }
 
 #[tokio::test]
-async fn a_reply_comes_back_with_its_bytes_and_properties() {
+async fn a_reply_reaches_its_caller_with_its_bytes_and_properties() {
     let stage = Stage::set("rpc").await;
     serve(&stage.observer, "echo", echo).await;
     let answer = call(&stage, "/rpc/echo", "hello").await;
@@ -49,7 +49,7 @@ async fn a_reply_comes_back_with_its_bytes_and_properties() {
 }
 
 #[tokio::test]
-async fn the_envelope_tells_the_whole_reply() {
+async fn the_envelope_shows_the_whole_reply() {
     let stage = Stage::set("rpc-envelope").await;
     serve(&stage.observer, "echo", echo).await;
     for (query, accept) in [("", ENVELOPE), ("?reply=envelope", "*/*")] {
@@ -62,13 +62,13 @@ async fn the_envelope_tells_the_whole_reply() {
         assert_eq!(reply["headers"]["list"], json!([{"$amqp": "int32", "value": 1}]), "{query}");
     }
     let request = stage.post("/rpc/echo?reply=raw").header("accept", ENVELOPE).body("hello");
-    assert_eq!(Answer::to(request).await.body, b"hello", "the query is the last word");
+    assert_eq!(Answer::to(request).await.body, b"hello", "the query decides");
     let unknown = Answer::to(stage.post("/rpc/echo?reply=json").body("hello")).await;
     assert_eq!((unknown.status, unknown.text("field")), (400, "reply".to_owned()));
 }
 
 #[tokio::test]
-async fn a_reply_sets_the_status_where_configuration_allows_it() {
+async fn a_reply_sets_the_status_when_a_setting_allows_it() {
     let stage = Stage::set_with("rpc-status", &[("GATEWAY_RPC_STATUS_HEADER", "true")]).await;
     serve(&stage.observer, "echo", echo).await;
     let answer = stage.post("/rpc/echo").body("x").send().await.unwrap();
@@ -90,7 +90,8 @@ async fn answer_with(stage: &Stage, body: &[u8], properties: BasicProperties) {
     stage.observer.publish("", reply_to.as_str(), body, properties.with_correlation_id(id)).await;
 }
 
-/// Calls by curl over HTTP/2, and answers the request so; all that curl prints of the answer.
+/// Calls with curl over HTTP/2, and answers the request with this body and these properties. Gives all that curl prints of the
+/// answer.
 async fn http2_call_answered_with(stage: &Stage, body: &[u8], properties: BasicProperties) -> String {
     stage.observer.declare_queue("orders").await;
     let mut curl = Command::new("curl");
@@ -118,10 +119,10 @@ async fn a_reply_with_an_error_status_is_answered_as_its_server_sent_it() {
     }
     for status in [204, 205, 304] {
         let properties = with_status(status).with_content_type("text/plain".into());
-        let answer = call_answered_with(&stage, b"nobody reads this", properties).await;
+        let answer = call_answered_with(&stage, b"not read by clients", properties).await;
         assert_eq!(i32::from(answer.status().as_u16()), status);
         let length = answer.headers().get("content-length").map(|length| length.as_bytes().to_vec());
-        // Without a length the end of a 205 could not be told on HTTP/1.1 (RFC 9110, 15.3.6).
+        // Without a length a client could not find the end of a 205 on HTTP/1.1 (RFC 9110, 15.3.6).
         assert_eq!(length, (status == 205).then(|| b"0".to_vec()), "{status}");
         assert!(!answer.headers().contains_key("content-type"), "{status}");
         assert_eq!(answer.bytes().await.expect("nothing"), "", "{status}");
@@ -135,7 +136,7 @@ async fn a_reply_over_http_2_keeps_its_status_and_has_no_content_where_the_statu
     let answer = http2_call_answered_with(&stage, b"no order 7", text(409)).await;
     assert!(answer.starts_with("HTTP/2 409") && answer.ends_with("\r\n\r\nno order 7"), "{answer}");
     for status in [204, 205, 304] {
-        let answer = http2_call_answered_with(&stage, b"nobody reads this", text(status)).await;
+        let answer = http2_call_answered_with(&stage, b"not read by clients", text(status)).await;
         assert!(answer.starts_with(&format!("HTTP/2 {status}")), "{answer}");
         assert!(answer.ends_with("\r\n\r\n"), "no body: {answer}");
         assert!(!answer.contains("\ncontent-type:") && !answer.contains("content-length: 1"), "{answer}");
@@ -175,7 +176,7 @@ async fn the_server_sees_a_transient_request_that_expires_with_its_caller() {
 }
 
 #[tokio::test]
-async fn an_abandoned_request_is_not_executed_late() {
+async fn a_request_whose_call_timed_out_expires_in_its_queue() {
     let stage = Stage::set("rpc-abandoned").await;
     stage.observer.declare_queue("idle").await;
     let answer = call(&stage, "/rpc/idle?timeout=100ms", "work").await;
@@ -195,7 +196,7 @@ async fn a_missing_queue_is_404_at_once() {
 }
 
 #[tokio::test]
-async fn nobody_serving_is_503_at_once_where_the_caller_asks() {
+async fn a_queue_without_consumers_is_503_at_once_when_the_caller_asks_for_it() {
     let stage = Stage::set("rpc-consumers").await;
     stage.observer.declare_queue("idle").await;
     let answer = call(&stage, "/rpc/idle?require_consumers=true", "x").await;
@@ -204,7 +205,7 @@ async fn nobody_serving_is_503_at_once_where_the_caller_asks() {
 }
 
 #[tokio::test]
-async fn what_the_gateway_sets_itself_is_refused_from_the_caller() {
+async fn properties_that_the_gateway_sets_itself_are_refused_from_the_caller() {
     let stage = Stage::set("rpc-own").await;
     stage.observer.declare_queue("idle").await;
     let headers = [
@@ -244,7 +245,7 @@ async fn hundreds_of_calls_at_once_each_get_their_own_reply() {
 }
 
 #[tokio::test]
-async fn as_many_calls_as_may_wait_and_no_more() {
+async fn calls_over_the_limit_of_pending_replies_are_refused() {
     let stage = Stage::set_with("rpc-bound", &[("GATEWAY_MAX_PENDING_REPLIES", "2")]).await;
     stage.observer.declare_queue("idle").await;
     let two = async { join_all((0..2).map(|_| call(&stage, "/rpc/idle?timeout=2s", "x"))).await };
@@ -260,7 +261,7 @@ async fn as_many_calls_as_may_wait_and_no_more() {
 }
 
 #[tokio::test]
-async fn a_reply_with_more_headers_than_clients_read_comes_back_without_the_last_of_them() {
+async fn a_reply_with_more_headers_than_clients_read_is_answered_without_the_last_of_them() {
     let stage = Stage::set("rpc-headers").await;
     stage.observer.declare_queue("many").await;
     let answering = async {
@@ -282,13 +283,13 @@ async fn a_reply_with_more_headers_than_clients_read_comes_back_without_the_last
     assert!((120..150).contains(&omitted), "{omitted} of 200");
 }
 
-/// The server answers anything with 8 MiB.
+/// The server answers each request with 8 MiB.
 fn large(request: &Delivery) -> Vec<(Option<String>, Vec<u8>)> {
     vec![(id_of(request), vec![b'x'; 8 << 20])]
 }
 
 #[tokio::test]
-async fn replies_that_nobody_takes_fill_no_more_than_the_memory_for_bodies() {
+async fn replies_that_callers_do_not_read_use_no_more_than_the_memory_for_bodies() {
     const HELD: &str = "gateway_http_body_bytes_in_flight";
     let limits = [("GATEWAY_MAX_BYTES_IN_FLIGHT", "12MiB"), ("GATEWAY_MAX_BODY_BYTES", "1MiB")];
     let stage = Stage::set_with("rpc-slow-reader", &limits).await;
@@ -300,15 +301,15 @@ async fn replies_that_nobody_takes_fill_no_more_than_the_memory_for_bodies() {
 
     let next = call(&stage, "/rpc/large", "x").await;
     assert_eq!(next.verdict(), problem(503, "overloaded"));
-    assert_eq!(next.text("outcome"), "unknown", "it was executed");
+    assert_eq!(next.text("outcome"), "unknown", "the server executed the request");
     drop(slow);
     let freed = || async { metric(&stage.gateway, HELD).await == Some(0.0) };
-    eventually(SOON, "the reply is given up", freed).await;
+    eventually(SOON, "the reply is dropped", freed).await;
     assert_eq!(call(&stage, "/rpc/large", "x").await.status, 200);
 }
 
 #[tokio::test]
-async fn callers_that_hang_up_leave_no_waiting_call_behind() {
+async fn callers_that_disconnect_leave_no_pending_reply() {
     let stage = Stage::set("rpc-hangup").await;
     stage.observer.declare_queue("idle").await;
     let calls = (0..20).map(|_| {
@@ -317,19 +318,32 @@ async fn callers_that_hang_up_leave_no_waiting_call_behind() {
     });
     assert!(join_all(calls).await.into_iter().all(|left| left));
     let empty = || async { metric(&stage.gateway, "gateway_rpc_pending_replies").await == Some(0.0) };
-    eventually(SOON, "nobody waits", empty).await;
+    eventually(SOON, "no call waits", empty).await;
 }
 
-/// A metric without labels, as `/metrics` tells it.
+/// A metric without labels, from `/metrics`.
 async fn metric(gateway: &TestGateway, name: &str) -> Option<f64> {
     let text = gateway.get("/metrics").send().await.unwrap().text().await.unwrap();
     let value: Value = text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())?;
     value.as_f64()
 }
 
-/// Asking on one connection again and again would use up its channels, and with them any later permission.
+/// The call was executed, and the key was ignored.
 #[tokio::test]
-async fn calls_are_answered_once_the_gateway_is_allowed_its_reply_queue() {
+async fn a_call_with_an_idempotency_key_is_refused_and_not_executed() {
+    let stage = Stage::with_queue("rpc-key").await;
+    let answer = Answer::to(stage.post("/rpc/q").header("idempotency-key", "5").body("x")).await;
+    assert_eq!(
+        (answer.verdict(), answer.text("field")),
+        (problem(400, "malformed-request"), "Idempotency-Key".to_owned())
+    );
+    assert_eq!(stage.observer.count("q").await, Some(0));
+}
+
+/// If the gateway tried on the same connection again and again, it would use up the channels of the connection, and a later
+/// permission would not help.
+#[tokio::test]
+async fn calls_are_answered_as_soon_as_the_gateway_may_declare_its_reply_queue() {
     const DIALS: &str = "gateway_broker_dials_total{result=\"connected\",role=\"reply\"}";
     let stage = Stage::with_queue("rpc-forbidden").await;
     let gateway = stage.gateway_as("callee", "^$", ".*", ".*").await;
@@ -337,7 +351,7 @@ async fn calls_are_answered_once_the_gateway_is_allowed_its_reply_queue() {
         let metrics = gateway.get("/metrics").send().await.unwrap().text().await.unwrap();
         metrics.lines().filter_map(|line| line.strip_prefix(DIALS)).any(|dials| dials.trim() == "2")
     };
-    eventually(SOON, "it asks on another connection", dialled_anew).await;
+    eventually(SOON, "the gateway tries on another connection", dialled_anew).await;
     stage.vhost.permit("callee", ".*", ".*", ".*").await;
     let is_answered = || async {
         let answer = Answer::to(gateway.post("/rpc/missing?timeout=15s").body("x")).await;

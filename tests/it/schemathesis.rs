@@ -1,8 +1,8 @@
-//! schemathesis makes requests of the contract, right ones and wrong ones: the gateway answers each as the contract says.
+//! schemathesis makes valid and invalid requests from the contract, and the gateway answers each one as the contract says.
 //!
-//! The folder `tests/schemathesis` says what the contract cannot.
+//! The folder `tests/schemathesis` holds the rules that the contract cannot express.
 
-#![expect(clippy::print_stdout, reason = "the report of schemathesis, for who runs the long test")]
+#![expect(clippy::print_stdout, reason = "the report of schemathesis, for the person who runs the long test")]
 
 use std::{fs::create_dir_all, time::Duration};
 
@@ -17,7 +17,7 @@ use crate::support::{
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
-/// A call without a timeout waits for so long where no program answers.
+/// A call without a timeout waits for this time when no server answers.
 const SETTINGS: [(&str, &str); 1] = [("GATEWAY_RPC_TIMEOUT", "300ms")];
 
 async fn finds_nothing(name: &str, deadline: Duration, arguments: &[&str]) {
@@ -33,15 +33,15 @@ async fn finds_nothing(name: &str, deadline: Duration, arguments: &[&str]) {
     println!("{}", succeed_within(deadline, &mut command).await);
 }
 
-/// Some seconds: all the edges of the schemas, and a few requests of each operation by chance.
+/// Takes some seconds: all the edges of the schemas, and a few random requests of each operation.
 #[tokio::test]
-async fn requests_made_of_the_contract_get_the_answers_of_the_contract() {
+async fn requests_made_from_the_contract_get_the_answers_of_the_contract() {
     finds_nothing("schemathesis", Duration::from_mins(1), &["--max-examples", "5"]).await;
 }
 
 #[tokio::test]
 #[ignore = "takes some minutes: make test-schema"]
-async fn many_requests_made_of_the_contract_get_the_answers_of_the_contract() {
+async fn many_requests_made_from_the_contract_get_the_answers_of_the_contract() {
     let arguments = ["--max-examples", "300", "--continue-on-failure"];
     finds_nothing("schemathesis-long", Duration::from_mins(20), &arguments).await;
 }

@@ -1,4 +1,4 @@
-//! The HTTP side alone: the accept loop and the middleware around a toy router, spoken to over raw TCP.
+//! Only the HTTP server: the accept loop and the middleware around a toy router. The tests send raw bytes over TCP.
 
 mod bodies;
 mod browsers;

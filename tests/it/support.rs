@@ -1,6 +1,6 @@
-//! What the tests stand on: a RabbitMQ of their own, a wire that can be cut, a second AMQP client, the gateway.
+//! The tools of the tests: a private RabbitMQ, a proxy that can break connections, a second AMQP client, the gateway.
 //!
-//! Nothing here knows how the gateway works inside. Every wait has a deadline and says what it waited for.
+//! The tools do not know how the gateway works inside. Every wait has a deadline and a name for the event that it waits for.
 
 #![allow(dead_code, reason = "each tool is whole, whether or not a test of today needs every part")]
 

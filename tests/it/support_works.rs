@@ -1,7 +1,7 @@
-//! The tests' own tools do what they promise: a tool that lies would make every other test lie.
+//! The tests' own tools work as they promise. A faulty tool could make every other test report a false result.
 
 #![expect(clippy::unwrap_used, reason = "the helpers of tests are tests too")]
-#![expect(clippy::print_stdout, reason = "a child process tells its address so")]
+#![expect(clippy::print_stdout, reason = "a child process prints its address for its parent")]
 
 use std::{
     io::ErrorKind,
@@ -30,10 +30,10 @@ use crate::support::{
 
 const SOON: Duration = Duration::from_secs(10);
 
-/// Short enough for a test, long enough for loopback.
+/// Short enough for a test, long enough for a byte to arrive over loopback.
 const QUIET: Duration = Duration::from_millis(100);
 
-/// A wire with its two ends.
+/// A proxy with its two ends.
 async fn wire() -> (Link, TcpStream, TcpStream) {
     let broker = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let link = Link::to(broker.local_addr().unwrap()).await;
@@ -55,7 +55,7 @@ async fn sees_reset(stream: &mut TcpStream) -> bool {
 }
 
 #[tokio::test]
-async fn link_passes_and_counts() {
+async fn link_forwards_bytes_and_counts_connections() {
     let (link, mut near, mut far) = wire().await;
     assert!(carries(&mut near, &mut far, b"there").await);
     assert!(carries(&mut far, &mut near, b"back").await);
@@ -65,7 +65,7 @@ async fn link_passes_and_counts() {
 }
 
 #[tokio::test]
-async fn link_cut_resets_both_ends() {
+async fn link_reset_closes_both_ends() {
     let (link, mut near, mut far) = wire().await;
     link.cut();
     assert!(sees_reset(&mut near).await);
@@ -73,7 +73,7 @@ async fn link_cut_resets_both_ends() {
 }
 
 #[tokio::test]
-async fn link_black_hole_loses_one_way_only() {
+async fn link_black_hole_drops_bytes_of_one_direction_only() {
     let (link, mut near, mut far) = wire().await;
     link.set(Mode::BlackHole(Way::ToBroker));
     assert!(!carries(&mut near, &mut far, b"lost").await);
@@ -83,7 +83,7 @@ async fn link_black_hole_loses_one_way_only() {
 }
 
 #[tokio::test]
-async fn link_stall_keeps_the_bytes() {
+async fn link_stall_keeps_the_bytes_until_it_ends() {
     let (link, mut near, mut far) = wire().await;
     link.set(Mode::Stall(Way::Both));
     assert!(!carries(&mut near, &mut far, b"kept").await);
@@ -94,7 +94,7 @@ async fn link_stall_keeps_the_bytes() {
 }
 
 #[tokio::test]
-async fn link_half_close_ends_one_way_only() {
+async fn link_half_close_ends_one_direction_only() {
     let (link, mut near, mut far) = wire().await;
     link.set(Mode::HalfClose(Way::ToBroker));
     assert_eq!(within(SOON, "the end", far.read(&mut [0; 8])).await.unwrap(), 0);
@@ -102,19 +102,19 @@ async fn link_half_close_ends_one_way_only() {
 }
 
 #[tokio::test]
-async fn link_delays_and_slices() {
+async fn link_delays_bytes_and_splits_packets() {
     let (link, mut near, mut far) = wire().await;
     link.set(Mode::Delay(QUIET * 3));
     let start = Instant::now();
     near.write_all(b"x").await.unwrap();
-    within(SOON, "the late byte", far.read_u8()).await.unwrap();
+    within(SOON, "the delayed byte", far.read_u8()).await.unwrap();
     assert!(start.elapsed() >= QUIET * 3);
     link.set(Mode::Slice);
     assert!(carries(&mut near, &mut far, b"byte by byte").await);
 }
 
 #[tokio::test]
-async fn link_refuses_and_accepts_again() {
+async fn link_refuses_connections_and_accepts_them_again() {
     let (link, ..) = wire().await;
     link.set(Mode::Refuse);
     let refused = || async { TcpStream::connect(link.addr()).await.is_err() };
@@ -125,7 +125,7 @@ async fn link_refuses_and_accepts_again() {
 }
 
 #[tokio::test]
-async fn link_silence_accepts_and_says_nothing_until_cut() {
+async fn link_silence_accepts_connections_and_sends_nothing_until_it_resets_them() {
     let link = Link::to(Broker::shared().await.address()).await;
     link.set(Mode::Silence);
     let mut client = TcpStream::connect(link.addr()).await.unwrap();
@@ -135,9 +135,9 @@ async fn link_silence_accepts_and_says_nothing_until_cut() {
     assert!(sees_reset(&mut client).await);
 }
 
-/// The general mode and that of one name, of which the connection has told "observer".
+/// The general mode, and the mode of one name; the connection has reported the name "observer".
 #[tokio::test]
-async fn link_breaks_connections_of_one_name_alone() {
+async fn link_breaks_only_connections_of_the_given_name() {
     let link = Link::to(Broker::shared().await.address()).await;
     let url = format!("amqp://guest:guest@{}/", link.addr());
     let one = Observer::connect(&url).await;
@@ -159,9 +159,9 @@ async fn link_breaks_connections_of_one_name_alone() {
 
     link.mend_named("observer");
     link.cut_named("observer");
-    eventually(SOON, "it is cut", || async { !one.is_connected() }).await;
+    eventually(SOON, "the connection is reset", || async { !one.is_connected() }).await;
     link.set_named("observer", Mode::Refuse);
-    assert!(Observer::try_connect(&url).await.is_err(), "a connection that is refused by its name");
+    assert!(Observer::try_connect(&url).await.is_err(), "the link resets a connection by its name");
     link.mend();
     let lost = Observer::connect(&url).await;
     link.lose_named("observer");
@@ -172,7 +172,7 @@ async fn link_breaks_connections_of_one_name_alone() {
 }
 
 #[tokio::test]
-async fn suspended_queue_answers_nothing_until_it_is_resumed_and_its_neighbours_do() {
+async fn suspended_queue_answers_nothing_until_it_is_resumed_and_other_queues_answer() {
     let vhost = Broker::shared().await.vhost("suspended").await;
     let observer = Observer::connect(&vhost.url).await;
     observer.declare_queue("stuck").await;
@@ -195,7 +195,7 @@ async fn suspended_queue_answers_nothing_until_it_is_resumed_and_its_neighbours_
 }
 
 #[test]
-fn figures_are_those_of_the_window() {
+fn figures_count_only_the_answers_in_the_window() {
     let start = Instant::now();
     let at = |milliseconds| start + Duration::from_millis(milliseconds);
     let answer = |sent, came, outcome: &str| Answer {
@@ -220,7 +220,7 @@ fn figures_are_those_of_the_window() {
 }
 
 #[tokio::test]
-async fn observer_drains_what_was_routed_through_a_link() {
+async fn observer_reads_the_messages_that_were_routed_through_a_link() {
     let vhost = Broker::shared().await.vhost("drain").await;
     let link = Link::to(Broker::shared().await.address()).await;
     let observer = Observer::connect(&vhost.url_by(link.addr())).await;
@@ -238,7 +238,7 @@ async fn observer_drains_what_was_routed_through_a_link() {
 }
 
 #[tokio::test]
-async fn vhosts_are_separate_and_their_connections_are_closed_alone() {
+async fn vhosts_are_separate_and_their_connections_are_closed_separately() {
     let broker = Broker::shared().await;
     let (one, other) = (broker.vhost("one").await, broker.vhost("other").await);
     let observers = (Observer::connect(&one.url).await, Observer::connect(&other.url).await);
@@ -250,7 +250,7 @@ async fn vhosts_are_separate_and_their_connections_are_closed_alone() {
 }
 
 #[tokio::test]
-async fn users_have_the_permissions_they_were_given() {
+async fn users_have_only_the_permissions_that_the_test_gave() {
     let broker = Broker::shared().await;
     let vhost = broker.vhost("users").await;
     broker.add_user("reader", "secret").await;
@@ -262,7 +262,7 @@ async fn users_have_the_permissions_they_were_given() {
 }
 
 #[tokio::test]
-async fn pika_sees_what_the_observer_published() {
+async fn pika_reads_the_message_that_the_observer_published() {
     let vhost = Broker::shared().await.vhost("pika").await;
     let observer = Observer::connect(&vhost.url).await;
     observer.declare_queue("q").await;
@@ -274,7 +274,7 @@ async fn pika_sees_what_the_observer_published() {
 }
 
 #[tokio::test]
-async fn own_broker_keeps_its_messages_over_kill_and_restart() {
+async fn own_rabbitmq_keeps_its_messages_after_kill_and_restart() {
     let broker = Broker::own().await;
     let observer = Observer::connect(&broker.url()).await;
     observer.declare_queue("kept").await;
@@ -290,7 +290,7 @@ async fn own_broker_keeps_its_messages_over_kill_and_restart() {
 }
 
 #[tokio::test]
-async fn own_broker_pauses_stops_blocks_and_closes() {
+async fn own_rabbitmq_can_be_paused_stopped_blocked_and_can_close_connections() {
     let broker = Broker::own().await;
     broker.pause().await;
     let hello = TcpStream::connect(broker.address());
@@ -339,7 +339,7 @@ async fn raw_reads_lengths_chunks_and_whole_streams() {
 }
 
 #[test]
-fn book_notices_every_lie() {
+fn book_reports_each_kind_of_false_answer() {
     let book = Book::default();
     let ids = |ids: &[&str]| ids.iter().map(ToString::to_string).collect::<Vec<_>>();
     book.note("kept", Outcome::Confirmed);
@@ -369,7 +369,7 @@ async fn watchdog_survivor() {
 }
 
 #[tokio::test]
-async fn shared_broker_ends_with_its_test_process_even_when_that_aborts() {
+async fn shared_rabbitmq_ends_with_its_test_process_even_when_the_process_aborts() {
     let child = tokio::task::spawn_blocking(|| {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["support_works::watchdog_survivor", "--exact", "--nocapture"]);

@@ -1,4 +1,4 @@
-//! TLS to the broker: our own authority, a wrong one, a wrong name, and a certificate in place of a password.
+//! TLS to RabbitMQ: a private authority, a wrong authority, a wrong name, and a certificate instead of a password.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -21,7 +21,7 @@ const CALLERS: usize = 16;
 const PASSWORD: &str = "never-to-be-printed";
 
 #[tokio::test]
-async fn gateway_believes_its_own_authority_only_and_logs_in_by_certificate() {
+async fn gateway_trusts_only_the_configured_authority_and_logs_in_by_certificate() {
     let certificates = Certificates::new();
     let (broker, secure) = Broker::own_with_tls(&certificates).await;
     let vhost = broker.vhost("tls").await;
@@ -100,7 +100,7 @@ async fn confirms(settings: &[(&str, &str)]) {
     gateway.stop().await;
 }
 
-/// The log names the trouble with the certificate, the caller gets 503, and nobody gets the password.
+/// The log names the problem of the certificate, the caller gets 503, and neither of them contains the password.
 async fn refuses(settings: &[(&str, &str)], why: &str) {
     let process = Process::spawn(settings);
     let address = process.address().await;
@@ -123,7 +123,7 @@ async fn refuses(settings: &[(&str, &str)], why: &str) {
     }
 }
 
-/// The broker knows nobody of that name.
+/// RabbitMQ has no user with the name in the certificate.
 async fn certificate_of_nobody_is_refused(
     broker: &OwnBroker,
     vhost: &Vhost<'_>,

@@ -1,6 +1,6 @@
-"""What the contract cannot say to a program that makes requests of it.
+"""Rules that the contract cannot express for a program that makes requests from it.
 
-Texts of a form of their own get values of that form. Some requests are mended or left out, each with its reason.
+Texts with a format of their own get values of that format. Some requests are changed or left out, each with its reason.
 """
 
 import re
@@ -13,7 +13,7 @@ ENVELOPE = "application/vnd.amqp.message+json"
 LATEST = 253_402_300_799
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 TIMEOUTS = ["5000ms", "5s", "8", "6s500ms"]
-# The plain words that RabbitMQ refuses for a type of queue. Which ones depends on its version, too.
+# The plain words that RabbitMQ refuses for a type of queue. The list also depends on RabbitMQ's version.
 REFUSED = {
     "classic": {"delivery_limit"},
     "quorum": {"durable", "auto_delete", "overflow", "max_priority"},
@@ -59,7 +59,8 @@ def fit_type(case):
 
 
 def find_exchange(case):
-    """Most names are of no exchange, and a message for none shows little: every other one goes to an exchange that exists."""
+    """Most names belong to no exchange, and messages to a missing exchange test little: half of them go to an exchange that
+    exists."""
     name = case.path_parameters.get("exchange")
     if isinstance(name, str) and name and not CONTROL.search(name) and len(name) % 2:
         case.path_parameters["exchange"] = "amq.topic"
@@ -76,8 +77,8 @@ def leave_to_envelope(case):
 
 
 def mended(value):
-    """An inner table without what AMQP has not: control characters in names, integers beyond 64 bits. The contract says so of
-    the outer names only, since generators of clients fail on a schema that refers to itself."""
+    """An inner table without values that AMQP does not have: control characters in names, integers beyond 64 bits. The
+    contract says so of the outer names only, since generators of clients fail on a schema that refers to itself."""
     if isinstance(value, dict):
         return {name: mended(inner) for name, inner in value.items() if not CONTROL.search(name)}
     if isinstance(value, list):
@@ -86,12 +87,12 @@ def mended(value):
 
 
 def be_short(case):
-    """A call waits for its whole timeout where no program answers."""
+    """A call waits for its whole timeout when no server answers."""
     if (case.query or {}).get("timeout") in TIMEOUTS:
         case.query["timeout"] = "200ms"
 
 
 @schemathesis.hook
 def filter_case(context, case):
-    """HTTP ignores headers that it does not know (RFC 9110, 5.1), so they are no wrong data."""
+    """HTTP ignores headers that it does not know (RFC 9110, 5.1), so they are not wrong data."""
     return not any("unknown-property" in name for name in case.headers or {})

@@ -1,5 +1,5 @@
-// Headless Chromium on one page, and everything about it that must not happen: requests that leave the gateway's
-// origin, errors on the console, violations of the page's policy. Every wait has a deadline.
+// Headless Chromium on one page, and a list of the errors of the page: requests that leave the gateway's origin, errors on the
+// console, violations of the page's policy. Every wait has a deadline.
 
 import { chromium } from 'playwright-core'
 
@@ -20,7 +20,7 @@ export async function launch (flags = []) {
   return chromium.launch({ executablePath, args: [...FLAGS, ...flags], timeout: 3 * DEADLINE_MS })
 }
 
-// A fresh page of this origin, and the list of what went wrong on it so far.
+// A fresh page of this origin, and the list of its errors so far.
 export async function open (browser, path, origin = gateway) {
   const page = await browser.newPage({ viewport: { width: 1280, height: 1000 }, ignoreHTTPSErrors: true })
   page.setDefaultTimeout(DEADLINE_MS)
@@ -43,13 +43,13 @@ function isOf (origin, url) {
   return ['data:', 'blob:', 'about:'].includes(new URL(url).protocol) || new URL(url).origin === origin
 }
 
-// Chromium itself writes a line for every answer of 400 and more; those that a test provokes are no defects.
+// Chromium itself writes a line for every answer of 400 and more; lines that a test causes are no errors.
 function isTrouble (message) {
   return message.type() === 'error' &&
     !message.text().startsWith('Failed to load resource: the server responded with a status of')
 }
 
-// Polls until `look` gives something.
+// Polls until `look` gives a value.
 export async function eventually (what, look) {
   const deadline = Date.now() + DEADLINE_MS
   for (;;) {

@@ -1,4 +1,4 @@
-// A newcomer's path through Swagger UI: every example as it is prefilled, in the order that the page suggests.
+// The path of a newcomer through Swagger UI: every example as it is prefilled, in the order that the page suggests.
 
 import assert from 'node:assert/strict'
 import { after, afterEach, before, beforeEach, test } from 'node:test'
@@ -26,7 +26,7 @@ afterEach(async () => {
 
 after(() => browser?.close())
 
-// One operation, opened.
+// Opens one operation.
 async function operation (id) {
   const block = page.locator(`.opblock[id$="-${id}"]`)
   await block.locator('.opblock-summary-control').click()
@@ -37,13 +37,13 @@ async function operation (id) {
 const parameter = (block, name) =>
   block.locator(`tr[data-param-name="${name}"]`).locator('input, select, textarea').first()
 
-// What the gateway answered, and that the page shows the same.
+// The gateway's answer, after a check that the page shows the same.
 async function execute (block) {
   await block.locator('button.execute').click()
   const live = block.locator('.live-responses-table')
   const status = Number((await live.locator('.response-col_status').last().innerText()).match(/\d+/)[0])
   const text = await live.locator('.response-col_description pre').first().innerText()
-  // Swagger UI has no duration for what it takes for an error.
+  // Swagger UI shows no duration for answers that it treats as errors.
   if (status < 400) await live.getByText('Request duration').waitFor()
   return { status, text, url: await block.locator('.request-url pre').innerText() }
 }
@@ -182,8 +182,8 @@ test('a problem has a page', async () => {
   assert.deepEqual(wrongThere, [])
 })
 
-// Otherwise a page that asks elsewhere would pass for want of a witness.
-test('a request to elsewhere is noticed, and forbidden by the policy', async () => {
+// Without this test, a page that sends requests to another host could pass if the check of requests did not work.
+test('a request to another host is noticed, and forbidden by the policy', async () => {
   await page.evaluate(() => fetch('http://elsewhere.invalid/').catch(() => {}))
   await eventually('the violation is told', () => wrong.some(what => what.includes('violation of the policy')))
   wrong.length = 0

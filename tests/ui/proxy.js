@@ -1,5 +1,5 @@
-// A TLS proxy in front of the gateway, as people configure them: it takes `https://<host>:<port>/mq/…`, removes the prefix and
-// asks the gateway without TLS. Its certificate is made for it at each start, and the statuses that it answered are kept.
+// A TLS proxy in front of the gateway, as operators configure it: it takes `https://<host>:<port>/mq/…`, removes the prefix and
+// asks the gateway without TLS. It makes its certificate at each start, and keeps the statuses that it answered.
 
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'

@@ -1,4 +1,4 @@
-// Swagger UI through a TLS proxy below a path prefix, for each way in which proxies pass on the words of browsers.
+// Swagger UI through a TLS proxy below a path prefix, for each way in which proxies forward the headers of browsers.
 
 import assert from 'node:assert/strict'
 import { after, afterEach, before, beforeEach, test } from 'node:test'
@@ -8,10 +8,10 @@ import { PREFIX, startProxy } from './proxy.js'
 const prefixed = process.env.PREFIXED_GATEWAY_URL
 const HOST = process.env.PREFIXED_GATEWAY_HOST
 
-// What stands behind each proxy, under which name browsers know it, and what it does to the headers.
+// For each proxy: the gateway behind it, the host name that browsers use, and how it changes the headers.
 const PROXIES = {
   'names its prefix': { behind: gateway, host: 'localhost', change: headers => { headers['x-forwarded-prefix'] = PREFIX } },
-  // nginx without proxy_set_header: the gateway is asked for its own address.
+  // nginx without proxy_set_header: the Host header has the gateway's own address.
   'replaces Host': { behind: prefixed, host: HOST, change: (headers, { host }) => { headers.host = host } },
   'keeps Host': { behind: prefixed, host: HOST, change: () => {} },
   // A browser before 2023: the gateway compares Origin with Host.
@@ -35,7 +35,7 @@ async function start ({ behind, host, change }) {
   return `https://${host}:${proxy.port}`
 }
 
-// Runs an operation as its example is prefilled.
+// Runs an operation with its prefilled example.
 async function run (page, base, id) {
   await page.goto('about:blank')
   await page.goto(`${base}/docs/#/${id}`)

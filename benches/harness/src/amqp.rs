@@ -1,7 +1,7 @@
-//! AMQP spoken directly, by lapin: the limit of what anything in front of the broker can reach.
+//! AMQP spoken directly, with lapin: the limit of the speed that any service in front of RabbitMQ can reach.
 //!
-//! One connection and one confirm channel for all callers, as that is what costs the broker least. Messages carry what
-//! the gateway's do: a message id, a content type, a delivery mode.
+//! One connection and one confirm channel for all callers, because this costs RabbitMQ least. Messages have the same properties
+//! as the gateway's: a message id, a content type, a delivery mode.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,25 +20,25 @@ use crate::load::Caller;
 use crate::recorder::Answer;
 use crate::spec::{Ask, ECHO, MISSING_EXCHANGE, Traffic};
 
-/// Connects to the broker at an address as `scripts/broker` tells it.
+/// Connects to RabbitMQ at an address as the private broker writes it.
 ///
 /// # Errors
-/// When the broker does not answer.
+/// When RabbitMQ does not answer.
 pub async fn connect(url: &str) -> anyhow::Result<Connection> {
-    // lapin takes a lone slash for the virtual host named "", everybody else for the default one.
+    // lapin takes a lone slash as the virtual host named "", other clients as the default one.
     let url = url.strip_suffix('/').unwrap_or(url);
     let properties = ConnectionProperties::default();
     let connect = Connection::connect_with_runtime(url, properties, Runtime::tokio_current());
     connect.await.with_context(|| format!("connecting to {url}"))
 }
 
-/// What a message says of itself.
+/// The properties of each message.
 fn properties(traffic: &Traffic) -> BasicProperties {
     let mode = if traffic.persistent { 2 } else { 1 };
     BasicProperties::default().with_delivery_mode(mode).with_content_type("application/octet-stream".into())
 }
 
-/// A caller that publishes on a channel which it shares with all others.
+/// A caller that publishes on a channel shared by all callers.
 pub struct Publisher {
     channel: Channel,
     traffic: Traffic,
@@ -50,7 +50,7 @@ impl Publisher {
     /// All callers of one run.
     ///
     /// # Errors
-    /// When the broker refuses the channel.
+    /// When RabbitMQ refuses the channel.
     pub async fn all(connection: &Connection, traffic: &Traffic) -> anyhow::Result<Vec<Self>> {
         let channel = connection.create_channel().await?;
         channel.confirm_select(ConfirmSelectOptions::default()).await?;
@@ -89,7 +89,7 @@ impl Caller for Publisher {
 
 type Waiting = Arc<Mutex<HashMap<String, oneshot::Sender<Vec<u8>>>>>;
 
-/// A caller of the echo server; its channel and its reply queue are shared with all others.
+/// A caller of the echo server; all callers share a channel and a reply queue.
 pub struct Calling {
     channel: Channel,
     waiting: Waiting,
@@ -102,7 +102,7 @@ impl Calling {
     /// All callers of one run, with an exclusive reply queue.
     ///
     /// # Errors
-    /// When the broker refuses the queue.
+    /// When RabbitMQ refuses the queue.
     pub async fn all(connection: &Connection, traffic: &Traffic) -> anyhow::Result<Vec<Self>> {
         let channel = connection.create_channel().await?;
         let exclusive = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };

@@ -1,4 +1,4 @@
-//! The benchmark: round after round, each contestant in turn, each run with a fresh process and an empty queue.
+//! The benchmark runs in rounds. In each round the contestants take turns, and each run has a fresh process and an empty queue.
 
 use std::process::Stdio;
 use std::time::Instant;
@@ -18,15 +18,15 @@ use crate::stall;
 use crate::usage;
 use crate::worker::Sample;
 
-/// A machine that stands still more often is no place for a benchmark.
+/// A machine that stalls more often is not fit for a benchmark.
 const MOST_STALLS: usize = 40;
-/// More are no accident.
+/// More failures than this are not by chance.
 const MOST_FAILURES: usize = 5;
 
-/// Runs a plan, and tells on the way how it goes.
+/// Runs a plan, and prints its progress.
 ///
 /// # Errors
-/// When a contestant does not start, ends before its time, or the broker fails. Bad answers are results.
+/// When a contestant does not start or ends too early, or RabbitMQ fails. Bad answers are results.
 pub async fn run(plan: Plan) -> anyhow::Result<Results> {
     let begun = Instant::now();
     let broker = Broker::start("broker", "").await?;
@@ -48,7 +48,7 @@ pub async fn run(plan: Plan) -> anyhow::Result<Results> {
     Ok(Results { machine, plan, repeated, minutes: begun.elapsed().as_secs_f64() / 60.0, runs })
 }
 
-/// A turn that came to its end, and during which the machine did not stand still.
+/// A turn that came to its end, and during which the machine did not stall.
 async fn undisturbed(
     round: usize,
     contestant: Contestant,
@@ -76,19 +76,19 @@ async fn undisturbed(
     }
 }
 
-#[expect(clippy::print_stderr, reason = "progress, for whoever waits")]
+#[expect(clippy::print_stderr, reason = "progress, for the person who waits")]
 fn tell_failure(failure: &str) {
-    eprintln!("failed, and done again: {failure}");
+    eprintln!("failed, runs again: {failure}");
 }
 
-/// Each round begins with the next one, so that nobody always has the same neighbour before it.
+/// Each round begins with the next contestant, so that no contestant always runs after the same one.
 fn turns(workload: &Workload, round: usize) -> Vec<Contestant> {
     let mut turns = workload.contestants.clone();
     turns.rotate_left(round % workload.contestants.len());
     turns
 }
 
-/// The management API has a node of its own: its plugin makes every other contestant's broker dearer.
+/// The management API has a node of its own: its plugin costs RabbitMQ more CPU, which would affect the other contestants.
 async fn turn(
     contestant: Contestant,
     workload: &Workload,
@@ -153,7 +153,7 @@ fn start_echo(broker: &Broker) -> anyhow::Result<Running> {
     Running::start("echo", command(std::env::current_exe()?, &[]).args(["echo", broker.url()]))
 }
 
-#[expect(clippy::print_stderr, reason = "progress, for whoever waits")]
+#[expect(clippy::print_stderr, reason = "progress, for the person who waits")]
 fn tell(round: usize, workload: &Workload, contestant: Contestant, sample: &Sample) {
     let figure = match sample.idle_connection {
         Some(bytes) => format!("{bytes:8.0} B each"),
@@ -172,7 +172,7 @@ fn tell(round: usize, workload: &Workload, contestant: Contestant, sample: &Samp
     let stall = if sample.stall < stall::TOO_LONG {
         String::new()
     } else {
-        format!("  the machine stood still for {:.1} s", sample.stall.as_secs_f64())
+        format!("  the machine stalled for {:.1} s", sample.stall.as_secs_f64())
     };
     eprintln!("round {}  {:22} {:32} {figure}{faults}{stall}", round + 1, workload.name, contestant.title());
 }

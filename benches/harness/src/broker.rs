@@ -1,27 +1,27 @@
-//! A private RabbitMQ by `scripts/broker`, and its queues.
+//! A private RabbitMQ, and its queues.
 
-use std::path::{Path, PathBuf};
-use std::{fs, process};
+use std::fs;
+use std::path::Path;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use lapin::options::{QueueDeclareOptions, QueueDeleteOptions, QueuePurgeOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Connection};
+use private_broker::DetachedNode;
 use tokio::process::Command;
+use tokio::task::spawn_blocking;
 
 use crate::amqp::connect;
 use crate::spec::{ECHO, Queue, REJECTING};
 use crate::usage;
 
-const SCRIPT: &str = "scripts/broker";
 const DATA: &str = "target/bench";
 
 /// A running node; it is stopped when this is dropped.
 pub struct Broker {
-    folder: PathBuf,
+    node: DetachedNode,
     url: String,
     management: Option<String>,
-    leader: i32,
     connection: Option<Connection>,
 }
 
@@ -29,20 +29,18 @@ impl Broker {
     /// Starts a node with fresh data, and with plugins where they are named.
     ///
     /// # Errors
-    /// When it does not start, or is a container, whose processes cannot be watched.
-    pub async fn start(name: &str, plugins: &str) -> anyhow::Result<Self> {
+    /// When it does not start.
+    pub async fn start(name: &str, plugins: &'static str) -> anyhow::Result<Self> {
         let folder = Path::new(DATA).join(name);
-        script(&["stop"], &folder, "").await?;
-        let _ = fs::remove_dir_all(&folder);
-        script(&["start"], &folder, plugins).await?;
-        let env = fs::read_to_string(folder.join("env"))?;
-        let value = |name: &str| env.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
-        let url = value("AMQP_URL").context("scripts/broker tells no AMQP_URL")?.to_owned();
-        let management = value("MANAGEMENT_PORT").map(|port| format!("127.0.0.1:{port}"));
-        let pid = fs::read_to_string(folder.join("pid"));
-        let leader =
-            pid.context("the broker's process is not on this machine: install RabbitMQ")?.trim().parse()?;
-        let mut broker = Self { folder, url, management, leader, connection: None };
+        let start = move || {
+            DetachedNode::stop(&folder)?;
+            let _ = fs::remove_dir_all(&folder);
+            DetachedNode::start(&folder, plugins)
+        };
+        let node = spawn_blocking(start).await??;
+        let url = node.setup().url();
+        let management = node.setup().ports().management.map(|port| format!("127.0.0.1:{port}"));
+        let mut broker = Self { node, url, management, connection: None };
         broker.connection = Some(connect(&broker.url).await?);
         Ok(broker)
     }
@@ -62,7 +60,7 @@ impl Broker {
     /// Its group of processes.
     #[must_use]
     pub fn leader(&self) -> i32 {
-        self.leader
+        self.node.pid()
     }
 
     /// Its processes.
@@ -70,8 +68,9 @@ impl Broker {
     /// # Errors
     /// When it is gone.
     pub fn processes(&self) -> anyhow::Result<Vec<i32>> {
-        let processes = usage::group(self.leader)?;
-        ensure!(!processes.is_empty(), "the broker is gone; its log is in {}", self.folder.display());
+        let processes = usage::group(self.leader())?;
+        let folder = self.node.setup().folder();
+        ensure!(!processes.is_empty(), "the broker is gone; its log is in {}", folder.display());
         Ok(processes)
     }
 
@@ -82,7 +81,8 @@ impl Broker {
     pub async fn versions(&self) -> anyhow::Result<String> {
         let ask =
             r#"io:format("~s on Erlang/OTP ~s", [rabbit_misc:version(), erlang:system_info(otp_release)])."#;
-        let output = Command::new(SCRIPT).arg("ctl").arg(&self.folder).args(["eval", ask]).output().await?;
+        let mut command = Command::from(self.node.setup().command("rabbitmqctl")?);
+        let output = command.args(["eval", ask]).output().await?;
         ensure!(output.status.success(), "the broker tells no version");
         Ok(String::from_utf8_lossy(&output.stdout)
             .lines()
@@ -137,18 +137,9 @@ impl Broker {
     }
 }
 
-async fn script(arguments: &[&str], folder: &Path, plugins: &str) -> anyhow::Result<()> {
-    let mut command = Command::new(SCRIPT);
-    let status = command.args(arguments).arg(folder).env("BROKER_PLUGINS", plugins).status().await?;
-    if !status.success() {
-        bail!("scripts/broker {} failed", arguments.join(" "));
-    }
-    Ok(())
-}
-
 impl Drop for Broker {
     fn drop(&mut self) {
-        // Nobody is left to be told.
-        let _ = process::Command::new(SCRIPT).arg("stop").arg(&self.folder).status();
+        // A drop cannot report an error.
+        let _ = DetachedNode::stop(self.node.setup().folder());
     }
 }

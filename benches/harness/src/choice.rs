@@ -1,4 +1,4 @@
-//! The options of `bench`: which workloads and contestants run, how often, and how long.
+//! The options of `bench`: the workloads and contestants that run, the number of rounds, and the length of a run.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -36,7 +36,7 @@ pub struct Choice {
     seconds: Option<f64>,
 }
 
-/// Contestants as `--contestants` names them.
+/// Contestants with the names that `--contestants` takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Group {
     /// AMQP directly, both ways

@@ -1,4 +1,4 @@
-//! Who takes part, how each is started, and when it is ready.
+//! The contestants, how each is started, and when it is ready.
 
 use std::path::Path;
 use std::time::Duration;
@@ -16,9 +16,9 @@ use crate::spec::{Dialect, Style, Target};
 
 const GATEWAY: &str = "target/release/rabbitmq-gateway";
 const FLOOR: &str = "target/release/examples/floor";
-/// Where `scripts/bench` puts the Python environment.
+/// The Python environment, which `scripts/bench` makes.
 pub const PYTHON: &str = "target/bench/venv/bin/python";
-/// Where it puts the Node.js service and its packages.
+/// The folder of the Node.js service and its packages, which `scripts/bench` makes.
 pub const FASTIFY: &str = "target/bench/fastify";
 const PATIENCE: Duration = Duration::from_secs(30);
 const GLANCE: Duration = Duration::from_millis(50);
@@ -28,9 +28,9 @@ const HEALTH: &[u8] = b"GET /health/ready HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Contestant {
-    /// AMQP directly, a task for each caller.
+    /// AMQP directly, with a task for each caller.
     DirectTasks,
-    /// AMQP directly, all callers in one task.
+    /// AMQP directly, with all callers in one task.
     DirectOneTask,
     /// The gateway, with default settings.
     Gateway,
@@ -51,7 +51,7 @@ pub enum Contestant {
 }
 
 impl Contestant {
-    /// As `--list` and the file of its log call it.
+    /// The name in `--list` and of its log file.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -67,7 +67,7 @@ impl Contestant {
         }
     }
 
-    /// As it is called in tables.
+    /// The name in tables.
     #[must_use]
     pub fn title(self) -> &'static str {
         match self {
@@ -83,23 +83,23 @@ impl Contestant {
         }
     }
 
-    /// Whether it is AMQP without anything in front.
+    /// Whether it is AMQP without a service in front.
     #[must_use]
     pub fn is_direct(self) -> bool {
         matches!(self, Self::DirectTasks | Self::DirectOneTask)
     }
 
-    /// Whether it is another HTTP service that publishes to RabbitMQ, which the gateway is to outdo.
+    /// Whether it is another HTTP service that publishes to RabbitMQ, which the gateway has to outperform.
     #[must_use]
     pub fn is_peer(self) -> bool {
         matches!(self, Self::Fastify | Self::FastApi1 | Self::FastApi2 | Self::Management)
     }
 
-    /// Starts it where it is a process of its own, and waits until it is ready. `before` is the binary of
+    /// Starts the contestant if it is a process of its own, and waits until it is ready. `before` is the binary of
     /// [`Contestant::Before`].
     ///
     /// # Errors
-    /// When it is not ready in time.
+    /// When the contestant is not ready in time.
     pub async fn start(self, broker: &Broker, before: Option<&Path>) -> anyhow::Result<Started> {
         let url = broker.url().to_owned();
         let amqp = |style| Started { target: Target::Amqp { url: url.clone(), style }, process: None };
@@ -107,7 +107,7 @@ impl Contestant {
             Self::DirectTasks => return Ok(amqp(Style::Tasks)),
             Self::DirectOneTask => return Ok(amqp(Style::OneTask)),
             Self::Management => {
-                let address = broker.management().context("the broker has no management API")?.to_owned();
+                let address = broker.management().context("RabbitMQ has no management API")?.to_owned();
                 return Ok(Started {
                     target: Target::Http { address, dialect: Dialect::Management },
                     process: None,
@@ -154,9 +154,9 @@ impl Contestant {
 
 /// A contestant that is ready.
 pub struct Started {
-    /// How it is reached.
+    /// How to reach it.
     pub target: Target,
-    /// Its processes, where they are not the worker or the broker.
+    /// Its processes, if it is neither the worker nor RabbitMQ.
     pub process: Option<Running>,
 }
 
@@ -168,10 +168,10 @@ async fn wait_until_ready(process: &mut Running, address: &str) -> anyhow::Resul
     let deadline = Instant::now() + PATIENCE;
     while !is_ready(address).await {
         if process.has_ended() {
-            bail!("it has ended; its log is in target/bench/logs");
+            bail!("the contestant has ended; its log is in target/bench/logs");
         }
         if Instant::now() > deadline {
-            bail!("it is not ready within {PATIENCE:?}");
+            bail!("the contestant is not ready within {PATIENCE:?}");
         }
         sleep(GLANCE).await;
     }

@@ -1,5 +1,5 @@
-//! How requests and answers are spelled. The peers speak the gateway's dialect, byte for byte; RabbitMQ's management
-//! API has its own.
+//! The form of requests and answers. The peers take the gateway's requests, byte for byte; RabbitMQ's management API has its own
+//! form.
 
 use std::collections::HashMap;
 
@@ -10,20 +10,20 @@ use crate::spec::{Ask, Dialect, ECHO, MISSING_EXCHANGE, NOBODY, Operation, REJEC
 
 /// guest:guest in Base64, the login of the private broker.
 const LOGIN: &str = "Z3Vlc3Q6Z3Vlc3Q=";
-/// Hexadecimal digits at the beginning of a call's body, by which its reply is told from others.
+/// The number of hexadecimal digits at the beginning of a call's body. They tell its reply from other replies.
 const STAMP: usize = 16;
 
 /// The requests of one caller, written before the run.
 pub struct Requests {
     dialect: Dialect,
     operation: Operation,
-    /// By kind: the request, and where its body begins.
+    /// For each kind: the request, and the place where its body begins.
     written: HashMap<Ask, (Vec<u8>, usize)>,
     stamp: u64,
 }
 
 impl Requests {
-    /// Those of the caller with this number.
+    /// The requests of the caller with this number.
     #[must_use]
     pub fn new(dialect: Dialect, traffic: &Traffic, caller: usize) -> Self {
         let write = |ask| (ask, write(dialect, traffic, ask));
@@ -41,7 +41,7 @@ impl Requests {
         request
     }
 
-    /// What an answer says.
+    /// The meaning of an answer.
     #[must_use]
     pub fn answer(&self, status: u16, body: &[u8]) -> Answer {
         match (self.dialect, status) {
@@ -71,13 +71,13 @@ impl Requests {
     }
 }
 
-/// The body of every message: text that can be told apart by its first digits.
+/// The body of every message: text whose first digits differ between messages.
 #[must_use]
 pub fn body(size: usize) -> Vec<u8> {
     (0..size).map(|n| b'a' + u8::try_from(n % 26).unwrap_or(0)).collect()
 }
 
-/// Where the numbers of a caller begin, so that no two callers send the same.
+/// The first number of a caller. No two callers send the same number.
 #[must_use]
 pub fn first_stamp(caller: usize) -> u64 {
     (caller as u64) << 32
@@ -91,7 +91,7 @@ pub fn stamp(body: &mut [u8], number: u64) {
     }
 }
 
-/// The routing key of a request over the default exchange.
+/// The routing key of a request to the default exchange.
 #[must_use]
 pub fn routing_key(traffic: &Traffic, ask: Ask) -> &'static str {
     match (ask, traffic.operation) {

@@ -1,4 +1,4 @@
-//! The echo server that every contestant calls: one channel, nothing acknowledged.
+//! The echo server that every contestant calls: one channel, without acknowledgements.
 
 use anyhow::bail;
 use futures_util::TryStreamExt;
@@ -10,19 +10,19 @@ use lapin::{BasicProperties, Channel};
 use crate::amqp::connect;
 use crate::spec::ECHO;
 
-/// Replies that are being written at the same time.
+/// The number of replies that are written at the same time.
 const AT_ONCE: usize = 64;
 
 /// Answers until the connection ends.
 ///
 /// # Errors
-/// When it ends.
+/// When the connection ends.
 pub async fn serve(url: &str) -> anyhow::Result<()> {
     let channel = connect(url).await?.create_channel().await?;
     let no_ack = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
     let requests = channel.basic_consume(ECHO.into(), "".into(), no_ack, FieldTable::default()).await?;
     requests.try_for_each_concurrent(AT_ONCE, |request| answer(&channel, request)).await?;
-    bail!("the broker has ended the subscription")
+    bail!("RabbitMQ has ended the subscription")
 }
 
 async fn answer(channel: &Channel, request: Delivery) -> lapin::Result<()> {

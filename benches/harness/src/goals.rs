@@ -1,5 +1,5 @@
-//! The bounds that the gateway must keep, each beside the measured figure. A ratio compares two figures of the same
-//! round; the goal is the median of the ratios. A bound whose contestants did not run is left out.
+//! The bounds that the gateway must keep, each with the measured figure. A ratio compares two figures of the same round, and the
+//! median of the ratios counts. A bound is left out when its contestants did not run.
 
 use crate::contestant::Contestant;
 use crate::plan::Workload;
@@ -9,25 +9,25 @@ use crate::worker::Sample;
 
 const GATEWAY: Row = Row::Of(Contestant::Gateway);
 
-/// Requests a second, of AMQP directly, by workload.
+/// The least requests a second, as a share of AMQP directly, by workload.
 const SPEED: [(&str, f64); 5] =
     [("publish-64", 0.81), ("publish-256", 0.87), ("quorum", 0.70), ("transient", 0.60), ("rpc-64", 0.85)];
-/// The gateway's CPU a message in microseconds, by workload.
+/// The most CPU of the gateway for a message in microseconds, by workload.
 const OWN_CPU: [(&str, f64); 2] = [("publish-64", 16.0), ("publish-1024", 22.0)];
 
-/// A bound and a figure.
+/// A bound and the measured figure.
 pub struct Goal {
-    /// What is bounded.
+    /// The name of the figure.
     pub what: String,
     /// The bound, in words.
     pub bound: String,
     /// The figure, in words.
     pub measured: String,
-    /// Whether it is within.
+    /// Whether the figure is within the bound.
     pub is_met: bool,
 }
 
-/// Those whose contestants ran.
+/// The bounds whose contestants ran.
 pub fn goals(results: &Results) -> Vec<Goal> {
     let mut goals = Vec::new();
     for (name, bound) in SPEED {
@@ -49,12 +49,12 @@ pub fn goals(results: &Results) -> Vec<Goal> {
     goals
 }
 
-/// The workload with this name, where the gateway took part in it.
+/// The workload with this name, if the gateway took part in it.
 fn measured<'a>(results: &'a Results, name: &str) -> Option<&'a Workload> {
     results.workload(name).filter(|workload| workload.contestants.contains(&Contestant::Gateway))
 }
 
-/// The workload with this name, where both the gateway and AMQP directly took part in it.
+/// The workload with this name, if both the gateway and AMQP directly took part in it.
 fn beside_direct<'a>(results: &'a Results, name: &str) -> Option<&'a Workload> {
     measured(results, name).filter(|workload| workload.contestants.iter().any(|it| it.is_direct()))
 }
@@ -71,7 +71,7 @@ fn at_most(what: impl Into<String>, bound: f64, unit: &str, measured: f64) -> Go
 
 fn speed(results: &Results, workload: &Workload, bound: f64) -> Goal {
     let ratio = results.ratio(workload, GATEWAY, Sample::rate).median;
-    at_least(format!("{}: requests a second, of AMQP directly", workload.title), bound, ratio)
+    at_least(format!("{}: requests a second, relative to AMQP directly", workload.title), bound, ratio)
 }
 
 fn own_cpu(results: &Results, workload: &Workload, bound: f64) -> Goal {
@@ -81,7 +81,12 @@ fn own_cpu(results: &Results, workload: &Workload, bound: f64) -> Goal {
 
 fn broker_cpu(results: &Results, workload: &Workload) -> Goal {
     let ratio = results.ratio(workload, GATEWAY, |it| it.each(it.broker_cpu)).median;
-    at_most(format!("{}: the broker's CPU a message, of AMQP directly", workload.title), 1.2, "", ratio)
+    at_most(
+        format!("{}: RabbitMQ's CPU a message, relative to AMQP directly", workload.title),
+        1.2,
+        "",
+        ratio,
+    )
 }
 
 fn peers(results: &Results, workload: &Workload) -> Vec<Goal> {
@@ -94,8 +99,8 @@ fn peers(results: &Results, workload: &Workload) -> Vec<Goal> {
         let faster = median(GATEWAY, &Sample::rate) / median(row, &Sample::rate);
         let cheaper = median(GATEWAY, &all_cpu) / median(row, &all_cpu);
         [
-            at_least(format!("Requests a second, of {name}"), 1.15, faster),
-            at_most(format!("CPU a message with the broker's, of {name}"), 0.83, "", cheaper),
+            at_least(format!("Requests a second, relative to {name}"), 1.15, faster),
+            at_most(format!("CPU a message with RabbitMQ's, relative to {name}"), 0.83, "", cheaper),
         ]
     });
     goals.collect()
@@ -114,12 +119,12 @@ fn p99(sample: &Sample) -> f64 {
 fn one_caller(results: &Results, workload: &Workload) -> Goal {
     let median = |row| results.figure(workload, row, p50).median;
     let over = median(GATEWAY) - median(Row::Limit);
-    at_most("Publish, 1 caller: p50 over that of AMQP directly", 40.0, " µs", over)
+    at_most("Publish, 1 caller: p50 minus that of AMQP directly", 40.0, " µs", over)
 }
 
 fn calls(results: &Results, workload: &Workload) -> Goal {
     let ratio = results.ratio(workload, GATEWAY, p50).median;
-    at_most("RPC, 64 callers: p50, of AMQP directly", 1.2, "", ratio)
+    at_most("RPC, 64 callers: p50, relative to AMQP directly", 1.2, "", ratio)
 }
 
 fn crowd(results: &Results) -> Vec<Goal> {
@@ -130,7 +135,11 @@ fn crowd(results: &Results) -> Vec<Goal> {
     let rate = |workload| results.figure(workload, GATEWAY, Sample::rate).median;
     let memory = results.figure(many, GATEWAY, |it| mebibytes(it.peak_memory)).most;
     vec![
-        at_least("Publish, 1,024 callers: requests a second, of those at 256", 0.9, rate(many) / rate(some)),
+        at_least(
+            "Publish, 1,024 callers: requests a second, relative to 256 callers",
+            0.9,
+            rate(many) / rate(some),
+        ),
         at_most("Publish, 1,024 callers: peak RSS", 64.0, " MiB", memory),
     ]
 }
@@ -164,7 +173,7 @@ fn poison(results: &Results) -> Vec<Goal> {
     let faults: u64 =
         results.samples(beside, GATEWAY).values().map(|it| it.answers.errors + it.answers.wrong).sum();
     vec![
-        at_most("Good publishes beside bad ones: p99, of that alone", 1.5, "", slower),
+        at_most("Good publishes beside bad ones: p99, relative to good ones alone", 1.5, "", slower),
         Goal {
             what: "Good publishes beside bad ones: errors".to_owned(),
             bound: "0".to_owned(),
@@ -182,7 +191,8 @@ mod tests {
     use crate::recorder::Latency;
     use crate::results::{Repeated, Run};
 
-    /// Every contestant of the plan answers as many requests a second at the same cost, but for those that are slower.
+    /// Every contestant of the plan answers the same number of requests a second at the same cost, except for those that are
+    /// slower.
     fn results(plan: Plan, slower: &[Contestant]) -> Results {
         let mut runs = Vec::new();
         for workload in &plan.workloads {

@@ -1,7 +1,7 @@
-//! An HTTP/1.1 client that costs next to nothing: a persistent connection, requests written from a buffer made before
-//! the run, answers read as far as the length that they state.
+//! An HTTP/1.1 client that uses little CPU: a persistent connection, requests written from a buffer made before the run, answers
+//! read up to the length that they state.
 //!
-//! What it spends is taken from the cores that the contestants need, so it does no more than that.
+//! The client takes its CPU from the cores that the contestants need, so it does no other work.
 
 use anyhow::{Context, bail};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -25,7 +25,7 @@ impl HttpCaller {
     /// Connects.
     ///
     /// # Errors
-    /// When nobody listens.
+    /// When no program listens at the address.
     pub async fn connect(address: &str, requests: Requests) -> anyhow::Result<Self> {
         let connection = Some(Connection::open(address).await?);
         Ok(Self { address: address.to_owned(), connection, requests })
@@ -50,13 +50,13 @@ impl Caller for HttpCaller {
     }
 }
 
-/// A connection and what has been read from it.
+/// A connection and the bytes that were read from it.
 pub struct Connection {
     stream: TcpStream,
     read: Vec<u8>,
 }
 
-/// Where a response lies in what was read.
+/// The place of a response in the bytes that were read.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Response {
     /// Its status.
@@ -67,7 +67,7 @@ pub struct Response {
 
 impl Connection {
     /// # Errors
-    /// When nobody listens.
+    /// When no program listens at the address.
     pub async fn open(address: &str) -> anyhow::Result<Self> {
         let stream = TcpStream::connect(address).await.context("connecting")?;
         stream.set_nodelay(true)?;
@@ -77,7 +77,7 @@ impl Connection {
     /// Writes a request and reads until its response is whole.
     ///
     /// # Errors
-    /// When the connection is lost or what comes is not a response.
+    /// When the connection is lost or the bytes are not a response.
     pub async fn exchange(&mut self, request: &[u8]) -> anyhow::Result<Response> {
         self.stream.write_all(request).await.context("writing")?;
         loop {
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn what_states_no_length_is_refused() {
+    fn a_response_without_a_length_is_refused() {
         assert!(parse(b"HTTP/1.1 200 OK\r\n\r\n").is_err());
     }
 }

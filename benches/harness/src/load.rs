@@ -1,4 +1,4 @@
-//! The two shapes of load: callers that ask again when they are answered, and requests at a fixed rate.
+//! The two kinds of load: callers that ask again after each answer, and requests at a fixed rate.
 
 use std::sync::Arc;
 use std::thread;
@@ -13,18 +13,18 @@ use tokio::time::timeout;
 use crate::recorder::{Answer, Recorder};
 use crate::spec::{Ask, Mix, Pace, Style, Traffic};
 
-/// No contestant may take longer for an answer.
+/// The longest time for an answer of any contestant.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// How far apart callers begin in the mix, so that they do not all ask the same at once.
+/// The distance between the starting points of callers in the mix, so that they do not all send the same kind at once.
 const STRIDE: u64 = 7;
 
-/// Somebody who asks and waits for the answer.
+/// A caller that asks and waits for the answer.
 pub trait Caller: Send + 'static {
-    /// Asks once. Never fails: what goes wrong is an answer too.
+    /// Asks once. Never fails: an error is an answer too.
     fn ask(&mut self, ask: Ask) -> impl Future<Output = Answer> + Send;
 }
 
-/// Starts the callers. They end when the recorder says so.
+/// Starts the callers. They end when the recorder is closed.
 pub fn start<C: Caller>(
     callers: Vec<C>,
     traffic: &Traffic,
@@ -53,7 +53,7 @@ pub fn start<C: Caller>(
     }
 }
 
-/// One caller at work.
+/// One caller during the run.
 struct Loop<C> {
     caller: C,
     mix: Mix,
@@ -87,8 +87,8 @@ impl<C: Caller> Loop<C> {
     }
 }
 
-/// Says to each caller in turn when its next request is due. A thread of its own: tokio's timers count in
-/// whole milliseconds, and what is measured is shorter.
+/// Tells each caller in turn when its next request is due. It runs on a thread of its own, since tokio's timers count in whole
+/// milliseconds, and the measured times are shorter.
 fn pace(rate: u32, lanes: &[UnboundedSender<Instant>], recorder: &Recorder) {
     let begun = Instant::now();
     let interval = Duration::from_secs(1) / rate;
@@ -108,7 +108,7 @@ mod tests {
     use super::*;
     use crate::spec::{Operation, Queue};
 
-    /// Answers at once, but for one stall.
+    /// Answers at once, except for one stall.
     struct Stalling {
         asked: u32,
     }

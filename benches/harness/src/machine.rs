@@ -1,4 +1,4 @@
-//! Where the figures come from: the machine, and the version of everything that takes part.
+//! The origin of the figures: the machine, and the versions of all programs and libraries that take part.
 
 use std::fs;
 
@@ -22,19 +22,19 @@ pub struct Machine {
     pub kernel: String,
     /// Memory in GiB.
     pub memory: u64,
-    /// What else ran: the load average before the first run.
+    /// The load of other programs: the load average before the first run.
     pub load_before: String,
     /// The commit of the gateway.
     pub commit: String,
-    /// Name and version of everything that takes part; where the version says the name itself, that is empty.
+    /// Name and version of each program and library; the name is empty when the version contains it.
     pub versions: Vec<(String, String)>,
 }
 
 impl Machine {
-    /// Looks around. What a plan has no use for may be missing, and is then said to be.
+    /// Reads the machine and the versions. A program that the plan does not need may be missing; its version says so then.
     ///
     /// # Errors
-    /// When /proc cannot be read or the broker does not answer.
+    /// When /proc cannot be read or RabbitMQ does not answer.
     pub async fn look(broker: &Broker) -> anyhow::Result<Self> {
         let cores = std::thread::available_parallelism()?;
         let model = fs::read_to_string("/proc/cpuinfo")?;

@@ -1,7 +1,7 @@
 //! The load harness of `make bench`: see `benches/README.md`.
 //!
-//! `bench` is the parent; each run is done by a `worker` process of its own, calls are answered by `echo`, and tables
-//! and plots come from `report`, which needs nothing but the results that are kept.
+//! `bench` is the parent; a `worker` process does each run, `echo` answers calls, and `report` writes tables and plots from the
+//! stored results alone.
 
 mod amqp;
 mod bench;
@@ -61,18 +61,18 @@ enum Task {
         #[arg(long)]
         list: bool,
     },
-    /// Write tables and plots anew from results.json.
+    /// Write tables and plots again from results.json.
     Report {
         /// The folder of the results.
         folder: PathBuf,
     },
-    /// Do one run, told on standard input.
+    /// Do one run, described on standard input.
     #[command(hide = true)]
     Worker,
     /// Answer calls.
     #[command(hide = true)]
     Echo {
-        /// Address of the broker.
+        /// Address of RabbitMQ.
         url: String,
     },
 }
@@ -93,7 +93,7 @@ fn runtime() -> std::io::Result<Runtime> {
     Builder::new_multi_thread().enable_all().build()
 }
 
-/// A signal ends it as an error does: what was started is stopped when it is dropped.
+/// A signal ends the benchmark as an error does: all processes that it started are stopped when they are dropped.
 async fn bench(plan: Plan, out: &Path) -> anyhow::Result<()> {
     let mut terminated = signal(SignalKind::terminate())?;
     let mut interrupted = signal(SignalKind::interrupt())?;

@@ -1,4 +1,4 @@
-//! What is run: one thing is varied at a time, from one base case.
+//! The plan of the runs: each workload changes one thing of the base case.
 
 use std::fmt::{self, Display, Formatter};
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use crate::spec::{Ask, Mix, Operation, Pace, Queue, Traffic};
 
 const EVERYONE: &[Contestant] =
     &[DirectTasks, DirectOneTask, Gateway, Floor, Fastify, FastApi1, FastApi2, Management];
-/// The floor answers 500 where the gateway answers 422, so it is not asked for unroutable messages.
+/// The floor answers 500 when the gateway answers 422, so it gets no unroutable messages.
 const WITHOUT_FLOOR: &[Contestant] =
     &[DirectTasks, DirectOneTask, Gateway, Fastify, FastApi1, FastApi2, Management];
 const MOST: &[Contestant] = &[DirectTasks, DirectOneTask, Gateway, Floor, Fastify, FastApi2];
@@ -23,33 +23,33 @@ const CORE_AND_PEER: &[Contestant] = &[DirectTasks, DirectOneTask, Gateway, Floo
 const CALLS: &[Contestant] = &[DirectTasks, DirectOneTask, Gateway];
 const ALONE: &[Contestant] = &[Gateway];
 
-/// One line of traffic and those who take it in turn.
+/// One kind of traffic and the contestants that take it in turn.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Workload {
-    /// As `--only` calls it.
+    /// The name for `--only`.
     pub name: String,
-    /// As tables call it.
+    /// The name in tables.
     pub title: String,
-    /// What is measured.
+    /// The measured traffic.
     pub traffic: Traffic,
-    /// What goes on beside it.
+    /// Traffic that runs at the same time and is only checked.
     pub beside: Option<Traffic>,
-    /// Who takes part.
+    /// The contestants.
     pub contestants: Vec<Contestant>,
-    /// In the first round only.
+    /// Whether it runs in the first round only.
     pub once: bool,
 }
 
 /// All runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
-    /// How often each contestant has its turn.
+    /// How many turns each contestant has.
     pub rounds: usize,
-    /// Before a window.
+    /// The time before a window.
     pub warmup: Duration,
-    /// What is measured.
+    /// The time in which answers are measured.
     pub window: Duration,
-    /// In the order of a round.
+    /// The workloads in the order of a round.
     pub workloads: Vec<Workload>,
     /// The binary of the contestant `before`. A path of this machine is of no use in the results, so it is not kept.
     #[serde(skip)]
@@ -57,7 +57,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Everything.
+    /// All workloads and contestants.
     #[must_use]
     pub fn full() -> Self {
         let mut workloads = vec![publish(64, EVERYONE)];
@@ -162,7 +162,7 @@ fn rpc(callers: usize) -> Workload {
     workload(&format!("rpc-{callers}"), &title, CALLS, traffic)
 }
 
-/// Good callers whose neighbours do no harm.
+/// Good callers without bad ones.
 fn good() -> Workload {
     let traffic = Traffic { pace: Pace::Rate(2_000), ..base() };
     workload("good-alone", "2,000 good publishes a second, alone", ALONE, traffic)

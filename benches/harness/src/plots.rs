@@ -13,7 +13,7 @@ use crate::results::{Results, Row};
 use crate::spec::{Operation, Pace};
 use crate::worker::Sample;
 
-/// File and title of each.
+/// The file and the title of each plot.
 pub const NAMES: [(&str, &str); 3] = [
     ("throughput.svg", "Requests a second by callers"),
     ("cpu.svg", "CPU a message, contestant and broker"),
@@ -28,7 +28,7 @@ const PERCENTILES: [(&str, Percentile); 4] =
 type Percentile = fn(&Latency) -> u64;
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
-/// Draws those whose workloads were run.
+/// Draws the plots whose workloads were run.
 ///
 /// # Errors
 /// When a file cannot be written.
@@ -103,7 +103,7 @@ fn throughput(results: &Results, area: &Area) -> anyhow::Result<()> {
     Ok(area.present()?)
 }
 
-/// A line for each row that has two points at least.
+/// A line for each row that has at least two points.
 fn lines(
     workloads: &[&Workload],
     point: impl Fn(&Workload, Row) -> (f64, f64),
@@ -121,7 +121,7 @@ fn lines(
     lines
 }
 
-/// A bar for each row: its own CPU, and upon that the broker's.
+/// A bar for each row: its own CPU, and on top of it RabbitMQ's.
 fn cpu(results: &Results, base: &Workload, area: &Area) -> anyhow::Result<()> {
     let median = |row, of: fn(&Sample) -> f64| results.figure(base, row, of).median;
     let bars: Vec<_> = Row::all(base)
@@ -133,7 +133,7 @@ fn cpu(results: &Results, base: &Workload, area: &Area) -> anyhow::Result<()> {
     let most = bars.iter().map(|(_, own, broker)| own + broker).fold(1.0, f64::max);
     area.fill(&WHITE)?;
     let mut chart = ChartBuilder::on(area)
-        .caption(format!("{} (µs; dark: its own, light: the broker's)", NAMES[1].1), FONT)
+        .caption(format!("{} (µs; dark: its own, light: RabbitMQ's)", NAMES[1].1), FONT)
         .margin(12)
         .x_label_area_size(30)
         .y_label_area_size(8)

@@ -1,4 +1,4 @@
-//! A process of the benchmark and all that it starts: one group, stopped whole, however the benchmark ends.
+//! A process of the benchmark and its child processes: one group, which is stopped as a whole, also when the benchmark fails.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -10,9 +10,9 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-/// Where contestants write what they have to say.
+/// The folder for the output of contestants.
 const LOGS: &str = "target/bench/logs";
-/// For a process that is asked to end.
+/// The longest time for a process to end after it was asked to.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A running group of processes.
@@ -22,7 +22,7 @@ pub struct Running {
 }
 
 impl Running {
-    /// Starts a command with nothing of the caller's environment but what makes programs run.
+    /// Starts a command with only those variables of the caller's environment that programs need to run.
     ///
     /// # Errors
     /// When the program is missing.
@@ -36,7 +36,7 @@ impl Running {
             .process_group(0)
             .spawn()
             .with_context(|| format!("starting {name}"))?;
-        let leader = i32::try_from(child.id().context("it has ended at once")?)?;
+        let leader = i32::try_from(child.id().context("the process has ended at once")?)?;
         Ok(Self { child, leader })
     }
 
@@ -51,16 +51,16 @@ impl Running {
         !matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// Asks it to end, as Ctrl-C does, and waits; what is left of the group is killed.
+    /// Asks the group to end, as Ctrl-C does, and waits; processes that still run are killed.
     pub async fn stop(mut self) {
         self.signal(Signal::INT);
-        // Dropped, the group is killed: that settles what patience did not.
+        // The drop kills the group, in case it did not end in time.
         let _ = timeout(PATIENCE, self.child.wait()).await;
     }
 
     fn signal(&self, signal: Signal) {
         if let Some(group) = Pid::from_raw(self.leader) {
-            // A group that is gone needs no signal.
+            // A group that has ended needs no signal.
             let _ = kill_process_group(group, signal);
         }
     }
@@ -72,7 +72,7 @@ impl Drop for Running {
     }
 }
 
-/// A command that sees only the path of programs and the given variables.
+/// A command that gets only the search path, the home folder and the given variables.
 #[must_use]
 pub fn command(program: impl AsRef<std::ffi::OsStr>, environment: &[(&str, &str)]) -> Command {
     let mut command = Command::new(program);

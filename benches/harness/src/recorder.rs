@@ -1,4 +1,4 @@
-//! What the callers of one run saw: latencies inside the window, and every answer, checked, outside it too.
+//! The results of the callers of one run: latencies inside the window, and checks of all answers, also outside it.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,26 +9,26 @@ use serde::{Deserialize, Serialize};
 
 use crate::spec::{Ask, Pace};
 
-/// Latencies are kept in microseconds, to three digits, up to a minute.
+/// Latencies are stored in microseconds, with three digits, up to a minute.
 const LONGEST: u64 = 60_000_000;
 const DIGITS: u8 = 3;
-/// The ladder that is stored of every distribution.
+/// The quantiles that are stored of every distribution.
 const QUANTILES: [f64; 12] = [0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.995, 0.999, 0.9995, 0.9999, 1.0];
 
-/// What a request came to.
+/// The result of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// Confirmed, or the reply that was due.
+    /// Confirmed, or the right reply.
     Confirmed,
-    /// Returned by the broker.
+    /// Returned by RabbitMQ.
     Unroutable,
-    /// Nacked by the broker.
+    /// Nacked by RabbitMQ.
     Rejected,
     /// Refused as the caller's mistake.
     Refused,
-    /// A reply, but to something else.
+    /// The reply to another request.
     WrongReply,
-    /// None of these.
+    /// Another result.
     Failed(String),
 }
 
@@ -47,24 +47,24 @@ impl Answer {
 /// Answers of a whole run, warm-up included.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Answers {
-    /// Said to be confirmed.
+    /// Answered as confirmed.
     pub confirmed: u64,
-    /// Said to be unroutable.
+    /// Answered as unroutable.
     pub unroutable: u64,
-    /// Said to be rejected.
+    /// Answered as rejected.
     pub rejected: u64,
     /// Refused as the caller's mistake.
     pub refused: u64,
     /// Failed: another status, a lost connection, no answer in time.
     pub errors: u64,
-    /// Answered with another request's answer.
+    /// Requests that got another request's answer.
     pub wrong: u64,
     /// The first error or wrong answer, in words.
     pub first_fault: Option<String>,
 }
 
 impl Answers {
-    /// How many there are.
+    /// The number of all answers.
     #[must_use]
     pub fn all(&self) -> u64 {
         self.confirmed + self.unroutable + self.rejected + self.refused + self.errors
@@ -134,7 +134,7 @@ pub struct Recorder {
 
 impl Recorder {
     /// # Errors
-    /// Never with these bounds.
+    /// Never with the bounds in this file.
     pub fn new(pace: Pace) -> anyhow::Result<Self> {
         let budget = if let Pace::Count(count) = pace { count } else { u64::MAX };
         let latencies = Histogram::new_with_bounds(1, LONGEST, DIGITS)?;
@@ -156,7 +156,7 @@ impl Recorder {
         self.window().opened = Some(Instant::now());
     }
 
-    /// From now on they do not, and nobody asks again.
+    /// From now on latencies do not count, and no caller asks again.
     pub fn close(&self) {
         self.window().closed = Some(Instant::now());
         self.over.store(true, Ordering::Relaxed);
@@ -167,14 +167,14 @@ impl Recorder {
         self.over.load(Ordering::Relaxed)
     }
 
-    /// Whether a caller in a closed loop is to ask once more.
+    /// Whether a caller in a closed loop has to ask once more.
     pub fn wants_more(&self) -> bool {
         let take_one = |left: u64| left.checked_sub(1);
         !self.is_over() && self.budget.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take_one).is_ok()
     }
 
-    /// In a closed loop an answer counts when it comes; at a fixed rate a request counts when it was due,
-    /// however late the answer: a stall must not hide the requests that it held up.
+    /// In a closed loop an answer counts when it arrives. At a fixed rate a request counts when it was due, even if its answer is
+    /// late: a stall must not hide the requests that it delayed.
     pub fn note(&self, begun: Instant, ask: Ask, answer: &Answer) {
         let now = Instant::now();
         let mut window = self.window();
@@ -184,7 +184,7 @@ impl Recorder {
         }
     }
 
-    /// A request that was due and that nobody was free to send: it has waited this long at least.
+    /// Notes a request that was due while no caller was free to send it: it has waited at least this long.
     pub fn note_unsent(&self, due: Instant) {
         let mut window = self.window();
         if window.holds(due) {
@@ -215,7 +215,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_confirm_for_what_no_queue_took_is_a_wrong_answer_and_a_lost_connection_an_error() {
+    fn a_confirm_for_an_unroutable_message_is_a_wrong_answer_and_a_lost_connection_an_error() {
         let mut answers = Answers::default();
         answers.note(Ask::Routed, &Answer::Confirmed);
         answers.note(Ask::Unroutable, &Answer::Confirmed);
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_count_is_kept_to_the_last_request() {
+    fn a_counted_run_ends_after_the_last_request() {
         let recorder = Recorder::new(Pace::Count(3)).expect("the bounds are right");
         assert_eq!((0..9).filter(|_| recorder.wants_more()).count(), 3);
     }

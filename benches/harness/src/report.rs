@@ -18,7 +18,7 @@ use crate::worker::Sample;
 /// The folder whose results the documentation shows.
 const SHOWN: &str = "benches";
 
-/// Makes `RESULTS.md` and the plots of the `results.json` in a folder.
+/// Writes `RESULTS.md` and the plots from the `results.json` in a folder.
 ///
 /// # Errors
 /// When a file cannot be read or written.
@@ -51,7 +51,7 @@ fn heading(results: &Results) -> String {
     format!(
         "# Results\n\nWritten by `make bench`; [README.md](README.md) says how to read them. Medians over {} rounds, in \
          brackets the least and the most; each run {} s after a warm-up of {} s; {:.0} minutes in all; {} runs were \
-         repeated because the machine stood still, {} because they came to no figures.\n\n\
+         repeated because the machine stalled, {} because they gave no figures.\n\n\
          Machine: {cpu}, {memory} GiB, Linux {kernel}, load before the first run {load_before}. Commit {commit}. \
          Load generator, contestants and broker share the cores.\n\n{}.\n",
         plan.rounds,
@@ -72,7 +72,7 @@ fn goal_table(results: &Results) -> Option<String> {
             format!("| {} | {} | {} | {verdict} |\n", goal.what, goal.bound, goal.measured)
         })
         .collect();
-    let head = "## What it must show\n\n| | Bound | Measured | Met |\n|---|---|---|---|\n";
+    let head = "## Bounds\n\n| | Bound | Measured | Met |\n|---|---|---|---|\n";
     (!rows.is_empty()).then(|| [head, &rows.concat()].concat())
 }
 
@@ -108,7 +108,7 @@ fn line(results: &Results, workload: &Workload, row: Row) -> String {
     format!("| {} |\n", cells.join(" | "))
 }
 
-/// The management API is the broker's own process.
+/// The management API is RabbitMQ's own process.
 fn is_the_broker(row: Row) -> bool {
     row == Row::Of(Contestant::Management)
 }
@@ -121,7 +121,7 @@ fn micros_a_message(results: &Results, workload: &Workload, row: Row) -> String 
     short(results.figure(workload, row, |it| it.each(it.contestant_cpu)), 1)
 }
 
-/// Said to be confirmed, and not in the queue.
+/// Messages that were answered as confirmed, and are not in the queue.
 pub fn lost(sample: &Sample) -> u64 {
     sample.held.map_or(0, |held| sample.answers.confirmed.saturating_sub(held))
 }

@@ -1,4 +1,4 @@
-//! All that was measured, as it is kept in `results.json`, and what is made of it over the rounds.
+//! All measured results, as `results.json` stores them, and their figures over the rounds.
 
 use std::collections::BTreeMap;
 
@@ -17,20 +17,20 @@ pub struct Run {
     pub round: usize,
     /// Name of the workload.
     pub workload: String,
-    /// Whose turn it was.
+    /// The contestant.
     pub contestant: Contestant,
-    /// What it came to.
+    /// The result.
     pub sample: Sample,
 }
 
 /// A whole benchmark.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Results {
-    /// Where it was run.
+    /// The machine on which it ran.
     pub machine: Machine,
-    /// What was run.
+    /// The workloads and contestants that ran.
     pub plan: Plan,
-    /// Runs that were done again.
+    /// Runs that were repeated.
     pub repeated: Repeated,
     /// How long it took.
     pub minutes: f64,
@@ -38,26 +38,26 @@ pub struct Results {
     pub runs: Vec<Run>,
 }
 
-/// Runs that were done again, by reason.
+/// Runs that were repeated, by reason.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Repeated {
-    /// The machine stood still meanwhile.
+    /// The machine stalled during the run.
     pub stalled: usize,
-    /// They came to no figures: something did not start, or ended before its time. In words.
+    /// The run gave no figures: a process did not start, or ended too early. In words.
     pub failed: Vec<String>,
 }
 
 /// A row of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Row {
-    /// The faster of the two ways to drive AMQP directly, chosen anew in each round.
+    /// The faster of the two ways to use AMQP directly, chosen again in each round.
     Limit,
     /// A contestant.
     Of(Contestant),
 }
 
 impl Row {
-    /// The rows of a workload: the limit first, then those in front of the broker.
+    /// The rows of a workload: the limit first, then the services in front of RabbitMQ.
     #[must_use]
     pub fn all(workload: &Workload) -> Vec<Self> {
         let limit = workload.contestants.iter().any(|it| it.is_direct()).then_some(Self::Limit);
@@ -65,7 +65,7 @@ impl Row {
         limit.into_iter().chain(others).collect()
     }
 
-    /// As it is called in tables.
+    /// The name in tables.
     #[must_use]
     pub fn title(self) -> &'static str {
         match self {
@@ -106,7 +106,7 @@ impl Results {
         Spread::over(self.samples(workload, row).values().map(|sample| of(sample)))
     }
 
-    /// A figure of a row over that of the limit in the same round.
+    /// The ratio of a row's figure to the limit's figure in the same round.
     pub fn ratio(&self, workload: &Workload, row: Row, of: impl Fn(&Sample) -> f64) -> Spread {
         let limit = self.samples(workload, Row::Limit);
         let own = self.samples(workload, row);
@@ -114,7 +114,7 @@ impl Results {
     }
 }
 
-/// The faster one; at a fixed rate, where all are as fast, the one that answers sooner.
+/// Whether the sample is the faster one. At a fixed rate all have the same speed, and the one with the shorter latency is better.
 fn is_better(workload: &Workload, sample: &Sample, than: &Sample) -> bool {
     match workload.traffic.pace {
         Pace::Rate(_) => sample.latency.p50 < than.latency.p50,
@@ -125,7 +125,7 @@ fn is_better(workload: &Workload, sample: &Sample, than: &Sample) -> bool {
 /// Median, least and most.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Spread {
-    /// The middle one, or between the two in the middle.
+    /// The middle one, or the mean of the two in the middle.
     pub median: f64,
     /// The least.
     pub least: f64,
@@ -134,7 +134,7 @@ pub struct Spread {
 }
 
 impl Spread {
-    /// Of nothing all are NaN.
+    /// Without values all three are NaN.
     pub fn over(values: impl Iterator<Item = f64>) -> Self {
         let mut values: Vec<_> = values.collect();
         values.sort_by(f64::total_cmp);

@@ -1,4 +1,4 @@
-//! One run in words: what is asked of whom, by how many, how fast, and for how long.
+//! The description of one run: the target, the requests, the number of callers, the rate and the length.
 //!
 //! The parent hands it to a worker process as JSON.
 
@@ -6,16 +6,16 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// Queue that nobody declares.
+/// A queue that does not exist.
 pub const NOBODY: &str = "bench.nobody";
-/// Exchange that nobody declares.
+/// An exchange that does not exist.
 pub const MISSING_EXCHANGE: &str = "bench.missing";
-/// Queue whose messages are all refused: its length is bounded by nothing, and it overflows by `reject-publish`.
+/// A queue that rejects all messages: its length limit is 0, and its overflow is `reject-publish`.
 pub const REJECTING: &str = "bench.rejecting";
-/// Queue that the echo server serves.
+/// The queue of the echo server.
 pub const ECHO: &str = "bench.echo";
 
-/// Where the messages go.
+/// The queue of the messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Queue {
@@ -26,7 +26,7 @@ pub enum Queue {
 }
 
 impl Queue {
-    /// Its name at the broker.
+    /// Its name in RabbitMQ.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -36,7 +36,7 @@ impl Queue {
     }
 }
 
-/// What is asked for.
+/// The operation of the requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Operation {
@@ -44,15 +44,15 @@ pub enum Operation {
     Publish,
     /// Call the echo server, and wait for the reply.
     Rpc,
-    /// Open connections, ask once on each, and let them be.
+    /// Open connections, ask once on each, and leave them idle.
     Idle,
 }
 
-/// One request, by the answer that is right for it.
+/// One request, named by its right answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ask {
-    /// To the queue: confirmed (or, for a call, answered with what was sent).
+    /// To the queue: confirmed (or, for a call, answered with the body that was sent).
     Routed,
     /// To [`NOBODY`]: unroutable.
     Unroutable,
@@ -60,16 +60,16 @@ pub enum Ask {
     Rejected,
     /// To [`MISSING_EXCHANGE`]: refused.
     MissingExchange,
-    /// With a property that no broker takes: refused.
+    /// With a property that RabbitMQ does not accept: refused.
     BadProperty,
 }
 
-/// Percent of the requests that are not plainly routed.
+/// The percentages of requests that are not simply routed to the queue.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mix(pub Vec<(Ask, u64)>);
 
 impl Mix {
-    /// The `n`th request of a caller: spread evenly, the same in every run.
+    /// The `n`th request of a caller: kinds are spread evenly, and are the same in every run.
     #[must_use]
     pub fn nth(&self, n: u64) -> Ask {
         let mut slot = n.wrapping_mul(37) % 100;
@@ -82,7 +82,7 @@ impl Mix {
         Ask::Routed
     }
 
-    /// Every kind of request in it.
+    /// Every kind of request in the mix.
     pub fn kinds(&self) -> impl Iterator<Item = Ask> {
         std::iter::once(Ask::Routed).chain(self.0.iter().map(|(ask, _)| *ask))
     }
@@ -91,45 +91,45 @@ impl Mix {
 /// The requests of one group of callers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Traffic {
-    /// What is asked for.
+    /// The operation.
     pub operation: Operation,
-    /// Requests in flight at one time, each caller on a connection of its own where there is HTTP.
+    /// Requests in flight at the same time. Over HTTP each caller has a connection of its own.
     pub callers: usize,
-    /// Bytes of a body.
+    /// The size of a body in bytes.
     pub size: usize,
-    /// Delivery mode.
+    /// Whether messages are persistent.
     pub persistent: bool,
-    /// Where plainly routed messages go.
+    /// The queue of messages that are simply routed.
     pub queue: Queue,
-    /// What else is asked.
+    /// The other kinds of requests.
     pub mix: Mix,
-    /// How fast.
+    /// The rate.
     pub pace: Pace,
 }
 
-/// How fast requests follow each other.
+/// The rate of requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Pace {
     /// Each caller asks again when it has its answer.
     Closed,
-    /// As `Closed`, until so many have been asked; there is no window then.
+    /// As `Closed`, until this number of requests were sent; the run has no window then.
     Count(u64),
-    /// So many a second over all callers, whatever the answers; latency counts from when a request was due.
+    /// This number of requests a second over all callers, independent of the answers; latency counts from when a request was due.
     Rate(u32),
 }
 
-/// How AMQP is driven directly.
+/// How callers use AMQP directly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Style {
-    /// A task for each caller, on as many threads as there are cores.
+    /// A task for each caller, on one thread for each core.
     Tasks,
     /// All callers in one task.
     OneTask,
 }
 
-/// How a contestant spells requests and answers.
+/// The form of requests and answers of a contestant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Dialect {
@@ -139,22 +139,22 @@ pub enum Dialect {
     Management,
 }
 
-/// Who is asked.
+/// The service that gets the requests.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Target {
-    /// The broker, by lapin.
+    /// RabbitMQ, through lapin.
     Amqp {
         /// Its address.
         url: String,
-        /// How it is driven.
+        /// How callers use AMQP.
         style: Style,
     },
     /// An HTTP service.
     Http {
         /// Host and port.
         address: String,
-        /// How it is spoken to.
+        /// The form of its requests and answers.
         dialect: Dialect,
     },
 }
@@ -162,19 +162,19 @@ pub enum Target {
 /// One run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spec {
-    /// Who is asked.
+    /// The service that gets the requests.
     pub target: Target,
-    /// What is measured.
+    /// The measured traffic.
     pub traffic: Traffic,
-    /// What goes on beside it and is only checked.
+    /// Traffic that runs at the same time and is only checked.
     pub beside: Option<Traffic>,
-    /// Processes of the contestant; none when it is the worker itself or the broker.
+    /// Processes of the contestant; none when it is the worker itself or RabbitMQ.
     pub contestant: Vec<i32>,
-    /// Processes of the broker.
+    /// Processes of RabbitMQ.
     pub broker: Vec<i32>,
-    /// Before anything is recorded.
+    /// The time before the window.
     pub warmup: Duration,
-    /// While it is.
+    /// The length of the window.
     pub window: Duration,
 }
 
@@ -183,7 +183,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mix_is_as_asked_for_in_every_hundred() {
+    fn a_mix_has_its_percentages_in_every_hundred_requests() {
         let mix = Mix(vec![(Ask::Unroutable, 10), (Ask::Rejected, 5)]);
         let count = |ask| (700..800).filter(|n| mix.nth(*n) == ask).count();
         assert_eq!([count(Ask::Unroutable), count(Ask::Rejected), count(Ask::Routed)], [10, 5, 85]);

@@ -1,13 +1,13 @@
-//! Whether the machine itself stood still: a virtual machine may be paused, and no contestant is to blame for that.
+//! Finds stalls of the machine itself: a virtual machine may be paused, and then the contestant is not the cause.
 //!
-//! Judged by a thread that does nothing but look at the clock, never by what a contestant did.
+//! A thread that only reads the clock detects stalls. The behaviour of a contestant does not count.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// A thread that wakes so much too late was not merely waiting for a core.
+/// A thread that wakes with this delay was not merely waiting for a core.
 pub const TOO_LONG: Duration = Duration::from_millis(300);
 const GLANCE: Duration = Duration::from_millis(20);
 
@@ -31,7 +31,7 @@ impl Watch {
         Self(longest)
     }
 
-    /// By how much the thread was late at the worst.
+    /// The longest delay of the thread.
     #[must_use]
     pub fn longest(&self) -> Duration {
         Duration::from_millis(self.0.load(Ordering::Relaxed))

@@ -1,11 +1,11 @@
-//! What processes spend, from /proc: CPU in ticks of 10 ms, peak memory.
+//! The CPU and memory of processes, from /proc: CPU in ticks of 10 ms, peak memory.
 
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use procfs::process::{Process, Stat, all_processes};
 
-/// What spends at most so many ticks in a glance has come to rest.
+/// A group that uses at most this number of ticks between two looks is idle.
 const REST: u64 = 1;
 const GLANCE: Duration = Duration::from_millis(150);
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -13,7 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// CPU time of processes since they began, user and system.
 ///
 /// # Errors
-/// When one of them is gone: a contestant that crashes has no figures.
+/// When a process has ended: a contestant that crashes has no figures.
 pub fn cpu(pids: &[i32]) -> anyhow::Result<Duration> {
     let mut ticks = 0;
     for pid in pids {
@@ -23,10 +23,10 @@ pub fn cpu(pids: &[i32]) -> anyhow::Result<Duration> {
     Ok(Duration::from_secs(1) * u32::try_from(ticks)? / u32::try_from(procfs::ticks_per_second())?)
 }
 
-/// Forgets the peaks of memory so far.
+/// Resets the peak memory.
 ///
 /// # Errors
-/// When a process is gone.
+/// When a process has ended.
 pub fn forget_peaks(pids: &[i32]) -> anyhow::Result<()> {
     const PEAK_RSS: &str = "5";
     for pid in pids {
@@ -35,10 +35,10 @@ pub fn forget_peaks(pids: &[i32]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Peak memory since then, in bytes, all processes together.
+/// Peak memory since the reset, in bytes, of all processes together.
 ///
 /// # Errors
-/// When a process is gone.
+/// When a process has ended.
 pub fn peak_memory(pids: &[i32]) -> anyhow::Result<u64> {
     let peak = |pid: &i32| Ok(process(*pid)?.status()?.vmhwm.context("no VmHWM in /proc")? * 1024);
     pids.iter().map(peak).sum()
@@ -47,7 +47,7 @@ pub fn peak_memory(pids: &[i32]) -> anyhow::Result<u64> {
 /// Memory now, in bytes.
 ///
 /// # Errors
-/// When a process is gone.
+/// When a process has ended.
 pub fn memory(pids: &[i32]) -> anyhow::Result<u64> {
     let now = |pid: &i32| Ok(process(*pid)?.status()?.vmrss.context("no VmRSS in /proc")? * 1024);
     pids.iter().map(now).sum()
@@ -61,7 +61,7 @@ pub fn group(leader: i32) -> anyhow::Result<Vec<i32>> {
     Ok(stats(leader)?.map(|stat| stat.pid).collect())
 }
 
-/// Waits until none of the groups works any more, so that what one run left to do does not weigh on the next.
+/// Waits until none of the groups uses CPU any more, so that the remaining work of one run does not affect the next.
 ///
 /// # Errors
 /// When /proc cannot be read.

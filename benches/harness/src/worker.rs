@@ -1,6 +1,6 @@
-//! One run, in a process of its own: connect, warm up, open the window, close it, and say what was seen.
+//! One run, in a process of its own: connects, warms up, opens the window, closes it, and returns the results.
 //!
-//! Being a fresh process, AMQP driven directly is measured by the same means as the services are.
+//! Because the worker is a fresh process, AMQP directly is measured in the same way as the services.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,15 +20,15 @@ use crate::spec::{Operation, Pace, Spec, Style, Target, Traffic};
 use crate::stall::Watch;
 use crate::usage;
 
-/// For the last answers after the window.
+/// The longest wait for the last answers after the window.
 const LAST_ANSWERS: Duration = Duration::from_secs(30);
-/// A count takes as long as it takes, up to this.
+/// The longest duration of a run that counts requests.
 const LONGEST_COUNT: Duration = Duration::from_mins(15);
 
-/// What one run came to.
+/// The results of one run.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Sample {
-    /// Requests answered in the window; at a fixed rate, due in it.
+    /// Requests answered in the window; at a fixed rate, requests that were due in it.
     pub requests: u64,
     /// Length of the window in seconds.
     pub seconds: f64,
@@ -36,21 +36,21 @@ pub struct Sample {
     pub latency: Latency,
     /// CPU of the contestant in the window, in seconds.
     pub contestant_cpu: f64,
-    /// CPU of the broker in the window, in seconds.
+    /// CPU of RabbitMQ in the window, in seconds.
     pub broker_cpu: f64,
-    /// CPU of the load generator in the window, in seconds; where AMQP is driven directly that is the contestant.
+    /// CPU of the load generator in the window, in seconds; with AMQP directly it is the contestant.
     pub load_cpu: f64,
     /// Peak memory of the contestant since the window was opened, in bytes.
     pub peak_memory: u64,
     /// Answers, warm-up included.
     pub answers: Answers,
-    /// Answers to what went on beside it.
+    /// Answers to the traffic that ran at the same time.
     pub beside: Option<Answers>,
     /// Memory of the contestant for each idle connection, in bytes.
     pub idle_connection: Option<f64>,
-    /// How long the machine stood still at the worst.
+    /// The longest stall of the machine.
     pub stall: Duration,
-    /// Messages in the queue afterwards, counted by the broker as it was purged.
+    /// Messages in the queue at the end, as RabbitMQ counted them at the purge.
     pub held: Option<u64>,
 }
 
@@ -73,7 +73,7 @@ impl Sample {
 /// Does the run.
 ///
 /// # Errors
-/// When a connection cannot be made or a process that is watched is gone. Bad answers are results.
+/// When a connection cannot be made or a measured process has ended. Bad answers are results.
 pub fn run(mut spec: Spec) -> anyhow::Result<Sample> {
     let precise = std::fs::write("/proc/self/timerslack_ns", "1000");
     precise.context("asking for precise timers")?;
@@ -89,7 +89,7 @@ pub fn run(mut spec: Spec) -> anyhow::Result<Sample> {
     })
 }
 
-/// The load over HTTP has one thread: more of them take the cores from the contestants.
+/// The load over HTTP has one thread: with more threads it would take the cores from the contestants.
 fn runtime(target: &Target) -> anyhow::Result<Runtime> {
     let mut builder = match target {
         Target::Amqp { .. } => Builder::new_multi_thread(),
@@ -169,7 +169,7 @@ async fn start(
 async fn join(callers: &mut Vec<JoinHandle<()>>, patience: Duration) -> anyhow::Result<()> {
     let deadline = Instant::now() + patience;
     for caller in callers.drain(..) {
-        timeout_at(deadline, caller).await.context("the callers did not come to an end")??;
+        timeout_at(deadline, caller).await.context("the callers did not end in time")??;
     }
     Ok(())
 }
@@ -188,7 +188,7 @@ impl Spent {
     }
 }
 
-/// Opens the connections, asks for the health of the service once on each, and looks at its memory before and after.
+/// Opens the connections, asks for the health of the service once on each, and compares its memory before and after.
 async fn idle(spec: &Spec) -> anyhow::Result<Sample> {
     const REQUEST: &[u8] = b"GET /health/live HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n";
     let Target::Http { address, .. } = &spec.target else {

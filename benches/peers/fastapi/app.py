@@ -1,6 +1,6 @@
-"""Publishes over HTTP by FastAPI and aio-pika, as one would write it with care.
+"""An HTTP service that publishes with FastAPI and aio-pika, written with care.
 
-One confirm channel a worker with many publishes in flight; mandatory; a return is an error (`on_return_raises`). The
+One confirm channel for each worker with many publishes in flight; mandatory; a return is an error (`on_return_raises`). The
 requests and answers are those of the gateway: 200 when confirmed, 422 when returned, 503 when nacked.
 """
 

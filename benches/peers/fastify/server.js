@@ -1,8 +1,8 @@
-// Publishes over HTTP by fastify and amqplib, as one would write it with care.
+// An HTTP service that publishes with fastify and amqplib, written with care.
 //
-// One confirm channel with many publishes in flight; mandatory. The broker sends a return before the ack of the same
-// message, so what was returned is remembered by message id until its ack comes. The requests and answers are those of
-// the gateway: 200 when confirmed, 422 when returned, 503 when nacked.
+// One confirm channel with many publishes in flight; mandatory. RabbitMQ sends a return before the ack of the same message, so
+// the service remembers the ids of returned messages until their acks. The requests and answers are those of the gateway: 200
+// when confirmed, 422 when returned, 503 when nacked.
 
 import { randomUUID } from "node:crypto";
 import amqp from "amqplib";

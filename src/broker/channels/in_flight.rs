@@ -1,7 +1,7 @@
-//! The publishes of one confirm channel that have no answer yet, in the order of their delivery tags.
+//! The unanswered publishes of one confirm channel, in the order of their delivery tags.
 //!
-//! RabbitMQ counts the publishes of a channel from 1 on and names each by its number, the delivery tag. Publishes are
-//! written in the order in which they were handed in, so the tag follows from the place in the ring.
+//! RabbitMQ counts the publishes of a channel from 1 on and identifies each by its number, the delivery tag. The gateway
+//! writes publishes in the order in which callers hand them in, so the position in the ring gives the tag.
 
 use std::collections::hash_map::Entry as MapEntry;
 use std::collections::{HashMap, VecDeque};
@@ -18,90 +18,90 @@ use crate::domain::message::MessageId;
 /// How a publish on a channel ended.
 #[derive(Debug)]
 pub(in crate::broker) enum WriteResult {
-    /// It was written. This is RabbitMQ's answer, or how the wait for it ended.
+    /// The gateway wrote it. The value is RabbitMQ's answer, or the reason why the wait for it ended.
     Written(Result<(), Error>),
-    /// It was not written.
+    /// The gateway did not write it.
     NotWritten(NotWritten),
 }
 
-/// Why a publish was not written.
+/// Why the gateway did not write a publish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::broker) enum NotWritten {
-    /// The channel takes no more.
+    /// The channel accepts no more publishes.
     Closed,
     /// A message with the same id is in flight on the channel.
     SameId,
     /// RabbitMQ blocks the connection.
     Blocked,
-    /// Its properties and headers do not fit a frame of the connection.
+    /// The message's properties and headers do not fit a frame of the connection.
     HeaderTooLarge(HeaderTooLarge),
 }
 
-/// A publish that waits for its answer.
+/// A publish that waits for RabbitMQ's answer.
 #[derive(Debug)]
 pub(in crate::broker) struct Pending {
-    /// A returned message is recognised by it; two messages in flight on a channel never have the same.
+    /// The message id. It identifies a returned message: two messages in flight on a channel never have the same id.
     pub(in crate::broker) id: MessageId,
-    /// Where it goes.
+    /// The exchange and routing key.
     pub(in crate::broker) destination: KnownDestination,
-    /// When it was handed in.
+    /// When the caller handed it in.
     pub(in crate::broker) since: Instant,
-    /// Until when its caller waits.
+    /// The caller's deadline.
     pub(in crate::broker) deadline: Instant,
-    /// Whether the lane carries one message at a time.
+    /// Whether the lane is isolated: it carries one message at a time.
     pub(in crate::broker) is_alone: bool,
-    /// Its place in the window, which it keeps until its answer.
-    #[expect(dead_code, reason = "it is held until the publish is answered, and then dropped")]
+    /// The permit of the lane's window, held until RabbitMQ's answer.
+    #[expect(dead_code, reason = "the permit is held until RabbitMQ answers the publish, and then dropped")]
     pub(in crate::broker) permit: OwnedSemaphorePermit,
-    /// Where its result is told.
+    /// Receives the result for the caller.
     pub(in crate::broker) caller: oneshot::Sender<WriteResult>,
 }
 
 impl Pending {
-    /// Tells the caller, who may be gone.
+    /// Tells the caller the result. The caller may have left.
     pub(in crate::broker) fn tell(self, result: WriteResult) {
         let _gone = self.caller.send(result);
     }
 }
 
 struct Entry {
-    /// `None` when it is answered.
+    /// `None` after RabbitMQ has answered it.
     pending: Option<Pending>,
     encoded: Encoded,
     returned: Option<String>,
 }
 
-/// A publish that was written and waits no more.
+/// A publish that was written and no longer waits for an answer.
 pub(super) struct Answered {
     pub(super) pending: Pending,
-    /// RabbitMQ's words where it returned the message.
+    /// RabbitMQ's text if it returned the message.
     pub(super) returned: Option<String>,
 }
 
 /// The ring.
 pub(super) struct InFlight {
     entries: VecDeque<Entry>,
-    /// Delivery tag of the first entry.
+    /// The delivery tag of the first entry.
     first_tag: u64,
-    /// Entries at the front that are written, at least in part.
+    /// Number of entries at the front that are written, at least in part.
     written: usize,
-    /// Entries without an answer, unwritten ones included.
+    /// Number of entries without an answer, unwritten ones included.
     unanswered: usize,
-    /// Delivery tags by message id.
+    /// The delivery tags by message id.
     tags: HashMap<MessageId, u64>,
 }
 
 impl InFlight {
-    /// The ring of a channel that was put into confirm mode just now.
+    /// The empty ring of a channel that was just put into confirm mode.
     pub(super) fn new() -> Self {
         let (entries, tags) = (VecDeque::new(), HashMap::new());
         Self { entries, first_tag: 1, written: 0, unanswered: 0, tags }
     }
 
-    /// Takes a publish in.
+    /// Adds a publish.
     ///
     /// # Errors
-    /// Gives it back when a message with its id is in flight.
+    /// Returns the publish if a message with the same id is in flight.
     pub(super) fn push(&mut self, pending: Pending, encoded: Encoded) -> Result<(), Pending> {
         let tag = self.first_tag + self.entries.len() as u64;
         match self.tags.entry(pending.id.clone()) {
@@ -113,14 +113,14 @@ impl InFlight {
         Ok(())
     }
 
-    /// The next publish that is to be written; it counts as written from now on.
+    /// Takes the next publish to write; it counts as written from now on.
     pub(super) fn next_unwritten(&mut self) -> Option<Encoded> {
         let entry = self.entries.get_mut(self.written)?;
         self.written += 1;
         Some(std::mem::replace(&mut entry.encoded, Encoded { frames: Vec::new(), body: Bytes::new() }))
     }
 
-    /// Takes out the publishes that are not written.
+    /// Removes and returns the unwritten publishes.
     pub(super) fn take_unwritten(&mut self) -> Vec<Pending> {
         let unwritten: Vec<_> =
             self.entries.drain(self.written..).filter_map(|entry| entry.pending).collect();
@@ -131,7 +131,7 @@ impl InFlight {
         unwritten
     }
 
-    /// Takes out all publishes that are written and have no answer.
+    /// Removes and returns all publishes that are written and have no answer.
     pub(super) fn take_written(&mut self) -> Vec<Answered> {
         self.written = 0;
         let written: Vec<_> = self.entries.drain(..).filter_map(|mut entry| entry.take()).collect();
@@ -141,7 +141,7 @@ impl InFlight {
         written
     }
 
-    /// Tells the callers of all publishes that are written how their wait ended. The publishes themselves still wait.
+    /// Tells the callers of all written publishes how their wait ended. The publishes themselves stay in the ring.
     pub(super) fn leave_written(&mut self, error: &Error) {
         for pending in self.entries.iter_mut().filter_map(|entry| entry.pending.as_mut()) {
             let (nobody, _) = oneshot::channel();
@@ -150,10 +150,11 @@ impl InFlight {
         }
     }
 
-    /// RabbitMQ answers one publish, or with `multiple` all up to this tag; tag 0 means all that are written.
+    /// Records that RabbitMQ answers one publish, or with `multiple` all publishes up to this tag. Tag 0 means all
+    /// written ones.
     ///
     /// # Errors
-    /// The tag was never written, or a single answer is for a publish that is answered already.
+    /// The tag was never written, or a single answer is for a publish that already has its answer.
     pub(super) fn answer(
         &mut self,
         tag: u64,
@@ -195,10 +196,10 @@ impl InFlight {
         }
     }
 
-    /// RabbitMQ returns the message with this id.
+    /// Records that RabbitMQ returns the message with this id.
     ///
     /// # Errors
-    /// No message with this id is written and waits for its answer.
+    /// No written message with this id waits for its answer.
     pub(super) fn note_return(&mut self, id: &str, reason: String) -> Result<(), Malformed> {
         let tag = self.tags.get(id).ok_or(Malformed::UnknownReturn)?;
         let at = usize::try_from(tag - self.first_tag).unwrap_or(usize::MAX);
@@ -207,12 +208,12 @@ impl InFlight {
         Ok(())
     }
 
-    /// Publishes without an answer.
+    /// Number of publishes without an answer.
     pub(super) fn unanswered(&self) -> usize {
         self.unanswered
     }
 
-    /// How far the newest publish is ahead of the oldest without an answer.
+    /// Distance from the oldest publish without an answer to the newest publish.
     pub(super) fn span(&self) -> usize {
         self.entries.len()
     }

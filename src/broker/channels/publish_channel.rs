@@ -1,7 +1,7 @@
 //! An owned channel in confirm mode: it writes publishes, and gives RabbitMQ's answers to their callers.
 //!
-//! When the channel or its connection ends, the publishes that were not written are handed back, and those that were
-//! written are lost, except where RabbitMQ's words can be about one message only.
+//! When the channel or its connection ends, the channel hands back the unwritten publishes. The written ones are lost,
+//! except if RabbitMQ's close text can refer to one message only.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,23 +19,23 @@ use crate::broker::error::{Cause, Error};
 use crate::broker::lapin_compat::sanitise;
 use crate::broker::wire::{BASIC_RETURN, Batch, Encoded, End, Malformed, Outlet, Owner, Step, method_of};
 
-/// Class and method of RabbitMQ's answers.
+/// Class and method of RabbitMQ's answers to a publish.
 const BASIC_ACK: [u8; 4] = [0, 60, 0, 80];
 const BASIC_NACK: [u8; 4] = [0, 60, 0, 120];
-/// Where the arguments of a method begin in its frame.
+/// Offset of a method's arguments in its frame.
 const ARGUMENTS: usize = 11;
-/// Bytes that one channel writes before the next one takes its turn.
+/// Bytes that one channel writes before the next channel takes its turn.
 const TURN: usize = 32 * 1024;
-/// Destinations whose nacks are remembered.
+/// Number of destinations whose nacks the channel remembers.
 const MAX_NACKED: usize = 1_000;
 
 /// The owner of a confirm channel.
 pub(in crate::broker) struct PublishChannel {
     outlet: Outlet,
     state: Mutex<State>,
-    /// Set by the publish watch, taken back by the next answer.
+    /// The publish watch sets this, and the next answer clears it.
     is_silent: AtomicBool,
-    /// The last publish has its answer.
+    /// Notified when the last publish in flight has its answer.
     emptied: Notify,
     ended: CancellationToken,
 }
@@ -45,29 +45,29 @@ struct State {
     /// The rest of a large body that is being written.
     rest: Bytes,
     is_inside: bool,
-    /// The router will call `write`.
+    /// Whether the router is going to call `write`.
     is_queued: bool,
     takes_no_more: bool,
-    /// A return whose content header is to come.
+    /// RabbitMQ's text of a return whose content header has not arrived yet.
     returning: Option<String>,
-    /// Bytes of a returned body that are to come.
+    /// Bytes of a returned body that have not arrived yet.
     skip: u64,
-    /// When each destination was nacked first after its last confirm.
+    /// For each destination, the first nack after its last confirm.
     nacked: HashMap<KnownDestination, Instant>,
     progress: Progress,
 }
 
-/// How a channel gets on.
+/// The last answers on a channel.
 #[derive(Debug, Clone, Copy, Default)]
 pub(in crate::broker) struct Progress {
-    /// When RabbitMQ last answered on it.
+    /// When RabbitMQ last answered a publish on the channel.
     pub(in crate::broker) last_answer: Option<Instant>,
-    /// When the newest publish that has an answer was handed in.
+    /// When the caller handed in the newest publish that has an answer.
     pub(in crate::broker) newest_answered: Option<Instant>,
 }
 
 impl PublishChannel {
-    /// The owner of a channel that was put into confirm mode just now.
+    /// The owner of a channel that was just put into confirm mode.
     pub(super) fn new(outlet: Outlet) -> Arc<Self> {
         let state = State {
             in_flight: InFlight::new(),
@@ -93,15 +93,15 @@ impl PublishChannel {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The channel's number, and the bytes that its frames may have.
+    /// The channel's number, and the largest frame size in bytes.
     pub(in crate::broker) fn frame_target(&self) -> (u16, usize) {
         (self.outlet.channel(), self.outlet.frame_max())
     }
 
-    /// Hands a publish in. It is finished from here on, also when its caller leaves.
+    /// Hands in a publish. From here on it is finished even if its caller leaves.
     ///
     /// # Errors
-    /// Nothing was written, and nothing will be.
+    /// The gateway has not written the publish, and will not write it.
     pub(in crate::broker) fn hand_in(
         self: &Arc<Self>,
         pending: Pending,
@@ -111,7 +111,8 @@ impl PublishChannel {
         if self.ended.is_cancelled() || state.takes_no_more {
             return Err(NotWritten::Closed);
         }
-        // Asked under the lock: the router notes that a connection is blocked before it takes unwritten publishes back.
+        // The check needs the lock: the router marks a connection as blocked before it takes back the unwritten
+        // publishes.
         if self.outlet.is_blocked() {
             return Err(NotWritten::Blocked);
         }
@@ -124,13 +125,13 @@ impl PublishChannel {
         Ok(())
     }
 
-    /// From now on no publish is handed in; those in flight wait for their answers.
+    /// Accepts no more publishes from now on. Those in flight wait for their answers.
     pub(in crate::broker) fn take_no_more(&self) {
         self.lock().takes_no_more = true;
     }
 
-    /// The gateway stops: takes no more publishes, hands back those that are not written, and tells the callers of the
-    /// others [`Cause::Stopped`].
+    /// Called when the gateway stops. Accepts no more publishes, hands back the unwritten ones, and tells the callers of
+    /// the written ones [`Cause::Stopped`].
     pub(in crate::broker) fn give_up(&self) {
         let unwritten = {
             let mut state = self.lock();
@@ -144,24 +145,25 @@ impl PublishChannel {
         }
     }
 
-    /// Whether publishes are in flight and none was answered for some time.
+    /// Whether publishes are in flight and RabbitMQ has answered none for some time.
     pub(in crate::broker) fn is_silent(&self) -> bool {
         self.is_silent.load(Ordering::Relaxed)
     }
 
-    /// Sets whether it is silent.
+    /// Sets whether the channel is silent.
     pub(in crate::broker) fn set_silent(&self, is_silent: bool) {
         self.is_silent.store(is_silent, Ordering::Relaxed);
     }
 
-    /// The last answer, or the oldest publish without one where that is later; `None` when every publish has its answer.
+    /// The time of the last answer, or of the oldest publish without an answer if that is later. `None` if every publish
+    /// has its answer.
     pub(in crate::broker) fn silent_since(&self) -> Option<Instant> {
         let state = self.lock();
         let oldest = state.in_flight.waiting().next()?.since;
         Some(state.progress.last_answer.map_or(oldest, |at| at.max(oldest)))
     }
 
-    /// When the oldest publish without an answer was handed in.
+    /// When the caller handed in the oldest publish without an answer.
     pub(in crate::broker) fn oldest_since(&self) -> Option<Instant> {
         Some(self.lock().in_flight.waiting().next()?.since)
     }
@@ -171,32 +173,32 @@ impl PublishChannel {
         self.unanswered() == 0
     }
 
-    /// Publishes without an answer.
+    /// Number of publishes without an answer.
     pub(in crate::broker) fn unanswered(&self) -> usize {
         self.lock().in_flight.unanswered()
     }
 
-    /// How far the newest publish is ahead of the oldest without an answer.
+    /// Distance from the oldest publish without an answer to the newest publish.
     pub(in crate::broker) fn span(&self) -> usize {
         self.lock().in_flight.span()
     }
 
-    /// How it gets on.
+    /// The last answers on the channel.
     pub(in crate::broker) fn progress(&self) -> Progress {
         self.lock().progress
     }
 
-    /// Looks at each publish without an answer, oldest first.
+    /// Calls `look` for each publish without an answer, oldest first.
     pub(in crate::broker) fn look_at_waiting(&self, look: impl FnMut(&Pending)) {
         self.lock().in_flight.waiting().for_each(look);
     }
 
-    /// The last deadline of the publishes without an answer.
+    /// The latest deadline of the publishes without an answer.
     pub(in crate::broker) fn last_deadline(&self) -> Option<Instant> {
         self.lock().in_flight.waiting().map(|pending| pending.deadline).max()
     }
 
-    /// The destinations that were only nacked since this instant or longer.
+    /// The destinations for which RabbitMQ has sent only nacks since this instant or longer.
     pub(in crate::broker) fn nacked_since(&self, instant: Instant) -> Vec<KnownDestination> {
         let state = self.lock();
         let only_nacked = state.nacked.iter().filter(|(_, since)| **since <= instant);
@@ -208,12 +210,12 @@ impl PublishChannel {
         self.ended.is_cancelled()
     }
 
-    /// Ends when the channel or its connection has ended.
+    /// Resolves when the channel or its connection has ended.
     pub(in crate::broker) async fn until_ended(&self) {
         self.ended.cancelled().await;
     }
 
-    /// Ends when every publish has its answer.
+    /// Resolves when every publish has its answer.
     pub(in crate::broker) async fn until_empty(&self) {
         loop {
             let emptied = self.emptied.notified();
@@ -288,7 +290,7 @@ impl Owner for PublishChannel {
         }
     }
 
-    /// Of a returned message.
+    /// Reads the content header of a returned message.
     fn header(&self, frame: &[u8]) -> Result<(), Malformed> {
         let Ok((_, AMQPFrame::Header(_, header))) = parse_frame(frame) else {
             return Err(Malformed::Frame("the content header of a returned message cannot be read"));
@@ -348,21 +350,21 @@ impl Owner for PublishChannel {
     }
 }
 
-/// RabbitMQ's words in a return.
+/// Reads RabbitMQ's text in a return.
 fn return_reason(frame: &mut [u8]) -> Result<String, Malformed> {
     let malformed = Malformed::Frame("a return cannot be read");
     let end = frame.len() - 1;
     sanitise::returned(&mut frame[ARGUMENTS - 4..end]).ok_or(malformed)?;
-    // After the reply code: the text's length in one byte, then the text.
+    // After the reply code come the length of the text in one byte, and the text.
     let (length, rest) = frame.get(ARGUMENTS + 2..).and_then(<[u8]>::split_first).ok_or(malformed)?;
     let text = rest.get(..usize::from(*length)).ok_or(malformed)?;
     Ok(String::from_utf8_lossy(text).into_owned())
 }
 
-/// Tells the callers of publishes that were written and will not be answered any more.
+/// Tells the callers of written publishes that RabbitMQ will not answer them any more.
 ///
-/// A returned message is unroutable, whether or not its ack came. RabbitMQ's words are about one message where it
-/// travelled alone, or where they name its exchange and no other message for that exchange waits.
+/// A returned message is unroutable, even if its ack did not arrive. RabbitMQ's close text refers to one message if that
+/// message travelled alone, or if the text names its exchange and no other message for that exchange waits.
 fn tell_lost(written: Vec<Answered>, end: &End, is_blocked: bool) {
     let error = match end {
         End::ChannelClosed(close) => Error::of_channel_close(close.code, &close.text),
@@ -384,7 +386,7 @@ fn tell_lost(written: Vec<Answered>, end: &End, is_blocked: bool) {
 }
 
 impl Error {
-    /// A message that was lost on a blocked connection is not repeated.
+    /// The gateway does not repeat a message that was lost on a blocked connection.
     fn unless_blocked(self, is_blocked: bool) -> Self {
         match self {
             Self::Unknown(Cause::Lost { reason, repeatable }) => {

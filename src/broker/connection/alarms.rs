@@ -1,7 +1,7 @@
 //! The resource alarms of RabbitMQ, as the connections of one role know them.
 //!
-//! An alarm holds for a whole cluster, and a connection learns of one only by publishing. So one connection that knows of
-//! it speaks for all, also one that is being replaced.
+//! An alarm holds for a whole cluster, and a connection learns of one only by publishing. So if RabbitMQ blocks one
+//! connection, the gateway counts the whole role as blocked. This includes a connection that is being replaced.
 
 use std::future::pending;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,7 +16,7 @@ use super::outage_log::OutageLog;
 /// The connections of a role that RabbitMQ blocks.
 pub(super) struct Alarms {
     log: OutageLog,
-    /// Kept beside the list, for each publish asks.
+    /// The number of blocked connections, kept beside the list because each publish reads it.
     count: AtomicUsize,
     blocked: Mutex<Vec<Blocked>>,
 }
@@ -24,12 +24,13 @@ pub(super) struct Alarms {
 /// A connection that RabbitMQ blocks.
 struct Blocked {
     reason: String,
-    /// Ended with the connection, before any caller learns of its loss: nothing is known of the alarm from then on.
+    /// Cancelled when the connection ends, before any caller learns of the loss. From then on the gateway does not know
+    /// whether the alarm holds.
     end: CancellationToken,
 }
 
 impl Alarms {
-    /// Of a role none of whose connections is up yet.
+    /// The alarms of a role without a connection yet.
     pub(super) fn new(log: OutageLog) -> Self {
         Self { log, count: AtomicUsize::new(0), blocked: Mutex::default() }
     }
@@ -59,7 +60,7 @@ impl Alarms {
     }
 }
 
-/// Follows the alarms of one connection, and counts it among the blocked ones meanwhile.
+/// Follows the alarms of one connection, and counts the connection as blocked meanwhile.
 pub(super) struct AlarmFollower {
     blocked: watch::Receiver<Option<String>>,
     end: CancellationToken,
@@ -69,14 +70,14 @@ pub(super) struct AlarmFollower {
 }
 
 impl AlarmFollower {
-    /// Notes each beginning and end of an alarm in `changes`.
+    /// Makes a follower that notifies `changes` at each beginning and end of an alarm.
     pub(super) fn new(connection: &Connection, alarms: Arc<Alarms>, changes: Arc<watch::Sender<()>>) -> Self {
         let mut blocked = connection.router().blocked();
         blocked.mark_changed();
         Self { blocked, end: connection.router().end(), is_counted: false, alarms, changes }
     }
 
-    /// Ends with the next change: true when RabbitMQ blocks the connection. Cancel safe.
+    /// Resolves at the next change: true when RabbitMQ blocks the connection. Cancel safe.
     pub(super) async fn changed(&mut self) -> bool {
         loop {
             if self.blocked.changed().await.is_err() {
@@ -116,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_alarm_is_over_for_the_gateway_when_the_last_connection_that_knows_of_it_has_ended() {
+    fn an_alarm_is_over_when_the_last_blocked_connection_has_ended() {
         let (alarms, first, second) =
             (Alarms::new(OutageLog::default()), CancellationToken::new(), CancellationToken::new());
         alarms.begin("low on disk".to_owned(), first.clone());

@@ -30,12 +30,12 @@ struct ConnectorParts {
     tasks: TaskTracker,
     log: OutageLog,
     lifecycle: Lifecycle,
-    /// The node that the next connection dials first.
+    /// The index of the node that the next connection dials first.
     next_node: AtomicUsize,
 }
 
 impl Connector {
-    /// With the tasks that keep the connections open in this tracker.
+    /// Makes a connector that runs the supervisors of the connections in this tracker.
     ///
     /// # Errors
     /// A setting that can never work, such as an unreadable certificate.
@@ -56,7 +56,7 @@ impl Connector {
         })))
     }
 
-    /// Starts dialling `size` connections, called `<role>-<n>` from `first` on; returns at once.
+    /// Starts to dial `size` connections, called `<role>-<n>` with `n` from `first` on; returns at once.
     pub(in crate::broker) fn start(&self, role: Role, first: usize, size: usize) -> Connections {
         let ConnectorParts { settings, metrics, nodes, tasks, log, lifecycle, next_node } = &*self.0;
         let (changes, watched) = watch::channel(());

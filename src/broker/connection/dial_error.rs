@@ -1,6 +1,6 @@
-//! Why a dial failed and what to do, in one line for the operator.
+//! Why a dial failed and how to fix it, in one line for the operator.
 //!
-//! The words of RabbitMQ, of the system and of rustls come first, unchanged. No secret is in the line.
+//! The text of RabbitMQ, of the operating system or of rustls comes first, unchanged. The line contains no secret.
 
 use std::io;
 
@@ -10,24 +10,24 @@ use crate::broker::error::Denial;
 use crate::broker::wire::Router;
 use crate::broker::{Address, Login};
 
-/// Words of a failure that is no refusal, and what to do; the first that fits is told.
+/// A part of the text of a failure that is no refusal, and the advice for it. The first entry that matches is used.
 #[rustfmt::skip]
 const ADVICE: [(&str, &str); 9] = [
     ("Connection refused", "no program listens there: check host and port, and that RabbitMQ runs"),
     ("failed to lookup address", "check the host's name"),
     ("no AMQP handshake within",
         "the port takes connections and does not speak AMQP: check host and port; write amqps:// or RABBITMQ_SSL_ENABLED=true for a TLS port"),
-    ("closed the socket", "check that the port is RabbitMQ's; write amqps:// or RABBITMQ_SSL_ENABLED=true for a TLS port"),
+    ("closed the socket", "check that RabbitMQ listens on the port; write amqps:// or RABBITMQ_SSL_ENABLED=true for a TLS port"),
     ("no connection within", "check host, port and firewalls, and for TLS that the port speaks it"),
     ("InvalidContentType",
         "the port does not speak TLS: take RabbitMQ's TLS port, 5671 by default, or write amqp:// or RABBITMQ_SSL_ENABLED=false"),
-    ("UnknownIssuer", "set RABBITMQ_SSL_CA_CERT to the authority that signed RabbitMQ's certificate"),
+    ("UnknownIssuer", "set RABBITMQ_SSL_CA_CERT to the certificate of the authority that signed RabbitMQ's certificate"),
     ("not valid for name", "dial RabbitMQ by a name that its certificate has"),
     ("CertificateRequired",
         "RabbitMQ wants a client certificate: set RABBITMQ_SSL_CLIENT_CERT and RABBITMQ_SSL_CLIENT_KEY"),
 ];
 
-/// Why the dial of this address failed, and what to do.
+/// Why the dial of this address failed, and how to fix it.
 pub(super) fn explain(error: &lapin::Error, address: &Address, login: &Login) -> String {
     let why = match error.kind() {
         ErrorKind::ProtocolError(protocol) => protocol.get_message().to_string(),
@@ -54,12 +54,13 @@ fn of_denial(denial: Denial, address: &Address, login: &Login) -> String {
         Denial::ConnectionLimit | Denial::ChannelLimit => {
             "raise the limit in RabbitMQ, or lower the RABBITMQ_*_CONNECTIONS settings"
         }
-        Denial::ReplyQueueForbidden | Denial::ReplyQueue | Denial::Other => "look into RabbitMQ's log",
+        Denial::ReplyQueueForbidden | Denial::ReplyQueue | Denial::Other => "see RabbitMQ's log",
     };
     advice.to_owned()
 }
 
-/// The line has the address already, and many addresses with one reason are one reason.
+/// The text of the error without the address: the line has the address already, and the outage log compares reasons over
+/// all addresses.
 fn of_credentials(address: &Address, login: &Login) -> String {
     let Login::Plain { user, .. } = login else {
         return "RabbitMQ does not take the client certificate as a login: it needs the plugin \
@@ -68,7 +69,7 @@ fn of_credentials(address: &Address, login: &Login) -> String {
     };
     let is_away = !matches!(address.host.as_str(), "localhost" | "127.0.0.1" | "::1");
     let of_guest = if user == "guest" && is_away {
-        "; RabbitMQ takes guest from its own machine only, unless its setting loopback_users says otherwise"
+        "; RabbitMQ accepts guest from its own machine only, unless its setting loopback_users says otherwise"
     } else {
         ""
     };
@@ -77,7 +78,8 @@ fn of_credentials(address: &Address, login: &Login) -> String {
     )
 }
 
-/// The error with the reason for which the router ended the connection: lapin sees only that it has ended.
+/// Adds the reason for which the router ended the connection to lapin's error: lapin sees only that the connection has
+/// ended.
 pub(super) fn with_reason(error: lapin::Error, router: &Router) -> lapin::Error {
     match (error.kind(), router.end_reason()) {
         (ErrorKind::IOError(_), Some(reason)) => lapin::Error::from(io::Error::other(reason.to_owned())),

@@ -1,6 +1,7 @@
-//! The last dial of each address, by all connections of one role.
+//! The result of the last dial of each address, over all connections of one role.
 //!
-//! Tells RabbitMQ's refusal of the gateway from its absence: the role is refused where the last dial of every address was.
+//! It distinguishes a RabbitMQ that refuses the gateway from an absent one: RabbitMQ refuses the role if it refused the
+//! last dial of every address.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,7 +11,8 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::broker::error::Denial;
 
-/// A refusal that lasts for so long is told to callers that wait. A virtual host that restarts refuses for a moment.
+/// How long a refusal must last before waiting callers get it as an error. A restarting virtual host refuses for a
+/// moment.
 const CERTAIN_AFTER: Duration = Duration::from_secs(2);
 
 /// Why RabbitMQ refuses the gateway, and since when.
@@ -21,12 +23,12 @@ pub(in crate::broker) struct Refused {
 }
 
 impl Refused {
-    /// Refused again, or for the first time now.
+    /// Records one more refusal. It keeps the start of the first one.
     pub(in crate::broker) fn again(before: Option<Self>, why: Denial) -> Self {
         Self { why, since: before.map_or_else(Instant::now, |it| it.since) }
     }
 
-    /// Whether it has lasted for so long that callers are told.
+    /// Whether the refusal has lasted long enough to be an error for callers.
     pub(in crate::broker) fn is_certain(&self) -> bool {
         Instant::now() >= self.certain_at()
     }
@@ -35,7 +37,8 @@ impl Refused {
         self.since + CERTAIN_AFTER
     }
 
-    /// Ends when RabbitMQ has refused the gateway for two seconds, as `refused` tells, which is asked after each change.
+    /// Resolves when RabbitMQ has refused the gateway for two seconds. `refused` returns the refusal, and is called after
+    /// each change.
     pub(in crate::broker) async fn until_certain<T>(
         mut changed: watch::Receiver<T>,
         refused: impl Fn() -> Option<Self>,
@@ -58,10 +61,10 @@ impl Refused {
 /// How the last dial of one address ended.
 #[derive(Debug, Clone, Copy, Default)]
 enum LastDial {
-    /// There was none since a connection was lost.
+    /// The gateway has not dialled the address since a connection was lost.
     #[default]
     Unknown,
-    /// It failed for another reason.
+    /// The dial failed for another reason.
     NotRefused,
     Refused(Refused),
 }
@@ -75,7 +78,7 @@ struct State {
 }
 
 impl DialRecord {
-    /// Of a role that dials so many addresses.
+    /// The record of a role that dials this number of addresses.
     pub(in crate::broker) fn new(addresses: usize) -> Self {
         Self(Mutex::new(State { addresses: vec![LastDial::default(); addresses], lost_at: None }))
     }
@@ -84,7 +87,8 @@ impl DialRecord {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A dial of this address failed, or its connection was lost at once; with RabbitMQ's refusal where it was one.
+    /// Records that a dial of this address failed or that its connection was lost at once, with RabbitMQ's refusal if it
+    /// refused.
     pub(in crate::broker) fn failed(&self, address: usize, denial: Option<Denial>) {
         let mut state = self.lock();
         let before = match state.addresses[address] {
@@ -95,21 +99,29 @@ impl DialRecord {
             denial.map_or(LastDial::NotRefused, |why| LastDial::Refused(Refused::again(before, why)));
     }
 
-    /// A connection that had lasted was lost: all that was known before is old.
+    /// Records that a connection that had lasted was lost: the earlier results no longer count.
     pub(in crate::broker) fn lost(&self) {
         let mut state = self.lock();
         state.addresses.fill(LastDial::Unknown);
         state.lost_at = Some(Instant::now());
     }
 
-    /// Whether an address was not dialled since then.
+    /// Whether the gateway has not dialled an address since then.
     pub(in crate::broker) fn has_unknown(&self) -> bool {
         self.lock().addresses.iter().any(|last| matches!(last, LastDial::Unknown))
     }
 
-    /// Whether so much time has passed since a connection was lost, or none has ever lasted.
+    /// Whether a connection was lost at least this time ago, or none has ever lasted.
     pub(in crate::broker) fn is_lost_for(&self, time: Duration) -> bool {
         self.lock().lost_at.is_none_or(|at| at.elapsed() >= time)
+    }
+
+    /// RabbitMQ's refusal of the last dial of any address.
+    pub(in crate::broker) fn any_denial(&self) -> Option<Denial> {
+        self.lock().addresses.iter().find_map(|last| match last {
+            LastDial::Refused(refused) => Some(refused.why),
+            LastDial::Unknown | LastDial::NotRefused => None,
+        })
     }
 
     /// RabbitMQ's refusal, where the last dial of every address was refused: since the last of them was refused first.
@@ -140,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_begins_anew_after_a_connection() {
+    fn a_refusal_begins_again_after_a_connection() {
         let record = DialRecord::new(1);
         record.failed(0, Some(Denial::VhostMissing));
         let first = record.refused();

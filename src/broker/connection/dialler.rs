@@ -1,4 +1,4 @@
-//! Dials the nodes of RabbitMQ in turn. A dial that hangs does not hold up the next node.
+//! Dials the nodes of RabbitMQ in turn. A dial without an answer does not delay the dial of the next node.
 
 use std::io;
 use std::sync::Arc;
@@ -22,10 +22,10 @@ use crate::broker::lapin_compat::{SocketKit, placeholder_uri};
 use crate::broker::{Address, Login, Settings, wire};
 use crate::metrics::Metrics;
 
-/// First pause after a failed dial; doubles from there.
+/// First pause after a failed dial. Each failure doubles it.
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 
-/// When a dial has not ended after so long, the next address is dialled beside it.
+/// When a dial takes longer than this, the gateway dials the next address at the same time.
 const HEAD_START: Duration = Duration::from_millis(500);
 
 /// Makes the connections of one slot.
@@ -43,7 +43,7 @@ pub(super) struct Dialler {
     reports: Reports,
 }
 
-/// Where the dials of one connection, and its end, are reported.
+/// The metrics, record and log that receive the results of the dials and the end of one connection.
 pub(super) struct Reports {
     pub(super) role: Role,
     pub(super) metrics: Metrics,
@@ -57,7 +57,7 @@ impl Reports {
         self.log.connected(address);
     }
 
-    /// Returns RabbitMQ's refusal, where it was one.
+    /// Returns RabbitMQ's refusal, if it refused the dial.
     fn failed(&self, at: usize, address: &Address, error: &lapin::Error, why: &str) -> Option<Denial> {
         let denial = Denial::of_login(error);
         self.count(if denial.is_some() { "refused" } else { "failed" });
@@ -101,10 +101,10 @@ impl Dialler {
         &self.reports.log
     }
 
-    /// Dials the node whose turn it is, and each following one when the dials before it do not end.
+    /// Dials the next node, and each following node while the earlier dials have not ended.
     ///
     /// # Errors
-    /// Every dial that was begun has failed; the next node has its turn then, after this pause.
+    /// Every dial that was begun has failed. The value is the pause before the dial of the next node.
     pub(super) async fn dial(&mut self, patience: Duration) -> Result<Connection, Duration> {
         let first = self.next;
         let nodes = (0..self.nodes.len()).map(|n| (first + n) % self.nodes.len());
@@ -123,7 +123,7 @@ impl Dialler {
         Ok(connection)
     }
 
-    /// The first connection that is there, the dials that failed before it, and how many were begun.
+    /// The first connection that is up, the dials that failed before it, and the number of dials that were begun.
     async fn race(
         &self,
         nodes: Vec<usize>,
@@ -149,12 +149,12 @@ impl Dialler {
         }
     }
 
-    /// Opens a socket, and has lapin speak AMQP over its router.
+    /// Opens a socket, and lets lapin speak AMQP over the socket's router.
     pub(super) async fn connect(&self, node: &Node, patience: Duration) -> Result<Connection, lapin::Error> {
         let deadline = Instant::now() + self.timeout;
         let open = timeout_at(deadline, node.open()).await;
         let socket = open.unwrap_or_else(|_| Err(self.late("connection")))?;
-        // An abandoned dial drops the router, which closes the socket and ends lapin's stream.
+        // Dropping an abandoned dial drops the router, which closes the socket and ends lapin's stream.
         let (router, stream) = wire::start(socket, self.frame_max);
         let (login, name) = (self.login.clone(), self.name.clone());
         let properties = move || connection_properties(&login, &name);
@@ -170,27 +170,27 @@ impl Dialler {
         io::Error::new(io::ErrorKind::TimedOut, format!("no {what} within {:?}", self.timeout))
     }
 
-    /// The next dial begins at another node than the last connection's.
+    /// The next dial begins at another node than the node of the last connection.
     pub(super) fn leave_node(&mut self) {
         self.next = (self.next + 1) % self.nodes.len();
     }
 
-    /// The last connection lasted: its end says nothing of the next dial.
+    /// Records that the last connection lasted, so its end is no hint for the next dial.
     pub(super) fn lasted(&mut self) {
         self.reports.record.lost();
         self.backoff = backoff(self.retry_delay);
     }
 
-    /// The last connection did not last, which counts as a failed dial: RabbitMQ refuses the gateway's channels so too. Returns
-    /// how long to wait before the next dial.
+    /// Records that the last connection did not last. That counts as a failed dial, because RabbitMQ refuses the
+    /// gateway's channels in this way too. Returns the pause before the next dial.
     pub(super) fn failed_at_once(&mut self, reason: Option<&str>) -> Duration {
         let denial = reason.and_then(Denial::of_end);
         self.reports.record.failed(self.next, denial);
         self.pause_after(denial)
     }
 
-    /// How long to wait before the next dial. After a refusal no longer than after another failure, while another address may let
-    /// the gateway in, or a virtual host may restart.
+    /// The pause before the next dial. After a refusal it is no longer than after another failure while another address
+    /// may accept the gateway, or while a virtual host may be restarting.
     fn pause_after(&mut self, denial: Option<Denial>) -> Duration {
         let pause = self.backoff.next().unwrap_or(self.retry_delay);
         let record = &self.reports.record;
@@ -202,7 +202,7 @@ impl Dialler {
     }
 }
 
-/// Jitter adds up to the whole delay again, so half of the cap keeps it.
+/// The jitter adds up to 100 % to a delay, so half of the cap as maximum keeps the sum within the cap.
 fn backoff(cap: Duration) -> ExponentialBackoff {
     ExponentialBuilder::default()
         .with_min_delay(FIRST_DELAY.min(cap) / 2)

@@ -1,4 +1,4 @@
-//! One live connection: the questions of its users, and how it ends.
+//! One live connection: its state for its users, and how it ends.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -17,23 +17,23 @@ use crate::broker::error::{Cause, Error};
 use crate::broker::lapin_compat::{ChannelNumbers, Gone, finish};
 use crate::broker::wire::Router;
 
-/// How long the broker may take to answer `connection.close`.
+/// How long RabbitMQ may take to answer `connection.close`.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// AMQP's reply code for a normal end.
 const REPLY_SUCCESS: u16 = 200;
 
-/// Why a connection is replaced that has no good channel numbers left.
+/// The reason for replacing a connection that has no usable channel numbers left.
 pub(super) const NUMBERS_USED_UP: &str = "its channel numbers are used up";
 
-/// A connection in a slot. Shared by all who use it; replaced as a whole when it is lost.
+/// A connection in a slot, shared by all its users. When it is lost, the supervisor replaces the whole object.
 pub(in crate::broker) struct Connection {
     lapin: lapin::Connection,
     router: Router,
     address: Address,
-    /// How long publishes may be in flight on it without any answer before it is replaced.
+    /// How long publishes may be in flight on it without any answer before the gateway replaces it.
     patience: Duration,
     has_answered: AtomicBool,
-    /// Whether publishes are in flight on it and none was answered for `patience`.
+    /// Whether publishes are in flight on it and RabbitMQ has answered none for `patience`.
     is_silent: watch::Sender<bool>,
     users: TaskTracker,
     numbers: ChannelNumbers,
@@ -66,12 +66,12 @@ impl Connection {
         }
     }
 
-    /// lapin's side of it.
+    /// lapin's handle of the connection.
     pub(in crate::broker) fn lapin(&self) -> &lapin::Connection {
         &self.lapin
     }
 
-    /// Where it leads, logged in as this user.
+    /// The server and virtual host that it reached, with this user.
     pub(in crate::broker) fn reached(&self, user: Option<&str>) -> Reached {
         Reached {
             address: self.address.clone(),
@@ -86,18 +86,18 @@ impl Connection {
         self.lapin.status().connected()
     }
 
-    /// Whether new work may start here: connected and not about to be replaced.
+    /// Whether new work may start on it: it is connected and not about to be replaced.
     pub(in crate::broker) fn is_usable(&self) -> bool {
         self.is_connected() && !self.retired.is_cancelled()
     }
 
-    /// Whether RabbitMQ has stopped reading from this connection because of an alarm. Keeps its
-    /// last value when the connection is lost.
+    /// Whether RabbitMQ has stopped reading from this connection because of an alarm. Keeps the last value when the
+    /// connection is lost.
     pub(in crate::broker) fn is_blocked(&self) -> bool {
         self.router.is_blocked()
     }
 
-    /// Ends when RabbitMQ does not block the connection.
+    /// Resolves when RabbitMQ does not block the connection.
     pub(in crate::broker) async fn until_unblocked(&self) {
         let mut blocked = self.router.blocked();
         while blocked.borrow_and_update().is_some() {
@@ -112,42 +112,42 @@ impl Connection {
         &self.router
     }
 
-    /// A retired connection is closed when it has no users any more.
+    /// The users of the connection. A retired connection is closed when it has no users any more.
     pub(in crate::broker) fn users(&self) -> &TaskTracker {
         &self.users
     }
 
-    /// How long publishes may be in flight without any answer before the connection is replaced.
+    /// How long publishes may be in flight without any answer before the gateway replaces the connection.
     pub(in crate::broker) fn patience(&self) -> Duration {
         self.patience
     }
 
-    /// Sets whether publishes are in flight on it and none was answered for [`Self::patience`]. While it is so, the
-    /// gateway dials a replacement; the connection takes publishes until that one is there.
+    /// Sets whether publishes are in flight on it and RabbitMQ has answered none for [`Self::patience`]. While this is
+    /// true, the gateway dials a replacement. The connection accepts publishes until the replacement is up.
     pub(in crate::broker) fn set_silent(&self, is_silent: bool) {
         self.is_silent.send_if_modified(|before| std::mem::replace(before, is_silent) != is_silent);
     }
 
-    /// Ends when it is silent, or is no more.
+    /// Resolves when the connection is silent, or with `false` when it is no longer silent.
     pub(in crate::broker) async fn until_silent(&self, is_silent: bool) {
         let mut changed = self.is_silent.subscribe();
         while *changed.borrow_and_update() != is_silent {
-            // The sender is a part of this connection.
+            // The sender cannot be dropped: it is a field of this connection.
             let _open = changed.changed().await;
         }
     }
 
-    /// A publish on it was answered.
+    /// Records that RabbitMQ has answered a publish on it.
     pub(in crate::broker) fn note_answer(&self) {
         self.has_answered.store(true, Ordering::Relaxed);
     }
 
-    /// Whether any publish on it was answered.
+    /// Whether RabbitMQ has answered any publish on it.
     pub(in crate::broker) fn has_answered(&self) -> bool {
         self.has_answered.load(Ordering::Relaxed)
     }
 
-    /// Bytes that a frame may have, as agreed with RabbitMQ.
+    /// The largest frame size in bytes that the gateway and RabbitMQ agreed.
     pub(in crate::broker) fn frame_max(&self) -> usize {
         usize::try_from(self.lapin.configuration().frame_max()).unwrap_or(usize::MAX)
     }
@@ -164,10 +164,10 @@ impl Connection {
         &self.numbers
     }
 
-    /// The error of the opening of a channel, which says nothing of the request that the channel was for.
+    /// The error for a channel that could not be opened. It is no answer to the request that needed the channel.
     ///
-    /// The words with which the broker closed a channel are lapin's answer to all that is asked on a later one
-    /// of the same number: when the numbers come round, the connection has no good ones left.
+    /// When RabbitMQ has closed a channel, lapin answers each request on a later channel of the same number with the text
+    /// of that close. When lapin reuses such a number, the connection has no usable numbers left.
     pub(in crate::broker) fn not_opened(&self, error: Error) -> Error {
         if matches!(error, Error::Unknown(Cause::Lost { .. })) {
             return error;
@@ -176,12 +176,17 @@ impl Connection {
         Error::lost(&error.to_string())
     }
 
-    /// Asks for a new connection in this one's place, with a reason for the log. The publishes in flight may still be
-    /// answered.
+    /// Asks the supervisor to replace this connection, with a reason for the log. RabbitMQ may still answer the publishes
+    /// in flight.
     pub(in crate::broker) fn retire(&self, why: &'static str) {
-        // The first reason is the one that counts.
+        // Only the first reason is kept.
         let _later = self.retired_for.set(why);
         self.retired.cancel();
+    }
+
+    /// Why it is to be replaced, where it is.
+    pub(in crate::broker) fn retired_for(&self) -> Option<&'static str> {
+        self.retired_for.get().copied()
     }
 
     /// Ends after [`Connection::retire`], and says why.
@@ -190,7 +195,7 @@ impl Connection {
         self.retired_for.get().copied().unwrap_or_default()
     }
 
-    /// Does `work` on this connection, and ends with [`Cause::Lost`] when the connection is gone.
+    /// Does `work` on this connection, and fails with [`Cause::Lost`] when the connection is gone.
     pub(in crate::broker) async fn unless_gone<T, E: Into<Error>>(
         &self,
         work: impl Future<Output = Result<T, E>>,
@@ -198,7 +203,7 @@ impl Connection {
         self.gone.unless(work).await
     }
 
-    /// Does `work` with a channel of this connection in a task, which comes to its end although the caller leaves, see
+    /// Does `work` with a channel of this connection in a task, which runs to its end even if the caller leaves, see
     /// [`lapin_compat`](crate::broker::lapin_compat).
     pub(in crate::broker) async fn finish<T: Send + 'static>(
         self: Arc<Self>,
@@ -207,18 +212,18 @@ impl Connection {
         finish(self.gone.clone(), || self.is_connected(), work).await
     }
 
-    /// Says goodbye within a second where the broker listens, and hangs up where it does not.
+    /// Closes the connection with AMQP's close if RabbitMQ answers within a second, else closes the socket.
     pub(in crate::broker) async fn close(&self) {
         self.retired.cancel();
         if self.is_connected() && !self.is_blocked() {
             let goodbye = self.lapin.close(REPLY_SUCCESS, short("stopping"));
-            // Whatever it answers, the switch below ends what is left.
+            // The answer does not matter: `kill` below ends the rest.
             let _ended = timeout(CLOSE_TIMEOUT, goodbye).await;
         }
         self.kill();
     }
 
-    /// Hangs up at once.
+    /// Closes the socket at once, without AMQP's close.
     pub(in crate::broker) fn kill(&self) {
         self.retired.cancel();
         self.router.kill();

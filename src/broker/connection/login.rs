@@ -1,7 +1,7 @@
-//! Who the gateway is to the broker: SASL mechanism, certificates, and what operators read of it.
+//! The gateway's login at RabbitMQ: SASL mechanism, certificates, and the client properties that operators see.
 //!
-//! Credentials travel by lapin's `AuthProvider`, so the address that deadpool-lapin keeps (and whose
-//! `Debug` prints it) holds no secret.
+//! lapin's `AuthProvider` carries the credentials. So the address that deadpool-lapin keeps (its `Debug` prints it)
+//! contains no secret.
 
 #![expect(clippy::disallowed_types, reason = "AuthProvider answers in ShortString; convert.rs makes it")]
 
@@ -20,7 +20,7 @@ use tokio_rustls::TlsConnector;
 use crate::broker::convert::short;
 use crate::broker::{ClientCertificate, Login, SettingsError, Tls};
 
-/// What the gateway says of itself when it connects as `role`, such as `publish-0`.
+/// The client properties that the gateway sends when it connects as `role`, such as `publish-0`.
 pub(super) fn connection_properties(login: &Login, role: &str) -> ConnectionProperties {
     let name = LongString::from(format!("{}@{} {role}", env!("CARGO_PKG_NAME"), host_name()));
     let properties = ConnectionProperties::default().with_connection_name(name);
@@ -66,7 +66,7 @@ impl AuthProvider for External {
 /// Reads the certificates and makes the connector.
 ///
 /// # Errors
-/// A file that is missing, is no PEM, or does not fit the key.
+/// A file is missing, is not PEM, or does not fit the key.
 pub(super) fn tls_connector(tls: &Tls) -> Result<TlsConnector, SettingsError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)

@@ -1,4 +1,4 @@
-//! A node of RabbitMQ, and the sockets to it, TCP or TLS. A dead peer is noticed by keepalive and `TCP_USER_TIMEOUT`.
+//! A node of RabbitMQ, and the sockets to it, TCP or TLS. TCP keepalive and `TCP_USER_TIMEOUT` detect a dead peer.
 
 use std::io;
 use std::time::Duration;
@@ -15,15 +15,15 @@ use crate::broker::{Address, Settings, SettingsError};
 
 /// Idle time before the kernel probes a silent peer, and between its probes.
 const KEEPALIVE: Duration = Duration::from_secs(10);
-/// How long written bytes may stay unacknowledged before the kernel gives the connection up.
+/// How long written bytes may stay unacknowledged before the kernel closes the connection.
 const USER_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Where a node of RabbitMQ listens.
+/// A node of RabbitMQ: its address, and TLS if the settings ask for it.
 #[derive(Clone)]
 pub(super) struct Node {
     /// Its address.
     pub(super) address: Address,
-    /// Set where it speaks TLS.
+    /// Set if the node speaks TLS.
     pub(super) tls: Option<TlsConnector>,
 }
 

@@ -1,7 +1,8 @@
-//! The log of an outage, for the gateway as a whole: connections report to it, and it decides which reports become lines.
+//! The log of an outage, for the gateway as a whole: connections report to it, and it decides which reports become log
+//! lines.
 //!
-//! One line when the first connection is lost, one for each new reason why the gateway cannot connect, reminders at growing
-//! intervals, and one when all connections are up again. Each report is in the log at debug level.
+//! It logs one line when the first connection is lost, one for each new reason why the gateway cannot connect, reminders
+//! at growing intervals, and one when all connections are up again. The debug level logs each report.
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
@@ -14,16 +15,16 @@ use tracing::{debug, info, warn};
 
 use crate::broker::Address;
 
-/// Time from a line to the first reminder; each later one comes after twice as long.
+/// Time from a line to the first reminder. Each later interval is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_secs(10);
 /// Longest time between reminders.
 const LAST_PAUSE: Duration = Duration::from_mins(10);
-/// After so long without an outage the next one is told from its beginning.
+/// When this time has passed without an outage, the next outage is logged from its beginning.
 const CALM: Duration = Duration::from_mins(1);
-/// Different reasons of one outage that are told; further ones are in the reminders.
+/// The number of different reasons of one outage that get a line of their own. Further reasons appear in the reminders.
 const MAX_REASONS: usize = 5;
 
-/// Which of many equal reports become lines: the first, each with a new reason, and reminders.
+/// Decides which of many equal reports become lines: the first, each one with a new reason, and reminders.
 #[derive(Debug, Default)]
 pub(in crate::broker) struct Reminders {
     told: BTreeSet<String>,
@@ -44,7 +45,7 @@ impl Reminders {
     }
 }
 
-/// The outage of now. Clones are the same.
+/// The log of the current outage. Clones share the state.
 #[derive(Clone, Default)]
 pub(in crate::broker) struct OutageLog(Arc<Shared>);
 
@@ -56,17 +57,17 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    /// Connections that there should be and that are not up.
+    /// The connections that the gateway wants and that are not up.
     down: BTreeSet<u64>,
     since: Option<Instant>,
-    /// Whether a line has told of this outage.
+    /// Whether a line about this outage was logged.
     is_told: bool,
     last_end: Option<Instant>,
     failures: Reminders,
     replacements: Reminders,
-    /// Connections that RabbitMQ blocks.
+    /// The number of connections that RabbitMQ blocks.
     blocked: usize,
-    /// The gateway closes its connections, which is no outage.
+    /// Whether the gateway closes its connections, which is no outage.
     is_stopping: bool,
 }
 
@@ -75,18 +76,18 @@ impl OutageLog {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// For the reports of one connection.
+    /// The log of one connection.
     pub(in crate::broker) fn of_connection(&self, name: &str) -> ConnectionLog {
         let id = self.0.next_connection.fetch_add(1, Ordering::Relaxed);
         ConnectionLog { log: self.clone(), id, name: name.to_owned() }
     }
 
-    /// The gateway closes its connections from now on.
+    /// Records that the gateway closes its connections from now on.
     pub(in crate::broker) fn stop(&self) {
         self.lock().is_stopping = true;
     }
 
-    /// RabbitMQ blocks one more connection.
+    /// Records that RabbitMQ blocks one more connection.
     pub(in crate::broker) fn blocked(&self, reason: &str) {
         let mut state = self.lock();
         state.blocked += 1;
@@ -95,17 +96,17 @@ impl OutageLog {
         }
     }
 
-    /// RabbitMQ blocks one connection fewer, or it is gone.
+    /// Records that RabbitMQ unblocks a connection, or that a blocked connection is gone.
     pub(in crate::broker) fn unblocked(&self) {
         let mut state = self.lock();
         state.blocked = state.blocked.saturating_sub(1);
         if state.blocked == 0 && !state.is_stopping {
-            info!("RabbitMQ takes messages again");
+            info!("RabbitMQ accepts messages again");
         }
     }
 }
 
-/// The reports of one connection. It is wanted until this is dropped.
+/// The reports of one connection. The gateway wants the connection until this is dropped.
 pub(in crate::broker) struct ConnectionLog {
     log: OutageLog,
     id: u64,
@@ -113,13 +114,13 @@ pub(in crate::broker) struct ConnectionLog {
 }
 
 impl ConnectionLog {
-    /// It is up.
+    /// Records that the connection is up.
     pub(in crate::broker) fn connected(&self, address: &Address) {
         debug!(connection = self.name, host = address.host, port = address.port, "connected");
         self.is_not_down();
     }
 
-    /// It was lost.
+    /// Records that the connection was lost.
     pub(in crate::broker) fn lost(&self, reason: &str) {
         debug!(connection = self.name, reason, "connection lost");
         let mut state = self.log.lock();
@@ -131,7 +132,7 @@ impl ConnectionLog {
         }
     }
 
-    /// A dial failed.
+    /// Records that a dial failed.
     pub(in crate::broker) fn failed(&self, address: &Address, reason: &impl Display) {
         let (connection, host, port, reason) =
             (&*self.name, &*address.host, address.port, reason.to_string());
@@ -151,7 +152,7 @@ impl ConnectionLog {
         }
     }
 
-    /// Another connection takes its place.
+    /// Records that another connection replaces this one.
     pub(in crate::broker) fn replaced(&self, why: &str) {
         debug!(connection = self.name, "connection replaced: {why}");
         if self.log.lock().replacements.is_due(why) {
@@ -174,13 +175,13 @@ impl Drop for ConnectionLog {
 }
 
 impl State {
-    /// Counts a connection as down; true where it is the first one.
+    /// Counts a connection as down; true if it is the first one.
     fn begin(&mut self, connection: u64) -> bool {
         self.down.insert(connection);
         let is_first = self.since.is_none();
         if is_first {
             self.since = Some(Instant::now());
-            // Connections that are lost as soon as they are up are one outage to the reader.
+            // Connections that are lost as soon as they are up belong to one outage.
             if self.last_end.is_none_or(|end| end.elapsed() >= CALM) {
                 self.failures = Reminders::default();
             }
@@ -202,7 +203,7 @@ impl State {
         (self.since, self.last_end) = (None, Some(Instant::now()));
     }
 
-    /// How long the outage lasts, in seconds with one digit after the point.
+    /// The duration of the outage in seconds, with one decimal digit.
     fn seconds(&self) -> f64 {
         let lasts = self.since.map(|since| since.elapsed()).unwrap_or_default();
         (lasts.as_secs_f64() * 10.0).round() / 10.0
@@ -214,7 +215,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn equal_reports_become_lines_ever_more_rarely_and_a_new_reason_at_once() {
+    async fn equal_reports_are_logged_less_and_less_often_and_a_new_reason_at_once() {
         let (mut reminders, begun) = (Reminders::default(), Instant::now());
         let mut lines = Vec::new();
         while begun.elapsed() < Duration::from_mins(2) {
@@ -229,7 +230,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn reasons_without_end_do_not_become_lines_without_end() {
+    async fn the_number_of_logged_reasons_is_bounded() {
         let mut reminders = Reminders::default();
         let lines = (0..1_000).filter(|number| reminders.is_due(&number.to_string())).count();
         assert_eq!(lines, MAX_REASONS);

@@ -1,6 +1,6 @@
 //! The connections of one role, each in a slot that [`supervise`](crate::broker::supervised::supervise) keeps filled.
 //!
-//! The backoff limits dials, never callers: a caller that needs a connection waits for a slot until its own deadline, or
+//! The backoff limits dials, not callers: a caller that needs a connection waits for a slot until its own deadline, or
 //! until it is certain that RabbitMQ refuses the gateway.
 
 use std::sync::Arc;
@@ -24,7 +24,8 @@ pub(in crate::broker) struct Connections {
     pub(super) record: Arc<DialRecord>,
     pub(super) give_up: CancellationToken,
     pub(super) stop: CancellationToken,
-    /// They are dialled when they are needed: before a dial has failed their absence says nothing of RabbitMQ.
+    /// Whether the gateway dials these connections on demand. Then a missing connection is no hint that RabbitMQ
+    /// is absent, until a dial has failed.
     pub(super) is_on_need: bool,
 }
 
@@ -34,21 +35,22 @@ impl Connections {
         self.slots.iter().filter_map(usable)
     }
 
-    /// How many slots there are.
+    /// The number of slots.
     pub(in crate::broker) fn len(&self) -> usize {
         self.slots.len()
     }
 
-    /// Whether the broker blocks publishers. Alarms hold for a whole cluster, and a connection learns
-    /// of one only by publishing, so one that knows speaks for all.
+    /// RabbitMQ's reason while it blocks publishers. An alarm holds for a whole cluster, and a connection learns of one
+    /// only by publishing, so one blocked connection is enough.
     pub(in crate::broker) fn blocked(&self) -> Option<String> {
         self.alarms.reason()
     }
 
-    /// Waits for what comes before a message is written.
+    /// Waits for `wait`, the step before a message is written.
     ///
     /// # Errors
-    /// [`Unavailable::Blocked`] at once, [`Unavailable::Denied`] as soon as it is certain; at the deadline why it took so long.
+    /// [`Unavailable::Blocked`] at once, [`Unavailable::Denied`] as soon as it is certain; at the deadline the reason for
+    /// the long wait.
     pub(in crate::broker) async fn unwritten<T>(
         &self,
         deadline: Instant,
@@ -62,10 +64,15 @@ impl Connections {
         }
     }
 
-    /// Ends when no connection is up and RabbitMQ refuses the gateway for certain, see [`DialRecord`].
+    /// Resolves when no connection is up and RabbitMQ certainly refuses the gateway, see [`DialRecord`].
     pub(in crate::broker) async fn until_denied(&self) -> Denial {
         let refused = || if self.up().next().is_some() { None } else { self.record.refused() };
         Refused::until_certain(self.changed.clone(), refused).await
+    }
+
+    /// Why RabbitMQ refused the last dial of an address, where it did.
+    pub(in crate::broker) fn any_denial(&self) -> Option<Denial> {
+        self.record.any_denial()
     }
 
     /// Why RabbitMQ refuses further connections, where the last dial of every address was refused.
@@ -73,24 +80,24 @@ impl Connections {
         self.record.refused().map(|refused| refused.why)
     }
 
-    /// Whether no connection has been up for so long, or none has ever been.
+    /// Whether no connection has been up for this time, or none has ever been up.
     pub(in crate::broker) fn are_absent_for(&self, time: Duration) -> bool {
         self.up().next().is_none() && self.record.is_lost_for(time)
     }
 
-    /// Ends when the broker blocks publishers; at once when it does already.
+    /// Resolves when RabbitMQ blocks publishers; at once if it does already.
     async fn until_blocked(&self) {
         let mut changed = self.changed.clone();
         changed.mark_unchanged();
         while self.blocked().is_none() {
             if changed.changed().await.is_err() {
-                // The tasks of the slots have ended, and with them every alarm.
+                // The supervisors of the slots have ended, and every alarm ended with them.
                 std::future::pending::<()>().await;
             }
         }
     }
 
-    /// A connection, waiting for one until the deadline.
+    /// Waits for a connection until the deadline.
     ///
     /// # Errors
     /// [`Unavailable::NoConnection`] at the deadline, [`Unavailable::Denied`] as soon as it is certain, and at the deadline;
@@ -103,7 +110,7 @@ impl Connections {
         }
     }
 
-    /// A connection, waiting for one for as long as it takes; for callers with a deadline of their own.
+    /// Waits for a connection without a deadline. For callers that have their own deadline.
     ///
     /// # Errors
     /// [`Unavailable::ShuttingDown`].
@@ -111,17 +118,17 @@ impl Connections {
         self.wait_until(|| self.up().next()).await
     }
 
-    /// The connection of one slot, where it is up.
+    /// The connection of one slot, if it is up.
     pub(in crate::broker) fn slot(&self, slot: usize) -> Option<Arc<Connection>> {
         self.slots.get(slot).and_then(usable)
     }
 
-    /// A receiver that notices each change of a slot, and each beginning and end of an alarm.
+    /// A receiver of each change of a slot, and of each beginning and end of an alarm.
     pub(in crate::broker) fn changes(&self) -> watch::Receiver<()> {
         self.changed.clone()
     }
 
-    /// The connection of one slot, waiting for it for as long as it takes.
+    /// Waits for the connection of one slot without a deadline.
     ///
     /// # Errors
     /// [`Unavailable::ShuttingDown`].
@@ -143,17 +150,17 @@ impl Connections {
         }
     }
 
-    /// Ends after [`Self::give_up_waiting`].
+    /// Resolves after [`Self::give_up_waiting`].
     pub(in crate::broker) async fn given_up(&self) {
         self.give_up.cancelled().await;
     }
 
-    /// Why there was no place to publish, or no turn, until the deadline.
+    /// Why the caller got no permit, or no turn, until the deadline.
     pub(in crate::broker) fn why_busy(&self) -> Error {
         if self.up().next().is_some() { Error::NotSent(Unavailable::Busy) } else { self.why_down() }
     }
 
-    /// Why there is no connection now.
+    /// Why no connection is up now.
     pub(in crate::broker) fn why_down(&self) -> Error {
         if let Some(why) = self.denial() {
             return Error::NotSent(Unavailable::Denied(why));
@@ -173,17 +180,18 @@ impl Connections {
         self.give_up.is_cancelled()
     }
 
-    /// Cancelled when they are closed for good.
+    /// Cancelled when the gateway closes these connections for good.
     pub(in crate::broker) fn stop_token(&self) -> CancellationToken {
         self.stop.clone()
     }
 
-    /// Whether they are being closed for good.
+    /// Whether the gateway closes these connections for good.
     pub(in crate::broker) fn is_stopped(&self) -> bool {
         self.stop.is_cancelled()
     }
 
-    /// Hangs up at once, for good: RabbitMQ, which may still be at an operation, would not answer a close before that is done.
+    /// Closes the sockets at once and for good, without AMQP's close: RabbitMQ would answer a close only after an
+    /// operation that it still runs.
     pub(in crate::broker) fn hang_up(&self) {
         let up: Vec<_> = self.up().collect();
         self.stop();
@@ -192,7 +200,7 @@ impl Connections {
         }
     }
 
-    /// Closes all connections; the slots' tasks end when that is done.
+    /// Closes all connections. The supervisors of the slots end after that.
     pub(in crate::broker) fn stop(&self) {
         self.give_up.cancel();
         self.stop.cancel();
@@ -203,5 +211,5 @@ fn usable(slot: &watch::Receiver<State<Arc<Connection>>>) -> Option<Arc<Connecti
     slot.borrow().part().filter(|connection| connection.is_usable()).cloned()
 }
 
-/// Pause before a channel is opened again where the last try failed although the connection is up.
+/// Pause before a channel is opened again if the last try failed although the connection is up.
 pub(in crate::broker) const REOPEN_PAUSE: Duration = Duration::from_millis(20);

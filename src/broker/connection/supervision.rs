@@ -1,4 +1,5 @@
-//! How one connection is kept open: when it counts as lost, and when the gateway dials its successor beside it.
+//! The supervisor of one connection: when the connection counts as lost, and when the gateway dials a successor beside
+//! it.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -17,18 +18,18 @@ use super::live::NUMBERS_USED_UP;
 use crate::broker::Settings;
 use crate::broker::supervised::{Reopen, Supervised};
 
-/// How long a retired connection may be used: longer than callers wait. The publishes in flight on it end with their
-/// callers' deadlines, and it is closed then.
+/// How long a retired connection may stay in use: longer than callers wait. The publishes in flight on it end with their
+/// callers' deadlines, and then the gateway closes it.
 const RETIREMENT: Duration = Duration::from_hours(1);
-/// Longest time that publishes may be in flight without any answer before their connection is replaced.
+/// Longest time that publishes may be in flight without any answer before the gateway replaces their connection.
 const MAX_PATIENCE: Duration = Duration::from_mins(1);
-/// A connection that ends sooner counts as a failed dial, so that a broker that hangs up on everybody
-/// is not dialled in a hot loop.
+/// A connection that ends sooner counts as a failed dial, so that the gateway does not dial in a hot loop when RabbitMQ
+/// closes every connection at once.
 const LASTING: Duration = Duration::from_secs(2);
-/// A second look at the connection, should an event be missed.
+/// Interval of a second check of the connection, in case an event is missed.
 const RECHECK: Duration = Duration::from_millis(250);
 
-/// How one connection is kept open.
+/// One supervised connection.
 pub(super) struct SupervisedConnection {
     dialler: Dialler,
     patience: Patience,
@@ -39,8 +40,8 @@ pub(super) struct SupervisedConnection {
 }
 
 impl SupervisedConnection {
-    /// After `slow_after` without an answer a lane is silent; a connection after twice as long. Changes of its alarm are noted
-    /// in `changes`.
+    /// A lane is silent after `slow_after` without an answer, and a connection after twice that time. Changes of the
+    /// connection's alarm notify `changes`.
     pub(super) fn new(
         dialler: Dialler,
         settings: &Settings,
@@ -58,7 +59,7 @@ impl SupervisedConnection {
     }
 }
 
-/// How a connection ended, and what is known of it.
+/// How a connection ended, when it began, and its alarm.
 pub(super) struct Ended {
     how: End,
     since: Instant,
@@ -140,10 +141,10 @@ async fn close_unused(connection: Arc<Connection>, mut follower: AlarmFollower) 
     connection.close().await;
 }
 
-/// Why a silent connection is replaced.
-const SILENT: &str = "RabbitMQ answers no publish on it";
+/// The reason for replacing a silent connection.
+const SILENT: &str = "RabbitMQ does not answer the publishes on it";
 
-/// How long publishes may be in flight without any answer before their connection is replaced.
+/// How long publishes may be in flight without any answer before the gateway replaces their connection.
 struct Patience {
     least: Duration,
     now: Duration,
@@ -154,13 +155,14 @@ impl Patience {
         Self { least: 2 * slow_after, now: 2 * slow_after }
     }
 
-    /// Of the connection after this one: while RabbitMQ answers nothing at all, connections are replaced ever more slowly.
+    /// The patience for the next connection. While RabbitMQ answers no publish at all, the gateway replaces connections less
+    /// and less often.
     fn next(&self, connection: &Connection) -> Duration {
         if connection.has_answered() { self.least } else { MAX_PATIENCE.min(self.now * 2) }
     }
 }
 
-/// The successor of a connection that should not be used much longer, and why. It is dialled beside that one.
+/// Dials a successor beside a connection that should not be used much longer. Returns the successor and the reason.
 async fn replace(
     connection: &Connection,
     dialler: &mut Dialler,
@@ -178,7 +180,7 @@ async fn replace(
     }
 }
 
-/// A connection in place of one that has become silent; never, while that one is not.
+/// Dials a replacement of a silent connection. Does not resolve while the connection is not silent.
 async fn replace_silent(connection: &Connection, dialler: &mut Dialler, patience: &Patience) -> Connection {
     loop {
         connection.until_silent(true).await;
@@ -188,7 +190,7 @@ async fn replace_silent(connection: &Connection, dialler: &mut Dialler, patience
             dial = dialler.dial(patience.next(connection)) => dial,
         };
         match dial {
-            // An alarm explains the silence, and only this connection knows of it.
+            // An alarm explains the silence, and only this connection knows of the alarm.
             Ok(unneeded) if connection.is_blocked() => {
                 unneeded.close().await;
                 connection.until_unblocked().await;
@@ -219,6 +221,9 @@ async fn until_over(
     let mut last_error = "closed".to_owned();
     loop {
         if !connection.is_connected() {
+            if let Some(why) = connection.retired_for() {
+                return End::Retired(why);
+            }
             return End::Lost(connection.router().end_reason().map_or(last_error, str::to_owned));
         }
         tokio::select! {
@@ -232,7 +237,7 @@ async fn until_over(
                 blocked_until = blocked_timeout.filter(|_| is_blocked).map(|limit| Instant::now() + limit);
             }
             event = events.next() => match event {
-                // Channels report here too; whether the connection is gone is asked above.
+                // Channels report errors here too; the check above tells whether the connection is gone.
                 Some(Event::Error(error)) => last_error = error.to_string(),
                 Some(_) => {}
                 None => return End::Lost(last_error),

@@ -1,4 +1,5 @@
-//! One login at every address, for `check-config --connect`: tells which server took it, or why none did and what to do.
+//! One login at every address, for `check-config --connect`: tells which server accepted it, or why none did and how to
+//! fix it.
 
 use std::sync::Arc;
 
@@ -23,11 +24,11 @@ pub type Trial = (Address, Result<Reached, Unreached>);
 pub struct Unreached {
     /// RabbitMQ refuses the gateway's user or virtual host.
     pub is_refused: bool,
-    /// Why, and what to do.
+    /// The reason, and how to fix it.
     pub why: String,
 }
 
-/// Logs in at all addresses at the same time, each within the connection timeout, and hangs up.
+/// Logs in at all addresses at the same time, each within the connection timeout, and closes the connections.
 ///
 /// # Errors
 /// A setting that can never work, such as an unreadable certificate.

@@ -1,4 +1,4 @@
-//! What lapin and the broker say, read as an [`Error`]: by its code, and by its words where one code has many meanings.
+//! Classifies the errors of lapin and RabbitMQ as an [`Error`]: by code, and by text if one code has several meanings.
 
 use lapin::ErrorKind;
 use lapin::protocol::{AMQPHardError, AMQPSoftError};
@@ -8,7 +8,8 @@ use super::{Cause, Denial, Error, Refusal};
 impl Error {
     /// RabbitMQ closed the channel with this code and text.
     ///
-    /// The answer to what was written on the channel: to one message, where no other was in flight on it.
+    /// The close answers the publishes or requests on the channel. It answers one message only if no other message was in
+    /// flight on the channel.
     #[must_use]
     pub fn of_channel_close(code: u16, text: &str) -> Self {
         of_close(code, text)
@@ -16,21 +17,21 @@ impl Error {
 
     /// RabbitMQ closed the connection with this code and text.
     ///
-    /// Others share the connection, so this answers no single message. Only after `CONNECTION_FORCED`, as when a
-    /// node stops, may the messages be sent again.
+    /// Other requests share the connection, so the close does not answer a single message. The gateway may send the
+    /// messages again only after `CONNECTION_FORCED`, as when a node stops.
     #[must_use]
     pub fn of_connection_close(code: u16, text: &str) -> Self {
         if code == CONNECTION_FORCED { Self::lost(text) } else { lost_for_good(text.to_owned()) }
     }
 
-    /// Whether it is certain that the broker refused a publish over this exchange.
+    /// Whether RabbitMQ certainly refused a publish because of this exchange.
     pub(in crate::broker) fn is_over(&self, exchange: &str) -> bool {
         let name = if exchange.is_empty() { DEFAULT_EXCHANGE } else { exchange };
         self.exchange() == Some(name)
     }
 
-    /// Whether the broker refuses whatever is published to the exchange: there is none, or it is internal, or
-    /// forbidden whatever the routing key.
+    /// Whether RabbitMQ refuses every publish to the exchange: it is missing, internal, or forbidden for all routing
+    /// keys.
     pub(in crate::broker) fn refuses_the_exchange(&self) -> bool {
         match self {
             Self::Refused(Refusal::ExchangeMissing { .. }) => true,
@@ -54,17 +55,17 @@ impl Error {
         split_at_only(named, "' in vhost '").map(|(exchange, _)| exchange)
     }
 
-    /// The property or argument in which the declaration differs, as far as the broker names it.
+    /// The property or argument that differs in the declaration, if RabbitMQ names it.
     pub(in crate::broker) fn differing_argument(&self) -> Option<&str> {
         let Self::Refused(Refusal::Differs { reason }) = self else { return None };
         words(reason).strip_prefix(INEQUIVALENT)?.split_once('\'').map(|(argument, _)| argument)
     }
 }
 
-/// What lapin said of something that had been written on a channel.
+/// Converts lapin's error for a request that was written on a channel.
 ///
-/// A soft protocol error is the broker's answer: to us alone, where nobody else used the channel. Everything
-/// else means that the answer is lost (never "not sent": lapin reports errors after it has written).
+/// A soft protocol error is RabbitMQ's answer: to this request alone, if the channel had no other user. Every other error
+/// means that the answer is lost (never "not sent": lapin reports errors after it has written).
 impl From<lapin::Error> for Error {
     fn from(error: lapin::Error) -> Self {
         match error.kind() {
@@ -76,7 +77,7 @@ impl From<lapin::Error> for Error {
     }
 }
 
-/// The meaning of a close by its code, and by its text where one code has several meanings.
+/// The meaning of a close by its code, and by its text if one code has several meanings.
 fn of_close(code: u16, text: &str) -> Error {
     let reason = text.to_owned();
     if let Some(soft) = AMQPSoftError::from_id(code) {
@@ -85,12 +86,12 @@ fn of_close(code: u16, text: &str) -> Error {
     match AMQPHardError::from_id(code) {
         Some(AMQPHardError::NOTIMPLEMENTED) => Error::Refused(Refusal::NotSupported { reason }),
         Some(hard) if hard.get_id() != CONNECTION_FORCED => lost_for_good(reason),
-        // Forced, or with a code that tells of no error: the messages are not to blame.
+        // `CONNECTION_FORCED`, or a code that is no error: the messages are not the reason.
         Some(_) | None => Error::lost(text),
     }
 }
 
-/// Sent again, the same message may end the connection again.
+/// The connection is lost, and the gateway must not send the same message again: it may end the next connection too.
 fn lost_for_good(reason: String) -> Error {
     Error::Unknown(Cause::Lost { reason, repeatable: false })
 }
@@ -105,13 +106,13 @@ fn from_soft(soft: &AMQPSoftError, reason: String) -> Error {
         AMQPSoftError::RESOURCELOCKED => Refusal::Locked { reason },
         AMQPSoftError::CONTENTTOOLARGE => Refusal::TooLarge { reason },
         AMQPSoftError::PRECONDITIONFAILED => from_precondition(reason),
-        // Words of a return, never of a close.
+        // RabbitMQ uses these codes in a return, never in a close.
         AMQPSoftError::NOROUTE | AMQPSoftError::NOCONSUMERS => return lost_for_good(reason),
     };
     Error::Refused(refusal)
 }
 
-/// One code for four meanings; the words tell them apart (checked against 3.10 and 4.0 by the tests).
+/// One code has four meanings, which the text distinguishes (the tests check it against 3.10 and 4.0).
 fn from_precondition(reason: String) -> Refusal {
     let words = words(&reason);
     if words.starts_with("message size ") {
@@ -125,42 +126,43 @@ fn from_precondition(reason: String) -> Refusal {
     }
 }
 
-/// The broker's own words, which come before any name, so that no name can be taken for them.
+/// RabbitMQ's text after the name of the code. Its own words come before any name, so a name cannot be confused with
+/// them.
 fn words(reason: &str) -> &str {
     reason.split_once(" - ").map_or(reason, |(_, words)| words)
 }
 
-/// Around the separator, where there is just one.
+/// The parts around the separator, if it occurs exactly once.
 fn split_at_only<'a>(text: &'a str, separator: &str) -> Option<(&'a str, &'a str)> {
     text.split_once(separator).filter(|(_, rest)| !rest.contains(separator))
 }
 
-/// How RabbitMQ ends connections that did nothing wrong.
+/// The code with which RabbitMQ closes connections that made no mistake.
 const CONNECTION_FORCED: u16 = 320;
 
 const INEQUIVALENT: &str = "inequivalent arg '";
 
-/// As RabbitMQ 3 has them, and 4 where it differs.
+/// The beginnings of the texts of RabbitMQ 3, and of RabbitMQ 4 if they differ.
 const REFUSALS_OF_AN_EXCHANGE: [&str; 3] =
     ["access to exchange '", "write access to exchange '", "cannot publish to internal exchange '"];
 
-/// How the broker calls the exchange with the empty name.
+/// RabbitMQ's name for the exchange with the empty name.
 const DEFAULT_EXCHANGE: &str = "amq.default";
 
-/// Bytes from which on the broker's words may be cut: what would not fit 255 ends in three dots.
+/// From this length on the text may be cut: RabbitMQ ends a text that does not fit 255 bytes with three dots.
 const CUT: usize = 252;
 
-/// The third is how a broker shortens what would not fit 255 bytes, as with a long name.
+/// The third ending is that of a text which RabbitMQ has cut, as with a long name.
 const ENDS_OF_IN_USE: [&str; 3] = [" in use", " not empty", "..."];
 
 impl Denial {
-    /// What lapin's error of a login means; none where RabbitMQ has not refused it.
+    /// The meaning of lapin's error at login; `None` if RabbitMQ has not refused the login.
     pub(in crate::broker) fn of_login(error: &lapin::Error) -> Option<Self> {
         let ErrorKind::ProtocolError(protocol) = error.kind() else { return None };
         Self::of_close(protocol.get_id(), protocol.get_message().as_str())
     }
 
-    /// What the close of a connection means on which the gateway has just logged in.
+    /// The meaning of the close of a connection just after the login.
     pub(in crate::broker) fn of_end(reason: &str) -> Option<Self> {
         let (name, _) = reason.split_once(" - ")?;
         let code = match name {
@@ -178,7 +180,7 @@ impl Denial {
         if AMQPHardError::from_id(code) != Some(AMQPHardError::NOTALLOWED) {
             return None;
         }
-        // A name in the text can hold any of these words; RabbitMQ's own come last.
+        // A name in the text can contain any of these words; RabbitMQ's own words come last.
         Some(match words(text) {
             words if words.ends_with(" is reached") => Self::ConnectionLimit,
             words if words.starts_with("vhost ") && words.ends_with(" not found") => Self::VhostMissing,

@@ -1,8 +1,8 @@
-//! Requests to lapin that may get no answer, or the answer to another one.
+//! Requests to lapin that may get no answer, or the answer to another request.
 //!
-//! A request that is made while the connection is being lost never ends. A channel that is dropped while RabbitMQ closes it is
-//! closed from both sides, and lapin (4.12) takes that for an error of the whole connection: each operation on it would get the error
-//! of that one channel.
+//! A request that is made while the connection is being lost never ends. When a channel is dropped while RabbitMQ closes
+//! it, both sides close it. lapin (4.12) treats that as an error of the whole connection: each operation on the
+//! connection would get the error of that one channel.
 
 use std::time::Duration;
 
@@ -14,26 +14,26 @@ use crate::broker::error::Error;
 /// How long lapin may take to answer the users of a connection that is gone.
 const LAST_ANSWERS: Duration = Duration::from_millis(250);
 
-/// Whether a connection is gone. Clones are the same.
+/// A flag that a connection is gone. Clones share the flag.
 #[derive(Clone, Default)]
 pub(in crate::broker) struct Gone(CancellationToken);
 
 impl Gone {
-    /// It is, from now on.
+    /// Records that the connection is gone.
     pub(in crate::broker) fn set(&self) {
         self.0.cancel();
     }
 
-    /// Ends when the connection is gone and lapin will answer no request on it any more.
+    /// Resolves when the connection is gone and lapin answers no request on it any more.
     pub(in crate::broker) async fn until_silent(&self) {
         self.0.cancelled().await;
         sleep(LAST_ANSWERS).await;
     }
 
-    /// The answer of `work`, which is done on the connection.
+    /// The result of `work`, which runs on the connection.
     ///
     /// # Errors
-    /// Those of `work`; [`Error::gone`] when the connection is.
+    /// The errors of `work`; [`Error::gone`] when the connection is gone.
     pub(in crate::broker) async fn unless<T, E: Into<Error>>(
         &self,
         work: impl Future<Output = Result<T, E>>,
@@ -46,12 +46,12 @@ impl Gone {
     }
 }
 
-/// Does `work` with a channel in a task, which comes to its end although the caller leaves. `is_connected` tells whether the
-/// connection is up afterwards.
+/// Does `work` with a channel in a task, which runs to its end even if the caller leaves. `is_connected` tells whether
+/// the connection is up afterwards.
 ///
 /// # Errors
-/// Those of `work`, but for refusals that RabbitMQ answers by closing the channel: where the connection is gone, such an error
-/// may be that of another channel.
+/// The errors of `work`, with one exception: if the connection is gone, a refusal that RabbitMQ answers by closing the
+/// channel may belong to another channel, so it becomes a lost answer.
 pub(in crate::broker) async fn finish<T: Send + 'static>(
     gone: Gone,
     is_connected: impl FnOnce() -> bool,

@@ -1,8 +1,9 @@
-//! Hands lapin the stream of the router in place of a socket.
+//! Gives lapin the stream of the router instead of a socket.
 //!
-//! Where lapin (4.12) fails to connect by itself, it keeps two tasks for ever, and nothing bounds the time of its dial. So lapin is
-//! told a loopback address and plain AMQP, and its runtime kit gives it a stream that is open already. deadpool-lapin (0.14) takes a
-//! URI and no more, and its `Debug` prints it: the login goes another way, see [`login`](crate::broker::connection).
+//! When lapin (4.12) fails to connect by itself, it leaves two tasks running for ever, and its dial has no deadline. So
+//! the gateway gives lapin a loopback address and plain AMQP, and lapin's runtime kit returns a stream that is already
+//! open. deadpool-lapin (0.14) takes a URI only, and its `Debug` prints it, so the login takes another way, see
+//! [`login`](crate::broker::connection).
 
 use std::future::{Future, ready};
 use std::io::{self, Read, Write};
@@ -20,16 +21,16 @@ use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
 use crate::broker::Settings;
 use crate::broker::wire::LapinEnd;
 
-/// The URI that lapin is given: it has the virtual host and the tuning, and no address or login that counts.
+/// The URI for lapin: it contains the virtual host and the tuning. Its address and login are not used.
 pub(in crate::broker) fn placeholder_uri(frame_max: usize, settings: &Settings) -> String {
     let vhost = utf8_percent_encode(&settings.vhost, NON_ALPHANUMERIC);
     format!("amqp://127.0.0.1/{vhost}?heartbeat={}&frame_max={frame_max}", settings.heartbeat)
 }
 
-/// lapin's stream, as its runtime abstraction wants it.
+/// lapin's stream, in the type that its runtime abstraction requires.
 type LapinStream = Compat<LapinEnd>;
 
-/// The runtime kit of one connection: tokio, and the stream that is open for it.
+/// The runtime kit of one connection: tokio, and the open stream of that connection.
 #[derive(Clone)]
 pub(in crate::broker) struct SocketKit {
     tokio: async_rs::Tokio,
@@ -37,7 +38,7 @@ pub(in crate::broker) struct SocketKit {
 }
 
 impl SocketKit {
-    /// For the connection on this stream.
+    /// The runtime kit for the connection on this stream.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
@@ -95,7 +96,7 @@ impl Reactor for SocketKit {
         self.tokio.interval(duration)
     }
 
-    /// Hands over the open stream; the address that lapin was given is not used.
+    /// Returns the open stream, and ignores the address.
     fn tcp_connect_addr(
         &self,
         _placeholder: SocketAddr,

@@ -1,17 +1,17 @@
 //! Makes frames readable for amq-protocol, lapin's parser, without a change of their length.
 //!
-//! Every client that may publish to the reply queue chooses these bytes, and RabbitMQ cuts its own texts at 255
-//! bytes, in the middle of a character too. amq-protocol refuses a short string that is not UTF-8, which ends the
-//! connection, and overflows the stack, which ends the process, on a table that is nested a few hundred levels deep.
+//! Every client that may publish to the reply queue chooses these bytes. RabbitMQ also cuts its own texts at 255 bytes,
+//! which can be in the middle of a character. amq-protocol refuses a short string that is not UTF-8, which ends the
+//! connection. It overflows the stack on a table that is nested a few hundred levels deep, which ends the process.
 
 use std::mem;
 
-/// Levels that are read as tables and arrays; a value that is nested deeper becomes a byte array.
+/// Levels that are kept as tables and arrays. A value that is nested deeper becomes a byte array.
 const MAX_DEPTH: usize = 32;
-/// Where a content header's flags are, and a method's arguments: after the frame's head.
+/// Offset of a content header's flags, and of a method's arguments, in the payload.
 const FLAGS: usize = 12;
 const ARGUMENTS: usize = 4;
-/// Bytes of a reply code.
+/// Length of a reply code in bytes.
 const REPLY_CODE: usize = 2;
 const BYTE_ARRAY: u8 = b'x';
 
@@ -28,7 +28,7 @@ enum Kind {
     Fixed(usize),
 }
 
-/// Makes the properties in the payload of a content header readable; `None` when it is malformed.
+/// Makes the properties in the payload of a content header readable; `None` if the payload is malformed.
 pub(in crate::broker) fn header(payload: &mut [u8]) -> Option<()> {
     let mut rest = Rest(payload);
     rest.take(FLAGS)?;
@@ -41,14 +41,14 @@ pub(in crate::broker) fn header(payload: &mut [u8]) -> Option<()> {
     Some(())
 }
 
-/// Makes the text of a `channel.close` or `connection.close` readable, in its payload; `None` when it is malformed.
+/// Makes the text in the payload of a `channel.close` or `connection.close` readable; `None` if the payload is malformed.
 pub(in crate::broker) fn close(payload: &mut [u8]) -> Option<()> {
     let mut rest = Rest(payload);
     rest.take(ARGUMENTS + REPLY_CODE)?;
     rest.text()
 }
 
-/// Makes the texts of a `basic.return` readable, in its payload: reply text, exchange and routing key.
+/// Makes the texts in the payload of a `basic.return` readable: reply text, exchange and routing key.
 pub(in crate::broker) fn returned(payload: &mut [u8]) -> Option<()> {
     let mut rest = Rest(payload);
     rest.take(ARGUMENTS + REPLY_CODE)?;
@@ -99,12 +99,12 @@ impl<'a> Rest<'a> {
         Some(())
     }
 
-    /// A value in a table or an array that is `depth` levels deep.
+    /// Reads a value in a table or an array that is `depth` levels deep.
     fn value(&mut self, depth: usize) -> Option<()> {
         let kind = &mut self.take(1)?[0];
         let size = match *kind {
             b'A' | b'F' if depth == MAX_DEPTH => {
-                // It has the same layout: a length and so many bytes.
+                // A byte array has the same layout: a length, and this number of bytes.
                 *kind = BYTE_ARRAY;
                 return self.long().map(drop);
             }
@@ -123,7 +123,7 @@ impl<'a> Rest<'a> {
     }
 }
 
-/// Puts a question mark in place of each byte that is no part of a character.
+/// Replaces each byte that is no part of a character with a question mark.
 fn legible(mut text: &mut [u8]) {
     while let Err(error) = std::str::from_utf8(text) {
         let rest = &mut mem::take(&mut text)[error.valid_up_to()..];

@@ -2,8 +2,8 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Counts each time that a message is handed to a channel, before that happens: a message with none is
-/// certainly not written.
+/// Counts each time that a lane hands a message to a channel, before it does so. At 0 the message is certainly not
+/// written.
 #[derive(Debug, Default)]
 pub struct Attempts(AtomicU32);
 
@@ -12,12 +12,12 @@ impl Attempts {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The channel has handed it back unwritten.
+    /// Records that the channel has handed the message back unwritten.
     pub(super) fn take_back(&self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// How many so far.
+    /// The number of attempts so far.
     pub(in crate::broker) fn count(&self) -> u32 {
         self.0.load(Ordering::Relaxed)
     }

@@ -1,8 +1,8 @@
-//! Counts those who are somewhere, for as long as they are.
+//! Counts the callers that are in a state, for as long as they are in it.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// One, counted until dropped.
+/// One counted caller, until dropped.
 pub(super) struct Counted<'a>(&'a AtomicUsize);
 
 impl<'a> Counted<'a> {

@@ -1,9 +1,9 @@
-//! One state for each destination, and the two questions about it: which way does a message to it take, and how does
-//! RabbitMQ's answer change the state?
+//! One state for each destination. It answers two questions: which lanes does a message use, and how does RabbitMQ's
+//! answer change the state?
 //!
-//! RabbitMQ closes the channel over a missing exchange, a missing permission or a body over its limit, and with it ends
-//! the publishes of every caller on it. So a message travels alone until its exchange has taken one within the last
-//! minute. A destination whose publishes stay unanswered gets a connection of its own, see [`super::slow`].
+//! RabbitMQ closes the channel for a missing exchange, a missing permission or a body over its limit, which ends the
+//! publishes of all callers on the channel. So a message travels alone until its exchange has accepted a message within
+//! the last minute. A destination whose publishes stay unanswered gets its own connection, see [`super::slow`].
 
 mod refused;
 mod slow_state;
@@ -27,37 +27,37 @@ use crate::broker::error::{Cause, Error, Refusal, Unavailable};
 use crate::broker::overflow;
 use crate::domain::names::ExchangeName;
 
-/// A body that no RabbitMQ is set to refuse, in bytes.
+/// A body size in bytes that RabbitMQ accepts with every sensible setting.
 const SMALL_BODY: usize = 4 * 1024;
-/// A slow destination without a publish for so long is forgotten, and its connection closed.
+/// After this time without a publish the gateway forgets a slow destination and closes its connection.
 const SLOW_MEMORY: Duration = Duration::from_mins(1);
 
-/// Every destination that was published to lately.
+/// Every destination with a recent publish.
 pub(in crate::broker) struct Destinations {
     table: Mutex<Table>,
     slow: SlowConnections,
-    /// The connection of messages over which RabbitMQ may close it, see [`overflow`]. Opened on need.
+    /// The connection for messages that can make RabbitMQ close it, see [`overflow`]. Opened on demand.
     hazardous: OnceLock<Option<Arc<SlowLanes>>>,
-    /// An answer within this time is in time.
+    /// The time limit for an answer to be in time.
     slow_after: Duration,
 }
 
-/// The way that a message takes.
+/// The lanes that a message uses.
 pub(super) enum Way {
-    /// On a channel with others.
+    /// A channel that it shares with other messages.
     Shared,
     /// Alone on a channel.
     Isolated,
-    /// On the connection of a slow destination, or that of hazardous messages.
+    /// The connection of a slow destination, or of hazardous messages.
     Slow {
         lanes: Arc<SlowLanes>,
-        /// Alone on a channel there.
+        /// Whether the message travels alone on a channel there.
         is_alone: bool,
     },
 }
 
 impl Destinations {
-    /// Knows no destination yet.
+    /// A table without any destination.
     pub(super) fn new(slow: SlowConnections, slow_after: Duration) -> Self {
         Self { table: Mutex::default(), slow, hazardous: OnceLock::new(), slow_after }
     }
@@ -66,7 +66,8 @@ impl Destinations {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Which way a message takes. One that is sent again travels alone: it may be the one that ended its channel.
+    /// Selects the lanes for a message. A resent message travels alone, because it may have caused the end of its
+    /// channel.
     ///
     /// # Errors
     /// [`Unavailable::TooManySlow`] when the destination is slow and no connection is free for it.
@@ -95,11 +96,11 @@ impl Destinations {
         Ok((destination, way))
     }
 
-    /// Waits until a publish to an exchange that RabbitMQ refuses may be written; RabbitMQ is asked once in a pause for
-    /// all callers that wait. Its answer is to be given to [`Self::learn`] then.
+    /// Waits until a publish to an exchange that RabbitMQ refuses may be written. RabbitMQ is asked once in a pause for
+    /// all waiting callers. The caller passes RabbitMQ's answer to [`Self::learn`].
     ///
     /// # Errors
-    /// The answer to another caller's publish, that was asked for after this call.
+    /// The answer to another caller's publish, which RabbitMQ was asked for after this call.
     pub(super) async fn turn(&self, exchange: &ExchangeName, deadline: Instant) -> Result<Waiters, Error> {
         loop {
             let turn = self.lock().refusal(exchange).map_or(Turn::Free, |refused| refused.turn(deadline));
@@ -120,7 +121,7 @@ impl Destinations {
         }
     }
 
-    /// Learns from RabbitMQ's answer to a message that was written, or from the end of the wait for it.
+    /// Updates the states with RabbitMQ's answer to a written message, or with the end of the wait for the answer.
     pub(super) fn learn(&self, publish: &Publish, since: Instant, answer: &Result<(), Error>) {
         let (exchange, size) = (&publish.destination.exchange, publish.message.body.len());
         let now = Instant::now();
@@ -145,15 +146,15 @@ impl Destinations {
             Err(Error::Refused(Refusal::AccessRefused { .. })) => {
                 table.change_state(exchange, |state| *state = State::KeyRestricted { since: now });
             }
-            // The exchange is there, and RabbitMQ finds the message wrong.
+            // The exchange exists, and RabbitMQ refuses the message itself.
             Err(Error::Refused(_)) => table.change_state(exchange, |state| *state = State::Unknown),
             Err(Error::Unknown(Cause::Lost { .. })) => table.change_state(exchange, State::may_be_refused),
-            // A publish without an answer says nothing of its exchange, nor does one that was not written.
+            // An unanswered or unwritten publish is no hint about its exchange.
             Err(Error::Unknown(_) | Error::NotSent(_)) => {}
         }
     }
 
-    /// Gives an answer to the callers that wait for it, where it is theirs too.
+    /// Gives an answer to the callers that wait for it, if it is the answer to their publishes too.
     pub(super) fn tell(waiters: &Waiters, error: &Error) {
         let is_theirs = error.refuses_the_exchange() || *error == Error::NotSent(Unavailable::ShuttingDown);
         if let Some(waiters) = waiters.as_ref().filter(|_| is_theirs) {
@@ -161,7 +162,7 @@ impl Destinations {
         }
     }
 
-    /// The gateway has declared this exchange.
+    /// Records that the gateway has declared this exchange.
     pub(in crate::broker) fn declared(&self, exchange: &ExchangeName) {
         self.lock().change_state(exchange, |state| {
             if matches!(state, State::Refused(_)) {
@@ -170,30 +171,30 @@ impl Destinations {
         });
     }
 
-    /// Publishes to this destination stay unanswered while RabbitMQ answers others.
+    /// Marks a destination as slow: its publishes stay unanswered while RabbitMQ answers others.
     pub(super) fn mark_slow(&self, destination: &KnownDestination) {
         let closed = self.lock().mark_slow(destination, || self.slow.open());
         closed.into_iter().for_each(SlowLanes::close);
     }
 
-    /// Whether it has moved to a connection of its own, or waits for one.
+    /// Whether the destination has moved to its own connection, or waits for one.
     pub(super) fn is_slow(&self, destination: &KnownDestination) -> bool {
         self.lock().is_slow(destination)
     }
 
-    /// Whether a publish to any other destination than this was confirmed since then.
+    /// Whether RabbitMQ has confirmed a publish to another destination since then.
     pub(super) fn was_another_confirmed(&self, destination: &KnownDestination, since: Instant) -> bool {
         let table = self.lock();
         table.destinations().any(|it| it != destination && it.last_confirm().is_some_and(|at| at >= since))
     }
 
-    /// The lanes of slow destinations, and those of hazardous messages.
+    /// The lanes of slow destinations and of hazardous messages.
     pub(super) fn slow_lanes(&self) -> Vec<Arc<SlowLanes>> {
         let hazardous = self.hazardous.get().cloned().flatten();
         self.lock().slow().filter_map(Slow::lanes).chain(hazardous).collect()
     }
 
-    /// Forgets slow destinations without a publish for a minute.
+    /// Forgets slow destinations that had no publish for a minute.
     pub(super) fn forget_idle(&self) {
         if let Some(idle_since) = Instant::now().checked_sub(SLOW_MEMORY) {
             self.forget_slow(idle_since);

@@ -1,7 +1,7 @@
 //! A lane: one confirm channel and a window of messages in flight.
 //!
-//! The window is bounded by count and by bytes. A permit of it is kept until RabbitMQ's answer, also past the caller's
-//! deadline.
+//! The window is bounded by count and by bytes. A message keeps its permit until RabbitMQ's answer, even after the
+//! caller's deadline.
 
 use std::sync::Arc;
 
@@ -15,20 +15,20 @@ use crate::broker::destination::KnownDestination;
 use crate::broker::error::{Cause, Error};
 use crate::broker::wire::publish_frames;
 
-/// Windows that the newest publish of a lane may be ahead of its oldest without an answer.
+/// The maximum distance between the newest publish of a lane and its oldest unanswered one, in windows.
 const MAX_WINDOWS_AHEAD: usize = 4;
 
-/// The messages that may be in flight on one lane.
+/// The maximum of messages in flight on one lane.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Window {
-    /// Messages.
+    /// Number of messages.
     pub(super) publishes: u32,
-    /// Bytes of their bodies; one larger body goes alone.
+    /// Bytes of their bodies. A body that is larger goes alone.
     pub(super) bytes: usize,
 }
 
 impl Window {
-    /// Permits that a body needs: one, and more when it is larger than its share of the bytes.
+    /// The number of permits for a body: one, or more if the body is larger than its share of the bytes.
     fn permits(self, bytes: usize) -> u32 {
         let share = (self.bytes / self.publishes as usize).max(1);
         u32::try_from(bytes.div_ceil(share)).unwrap_or(u32::MAX).clamp(1, self.publishes)
@@ -38,7 +38,7 @@ impl Window {
 /// The right to have one message in flight on a lane; several permits for a large body.
 pub(super) type Permit = OwnedSemaphorePermit;
 
-/// A lane, on one channel. A lane that is given a fresh channel is another one.
+/// A lane on one channel. With a fresh channel, a new `Lane` replaces this one.
 pub(super) struct Lane {
     channel: Arc<ConfirmChannel>,
     permits: Arc<Semaphore>,
@@ -48,7 +48,7 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    /// A lane on this channel. An isolated one carries one message at a time.
+    /// A lane on this channel. An isolated lane carries one message at a time.
     pub(super) fn on(channel: Arc<ConfirmChannel>, window: Window, is_isolated: bool) -> Self {
         let permits = Arc::new(Semaphore::new(window.publishes as usize));
         Self { channel, permits, window, is_isolated, retired: CancellationToken::new() }
@@ -59,49 +59,49 @@ impl Lane {
         &self.channel
     }
 
-    /// Whether it takes more publishes.
+    /// Whether the lane accepts publishes.
     pub(super) fn is_open(&self) -> bool {
         !self.permits.is_closed()
     }
 
-    /// Whether publishes are in flight on it and none is answered.
+    /// Whether publishes are in flight on the lane and RabbitMQ answers none of them.
     pub(super) fn is_silent(&self) -> bool {
         self.channel.publishes().is_silent()
     }
 
-    /// Whether its newest publish is too far ahead of the oldest without an answer.
+    /// Whether the newest publish is too far ahead of the oldest unanswered one.
     pub(super) fn is_stretched(&self) -> bool {
         self.channel.publishes().span() > MAX_WINDOWS_AHEAD * self.window.publishes as usize
     }
 
-    /// Permits that are free.
+    /// The number of free permits.
     pub(super) fn free(&self) -> usize {
         self.permits.available_permits()
     }
 
-    /// Whether it is less than half full, and has room for a body of so many bytes.
+    /// Whether the lane is less than half full and has room for a body of this size.
     pub(super) fn has_plenty(&self, bytes: usize) -> bool {
         let free = self.free();
         2 * free > self.window.publishes as usize && free >= self.window.permits(bytes) as usize
     }
 
-    /// Whether a body of so many bytes needs more than one permit.
+    /// Whether a body of this size needs more than one permit.
     pub(super) fn is_large(&self, bytes: usize) -> bool {
         self.window.permits(bytes) > 1
     }
 
-    /// A permit for a body of so many bytes, if there is one now.
+    /// A permit for a body of this size, if one is free now.
     pub(super) fn try_permit(&self, bytes: usize) -> Option<Permit> {
         Arc::clone(&self.permits).try_acquire_many_owned(self.window.permits(bytes)).ok()
     }
 
-    /// A permit for a body of so many bytes, as soon as there is one; `None` when the lane is closed.
+    /// Waits for a permit for a body of this size; `None` when the lane is closed.
     pub(super) async fn permit(&self, bytes: usize) -> Option<Permit> {
         Arc::clone(&self.permits).acquire_many_owned(self.window.permits(bytes)).await.ok()
     }
 
-    /// Publishes, and waits for RabbitMQ's answer to the caller's deadline. Cancel safe: a publish that was handed in is
-    /// finished.
+    /// Publishes, and waits for RabbitMQ's answer until the caller's deadline. Cancel safe: a publish that was handed in
+    /// is finished.
     pub(super) async fn publish(
         &self,
         publish: &Publish,
@@ -120,7 +120,7 @@ impl Lane {
         let pending = Pending { id, destination, since, deadline: *deadline, is_alone, permit, caller };
         if let Err(not_written) = publishes.hand_in(pending, encoded) {
             if not_written == NotWritten::Closed {
-                // The task of the lane is about to notice; until then no caller may try again here.
+                // The lane's supervisor notices this soon. Until then no caller may try this lane again.
                 self.permits.close();
             }
             return WriteResult::NotWritten(not_written);
@@ -132,13 +132,13 @@ impl Lane {
         }
     }
 
-    /// Takes no more publishes, so that its slot opens a lane on a fresh channel. Those in flight wait for their
-    /// answers.
+    /// Accepts no more publishes, so that the supervisor opens a lane on a fresh channel. The publishes in flight wait
+    /// for their answers.
     pub(super) fn retire(&self) {
         self.retired.cancel();
     }
 
-    /// Ends when the lane takes no more publishes.
+    /// Resolves when the lane accepts no more publishes, and closes it.
     pub(super) async fn until_closed(&self) {
         tokio::select! {
             () = self.retired.cancelled() => {}
@@ -150,14 +150,14 @@ impl Lane {
     }
 }
 
-/// Milliseconds to the deadline, at least 1.
+/// Milliseconds until the deadline, at least 1.
 fn left(deadline: Instant, now: Instant) -> u64 {
     let left = deadline.saturating_duration_since(now).as_millis().max(1);
     u64::try_from(left).unwrap_or(u64::MAX)
 }
 
-/// Keeps a channel that takes no more publishes until each one on it has its answer, or its connection is gone. Once the
-/// connection is to be closed too, it is kept at most to the last deadline, or to the end of an alarm.
+/// Keeps a channel that accepts no more publishes until each one on it has its answer, or its connection is gone. When
+/// the connection closes too, the channel is kept at most until the last deadline or the end of an alarm.
 pub(super) async fn drain(channel: Arc<ConfirmChannel>, closing: CancellationToken) {
     let (publishes, connection) = (channel.publishes(), channel.connection());
     let last_deadline = async {
@@ -168,7 +168,7 @@ pub(super) async fn drain(channel: Arc<ConfirmChannel>, closing: CancellationTok
         if let Some(deadline) = publishes.last_deadline() {
             sleep_until(deadline).await;
         }
-        // RabbitMQ answers when the alarm is over.
+        // During an alarm RabbitMQ answers only when the alarm is over.
         if !closing.is_cancelled() {
             connection.until_unblocked().await;
         }

@@ -1,4 +1,4 @@
-//! A group of lanes of one kind: each is kept open on its connection, and opened again when it ends.
+//! A group of lanes of one kind: a supervisor keeps each lane open on its connection, and reopens it when it ends.
 
 use std::future::pending;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -22,19 +22,19 @@ use crate::broker::connection::Connections;
 use crate::broker::error::{Error, Unavailable};
 use crate::broker::supervised::{Place, Reopen, State, Supervised, supervise};
 
-/// How long a waiting publish waits for one more lane before it asks for another one, on another connection.
+/// How long a waiting publish waits for one more lane before it asks for another lane on another connection.
 const ASK_AGAIN: Duration = Duration::from_millis(250);
 
-/// How many lanes a group has, and of which kind.
+/// The number of lanes in a group, and their kind.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Kind {
-    /// Lanes, spread over the connections.
+    /// The number of lanes, spread over the connections.
     pub(super) lanes: usize,
-    /// The window of each.
+    /// The window of each lane.
     pub(super) window: Window,
-    /// Whether each carries one message at a time. Such lanes are opened on need.
+    /// Whether each lane carries one message at a time. Such lanes are opened on demand.
     pub(super) is_isolated: bool,
-    /// Whether they are the lanes of one slow destination, which are expected to be silent.
+    /// Whether these are the lanes of one slow destination, which are expected to be silent.
     pub(super) is_for_slow_destination: bool,
 }
 
@@ -51,33 +51,33 @@ pub(super) struct Lanes {
     tasks: TaskTracker,
 }
 
-/// The place of one lane.
+/// The slot of one lane.
 pub(super) struct Slot {
     lane: watch::Receiver<State<Arc<Lane>>>,
     connection: usize,
     need: Arc<Need>,
-    /// For the publish watch.
+    /// The pauses between fresh channels, for the publish watch.
     pub(super) nack_pauses: Mutex<NackPauses>,
 }
 
-/// Whether a lane that is opened on need is needed.
+/// Whether a publish needs a lane that is opened on demand.
 struct Need {
     asked: Notify,
     is_waiting: AtomicBool,
 }
 
 impl Slot {
-    /// The lane, where it takes publishes.
+    /// The lane, if it accepts publishes.
     pub(super) fn lane(&self) -> Option<Arc<Lane>> {
         self.lane.borrow().part().filter(|lane| lane.is_open()).cloned()
     }
 
-    /// Whether its lane is being opened.
+    /// Whether the lane is being opened.
     fn is_opening(&self) -> bool {
         !self.is_idle() && self.lane.borrow().part().is_none()
     }
 
-    /// Whether its lane is not open and not being opened.
+    /// Whether the lane is neither open nor being opened.
     fn is_idle(&self) -> bool {
         self.need.is_waiting.load(Ordering::Relaxed)
     }
@@ -116,7 +116,7 @@ impl Lanes {
         Ok(Self { connections, pools, slots, news, waiting, silent, kind, closing, tasks })
     }
 
-    /// A permit on a lane, waiting for one until the deadline; `None` when the lanes were closed. Nothing is published
+    /// Waits for a permit on a lane until the deadline; `None` if the lanes were closed. The message is not written
     /// meanwhile.
     ///
     /// # Errors
@@ -130,7 +130,7 @@ impl Lanes {
         if let Some(found) = self.reserve_now(bytes) {
             return Ok(Some(found));
         }
-        // In a box: rare, and large.
+        // Boxed because this future is large and rarely needed.
         Box::pin(self.reserve_in_time(bytes, deadline)).await
     }
 
@@ -173,8 +173,8 @@ impl Lanes {
         }
     }
 
-    /// The first permit on any of the lanes that are open now; never, when they all close. A large body waits on one
-    /// lane: it gathers its permits while it waits, and no other message gets these.
+    /// The first permit on any of the lanes that are open now. Does not resolve if they all close. A large body waits on
+    /// one lane: it collects its permits while it waits, and no other message gets these permits.
     async fn first_permit(&self, bytes: usize) -> (Arc<Lane>, Permit) {
         let lanes = match self.pick(bytes) {
             Some(lane) if lane.is_large(bytes) => vec![lane],
@@ -193,8 +193,9 @@ impl Lanes {
         pending().await
     }
 
-    /// The first lane with plenty of room, or the one with the most: a channel with much in flight costs RabbitMQ less a
-    /// message than two with half of it. A silent lane only when all are silent.
+    /// The first lane with plenty of room, else the lane with the most room: for RabbitMQ, one channel with many messages
+    /// in flight costs less per message than two channels with half of them each. A silent lane is picked only if all
+    /// lanes are silent.
     fn pick(&self, bytes: usize) -> Option<Arc<Lane>> {
         let fresh = || self.open().filter(|lane| !lane.is_silent());
         fresh()
@@ -203,7 +204,7 @@ impl Lanes {
             .or_else(|| self.open().max_by_key(|lane| lane.free()))
     }
 
-    /// The lanes that are not silent; all of them when all are.
+    /// The lanes that are not silent, or all lanes if all are silent.
     fn preferred(&self) -> Vec<Arc<Lane>> {
         let fresh: Vec<_> = self.open().filter(|lane| !lane.is_silent()).collect();
         if fresh.is_empty() { self.open().collect() } else { fresh }
@@ -218,8 +219,9 @@ impl Lanes {
         self.slots.iter().filter_map(Slot::lane)
     }
 
-    /// Has one more lane opened, where lanes are opened on need: when fewer are being opened than publishes wait, or the
-    /// one that is being opened is overdue. On the connection with the fewest, rather not on one with a silent lane.
+    /// Requests one more lane, if lanes are opened on demand: when more publishes wait than lanes are being opened, or
+    /// when the lane that is being opened takes too long. It chooses the connection with the fewest lanes, and prefers
+    /// one without a silent lane.
     fn ask_for_lanes(&self, is_overdue: bool) {
         let is_up = |slot: &&Slot| self.connections.slot(slot.connection).is_some();
         let opening = self.slots.iter().filter(is_up).filter(|slot| slot.is_opening()).count();
@@ -232,7 +234,7 @@ impl Lanes {
             (is_silent, here().filter(|it| !it.is_idle()).count())
         };
         if let Some(slot) = self.slots.iter().filter(is_up).filter(|slot| slot.is_idle()).min_by_key(burden) {
-            // Another caller may have asked for it just now.
+            // Another caller may have requested the same lane in the meantime.
             if slot.need.is_waiting.swap(false, Ordering::Relaxed) {
                 slot.need.asked.notify_one();
             }
@@ -244,27 +246,27 @@ impl Lanes {
         &self.connections
     }
 
-    /// The places of the lanes.
+    /// The slots of the lanes.
     pub(super) fn slots(&self) -> &[Slot] {
         &self.slots
     }
 
-    /// Every channel of the lanes, those included that take no more and wait for their last answers.
+    /// Every channel of the lanes, including those that accept no more publishes and wait for their last answers.
     pub(super) fn channels(&self) -> Vec<Arc<ConfirmChannel>> {
         self.pools.iter().flat_map(ConfirmChannels::opened).collect()
     }
 
-    /// Channels that are open for publishes.
+    /// The number of channels that are open for publishes.
     pub(super) fn open_channels(&self) -> usize {
         self.pools.iter().map(ConfirmChannels::open).sum()
     }
 
-    /// Publishes that wait for a permit.
+    /// The number of publishes that wait for a permit.
     pub(super) fn waiting(&self) -> usize {
         self.waiting.load(Ordering::Relaxed)
     }
 
-    /// How many lanes are silent; when that changes, callers that wait choose their lanes anew.
+    /// Records the number of silent lanes. When it changes, waiting callers choose their lanes again.
     pub(super) fn note_silent(&self, count: usize) {
         if self.silent.swap(count, Ordering::Relaxed) != count {
             self.news.send_replace(());
@@ -276,14 +278,14 @@ impl Lanes {
         self.kind.is_isolated && !self.kind.is_for_slow_destination
     }
 
-    /// Opens no more lanes.
+    /// Closes the group: it opens no more lanes.
     pub(super) fn close(&self) {
         self.pools.iter().for_each(ConfirmChannels::close);
         self.closing.cancel();
         self.tasks.close();
     }
 
-    /// Takes no more publishes, and waits until those in flight have their answers or are past their deadlines.
+    /// Accepts no more publishes, and waits until those in flight have their answers or are past their deadlines.
     pub(super) async fn finish(&self) {
         self.close();
         self.open().for_each(|lane| lane.retire());
@@ -291,10 +293,10 @@ impl Lanes {
     }
 }
 
-/// How one lane is kept open.
+/// One supervised lane.
 struct SupervisedLane {
     channels: ConfirmChannels,
-    /// The channel of the lane that is open.
+    /// The channel of the open lane.
     pooled: Option<Pooled>,
     kind: Kind,
     need: Arc<Need>,
@@ -319,7 +321,7 @@ impl Supervised for SupervisedLane {
 
     async fn until_ended(&mut self, lane: &Arc<Lane>) -> ((), Option<Arc<Lane>>) {
         if self.closing.is_cancelled() {
-            // It was being opened meanwhile, so `finish` has not seen it.
+            // The lane was being opened when `finish` ran, so `finish` has not retired it.
             lane.retire();
         }
         lane.until_closed().await;
@@ -329,7 +331,7 @@ impl Supervised for SupervisedLane {
 
     async fn after(&mut self, _lane: Arc<Lane>, (): ()) -> Reopen {
         if let Some(pooled) = self.pooled.take() {
-            // Another channel may take this one's place in the pool.
+            // The slot in the pool is free for another channel while this one drains.
             self.tasks.spawn(drain(Object::take(pooled), self.closing.clone()));
         }
         Reopen::After(Duration::ZERO)

@@ -1,8 +1,8 @@
-//! When a lane gets a fresh channel because RabbitMQ only nacks a destination on it.
+//! Decides when a lane gets a fresh channel because RabbitMQ only nacks a destination on it.
 //!
-//! A channel whose first publish to a quorum queue fell into the election of a leader keeps nacking for ever
-//! (RabbitMQ 3.10); a fresh channel confirms at once. A full queue nacks on every channel, so the pauses between fresh
-//! channels double until RabbitMQ confirms.
+//! If the first publish of a channel to a quorum queue happens during a leader election, the channel nacks for ever
+//! (RabbitMQ 3.10), and a fresh channel confirms at once. A full queue nacks on every channel. So the pause between fresh
+//! channels doubles until RabbitMQ confirms.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -11,16 +11,16 @@ use tokio::time::Instant;
 
 use crate::broker::destination::KnownDestination;
 
-/// How long RabbitMQ only nacks before the lane gets a fresh channel.
+/// How long RabbitMQ must only nack before the lane gets a fresh channel.
 pub(super) const NACKING: Duration = Duration::from_millis(250);
-/// The first pause before the next fresh channel, and the shortest between any two of a lane.
+/// The first pause before the next fresh channel, and the shortest pause between two fresh channels of a lane.
 const PAUSE: Duration = Duration::from_secs(1);
 /// Longest pause between two fresh channels.
 const MAX_PAUSE: Duration = Duration::from_mins(1);
-/// Destinations whose pauses are remembered.
+/// The number of destinations whose pauses are remembered.
 const MAX_DESTINATIONS: usize = 1_000;
 
-/// The pauses of one lane, by the destination that was nacked.
+/// The pauses of one lane, by nacked destination.
 #[derive(Debug, Default)]
 pub(super) struct NackPauses {
     pauses: HashMap<KnownDestination, Pause>,
@@ -34,7 +34,7 @@ struct Pause {
 }
 
 impl NackPauses {
-    /// Whether the lane is to get a fresh channel now, when these destinations are only nacked for [`NACKING`].
+    /// Whether the lane should get a fresh channel now, when RabbitMQ has only nacked these destinations for [`NACKING`].
     pub(super) fn wants_fresh_channel(&mut self, nacked: &[KnownDestination], now: Instant) -> bool {
         self.pauses.retain(|destination, pause| destination.last_confirm().is_none_or(|at| at < pause.begun));
         if self.last_fresh.is_some_and(|at| now < at + PAUSE) {
@@ -69,7 +69,7 @@ mod tests {
         KnownDestination::new(ExchangeName::default(), ShortText::default())
     }
 
-    /// Seconds at which the lane gets a fresh channel, looked at once a second.
+    /// The seconds at which the lane gets a fresh channel, if checked once a second.
     fn fresh_at(
         pauses: &mut NackPauses,
         nacked: &KnownDestination,
@@ -84,14 +84,14 @@ mod tests {
     }
 
     #[test]
-    fn full_queue_gets_fresh_channels_ever_more_slowly_up_to_one_a_minute() {
+    fn full_queue_gets_fresh_channels_less_and_less_often_down_to_one_a_minute() {
         let (mut pauses, full, start) = (NackPauses::default(), destination(), Instant::now());
         let fresh = fresh_at(&mut pauses, &full, start, 0..300);
         assert_eq!(fresh, [0, 1, 3, 7, 15, 31, 63, 123, 183, 243]);
     }
 
     #[test]
-    fn confirm_sets_the_pause_back() {
+    fn confirm_resets_the_pause() {
         let (mut pauses, queue, start) = (NackPauses::default(), destination(), Instant::now());
         assert_eq!(fresh_at(&mut pauses, &queue, start, 0..10), [0, 1, 3, 7]);
         queue.note_answer(start + Duration::from_secs(10), true);

@@ -1,7 +1,7 @@
-//! Connections of their own for destinations whose publishes stay unanswered.
+//! Separate connections for destinations whose publishes stay unanswered.
 //!
-//! RabbitMQ's flow control stops a whole connection when one queue does not take messages. So such a destination moves
-//! to a connection that carries nothing else. The connections are dialled on need, and their number is bounded.
+//! When one queue does not accept messages, RabbitMQ's flow control stops the whole connection. So the gateway moves such
+//! a destination to a connection of its own. It dials these connections on demand, and their number is bounded.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +15,7 @@ use super::lanes::{Kind, Lanes};
 use crate::broker::PublishSettings;
 use crate::broker::connection::{Connector, Role};
 
-/// The connections that are free.
+/// The free connections.
 #[derive(Clone)]
 pub(super) struct SlowConnections(Arc<Parts>);
 
@@ -25,9 +25,9 @@ struct Parts {
     free: Mutex<BTreeSet<usize>>,
 }
 
-/// The connection of one slow destination: a lane with a small window, and one for messages that travel alone.
+/// The connection of one slow destination: a shared lane with a small window, and an isolated lane.
 pub(super) struct SlowLanes {
-    /// For messages that share a channel with others to the same destination.
+    /// For messages that share a channel with other messages to the same destination.
     pub(super) shared: Lanes,
     /// For messages that travel alone.
     pub(super) isolated: Lanes,
@@ -37,13 +37,13 @@ pub(super) struct SlowLanes {
 }
 
 impl SlowConnections {
-    /// As many as the settings say; none is dialled yet.
+    /// The maximum number comes from the settings. No connection is dialled yet.
     pub(super) fn new(connector: Connector, sizes: &PublishSettings) -> Self {
         let free = Mutex::new((0..sizes.slow_connections).collect());
         Self(Arc::new(Parts { connector, sizes: sizes.clone(), free }))
     }
 
-    /// Opens one; `None` when all are in use.
+    /// Opens a connection; `None` if all are in use.
     pub(super) fn open(&self) -> Option<Arc<SlowLanes>> {
         let number = self.free().pop_first()?;
         let lanes = self.start(number);
@@ -53,7 +53,7 @@ impl SlowConnections {
         lanes
     }
 
-    /// Opens one beyond their number, for messages over which RabbitMQ may close the connection.
+    /// Opens a connection in addition to that number, for messages that can make RabbitMQ close the connection.
     pub(super) fn open_hazardous(&self) -> Option<Arc<SlowLanes>> {
         self.start(self.limit())
     }
@@ -94,7 +94,7 @@ impl SlowLanes {
         [&self.shared, &self.isolated]
     }
 
-    /// Whether a publish on the connection has waited for its answer for so long.
+    /// Whether a publish on the connection has waited for its answer for this time.
     pub(super) fn has_waited(&self, time: Duration) -> bool {
         let now = Instant::now();
         self.groups()
@@ -103,8 +103,8 @@ impl SlowLanes {
             .any(|channel| channel.publishes().oldest_since().is_some_and(|since| now >= since + time))
     }
 
-    /// Takes no more publishes, and closes the connection when those in flight have their answers or are past their
-    /// deadlines; returns at once.
+    /// Accepts no more publishes, and closes the connection when those in flight have their answers or are past their
+    /// deadlines. Returns at once.
     pub(super) fn close(self: Arc<Self>) {
         if self.is_closed.swap(true, Ordering::Relaxed) {
             return;

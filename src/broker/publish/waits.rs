@@ -1,4 +1,5 @@
-//! How long the publishes of one connection have waited for their answers, and which destinations are the reason.
+//! Measures how long the publishes of one connection have waited for their answers, and which destinations are the
+//! reason.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -8,16 +9,16 @@ use tokio::time::Instant;
 use crate::broker::channels::Progress;
 use crate::broker::destination::KnownDestination;
 
-/// The publishes of a connection that wait.
+/// The waiting publishes of a connection.
 #[derive(Default)]
 pub(super) struct Waits {
-    /// Those past their callers' deadlines.
+    /// Number of publishes that are past their callers' deadlines.
     pub(super) overdue: usize,
-    /// The earliest deadline of all.
+    /// The earliest deadline of all publishes.
     pub(super) earliest_deadline: Option<Instant>,
     /// When RabbitMQ last answered on the connection.
     last_answer: Option<Instant>,
-    /// When the newest publish that has an answer was handed in.
+    /// When the caller handed in the newest publish that has an answer.
     newest_answered: Option<Instant>,
     destinations: HashMap<KnownDestination, Waiting>,
 }
@@ -29,7 +30,7 @@ struct Waiting {
 }
 
 impl Waits {
-    /// Notes how a channel of the connection gets on.
+    /// Adds the last answers on a channel of the connection.
     pub(super) fn note_progress(&mut self, progress: Progress) {
         self.last_answer = self.last_answer.max(progress.last_answer);
         self.newest_answered = self.newest_answered.max(progress.newest_answered);
@@ -51,13 +52,13 @@ impl Waits {
         waiting.count += 1;
     }
 
-    /// Whether publishes wait, and none was answered for so long.
+    /// Whether publishes wait, and RabbitMQ answered none for this time.
     pub(super) fn is_silent_for(&self, time: Duration, now: Instant) -> bool {
         let oldest = self.destinations.values().map(|waiting| waiting.oldest).min();
         oldest.is_some_and(|oldest| now >= self.last_answer.map_or(oldest, |at| at.max(oldest)) + time)
     }
 
-    /// Whether no caller waits for any of them.
+    /// Whether every waiting publish is past its caller's deadline.
     pub(super) fn are_all_overdue(&self) -> bool {
         self.overdue == self.count()
     }
@@ -66,23 +67,23 @@ impl Waits {
         self.destinations.values().map(|waiting| waiting.count).sum()
     }
 
-    /// The destination of most of the publishes.
+    /// The destination with the most waiting publishes.
     pub(super) fn most(&self) -> Option<&KnownDestination> {
         self.destinations.iter().max_by_key(|(_, waiting)| waiting.count).map(|(destination, _)| destination)
     }
 
-    /// Whether there are several destinations, and nine of ten publishes are to the same.
+    /// Whether there are several destinations, and nine of ten publishes go to the same one.
     fn are_nearly_all_to_one_of_several(&self) -> bool {
         let most = self.destinations.values().map(|waiting| waiting.count).max().unwrap_or_default();
         self.destinations.len() > 1 && most * 10 >= self.count() * 9
     }
 
-    /// The destinations whose publishes wait while RabbitMQ answers others: `was_another_confirmed` tells whether it has
-    /// confirmed a publish to another one since then.
+    /// The destinations whose publishes wait while RabbitMQ answers others. `was_another_confirmed` tells whether
+    /// RabbitMQ has confirmed a publish to another destination since then.
     ///
-    /// Before a connection is replaced the one with nearly all of its publishes is taken for the reason, although RabbitMQ
-    /// may answer no other: else it would stop the replacement too. Where it is not the reason it is answered on its own
-    /// connection, and comes back.
+    /// Before the gateway replaces a connection, it treats the destination with nearly all of the publishes as slow,
+    /// although RabbitMQ may answer no other destination either. Otherwise that destination would stop the replacement
+    /// too. If it is not the reason, RabbitMQ answers it on its own connection, and it returns to the shared lanes.
     pub(super) fn slow(
         &self,
         slow_after: Duration,
@@ -95,8 +96,9 @@ impl Waits {
         let most = self.most();
         let is_slow = move |destination: &KnownDestination, oldest: Instant| {
             let Some(due) = now.checked_sub(slow_after) else { return false };
-            // RabbitMQ has answered a newer publish on the connection, so this one's queue holds it up. Or it reads
-            // nothing more from the connection, as it does when one queue takes no messages: the one with most of them.
+            // RabbitMQ has answered a newer publish on the connection, so the queue of this one is slow. Or RabbitMQ has
+            // stopped reading from the connection, as it does when one queue accepts no messages: then the destination
+            // with the most publishes is slow.
             let is_overtaken = self.newest_answered.is_some_and(|at| at >= oldest + slow_after / 2);
             let is_the_reason = is_stopped && most == Some(destination);
             let is_unanswered = oldest <= due && destination.last_answer().is_none_or(|at| at < due);
@@ -115,7 +117,7 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// Destinations, and an instant after which they were made.
+    /// Two destinations, and an instant after their creation.
     struct Stage {
         start: Instant,
         stuck: KnownDestination,
@@ -129,7 +131,7 @@ mod tests {
     }
 
     impl Stage {
-        /// At the start so many publishes were handed in to the one and the other.
+        /// The waits if this number of publishes was handed in to each destination at the start.
         fn waits(&self, stuck: usize, healthy: usize) -> Waits {
             let mut waits = Waits::default();
             for (destination, count) in [(&self.stuck, stuck), (&self.healthy, healthy)] {
@@ -140,7 +142,7 @@ mod tests {
             waits
         }
 
-        /// Which are slow after so long.
+        /// The destinations that are slow after this time.
         fn slow(&self, waits: &Waits, after: Duration, is_to_be_replaced: bool) -> Vec<&'static str> {
             let now = self.start + after;
             let others = |destination: &KnownDestination, since| {
@@ -154,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn most_on_a_stopped_connection_are_slow_while_another_is_confirmed() {
+    fn destination_with_most_publishes_is_slow_while_another_is_confirmed() {
         let stage = stage();
         stage.healthy.note_answer(stage.start + SECOND / 2, true);
         let waits = stage.waits(6, 4);
@@ -164,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_slow_when_nothing_is_confirmed() {
+    fn no_destination_is_slow_when_none_is_confirmed() {
         let stage = stage();
         assert!(stage.slow(&stage.waits(30, 10), SECOND * 3, true).is_empty());
         assert!(stage.slow(&stage.waits(9, 1), SECOND * 3, false).is_empty(), "it is not replaced");
@@ -172,13 +174,13 @@ mod tests {
     }
 
     #[test]
-    fn nearly_all_on_a_connection_that_is_to_be_replaced_are_slow() {
+    fn destination_with_nearly_all_publishes_is_slow_before_its_connection_is_replaced() {
         let stage = stage();
         assert_eq!(stage.slow(&stage.waits(9, 1), SECOND * 3, true), ["stuck"]);
     }
 
     #[test]
-    fn overtaken_publishes_are_slow_however_few_they_are() {
+    fn destination_with_few_overtaken_publishes_is_slow() {
         let stage = stage();
         stage.healthy.note_answer(stage.start + SECOND, true);
         let mut waits = stage.waits(1, 5);

@@ -1,13 +1,14 @@
-//! The publish watch: looks every 100 ms at the channels of all lanes for answers that do not come.
+//! The publish watch: checks the channels of all lanes every 100 ms for missing answers.
 //!
-//! - A lane is silent when publishes are in flight on it and none was answered for some time: it gets no new publishes
-//!   while another lane is not silent.
-//! - A lane gets a fresh channel when RabbitMQ only nacks a destination on it, when its newest publish is too far ahead
-//!   of its oldest, and when it is isolated and silent.
-//! - A connection is replaced when none of its publishes was answered for twice that time (that of a slow destination for
-//!   ten times, and when no caller waits on it), and when confirms are too long overdue.
-//! - A destination is slow when its publishes stay unanswered while RabbitMQ answers others, or when nearly all
-//!   publishes on a connection that is to be replaced are to it.
+//! - A lane is silent when publishes are in flight on it and RabbitMQ has answered none for some time. It gets no new
+//!   publishes while another lane is not silent.
+//! - A lane gets a fresh channel in three cases: RabbitMQ only nacks a destination on it, its newest publish is too far
+//!   ahead of its oldest unanswered one, or it is isolated and silent.
+//! - The gateway replaces a connection when RabbitMQ has answered none of its publishes for twice that time, or when its
+//!   confirms are overdue for too long. It replaces the connection of a slow destination after ten times that time, and
+//!   only if no caller waits on it.
+//! - A destination is slow when its publishes stay unanswered while RabbitMQ answers others, or when nearly all publishes
+//!   on a connection that the gateway is about to replace go to it.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -27,13 +28,13 @@ use crate::broker::channels::ConfirmChannel;
 use crate::broker::connection::Connection;
 use crate::broker::destination::KnownDestination;
 
-/// How often it looks.
+/// The interval of the checks.
 const LOOK: Duration = Duration::from_millis(100);
 /// How many times [`Watch::slow_after`] the connection of a slow destination may be silent, once no caller waits on it.
 const SLOW_PATIENCE: u32 = 10;
-/// How long a confirm may be overdue before its connection is replaced.
+/// How long a confirm may be overdue before the gateway replaces its connection.
 const MAX_OVERDUE: Duration = Duration::from_mins(1);
-/// Overdue confirms on one connection before it is replaced: the messages that they hold back cost memory.
+/// The number of overdue confirms on one connection before the gateway replaces it: the waiting messages cost memory.
 const MAX_OVERDUE_CONFIRMS: usize = 500;
 
 /// The watch over all lanes.
@@ -42,17 +43,17 @@ pub(super) struct Watch {
     pub(super) shared: Arc<Lanes>,
     /// The isolated lanes.
     pub(super) isolated: Arc<Lanes>,
-    /// The states of the destinations, which know the lanes of the slow ones.
+    /// The states of the destinations, with the lanes of the slow ones.
     pub(super) destinations: Arc<Destinations>,
-    /// After so long without an answer a lane is silent, and a destination slow.
+    /// After this time without an answer a lane is silent, and a destination is slow.
     pub(super) slow_after: Duration,
-    /// Confirms that did not come before their callers' deadlines, and may still come.
+    /// The number of overdue confirms, which may still come.
     pub(super) overdue: Arc<AtomicUsize>,
-    /// When RabbitMQ was last seen to block publishers: no answer is due for a while after it.
+    /// When RabbitMQ was last seen to block publishers. No answer is due for a while after that.
     pub(super) last_alarm: Option<Instant>,
 }
 
-/// One connection and the publishes that wait for their answers on it.
+/// One connection, and the publishes that wait for their answers on it.
 struct Traffic {
     connection: Arc<Connection>,
     channels: Vec<Arc<ConfirmChannel>>,
@@ -60,7 +61,7 @@ struct Traffic {
 }
 
 impl Watch {
-    /// Looks until it is cancelled.
+    /// Checks until it is cancelled.
     pub(super) async fn run(mut self, closing: CancellationToken) {
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -83,8 +84,8 @@ impl Watch {
         self.destinations.forget_idle();
     }
 
-    /// Whether RabbitMQ blocks publishers, as far as any connection knows: the others would learn of it only by holding a
-    /// message too.
+    /// Whether RabbitMQ blocks publishers, as far as any connection knows. The other connections learn of an alarm only
+    /// by publishing.
     fn is_blocked(&self) -> bool {
         [&self.shared, &self.isolated].into_iter().any(|lanes| lanes.connections().blocked().is_some())
     }
@@ -136,7 +137,7 @@ impl Watch {
         }
     }
 
-    /// The channels of each connection, closed and replaced ones included.
+    /// The channels of each connection, including closed and replaced ones.
     fn traffic(&self, slow: &[Arc<SlowLanes>]) -> Vec<Traffic> {
         let main = [&*self.shared, &*self.isolated].into_iter().map(|lanes| (lanes, false));
         let slow = slow.iter().flat_map(|slow| slow.groups()).map(|lanes| (lanes, true));
@@ -161,7 +162,7 @@ impl Watch {
             return None;
         }
         if self.is_slow_connection_stuck(traffic, waits, now) {
-            return Some("RabbitMQ answers no publish to the slow destination on it");
+            return Some("RabbitMQ does not answer the publishes to the slow destination on it");
         }
         if waits.overdue > MAX_OVERDUE_CONFIRMS {
             return Some("too many confirms are overdue");
@@ -170,8 +171,8 @@ impl Watch {
         is_long_overdue.then_some("a confirm is long overdue")
     }
 
-    /// Whether no publish was answered on the connection for so long that a replacement is to be dialled: at once where
-    /// a slow destination has stopped it.
+    /// Whether the gateway should dial a replacement because RabbitMQ has answered no publish on the connection for too
+    /// long. The limit is shorter if a slow destination has stopped the connection.
     fn is_connection_silent(&self, traffic: &Traffic, waits: &Waits, now: Instant) -> bool {
         let is_slow = waits.most().is_some_and(|destination| self.destinations.is_slow(destination));
         let patience = if is_slow { self.slow_after } else { traffic.connection.patience() };
@@ -183,9 +184,9 @@ impl Watch {
         waits.is_silent_for(patience, now) && is_answer_due
     }
 
-    /// Whether the connection of a slow destination is silent for so long that a fresh one is worth a try. RabbitMQ's
-    /// channel of a quorum queue that has lost its leader may wait for half a minute, while a fresh one is served at once
-    /// when there is a leader again. No caller must wait on it any more.
+    /// Whether the connection of a slow destination has been silent for so long that the gateway should try a fresh one.
+    /// RabbitMQ's channel to a quorum queue that has lost its leader may wait for half a minute, while a fresh channel
+    /// works as soon as the queue has a leader again. No caller may still wait on the connection.
     fn is_slow_connection_stuck(&self, traffic: &Traffic, waits: &Waits, now: Instant) -> bool {
         traffic.is_for_slow_destination
             && waits.are_all_overdue()
@@ -213,7 +214,7 @@ impl Traffic {
     }
 }
 
-/// Whether the lane is to get a fresh channel because RabbitMQ only nacks a destination on it.
+/// Whether the lane should get a fresh channel because RabbitMQ only nacks a destination on it.
 fn is_only_nacked(slot: &Slot, lane: &Lane, now: Instant) -> bool {
     let nacked = now.checked_sub(NACKING).map(|since| lane.channel().publishes().nacked_since(since));
     let mut pauses = slot.nack_pauses.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,12 +1,14 @@
-//! The reply queue, which is kept on a connection of its own.
+//! The reply queue, on its own connection.
 //!
-//! One exclusive, auto-deleted queue, named afresh by RabbitMQ on each connection, so that an alarm on the publishing
-//! side does not hold back replies. A reply belongs to the caller with its correlation id, which no other client can
-//! guess; every other one is counted and dropped. When the queue is lost, all callers that wait on it are told at once.
+//! The queue is exclusive and auto-deleted, and RabbitMQ chooses a new name on each connection. An alarm on the
+//! publishing connections does not delay replies. A reply belongs to the caller with its correlation id, which no other
+//! client can guess. Every other reply is counted and dropped. When the queue is lost, the gateway tells all waiting
+//! callers at once.
 
 mod reply_channel;
 mod reply_queue;
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,10 +31,10 @@ use crate::broker::supervised::{Place, Reopen, State, Supervised, supervise};
 
 /// How long RabbitMQ may take to declare the queue and start the consumer.
 const DECLARE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Pause before the queue is declared again.
+/// Pause before the gateway declares the queue again.
 const REDECLARE_PAUSE: Duration = Duration::from_millis(50);
 
-/// The reply queue of now, and the one after it.
+/// The current reply queue, and its successors.
 pub(in crate::broker) struct Replies {
     connections: Arc<Connections>,
     current: watch::Receiver<State<Arc<ReplyQueue>>>,
@@ -41,7 +43,7 @@ pub(in crate::broker) struct Replies {
 }
 
 impl Replies {
-    /// Keeps a reply queue on `connections` until they are stopped; the second part is the task.
+    /// Keeps a reply queue open on `connections` until they are stopped. The second value is the supervisor's future.
     pub(in crate::broker) fn start(
         connections: Connections,
         settings: &Settings,
@@ -58,16 +60,17 @@ impl Replies {
             unmatched,
             refused_delay: settings.refused_delay,
             reminders: Reminders::default(),
+            losses: Reminders::default(),
         };
         let max_waiting = settings.max_pending_replies;
         (Self { connections, current, refused, max_waiting }, supervise(supervised, place, stop))
     }
 
-    /// A place to wait for one reply.
+    /// Registers a pending reply.
     ///
     /// # Errors
-    /// [`Unavailable::NoConnection`] without a reply queue until the deadline, [`Unavailable::Denied`] as soon as it is
-    /// certain, [`Unavailable::TooManyCalls`].
+    /// [`Unavailable::NoConnection`] if no reply queue exists until the deadline, [`Unavailable::Denied`] as soon as it
+    /// is certain, [`Unavailable::TooManyCalls`].
     pub(in crate::broker) async fn expect(&self, deadline: Instant) -> Result<PendingReply, Error> {
         let mut current = self.current.clone();
         loop {
@@ -83,7 +86,7 @@ impl Replies {
                 Ok(Err(_)) => return Err(Error::NotSent(Unavailable::ShuttingDown)),
                 Err(_) => return Err(self.why_missing()),
             };
-            // A queue that was lost just now has been replaced in the channel, or will be.
+            // If the queue was lost just now, the watch channel has its successor already or will get it.
             match queue.map(|queue| queue.expect(self.max_waiting)) {
                 Some(Ok(pending)) => return Ok(pending),
                 Some(Err(NoPlace::TooMany)) => return Err(Error::NotSent(Unavailable::TooManyCalls)),
@@ -95,7 +98,7 @@ impl Replies {
         }
     }
 
-    /// Ends when there is no reply queue, and RabbitMQ refuses it, or its connection, for certain.
+    /// Resolves when no reply queue exists, and RabbitMQ certainly refuses the queue or its connection.
     async fn until_denied(&self) -> Denial {
         tokio::select! {
             why = self.connections.until_denied() => why,
@@ -110,12 +113,12 @@ impl Replies {
         }
     }
 
-    /// Why RabbitMQ refuses the reply queue, where it refused the last declaration.
+    /// Why RabbitMQ refuses the reply queue, if it refused the last declaration.
     pub(in crate::broker) fn denial(&self) -> Option<Denial> {
         self.refused.borrow().map(|refused| refused.why)
     }
 
-    /// Tells every caller at once that no reply will come.
+    /// Tells every waiting caller at once that no reply will come.
     pub(in crate::broker) fn give_up(&self) {
         if let Some(queue) = self.current.borrow().part() {
             queue.lose();
@@ -127,27 +130,28 @@ impl Replies {
         &self.connections
     }
 
-    /// Whether there is a reply queue.
+    /// Whether a reply queue exists.
     pub(in crate::broker) fn is_ready(&self) -> bool {
         self.current.borrow().part().is_some()
     }
 
-    /// Callers that wait.
+    /// The number of waiting callers.
     pub(in crate::broker) fn waiting(&self) -> usize {
         self.current.borrow().part().map_or(0, |queue| queue.waiting())
     }
 }
 
-/// How the reply queue is kept open.
+/// The supervised reply queue.
 struct SupervisedReplyQueue {
     connections: Arc<Connections>,
-    /// The channel of the queue that is open. lapin closes it when it is dropped.
+    /// The channel of the open queue. lapin closes it when it is dropped.
     channel: Option<(Channel, Arc<ReplyChannel>)>,
     /// RabbitMQ's refusal of the last declaration.
     refused: watch::Sender<Option<Refused>>,
     unmatched: IntCounter,
     refused_delay: Duration,
     reminders: Reminders,
+    losses: Reminders,
 }
 
 impl Supervised for SupervisedReplyQueue {
@@ -179,7 +183,7 @@ impl Supervised for SupervisedReplyQueue {
     async fn after(&mut self, queue: Arc<ReplyQueue>, (): ()) -> Reopen {
         self.channel = None;
         let callers = queue.lose();
-        if !self.connections.is_stopped() {
+        if !self.connections.is_stopped() && self.losses.is_due("lost") {
             warn!(callers, "the reply queue is lost, the gateway declares another one");
         }
         Reopen::After(REDECLARE_PAUSE)
@@ -187,7 +191,8 @@ impl Supervised for SupervisedReplyQueue {
 }
 
 impl SupervisedReplyQueue {
-    /// How long to wait before the next declaration: a missing permission is not mended by hurry.
+    /// Records a failed declaration, and returns the pause before the next one. The pause is longer after a refusal,
+    /// since a retry does not fix a missing permission.
     fn failed(&mut self, connection: &Connection, error: &Error) -> Duration {
         let denial = match error {
             Error::Unknown(_) => None,
@@ -195,11 +200,13 @@ impl SupervisedReplyQueue {
             _ => Some(Denial::ReplyQueue),
         };
         self.refused.send_modify(|it| *it = denial.map(|why| Refused::again(*it, why)));
-        self.tell(&error.to_string());
+        // RabbitMQ's text has the name that it chose for the queue, which is another one each time.
+        self.tell(&denial.map_or_else(|| error.to_string(), |why| why.to_string()), error);
         if denial.is_none() {
             return REDECLARE_PAUSE;
         }
-        // It would run out of channels that have not been refused, see `Connection::not_opened`.
+        // A refused channel makes a channel number unusable, see `Connection::not_opened`, so retries would use up the
+        // numbers.
         connection.retire("its reply queue is refused");
         connection.kill();
         self.refused_delay
@@ -207,15 +214,16 @@ impl SupervisedReplyQueue {
 
     fn silent(&mut self, connection: &Connection) -> Duration {
         self.refused.send_replace(None);
-        self.tell(&format!("RabbitMQ does not answer within {DECLARE_TIMEOUT:?}"));
+        let text = format!("RabbitMQ does not answer within {DECLARE_TIMEOUT:?}");
+        self.tell(&text, &text);
         connection.retire("its reply queue is not declared in time");
         connection.kill();
         REDECLARE_PAUSE
     }
 
-    fn tell(&mut self, reason: &str) {
+    fn tell(&mut self, reason: &str, text: &impl Display) {
         if !self.connections.is_stopped() && self.reminders.is_due(reason) {
-            warn!("cannot declare the reply queue: {reason}");
+            warn!("cannot declare the reply queue: {text}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Operations that run alone on a connection, one at a time.
 //!
-//! When RabbitMQ closes the connection, it is because of the one operation on it. An operation that has run for some time
-//! keeps its connection, and the next one starts on another.
+//! When RabbitMQ closes the connection, the reason is the one operation on it. An operation that has run for some time
+//! keeps its connection, and the next operation starts on another one.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,12 +14,12 @@ use crate::broker::connection::{Connections, Connector, Role};
 use crate::broker::error::{Error, Unavailable};
 use crate::lifecycle::Lifecycle;
 
-/// An operation that has run for so long holds up the next one no longer.
+/// An operation that has run for this time no longer makes the next one wait.
 const LONG: Duration = Duration::from_secs(5);
-/// A connection without an operation for so long is closed, at the latest after twice as long.
+/// A connection without an operation for this time is closed, after at most twice this time.
 const IDLE: Duration = Duration::from_mins(1);
 
-/// The connections of operations of one kind. Clones are the same.
+/// The connections of operations of one kind. Clones share them.
 #[derive(Clone)]
 pub(super) struct Alone(Arc<Parts>);
 
@@ -35,22 +35,23 @@ struct Parts {
 /// A connection that was dialled.
 struct Place {
     connections: Arc<Connections>,
-    /// Since when no operation uses it; `None` while one does.
+    /// The time since which no operation uses it; `None` while one does.
     free_since: Option<Instant>,
 }
 
-/// The place of an operation, until it is dropped.
+/// The connection of an operation, until this is dropped.
 struct TakenPlace {
     alone: Alone,
     number: usize,
     connections: Arc<Connections>,
-    /// RabbitMQ may still be at an operation that was written on the connection.
+    /// Whether RabbitMQ may still run an operation that was written on the connection.
     is_in_use: bool,
 }
 
 impl Drop for TakenPlace {
-    /// Frees the place: the next operation also goes on with a dial that the last one had no time for. Where RabbitMQ may still
-    /// be at the operation, the gateway hangs up, so that RabbitMQ does not hold that connection beside the next one.
+    /// Frees the place, so that the next operation can also use an unfinished dial of the last one. If RabbitMQ may still
+    /// run the operation, the gateway closes the socket, so that RabbitMQ does not keep that connection beside the next
+    /// one.
     fn drop(&mut self) {
         let mut places = self.alone.places();
         if self.is_in_use {
@@ -73,7 +74,7 @@ impl Alone {
         self.0.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Their state.
+    /// The state of the connections.
     pub(super) fn state(&self) -> RoleState {
         self.0.role.state(self.places().values().map(|place| &*place.connections))
     }
@@ -85,12 +86,12 @@ impl Alone {
         }
     }
 
-    /// Runs an operation when its turn comes. It is finished although its caller has gone: RabbitMQ may close the connection
-    /// over it.
+    /// Runs an operation when its turn comes. It runs to its end even if its caller leaves, because it can make RabbitMQ
+    /// close the connection.
     ///
     /// # Errors
-    /// Those of the operation; without a turn until the deadline [`Unavailable::Busy`], or why there is no connection;
-    /// [`Unavailable::TooManyLong`] at once.
+    /// The errors of the operation. If its turn does not come before the deadline, [`Unavailable::Busy`] or the reason
+    /// why no connection is up. [`Unavailable::TooManyLong`] at once.
     pub(super) async fn run<T, F>(
         &self,
         deadline: Instant,
@@ -120,11 +121,11 @@ impl Alone {
             drop(turn);
             answer
         });
-        // The task panics only by a defect; its operation may have been written before.
+        // The task can panic only because of a defect, and it may have written the operation before that.
         task.await.unwrap_or_else(|_| Err(Error::gone()))
     }
 
-    /// Why the operation whose turn it is keeps it: it may wait for a connection.
+    /// Why the current operation keeps its turn: it may wait for a connection.
     fn why_no_turn(&self) -> Error {
         let busy = Error::NotSent(Unavailable::Busy);
         let places = self.places();
@@ -132,7 +133,7 @@ impl Alone {
         reasons.find(|reason| *reason != busy).unwrap_or(busy)
     }
 
-    /// A free place, one that is up where there is one; or a new place.
+    /// Takes a free place, preferably one whose connection is up, or makes a new place.
     fn take(&self) -> Result<TakenPlace, Error> {
         let mut places = self.places();
         let taken =

@@ -1,4 +1,4 @@
-//! The AMQP methods of one operation, on a channel of its own.
+//! The AMQP methods of one operation, on its own channel.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,10 +12,11 @@ use lapin::{Channel, ExchangeKind};
 
 use crate::broker::convert::{short, table};
 use crate::broker::error::{Error, Refusal};
+use crate::domain::field::FieldValue;
 use crate::domain::names::{ExchangeName, QueueName};
 use crate::domain::topology::{DeadLetterPair, DeleteConditions, QueueDeclaration, QueueState};
 
-/// Counts of a queue.
+/// Returns the counts of a queue.
 pub(in crate::broker) async fn inspect(channel: Channel, name: QueueName) -> Result<QueueState, Error> {
     let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
     let queue = channel.queue_declare(short(name.as_str()), options, AmqpTable::default()).await?;
@@ -36,18 +37,20 @@ pub(super) async fn purge(channel: Channel, name: QueueName) -> Result<u32, Erro
     Ok(channel.queue_purge(short(name.as_str()), QueuePurgeOptions::default()).await?)
 }
 
-/// Bytes of the frame of a `queue.declare` beside the name and the arguments: the frame's own eight, class, method, a reserved
-/// number, the length of the name, and the flags.
+/// Bytes of a `queue.declare` frame besides the name and the arguments: the eight bytes of each frame, class, method, a
+/// reserved number, the length of the name, and the flags.
 const DECLARE: usize = 16;
 
-/// Checks that the declaration of a queue fits a frame of so many bytes.
+/// Checks that the declaration of a queue fits a frame of `limit` bytes.
 pub(super) fn check_frame(queue: &QueueDeclaration, limit: usize) -> Result<(), Error> {
     let bytes = DECLARE + queue.name.as_str().len() + queue.arguments.encoded_len();
     if bytes <= limit { Ok(()) } else { Err(Error::Refused(Refusal::HeadersTooLarge { bytes, limit })) }
 }
 
-/// Declares a queue and its dead-letter pair. A queue that is there already comes first: where it differs, the pair is not
-/// made. Any other comes last, so that it loses no dead letter. Notes in `makes_pair` that it begins with the pair.
+/// Declares a queue and its dead-letter pair. A queue that is there already comes first: where it differs, the gateway does not
+/// make the pair. Any other comes after the pair, so that it loses no dead letter. But a dead-letter queue that cannot be deleted
+/// under conditions comes after it: a refusal of the main queue would leave it behind. Notes in `makes_pair` that it begins with
+/// the pair.
 pub(super) async fn declare(
     channel: Channel,
     queue: QueueDeclaration,
@@ -57,7 +60,11 @@ pub(super) async fn declare(
     let pair = queue.dead_letter_pair.as_ref();
     if let Some(pair) = pair.filter(|_| !is_there) {
         makes_pair.store(true, Ordering::Relaxed);
-        declare_pair(&channel, pair).await?;
+        if is_deletable(pair) {
+            declare_pair(&channel, pair).await?;
+        } else {
+            declare_exchange(&channel, pair).await?;
+        }
     }
     let options = QueueDeclareOptions {
         durable: queue.durable,
@@ -65,14 +72,14 @@ pub(super) async fn declare(
         ..QueueDeclareOptions::default()
     };
     let found = channel.queue_declare(short(queue.name.as_str()), options, table(&queue.arguments)).await?;
-    if let Some(pair) = pair.filter(|_| is_there) {
+    if let Some(pair) = pair.filter(|pair| is_there || !is_deletable(pair)) {
         makes_pair.store(true, Ordering::Relaxed);
         declare_pair(&channel, pair).await?;
     }
     Ok(QueueState { message_count: found.message_count(), consumer_count: found.consumer_count() })
 }
 
-/// Whether there is such an exchange.
+/// Whether the exchange exists.
 pub(super) async fn is_exchange(channel: Channel, name: ExchangeName) -> Result<bool, Error> {
     let options = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
     let kind = ExchangeKind::Fanout;
@@ -84,16 +91,26 @@ pub(super) async fn is_exchange(channel: Channel, name: ExchangeName) -> Result<
     }
 }
 
-/// Deletes an exchange that nothing is bound to.
+/// Deletes an exchange that has no bindings.
 pub(super) async fn delete_unused_exchange(channel: Channel, name: ExchangeName) -> Result<(), Error> {
     let options = ExchangeDeleteOptions { if_unused: true, nowait: false };
     Ok(channel.exchange_delete(short(name.as_str()), options).await?)
 }
 
-async fn declare_pair(channel: &Channel, pair: &DeadLetterPair) -> Result<(), Error> {
-    let (exchange, queue) = (short(pair.exchange.as_str()), short(pair.queue.as_str()));
+/// Whether the dead-letter queue can be deleted under conditions: RabbitMQ does so with classic queues only.
+fn is_deletable(pair: &DeadLetterPair) -> bool {
+    pair.arguments.get("x-queue-type").is_none_or(|kind| *kind == FieldValue::from("classic"))
+}
+
+async fn declare_exchange(channel: &Channel, pair: &DeadLetterPair) -> Result<(), Error> {
     let durable = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
-    channel.exchange_declare(exchange.clone(), ExchangeKind::Fanout, durable, AmqpTable::default()).await?;
+    let exchange = short(pair.exchange.as_str());
+    Ok(channel.exchange_declare(exchange, ExchangeKind::Fanout, durable, AmqpTable::default()).await?)
+}
+
+async fn declare_pair(channel: &Channel, pair: &DeadLetterPair) -> Result<(), Error> {
+    declare_exchange(channel, pair).await?;
+    let (exchange, queue) = (short(pair.exchange.as_str()), short(pair.queue.as_str()));
     let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
     channel.queue_declare(queue.clone(), durable, table(&pair.arguments)).await?;
     let options = QueueBindOptions::default();

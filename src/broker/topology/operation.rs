@@ -1,4 +1,4 @@
-//! One operation: its channel, its deadline, and its repetition after a lost connection.
+//! One operation: its channel, its deadline, and how it is repeated after a lost connection.
 
 use std::sync::Arc;
 
@@ -10,17 +10,17 @@ use crate::broker::connection::{Connections, REOPEN_PAUSE};
 use crate::broker::error::{Cause, Error, Unavailable};
 use crate::lifecycle::Lifecycle;
 
-/// Until when its caller waits.
+/// An operation, with the deadline of its caller.
 pub(super) struct Operation {
     pub(super) deadline: Instant,
     pub(super) lifecycle: Lifecycle,
 }
 
 impl Operation {
-    /// Does what may be done twice, until it is answered.
+    /// Runs methods that may run twice without harm, until RabbitMQ answers.
     ///
     /// # Errors
-    /// RabbitMQ's refusal, or why there is no answer.
+    /// RabbitMQ's refusal, or the reason for the missing answer.
     pub(super) async fn repeat<T: Send + 'static, F: Future<Output = Result<T, Error>> + Send + 'static>(
         &self,
         connections: &Connections,
@@ -35,10 +35,10 @@ impl Operation {
         }
     }
 
-    /// Does it once.
+    /// Runs the methods once.
     ///
     /// # Errors
-    /// RabbitMQ's refusal, or why there is no answer.
+    /// RabbitMQ's refusal, or the reason for the missing answer.
     pub(super) async fn once<T: Send + 'static, F: Future<Output = Result<T, Error>> + Send + 'static>(
         &self,
         connections: &Connections,
@@ -63,7 +63,7 @@ impl Operation {
         answer
     }
 
-    /// A new channel; dropped, it closes itself.
+    /// Opens a channel, which closes itself when dropped.
     async fn open(&self, connections: &Connections) -> Result<(Arc<Connection>, Channel), Error> {
         loop {
             let connection = connections.wait(self.deadline).await?;
@@ -82,10 +82,10 @@ impl Operation {
     }
 }
 
-/// The number of an operation's channel, until the operation ends or its caller has gone.
+/// The number of an operation's channel, until the operation ends or its caller leaves.
 struct ChannelNumber<'a> {
     connection: &'a Connection,
-    /// RabbitMQ did what was asked, and left the channel open.
+    /// Whether RabbitMQ did the operation and left the channel open.
     is_good: bool,
 }
 

@@ -2,7 +2,7 @@
 //!
 //! AMQP has no transactions over declarations. So the gateway looks at the pair before it declares it. After a refusal it
 //! deletes a queue that was absent then, if it has no messages and no consumers, and an exchange that was absent then, if it has
-//! no bindings. Where another caller has declared the main queue meanwhile, the pair may belong to that caller, and stays.
+//! no bindings. Where the main queue is there now, the pair may belong to another caller, and all of them stay; the answer names them.
 
 use tokio::time::Instant;
 
@@ -11,7 +11,7 @@ use super::methods::{delete_unused_exchange, is_exchange};
 use crate::broker::error::Error;
 use crate::domain::topology::{DeadLetterPair, DeleteConditions, QueueDeclaration};
 
-/// Which of a pair was not there before it was declared.
+/// The parts of a pair that did not exist before the gateway declared them.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Absent {
     exchange: bool,
@@ -19,7 +19,7 @@ pub(super) struct Absent {
 }
 
 impl Topology {
-    /// Looks at a pair.
+    /// Checks whether the parts of a pair exist.
     pub(super) async fn absent_of(&self, pair: &DeadLetterPair, deadline: Instant) -> Result<Absent, Error> {
         let name = pair.exchange.clone();
         let exchange =
@@ -28,7 +28,7 @@ impl Topology {
         Ok(Absent { exchange: !exchange, queue: !queue })
     }
 
-    /// Deletes the pair of a refused declaration; the names of those that could not be deleted.
+    /// Deletes the pair of a refused declaration. Returns the names of the parts that it could not delete.
     pub(super) async fn take_back(
         &self,
         queue: &QueueDeclaration,
@@ -37,9 +37,14 @@ impl Topology {
         deadline: Instant,
     ) -> Vec<String> {
         let Some(pair) = &queue.dead_letter_pair else { return Vec::new() };
-        let is_safe = was_there || self.is_there(&queue.name, deadline).await.is_ok_and(|is_there| !is_there);
+        let is_there_now = self.is_there(&queue.name, deadline).await.unwrap_or(true);
+        let is_safe = was_there || !is_there_now;
         let mut remains = Vec::new();
-        if absent.queue && !(is_safe && self.take_back_queue(pair, deadline).await) {
+        if !is_safe {
+            remains.push(format!("queue \"{}\"", queue.name));
+        }
+        let is_made = absent.queue && self.is_there(&pair.queue, deadline).await.unwrap_or(true);
+        if is_made && !(is_safe && self.take_back_queue(pair, deadline).await) {
             remains.push(format!("queue \"{}\"", pair.queue));
         }
         if absent.exchange && !(is_safe && self.take_back_exchange(pair, deadline).await) {
@@ -48,15 +53,13 @@ impl Topology {
         remains
     }
 
-    /// Whether it is gone.
+    /// Whether the queue is gone.
     async fn take_back_queue(&self, pair: &DeadLetterPair, deadline: Instant) -> bool {
         let unused = DeleteConditions { if_unused: true, if_empty: true };
-        // The declaration may have been refused before it made the queue.
-        self.is_there(&pair.queue, deadline).await.is_ok_and(|is_there| !is_there)
-            || self.delete(&pair.queue, unused, deadline).await.is_ok()
+        self.delete(&pair.queue, unused, deadline).await.is_ok()
     }
 
-    /// Whether it is gone.
+    /// Whether the exchange is gone.
     async fn take_back_exchange(&self, pair: &DeadLetterPair, deadline: Instant) -> bool {
         let name = pair.exchange.clone();
         // RabbitMQ answers the deletion of a missing exchange with success.

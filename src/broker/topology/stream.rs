@@ -1,7 +1,7 @@
-//! Whether a queue is a stream: RabbitMQ deletes a stream also where the conditions of the deletion fail.
+//! Whether a queue is a stream: RabbitMQ deletes a stream even if the conditions of the deletion do not hold.
 //!
-//! No method of AMQP tells the type, so it is asked by a declaration that leaves no trace: one that is alike to a
-//! stream and that can make nothing, should the queue be gone.
+//! No method of AMQP returns the type of a queue. So the gateway asks with a declaration that leaves no trace: it matches
+//! a stream, and RabbitMQ refuses it if the queue is gone.
 
 use lapin::Channel;
 use lapin::options::QueueDeclareOptions;
@@ -11,11 +11,11 @@ use crate::broker::convert::short;
 use crate::broker::error::{Error, Refusal};
 use crate::domain::names::QueueName;
 
-/// Of a stream this argument is not compared, and no queue can have it as it is asked for here. Of other queues it is
-/// compared before any of [`OF_STREAMS`].
+/// An impossible argument. RabbitMQ does not compare it for a stream, and it compares it for other queues before any
+/// argument of [`OF_STREAMS`]. No queue can have this value.
 const IMPOSSIBLE: (&str, i32) = ("x-max-length", -1);
 
-/// What RabbitMQ compares of a stream besides its type (3.10 to 4.x).
+/// The arguments besides the type that RabbitMQ compares for a stream (3.10 to 4.x).
 const OF_STREAMS: [&str; 6] = [
     "x-max-length-bytes",
     "x-max-age",
@@ -25,7 +25,7 @@ const OF_STREAMS: [&str; 6] = [
     "x-queue-leader-locator",
 ];
 
-/// Needs the permission to configure the queue, as its deletion does.
+/// Whether the queue is a stream. The user needs the permission to configure the queue, as for its deletion.
 pub(super) async fn is_stream(channel: Channel, name: QueueName) -> Result<bool, Error> {
     let mut arguments = AmqpTable::default();
     arguments.insert(short("x-queue-type"), AMQPValue::LongString(LongString::from("stream")));
@@ -37,7 +37,7 @@ pub(super) async fn is_stream(channel: Channel, name: QueueName) -> Result<bool,
         Err(error @ Error::Refused(Refusal::Differs { .. })) => {
             Ok(error.differing_argument().is_some_and(|argument| OF_STREAMS.contains(&argument)))
         }
-        // It went meanwhile.
+        // The queue was deleted in the meantime.
         Err(Error::Refused(Refusal::Invalid { .. })) => Ok(false),
         Err(error) => Err(error),
     }

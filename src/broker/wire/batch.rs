@@ -4,10 +4,10 @@ use bytes::Bytes;
 
 use super::frame::END_MARK;
 
-/// Bytes of one batch; a message that begins within them is taken whole, if it is small.
+/// Size of one batch in bytes. A small message that begins within it is added whole.
 const BATCH: usize = 64 * 1024;
 
-/// Frames that are copied, and at most one piece of a large body that is not.
+/// Frames that are copied, and at most one piece of a large body that is not copied.
 #[derive(Debug, Default)]
 pub(in crate::broker) struct Batch {
     pub(super) copied: Vec<u8>,
@@ -17,22 +17,22 @@ pub(in crate::broker) struct Batch {
 }
 
 impl Batch {
-    /// Where frames are appended.
+    /// The buffer to which frames are appended.
     pub(in crate::broker) fn buffer(&mut self) -> &mut Vec<u8> {
         &mut self.copied
     }
 
-    /// Puts a piece of a large body after the bytes that are in the buffer; the batch is full then.
+    /// Puts a piece of a large body after the bytes in the buffer. The batch is full then.
     pub(in crate::broker) fn set_piece(&mut self, piece: Bytes) {
         self.piece = Some(piece);
     }
 
-    /// Whether it is to be written before more is added.
+    /// Whether the batch must be written before more is added.
     pub(in crate::broker) fn is_full(&self) -> bool {
         self.piece.is_some() || self.copied.len() >= BATCH
     }
 
-    /// Bytes in the buffer.
+    /// Number of bytes in the buffer.
     pub(in crate::broker) fn len(&self) -> usize {
         self.copied.len()
     }
@@ -41,13 +41,13 @@ impl Batch {
         self.copied.is_empty() && self.piece.is_none()
     }
 
-    /// Appends whole frames after all that is there.
+    /// Appends whole frames at the end of the batch.
     pub(super) fn append(&mut self, frames: &[u8]) {
         let end = if self.piece.is_some() { &mut self.after_piece } else { &mut self.copied };
         end.extend_from_slice(frames);
     }
 
-    /// The copied bytes are written, and so is the piece: begins the next batch with the rest.
+    /// Begins the next batch after the copied bytes and the piece are written.
     pub(super) fn advance(&mut self, had_piece: bool) {
         self.copied.clear();
         if had_piece {

@@ -11,9 +11,9 @@ pub(super) const OVERHEAD: usize = HEAD + 1;
 pub(super) const METHOD: u8 = 1;
 pub(super) const HEADER: u8 = 2;
 pub(super) const BODY: u8 = 3;
-/// First byte of the answer of a TLS server to bytes that are not TLS.
+/// The first byte with which a TLS server answers bytes that are not TLS.
 pub(super) const TLS_ALERT: u8 = 21;
-/// A heartbeat, whole.
+/// A whole heartbeat frame.
 pub(super) const HEARTBEAT: [u8; OVERHEAD] = [8, 0, 0, 0, 0, 0, 0, END_MARK];
 
 /// Class and method of the methods that the router knows.
@@ -27,27 +27,27 @@ pub(super) const CHANNEL_CLOSE_OK: [u8; 4] = [0, 20, 0, 41];
 /// Class `basic`.
 pub(super) const BASIC: [u8; 2] = [0, 60];
 
-/// RabbitMQ sent bytes that AMQP does not allow; the connection cannot be trusted any more.
+/// RabbitMQ sent bytes that AMQP does not allow, so the gateway ends the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(in crate::broker) enum Malformed {
-    /// A frame that is larger than was agreed.
-    #[error("RabbitMQ sent a frame of {size} bytes, more than the {limit} that were agreed")]
+    /// A frame that is larger than the agreed size.
+    #[error("RabbitMQ sent a frame of {size} bytes, more than the agreed {limit}")]
     TooLarge {
         /// Bytes of the whole frame.
         size: usize,
-        /// Bytes that a frame may have.
+        /// The agreed size in bytes.
         limit: usize,
     },
     /// The answer to the greeting is TLS.
     #[error("the port speaks TLS: write amqps:// or RABBITMQ_SSL_ENABLED=true")]
     Tls,
-    /// The answer to the greeting is no frame of AMQP 0-9-1.
+    /// The answer to the greeting is not a frame of AMQP 0-9-1.
     #[error("the port does not speak AMQP 0-9-1: check host and port")]
     NotAmqp,
     /// A frame that cannot be read.
     #[error("RabbitMQ sent a malformed frame: {0}")]
     Frame(&'static str),
-    /// A confirm for a publish that was never written, or that has its answer already.
+    /// A confirm for a publish that the gateway never wrote, or that already has its answer.
     #[error("RabbitMQ confirmed delivery tag {0}, which is not in flight")]
     UnknownTag(u64),
     /// A returned message that is not in flight on its channel.
@@ -64,7 +64,7 @@ pub(super) struct Head {
 }
 
 impl Head {
-    /// Reads a head; `None` when it is not here whole.
+    /// Reads a head; `None` if it has not arrived whole.
     pub(super) fn read(bytes: &[u8]) -> Option<Self> {
         let head: &[u8; HEAD] = bytes.first_chunk()?;
         let [kind, high, low, size @ ..] = *head;

@@ -1,14 +1,14 @@
-//! Product and version of the server, as `connection.start` tells them.
+//! Product and version of the server, from `connection.start`.
 
 use amq_protocol::frame::{AMQPFrame, parse_frame};
 use amq_protocol::protocol::AMQPClass;
 use amq_protocol::protocol::connection::AMQPMethod;
 use amq_protocol::types::{AMQPValue, FieldTable};
 
-/// Characters of a name that are kept; a server may send more, and they go into the log.
+/// Maximum number of characters of a name. A server may send more, and the names go into the log.
 const MAX_CHARS: usize = 64;
 
-/// The product that listens at an address, such as `RabbitMQ`, and its version; each is `unknown` where it says nothing.
+/// The product at an address, such as `RabbitMQ`, and its version. Each is `unknown` if the server does not send it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
     /// Its name.
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_tells_nothing_or_too_much_is_no_trouble() {
+    fn a_server_may_send_no_name_or_a_long_one() {
         assert_eq!(greeted(&[]), Server::default());
         assert_eq!(server_of(b"garbage"), Server::default());
         let server = greeted(&[("product", &"x".repeat(9_000)), ("version", "1\nlevel=ERROR")]);

@@ -1,7 +1,7 @@
 //! The reading side of a connection.
 //!
-//! Cuts the bytes into frames and hands each to the channel's owner or to lapin. The bytes that lapin has not taken are
-//! kept up to a limit, and reading goes on meanwhile; beyond the limit reading waits.
+//! It splits the bytes into frames and gives each frame to the channel's owner or to lapin. It keeps the bytes that lapin
+//! has not taken up to a limit, and goes on reading meanwhile. Beyond the limit it stops reading.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,13 +20,14 @@ use super::owner::{Close, End, Owner};
 use super::router::{LAPIN_STREAM, Shared};
 use crate::broker::lapin_compat::sanitise;
 
-/// Bytes read at a time.
+/// Number of bytes for one read.
 const READ: usize = 32 * 1024;
-/// A refusal in place of the first frame: `AMQP` and the version that the server speaks.
+/// Length of a refusal that replaces the first frame: `AMQP` and the version that the server speaks.
 const VERSION_REFUSAL: usize = 8;
-/// After so long without a frame for lapin it is handed a heartbeat: RabbitMQ sends none while it sends other frames.
+/// After this time without a frame for lapin, the router gives lapin a heartbeat: RabbitMQ sends none while it sends
+/// other frames.
 const QUIET: Duration = Duration::from_secs(1);
-/// How long lapin may take to read the last frames when the socket has ended.
+/// How long lapin may take to read the last frames after the end of the socket.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Reads the frames of RabbitMQ.
@@ -37,7 +38,7 @@ pub(super) struct Inbound<R, L> {
     bytes: BytesMut,
     for_lapin: BytesMut,
     is_greeted: bool,
-    /// When lapin was handed a frame last.
+    /// When lapin got its last frame.
     handed: Instant,
 }
 
@@ -47,7 +48,7 @@ impl<R: AsyncRead + Unpin, L: AsyncWrite + Unpin> Inbound<R, L> {
         Self { from, lapin, shared, bytes, for_lapin, is_greeted: false, handed: Instant::now() }
     }
 
-    /// Reads until the socket ends or cannot be trusted any more, and says why it ended.
+    /// Reads until the socket ends or sends malformed bytes, and returns the reason for the end.
     pub(super) async fn run(mut self) -> String {
         let end = loop {
             self.bytes.reserve(READ);
@@ -65,12 +66,12 @@ impl<R: AsyncRead + Unpin, L: AsyncWrite + Unpin> Inbound<R, L> {
                 },
                 written = self.lapin.write(&self.for_lapin), if !self.for_lapin.is_empty() => match written {
                     Ok(count) => self.for_lapin.advance(count),
-                    // lapin has closed its end, which ends the connection elsewhere.
+                    // lapin has closed its end, and `LapinFrames::read` then ends the connection.
                     Err(_) => self.for_lapin.clear(),
                 },
             }
         };
-        // lapin may have gone already.
+        // lapin may have closed its end already.
         let _gone = timeout(LAST_WORDS, self.lapin.write_all(&self.for_lapin)).await;
         end
     }
@@ -95,7 +96,7 @@ impl<R: AsyncRead + Unpin, L: AsyncWrite + Unpin> Inbound<R, L> {
         taken
     }
 
-    /// Bytes of the frame at the beginning; `None` while it is not here whole.
+    /// The length of the first frame; `None` while it has not arrived whole.
     fn frame_len(&mut self, bytes: &[u8]) -> Result<Option<usize>, Malformed> {
         let Some(head) = Head::read(bytes) else { return Ok(None) };
         if !self.is_greeted {
@@ -158,7 +159,7 @@ impl<R: AsyncRead + Unpin, L: AsyncWrite + Unpin> Inbound<R, L> {
         Ok(())
     }
 
-    /// Gives a frame to the channel's owner, or to lapin where it has none.
+    /// Gives a frame to the channel's owner, or to lapin if the channel has none.
     fn give(
         &mut self,
         channel: u16,
@@ -177,7 +178,7 @@ impl<R: AsyncRead + Unpin, L: AsyncWrite + Unpin> Inbound<R, L> {
         self.handed = Instant::now();
     }
 
-    /// To be called when bytes have come: a silent socket stays silent for lapin too.
+    /// Called when bytes have arrived. While the socket is silent, lapin gets no heartbeat either.
     fn keep_lapin_alive(&mut self) {
         if self.for_lapin.is_empty() && self.handed.elapsed() >= QUIET {
             self.hand_to_lapin(&HEARTBEAT);
@@ -185,7 +186,7 @@ impl<R: AsyncRead + Unpin, L: AsyncWrite + Unpin> Inbound<R, L> {
     }
 }
 
-/// The reply code and text of a close, which are made readable.
+/// Reads the reply code and text of a close, and makes the text readable for lapin.
 fn close(frame: &mut [u8]) -> Result<Close, Malformed> {
     let payload = payload_mut(frame);
     sanitise::close(payload).ok_or(Malformed::Frame("its close cannot be read"))?;
@@ -193,7 +194,7 @@ fn close(frame: &mut [u8]) -> Result<Close, Malformed> {
     Ok(Close { code: code.unwrap_or_default(), text: short_text(payload.get(6..).unwrap_or_default()) })
 }
 
-/// A short string: its length in one byte, then its bytes.
+/// Reads a short string: its length in one byte, then its bytes.
 fn short_text(bytes: &[u8]) -> String {
     let text = bytes.split_first().and_then(|(len, rest)| rest.get(..usize::from(*len)));
     String::from_utf8_lossy(text.unwrap_or_default()).into_owned()

@@ -1,4 +1,4 @@
-//! The frames that lapin writes: cut whole, kept until the writer takes them.
+//! The frames that lapin writes. They are split into whole frames and kept until the writer takes them.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -8,9 +8,9 @@ use tokio::sync::Notify;
 use super::frame::{CONNECTION_TUNE_OK, Head, method_of};
 use super::router::Shared;
 
-/// Bytes that are kept for the writer before lapin has to wait.
+/// Number of bytes that are kept for the writer before lapin has to wait.
 const LIMIT: usize = 256 * 1024;
-/// Length of the protocol header, lapin's first bytes.
+/// Length of the protocol header, which is lapin's first bytes.
 const PROTOCOL_HEADER: usize = 8;
 
 /// lapin's frames on their way to the writer.
@@ -44,7 +44,7 @@ impl LapinFrames {
         shared.work.notify_one();
     }
 
-    /// Whole frames that are to be written, in order.
+    /// Takes the whole frames that are to be written, in order.
     pub(super) fn take(&self) -> Vec<u8> {
         let frames = std::mem::take(&mut self.lock().frames);
         if !frames.is_empty() {
@@ -53,7 +53,7 @@ impl LapinFrames {
         frames
     }
 
-    /// Whether lapin has closed its end, and all that it wrote is taken.
+    /// Whether lapin has closed its end, and the writer has taken all its bytes.
     pub(super) fn is_finished(&self) -> bool {
         let state = self.lock();
         state.has_ended && state.frames.is_empty()
@@ -64,7 +64,7 @@ impl LapinFrames {
     }
 }
 
-/// Bytes of the whole frames at the beginning; the protocol header counts as one.
+/// Number of bytes of whole frames at the beginning. The protocol header counts as a frame.
 fn whole_frames(bytes: &[u8], is_greeted: &mut bool, shared: &Shared) -> usize {
     let mut at = 0;
     if !*is_greeted {
@@ -82,7 +82,7 @@ fn whole_frames(bytes: &[u8], is_greeted: &mut bool, shared: &Shared) -> usize {
     at
 }
 
-/// Notes the frame size that lapin and RabbitMQ agreed: `channel_max`, `frame_max` and `heartbeat` of `tune-ok`.
+/// Reads the frame size that lapin and RabbitMQ agreed from `tune-ok`: `channel_max`, `frame_max`, `heartbeat`.
 fn note_tuning(head: Head, frame: &[u8], shared: &Shared) {
     if head.channel == 0
         && method_of(frame) == Some(CONNECTION_TUNE_OK)
@@ -92,7 +92,7 @@ fn note_tuning(head: Head, frame: &[u8], shared: &Shared) {
     }
 }
 
-/// Splits whole frames from each other, with the channel of each.
+/// Splits the bytes into whole frames, with the channel of each.
 pub(super) fn split(mut frames: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     std::iter::from_fn(move || {
         let head = Head::read(frames)?;

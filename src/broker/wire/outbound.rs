@@ -1,7 +1,7 @@
 //! The writing side of a connection.
 //!
-//! Takes everything that was handed in, yields once so that callers who are about to publish join the same write,
-//! then writes and flushes.
+//! It takes all bytes that lapin and the owners handed in. It yields once, so that callers who are about to publish join
+//! the same write. Then it writes and flushes.
 
 use std::collections::HashMap;
 use std::io;
@@ -21,7 +21,7 @@ pub(super) struct Outbound<W> {
     shared: Arc<Shared>,
     lapin: Arc<LapinFrames>,
     batch: Batch,
-    /// Channels that stand inside a message, with lapin's frames that wait for its end.
+    /// Channels with a message that is written in part, and the frames of lapin that wait for the end of that message.
     inside: HashMap<u16, Vec<u8>>,
 }
 
@@ -30,10 +30,10 @@ impl<W: AsyncWrite + Unpin> Outbound<W> {
         Self { to, shared, lapin, batch: Batch::default(), inside: HashMap::new() }
     }
 
-    /// Writes until lapin has closed its end and all that it wrote is written.
+    /// Writes until lapin has closed its end and all its bytes are written.
     ///
     /// # Errors
-    /// The socket's.
+    /// The error of the socket.
     pub(super) async fn run(mut self) -> io::Result<()> {
         loop {
             self.shared.work.notified().await;
@@ -63,11 +63,11 @@ impl<W: AsyncWrite + Unpin> Outbound<W> {
         }
     }
 
-    /// lapin's frames for a channel wait for the end of the message that is being written there.
+    /// Takes lapin's frames. A frame waits if a message on its channel is written in part.
     fn take_lapin_frames(&mut self) {
         let frames = self.lapin.take();
         if self.inside.is_empty() {
-            // The first bytes are the protocol header, which is no frame; no channel is open then.
+            // The first bytes are the protocol header, which is not a frame; no channel is open then.
             self.batch.append(&frames);
             return;
         }

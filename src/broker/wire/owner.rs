@@ -1,4 +1,4 @@
-//! What an owned channel is to the router, and the router to it.
+//! The interface between the router and an owned channel.
 
 use std::sync::Arc;
 
@@ -14,42 +14,42 @@ pub(in crate::broker) const BASIC_DELIVER: [u8; 4] = [0, 60, 0, 60];
 
 /// The owner of a channel. The router's task calls it; a call must be short and must not block.
 pub(in crate::broker) trait Owner: Send + Sync {
-    /// Takes a method of class `basic`, as a whole frame.
+    /// Receives a method of class `basic`, as a whole frame.
     ///
     /// # Errors
-    /// The connection cannot be trusted any more, and ends.
+    /// The frame is malformed, and the connection ends.
     fn method(&self, frame: &mut [u8]) -> Result<(), Malformed>;
 
-    /// Takes a content header, as a whole frame that amq-protocol can parse.
+    /// Receives a content header, as a whole frame that amq-protocol can parse.
     ///
     /// # Errors
     /// As [`Self::method`].
     fn header(&self, frame: &[u8]) -> Result<(), Malformed>;
 
-    /// Takes the payload of a body frame.
+    /// Receives the payload of a body frame.
     ///
     /// # Errors
     /// As [`Self::method`].
     fn body(&self, payload: &[u8]) -> Result<(), Malformed>;
 
-    /// Moves its next frames into the batch. A publish counts as written from here on.
+    /// Moves the owner's next frames into the batch. A publish counts as written from here on.
     fn write(&self, batch: &mut Batch) -> Step;
 
-    /// RabbitMQ blocks the connection: nothing more is written until it unblocks it.
+    /// RabbitMQ blocks the connection: the router writes no more until RabbitMQ unblocks it.
     fn blocked(&self);
 
-    /// The channel, or its connection, has ended. The router still writes the rest of a message that is written in part.
+    /// The channel or its connection has ended. The router still writes the rest of a message that is written in part.
     fn closed(&self, end: &End);
 }
 
-/// How far an owner's frames are written.
+/// The state of an owner after its turn to write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::broker) enum Step {
-    /// There is nothing more to write.
+    /// The owner has no more frames to write.
     Done,
-    /// There is more; the channel stands between two messages.
+    /// The owner has more frames, and is between two messages.
     More,
-    /// The channel stands inside a message.
+    /// The owner is inside a message.
     Inside,
 }
 
@@ -58,7 +58,7 @@ pub(in crate::broker) enum Step {
 pub(in crate::broker) enum End {
     /// RabbitMQ closed the channel.
     ChannelClosed(Close),
-    /// The gateway closed the channel, and RabbitMQ has confirmed that.
+    /// The gateway closed the channel, and RabbitMQ has confirmed the close.
     CloseOk,
     /// RabbitMQ closed the connection.
     ConnectionClosed(Close),
@@ -71,11 +71,11 @@ pub(in crate::broker) enum End {
 pub(in crate::broker) struct Close {
     /// AMQP's reply code, such as 404.
     pub(in crate::broker) code: u16,
-    /// RabbitMQ's words.
+    /// RabbitMQ's text.
     pub(in crate::broker) text: String,
 }
 
-/// The way of an owner to its connection.
+/// An owner's handle to the router of its connection.
 pub(in crate::broker) struct Outlet {
     pub(super) shared: Arc<Shared>,
     pub(super) channel: u16,
@@ -87,7 +87,7 @@ impl Outlet {
         self.channel
     }
 
-    /// Bytes that a frame may have.
+    /// The largest frame size in bytes.
     pub(in crate::broker) fn frame_max(&self) -> usize {
         self.shared.frame_max()
     }
@@ -97,7 +97,7 @@ impl Outlet {
         self.shared.is_blocked()
     }
 
-    /// Asks the router to call [`Owner::write`]. To be called once after a `write` that said [`Step::Done`].
+    /// Asks the router to call [`Owner::write`]. Call it once after a `write` that returned [`Step::Done`].
     pub(in crate::broker) fn has_work(&self, owner: Arc<dyn Owner>) {
         self.shared.queue(self.channel, owner);
     }

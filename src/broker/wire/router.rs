@@ -18,20 +18,20 @@ use super::owner::{Close, End, Outlet, Owner};
 
 /// Bytes that the in-memory stream to lapin holds in each direction.
 pub(super) const LAPIN_STREAM: usize = 256 * 1024;
-/// How long the bytes that lapin left behind may take, when lapin has closed its end.
+/// How long writing the last bytes of lapin may take after lapin has closed its end.
 const LAST_WRITE: Duration = Duration::from_secs(1);
 
-/// How long reading goes on when the socket takes no more bytes.
+/// How long reading goes on after a write to the socket has failed.
 const LAST_READ: Duration = Duration::from_millis(100);
 
 /// lapin's end of the stream.
 pub(in crate::broker) type LapinEnd = DuplexStream;
 
-/// The handle of one connection's router. The connection ends when it is dropped.
+/// The handle of one connection's router. Dropping it ends the connection.
 pub(in crate::broker) struct Router(Arc<Shared>);
 
-/// Starts the router of a connection on this socket, whose frames may have `frame_limit` bytes until lapin and
-/// RabbitMQ have agreed another size. Needs a tokio runtime.
+/// Starts the router of a connection on this socket. Frames may have `frame_limit` bytes until lapin and RabbitMQ agree
+/// another size. Needs a tokio runtime.
 pub(in crate::broker) fn start<S>(socket: S, frame_limit: usize) -> (Router, LapinEnd)
 where
     S: AsyncRead + AsyncWrite + Send + 'static,
@@ -43,14 +43,14 @@ where
 }
 
 async fn run<S: AsyncRead + AsyncWrite>(socket: S, lapin: DuplexStream, shared: Arc<Shared>) {
-    // Dropped last, when the socket and lapin's stream are closed.
+    // Dropped last, after the socket and lapin's stream are closed.
     let _guard = EndGuard(Arc::clone(&shared));
     let (from_socket, to_socket) = split(socket);
     let (from_lapin, to_lapin) = split(lapin);
     let lapin_frames = Arc::new(LapinFrames::default());
     let inbound = Inbound::new(from_socket, to_lapin, Arc::clone(&shared));
     let outbound = Outbound::new(to_socket, Arc::clone(&shared), Arc::clone(&lapin_frames));
-    // The reason is there before lapin's stream ends, so that an error of lapin finds it.
+    // The reason is set before lapin's stream ends, so that it is known when lapin returns an error.
     let inbound_end = async { shared.note_reason(inbound.run().await) };
     let lapin_writes = async {
         lapin_frames.read(from_lapin, &shared).await;
@@ -58,7 +58,7 @@ async fn run<S: AsyncRead + AsyncWrite>(socket: S, lapin: DuplexStream, shared: 
     };
     let outbound_end = async {
         if let Err(error) = outbound.run().await {
-            // RabbitMQ may have said why, in bytes that are here and not read yet.
+            // RabbitMQ may have sent the reason in bytes that have arrived and are not read yet.
             sleep(LAST_READ).await;
             shared.note_reason(error.to_string());
         }
@@ -72,7 +72,7 @@ async fn run<S: AsyncRead + AsyncWrite>(socket: S, lapin: DuplexStream, shared: 
     }
 }
 
-/// Tells the owners that the connection is gone, however the task ends.
+/// Tells the owners that the connection is gone, for every end of the task.
 struct EndGuard(Arc<Shared>);
 
 impl Drop for EndGuard {
@@ -82,20 +82,20 @@ impl Drop for EndGuard {
 }
 
 impl Router {
-    /// Ends the connection at once: waits for no write, flush or TLS close.
+    /// Ends the connection at once, without waiting for a write, a flush or a TLS close.
     pub(in crate::broker) fn kill(&self) {
         self.0.killed.cancel();
     }
 
-    /// Makes `owner` the owner of a channel. Between the channel's opening and this call no frame of class `basic`
-    /// may be sent on the channel. When the connection has ended already, the owner is told so at once.
+    /// Makes `owner` the owner of a channel. Between the channel's opening and this call no frame of class `basic` may be
+    /// sent on the channel. If the connection has ended already, the router tells the owner at once.
     pub(in crate::broker) fn register(&self, channel: u16, owner: Arc<dyn Owner>) {
         if let Err(late) = self.0.insert_owner(channel, owner) {
             late.closed(&End::ConnectionLost);
         }
     }
 
-    /// The way of a channel's owner to this connection.
+    /// The handle of a channel's owner to this router.
     pub(in crate::broker) fn outlet(&self, channel: u16) -> Outlet {
         Outlet { shared: Arc::clone(&self.0), channel }
     }
@@ -110,17 +110,17 @@ impl Router {
         self.0.is_blocked()
     }
 
-    /// Cancelled when the connection ends, before any owner is told.
+    /// Cancelled when the connection ends, before the router tells the owners.
     pub(in crate::broker) fn end(&self) -> CancellationToken {
         self.0.ended.clone()
     }
 
-    /// Product and version of the server; known when the login is done.
+    /// Product and version of the server; known after the login.
     pub(in crate::broker) fn server(&self) -> Server {
         self.0.server.get().cloned().unwrap_or_default()
     }
 
-    /// Why the connection ended: RabbitMQ's text, or the router's where it was the router.
+    /// Why the connection ended: RabbitMQ's text, or the router's text if the router ended it.
     pub(in crate::broker) fn end_reason(&self) -> Option<&str> {
         self.0.reason.get().map(String::as_str)
     }
@@ -142,7 +142,7 @@ pub(super) struct Turn {
 pub(super) struct Shared {
     owners: Mutex<Owners>,
     turns: Mutex<VecDeque<Turn>>,
-    /// Something is to be written.
+    /// Notified when there are bytes to write.
     pub(super) work: Notify,
     frame_max: AtomicUsize,
     is_blocked: AtomicBool,
@@ -193,7 +193,7 @@ impl Shared {
         self.is_blocked.load(Ordering::Acquire)
     }
 
-    /// RabbitMQ blocks the connection, or no longer does.
+    /// Records whether RabbitMQ blocks the connection, and tells the owners of a block.
     pub(super) fn set_blocked(&self, reason: Option<String>) {
         let is_blocked = reason.is_some();
         self.is_blocked.store(is_blocked, Ordering::Release);
@@ -208,7 +208,7 @@ impl Shared {
         }
     }
 
-    /// Gives the owner back when the connection has ended.
+    /// Sets the owner of a channel. Returns the owner if the connection has ended.
     fn insert_owner(&self, channel: u16, owner: Arc<dyn Owner>) -> Result<(), Arc<dyn Owner>> {
         let mut owners = lock(&self.owners);
         if owners.has_ended {
@@ -222,7 +222,7 @@ impl Shared {
         lock(&self.owners).by_channel.get(&channel).cloned()
     }
 
-    /// The channel has no owner from now on.
+    /// Removes the owner of a channel, and tells it the end.
     pub(super) fn release(&self, channel: u16, end: &End) {
         let owner = lock(&self.owners).by_channel.remove(&channel);
         if let Some(owner) = owner {
@@ -230,20 +230,20 @@ impl Shared {
         }
     }
 
-    /// RabbitMQ closes the connection.
+    /// Records why RabbitMQ closes the connection.
     pub(super) fn note_close(&self, close: Close) {
         self.note_reason(close.text.clone());
         lock(&self.owners).close = Some(close);
     }
 
-    /// Keeps product and version of the server.
+    /// Records product and version of the server.
     pub(super) fn note_server(&self, server: Server) {
-        // It says so once.
+        // The server sends them only once.
         let _again = self.server.set(server);
     }
 
     fn note_reason(&self, reason: String) {
-        // The first reason is the one that counts.
+        // Only the first reason is kept.
         let _later = self.reason.set(reason);
     }
 

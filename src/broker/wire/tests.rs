@@ -1,4 +1,4 @@
-//! The router between a socket, lapin and owners, all played by the tests.
+//! The router between a socket, lapin and owners. The tests play all three.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -34,7 +34,7 @@ fn channel_close(channel: u16) -> Vec<u8> {
     frame(METHOD, channel, &payload)
 }
 
-/// An owner that notes its calls, and writes the frames that it is given.
+/// An owner that records its calls, and writes the frames that the test gives it.
 #[derive(Default)]
 struct Recorder {
     calls: Mutex<Vec<Call>>,
@@ -148,7 +148,7 @@ async fn frames_of_class_basic_go_to_the_owner_and_all_others_to_lapin() {
     let header = frame(HEADER, 1, &[0, 60, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0]);
     let body = frame(BODY, 1, b"ab");
     let all = [deliver(1), header.clone(), body, deliver(2), channel_close(1), deliver(1)].concat();
-    // Cut anywhere.
+    // Cut at an arbitrary byte.
     for piece in all.chunks(5) {
         send(&mut rabbitmq, piece).await;
     }
@@ -208,13 +208,13 @@ async fn lapin_is_handed_heartbeats_while_only_owners_get_frames() {
             send(&mut rabbitmq, &deliver(1)).await;
             sleep(Duration::from_millis(100)).await;
         }
-        // Then 10 s of silence.
+        // After that, 10 s of silence.
         sleep(Duration::from_secs(10)).await;
     };
     let (bytes, ()) = tokio::join!(read_heartbeats, traffic);
     let heartbeats = bytes.len() / HEARTBEAT.len();
     assert_eq!(bytes, HEARTBEAT.repeat(heartbeats));
-    // One a second for 20 s; a socket that is silent is silent for lapin too.
+    // One heartbeat a second for 20 s. While the socket is silent, lapin gets no heartbeat.
     assert!((18..=20).contains(&heartbeats), "{heartbeats}");
 }
 
@@ -226,7 +226,7 @@ async fn a_frame_of_lapin_waits_for_the_end_of_the_message_on_its_channel_only()
     let (begin, end) = (frame(METHOD, 1, b"publish"), frame(BODY, 1, b"body"));
     owner.frames.lock().expect("no panic").push_back((begin.clone(), Step::Inside));
     let outlet = wire.outlet(1);
-    // The owner writes the end of its message when it is asked again, which it is at once; so it is given the end later.
+    // The router asks the owner again at once, so the test provides the end of the message later.
     owner.frames.lock().expect("no panic").push_back((Vec::new(), Step::Inside));
     owner.frames.lock().expect("no panic").push_back((end.clone(), Step::Done));
     let close_ok = frame(METHOD, 1, &CHANNEL_CLOSE_OK);
@@ -259,7 +259,7 @@ async fn a_kill_waits_for_no_write() {
 }
 
 #[tokio::test]
-async fn bytes_that_lapin_left_behind_are_written_before_the_socket_is_closed() {
+async fn last_bytes_of_lapin_are_written_before_the_socket_is_closed() {
     let Parts { wire: _wire, mut rabbitmq, mut lapin, owner } = parts();
     let goodbye = [&b"AMQP\0\0\x09\x01"[..], &frame(METHOD, 0, b"close-ok")].concat();
     send(&mut lapin, &goodbye).await;
@@ -270,7 +270,7 @@ async fn bytes_that_lapin_left_behind_are_written_before_the_socket_is_closed() 
 }
 
 #[tokio::test]
-async fn an_owner_that_comes_too_late_is_told_so() {
+async fn an_owner_registered_after_the_end_is_told_of_the_end() {
     let Parts { wire, owner, .. } = parts();
     wire.kill();
     owner.wait_for_end().await;
@@ -307,9 +307,9 @@ async fn a_panic_of_an_owner_ends_the_connection_and_tells_the_others() {
 }
 
 proptest! {
-    /// Any bytes that RabbitMQ might send: they end the connection or go somewhere, and nothing panics or hangs.
+    /// Arbitrary bytes from RabbitMQ end the connection or reach lapin or an owner, and no code panics or waits for ever.
     #[test]
-    fn any_bytes_of_the_broker_end_the_connection_at_worst(
+    fn arbitrary_bytes_of_rabbitmq_at_most_end_the_connection(
         pieces in proptest::collection::vec(hostile(), 1..20),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
@@ -317,7 +317,7 @@ proptest! {
             let Parts { wire: _wire, mut rabbitmq, mut lapin, owner } = parts();
             let reads = async {
                 let mut all = Vec::new();
-                // The end comes with the socket's.
+                // The router ends when the socket ends.
                 let _reset = lapin.read_to_end(&mut all).await;
             };
             let writes = async {
@@ -329,7 +329,7 @@ proptest! {
                 drop(rabbitmq);
             };
             timeout(SOON, async { tokio::join!(reads, writes) }).await.expect("it ends");
-            // A channel that was closed is told so before, and never twice.
+            // A closed channel is told of its end before the connection ends, and never twice.
             owner.wait_for_end().await;
             let ends = owner.calls().iter().filter(|call| matches!(call, Call::Closed(_))).count();
             assert_eq!(ends, 1);
@@ -337,7 +337,7 @@ proptest! {
     }
 }
 
-/// Bytes of no meaning, or a frame of any kind with an arbitrary payload.
+/// Arbitrary bytes, or a frame of any kind with an arbitrary payload.
 fn hostile() -> impl Strategy<Value = Vec<u8>> {
     let payload = proptest::collection::vec(any::<u8>(), 0..200);
     let class = prop_oneof![

@@ -47,7 +47,19 @@ fn flags_win_over_the_environment_and_that_over_the_file() {
 }
 
 #[test]
-fn an_empty_variable_does_not_hide_the_value_of_the_file() {
+fn a_setting_is_read_under_its_former_name_too() {
+    let folder = folder();
+    let file = write(&folder, "gateway.toml", b"[gateway]\nmax_waiting_calls = 7\n");
+    let environment = [("RABBITMQ_QUARANTINE_SIZE", "8"), ("GATEWAY_CONFIG", &*file)];
+    let (config, _) = load_from(&[], &environment).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    assert_eq!((config.broker.publish.isolated_channels, config.broker.max_pending_replies), (8, 7));
+    let both = [environment[0], ("RABBITMQ_ISOLATED_CHANNELS", "9")];
+    let (config, _) = load_from(&[], &both).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    assert_eq!(config.broker.publish.isolated_channels, 9, "the name of today wins");
+}
+
+#[test]
+fn an_empty_variable_hides_nothing() {
     let folder = folder();
     let file = write(&folder, "gateway.toml", b"[rabbitmq]\nhost = 'file'\n");
     let loaded = load_from(&[], &[("RABBITMQ_HOST", ""), ("GATEWAY_CONFIG", &file)]);

@@ -1,31 +1,31 @@
-//! The arguments of a queue that the gateway knows, and the values that RabbitMQ can take for them (3.10 to 4.x).
+//! The arguments of a queue that the gateway knows, and the values that RabbitMQ accepts for them (3.10 to 4.x).
 //!
-//! RabbitMQ closes the whole connection over some wrong values, such as an `x-queue-master-locator` that it does not know. See
-//! <https://www.rabbitmq.com/docs/queues#optional-arguments>.
+//! RabbitMQ closes the whole connection on some wrong values, such as an `x-queue-master-locator` that it does not know.
+//! See <https://www.rabbitmq.com/docs/queues#optional-arguments>.
 
 use std::fmt;
 
 use crate::domain::field::{FieldTable, FieldValue};
 use crate::domain::message::MAX_EXPIRATION;
 
-/// Milliseconds that RabbitMQ's timers take at most.
+/// The maximum of RabbitMQ's timers in milliseconds.
 const LONGEST_TIMER: i64 = MAX_EXPIRATION.cast_signed();
 /// Units of `x-max-age`.
 const UNITS_OF_AGE: [u8; 6] = *b"YMDhms";
 
-/// The values that an argument may have.
+/// The allowed values of an argument.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Rule {
     Any,
     Switch,
     Text,
-    /// From and to.
+    /// From the first number to the second.
     Number(i64, i64),
     OneOf(&'static [&'static str]),
     Age,
 }
 
-/// Every known argument. The type of a queue may be a plugin's, which is for RabbitMQ to know.
+/// Every known argument. The gateway accepts any queue type, since a plugin of RabbitMQ may define one.
 const KNOWN: [(&str, Rule); 23] = [
     ("x-queue-type", Rule::Text),
     ("x-message-ttl", Rule::Number(0, LONGEST_TIMER)),
@@ -42,14 +42,14 @@ const KNOWN: [(&str, Rule); 23] = [
     ("x-single-active-consumer", Rule::Switch),
     ("x-queue-mode", Rule::OneOf(&["default", "lazy"])),
     ("x-queue-version", Rule::Number(1, 2)),
-    // RabbitMQ 3.10 closes the connection over other values, 4.x ignores the argument.
+    // RabbitMQ 3.10 closes the connection on other values, 4.x ignores the argument.
     ("x-queue-master-locator", Rule::OneOf(&["min-masters", "client-local", "random"])),
-    // RabbitMQ 3.10 refuses the last one, 4.x takes it.
+    // RabbitMQ 3.10 refuses the last one, 4.x accepts it.
     (
         "x-queue-leader-locator",
         Rule::OneOf(&["client-local", "balanced", "random", "least-leaders", "min-masters"]),
     ),
-    // RabbitMQ 3.10 takes every value.
+    // RabbitMQ 3.10 accepts every value.
     ("x-delivery-limit", Rule::Any),
     ("x-quorum-initial-group-size", Rule::Number(1, i64::MAX)),
     ("x-initial-cluster-size", Rule::Number(1, i64::MAX)),
@@ -59,14 +59,14 @@ const KNOWN: [(&str, Rule); 23] = [
     ("x-stream-filter-size-bytes", Rule::Any),
 ];
 
-/// A value that RabbitMQ cannot take for an argument; completes a sentence that begins with the argument's name.
+/// RabbitMQ cannot accept a value of an argument. The text completes a sentence that begins with the argument's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WrongValue(Rule);
 
-/// Checks the value of one argument. False when the gateway does not know the argument.
+/// Checks the value of one argument. False if the gateway does not know the argument.
 ///
 /// # Errors
-/// The values that RabbitMQ can take.
+/// The values that RabbitMQ accepts.
 pub fn check(argument: &str, value: &FieldValue) -> Result<bool, WrongValue> {
     let Some((_, rule)) = KNOWN.iter().find(|(name, _)| *name == argument) else { return Ok(false) };
     if rule.allows(value) { Ok(true) } else { Err(WrongValue(*rule)) }
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_rabbitmq_can_take_passes_in_any_width() {
+    fn a_value_that_rabbitmq_accepts_passes_in_any_width() {
         for (argument, value) in [
             ("x-max-length", FieldValue::U8(5)),
             ("x-expires", FieldValue::I64(1)),
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_rabbitmq_cannot_take_is_told() {
+    fn a_value_that_rabbitmq_does_not_accept_is_an_error() {
         for (argument, value, told) in [
             ("x-queue-master-locator", "x".into(), "must be one of min-masters, client-local, random"),
             ("x-max-age", "abc".into(), "must be a number and a unit (Y, M, D, h, m or s), such as 7D"),

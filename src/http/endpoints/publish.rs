@@ -26,7 +26,6 @@ use crate::http::state::AppState;
 const MESSAGE_ID: HeaderName = HeaderName::from_static("x-amqp-message-id");
 const ATTEMPTS: HeaderName = HeaderName::from_static("x-gateway-attempts");
 const DUPLICATE_POSSIBLE: HeaderName = HeaderName::from_static("x-gateway-duplicate-possible");
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 /// Characters that have to be escaped in a segment of a path (RFC 3986, 3.3), or that have a meaning in a shell.
@@ -183,7 +182,7 @@ fn address(
     headers: &HeaderMap,
     body: &ReadBody,
 ) -> Result<(Message, Destination), Problem> {
-    refuse_unbuilt(headers)?;
+    message::refuse_idempotency_key(headers)?;
     let (routing_key, mandatory) = (query.text("routing_key")?, query.flag("mandatory")?);
     query.finish()?;
     let mut parcel = message::read(headers, body, DeliveryMode::Persistent, state)?;
@@ -202,17 +201,6 @@ fn destination(
     let mandatory = either("mandatory", mandatory, parcel.mandatory)?.unwrap_or(true);
     message::check_destination(&exchange, &routing_key)?;
     Ok(Destination { exchange, routing_key, mandatory })
-}
-
-/// Refuses an `Idempotency-Key`: a caller that sends one relies on it, and the gateway does not support it yet.
-fn refuse_unbuilt(headers: &HeaderMap) -> Result<(), Problem> {
-    if headers.contains_key(&IDEMPOTENCY_KEY) {
-        return Err(Problem::malformed(
-            "Idempotency-Key",
-            "is not supported yet: leave it out, and set X-Amqp-Message-Id to recognise duplicates",
-        ));
-    }
-    Ok(())
 }
 
 fn either<T: PartialEq>(field: &str, query: Option<T>, envelope: Option<T>) -> Result<Option<T>, Problem> {

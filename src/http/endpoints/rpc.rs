@@ -130,6 +130,7 @@ impl Asked {
         let require_consumers = query.flag("require_consumers")?.unwrap_or(false);
         let form = ReplyForm::take(&mut query)?.unwrap_or_else(|| ReplyForm::accepted(headers));
         query.finish()?;
+        message::refuse_idempotency_key(headers)?;
         let message = request(state, &queue, headers, &body)?;
         let call = Call { message, queue, deadline: timeout.deadline() };
         Ok(Self { call, require_consumers, form, body })

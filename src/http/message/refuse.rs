@@ -1,10 +1,25 @@
 //! Refuses messages over which RabbitMQ would close the channel or the connection, and messages that forge RabbitMQ's own
 //! headers.
 
+use axum::http::{HeaderMap, HeaderName};
+
 use crate::domain::field::{HeaderLimitError, HeaderLimits};
 use crate::domain::message::Message;
 use crate::domain::reserved;
 use crate::http::problem::{Problem, ProblemType};
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// Refuses a header that the gateway does not keep: a caller who sends it relies on it.
+pub(in crate::http) fn refuse_idempotency_key(headers: &HeaderMap) -> Result<(), Problem> {
+    if headers.contains_key(&IDEMPOTENCY_KEY) {
+        return Err(Problem::malformed(
+            "Idempotency-Key",
+            "is not supported here: leave it out, and set X-Amqp-Message-Id to recognise duplicates",
+        ));
+    }
+    Ok(())
+}
 
 pub(super) fn message(message: &Message, limits: &HeaderLimits, user: Option<&str>) -> Result<(), Problem> {
     if message.properties.user_id.as_ref().is_some_and(|given| Some(given.as_str()) != user) {

@@ -8,13 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::Request;
-use axum::http::header::{ACCESS_CONTROL_REQUEST_METHOD, ALLOW, HOST, LOCATION, ORIGIN, RETRY_AFTER, VARY};
+use axum::http::header::{ACCESS_CONTROL_REQUEST_METHOD, HOST, ORIGIN, VARY};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use axum::response::{IntoResponse, Response};
-use tower_http::cors::{AllowHeaders, AllowMethods, AllowOrigin, CorsLayer};
+use tower_http::cors::{AllowHeaders, AllowMethods, AllowOrigin, CorsLayer, ExposeHeaders};
 
-use super::{Rules, identify::X_REQUEST_ID};
+use super::Rules;
 use crate::http::problem::{Problem, ProblemType};
 use crate::http::routes::Traits;
 
@@ -47,7 +47,7 @@ impl Origins {
     /// Takes them from the rules.
     pub fn new(rules: &Rules) -> Self {
         let Rules { listen, access, .. } = rules;
-        let loopback = listen.ip().is_loopback().then(|| Loopback {
+        let loopback = listen.ip().to_canonical().is_loopback().then(|| Loopback {
             common: [listen.to_string(), format!("localhost:{}", listen.port())],
             allowed: access.allowed_hosts.clone().into(),
         });
@@ -128,7 +128,8 @@ impl Loopback {
             return true;
         }
         let Some(name) = name_of(host) else { return false };
-        is_loopback(&name) || self.allowed.iter().any(|allowed| allowed.eq_ignore_ascii_case(&name))
+        is_loopback(&name)
+            || self.allowed.iter().any(|allowed| without_last_dot(allowed).eq_ignore_ascii_case(&name))
     }
 }
 
@@ -140,7 +141,8 @@ pub fn cors_layer(allowed: &[String]) -> Option<CorsLayer> {
             .allow_origin(AllowOrigin::list(origins))
             .allow_methods(AllowMethods::mirror_request())
             .allow_headers(AllowHeaders::mirror_request())
-            .expose_headers([X_REQUEST_ID, RETRY_AFTER, ALLOW, LOCATION])
+            // A reply's headers are named by its server, so there is no list of them. No credentials are allowed.
+            .expose_headers(ExposeHeaders::any())
             .max_age(PREFLIGHT_AGE)
     })
 }
@@ -189,12 +191,17 @@ fn name_of(host: &str) -> Option<String> {
     let authority = Authority::try_from(host).ok()?;
     let name = authority.host();
     let address = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
-    Some(address.unwrap_or(name).to_owned())
+    Some(address.unwrap_or_else(|| without_last_dot(name)).to_owned())
+}
+
+/// A fully qualified name may end with a dot.
+fn without_last_dot(name: &str) -> &str {
+    name.strip_suffix('.').unwrap_or(name)
 }
 
 fn is_loopback(name: &str) -> bool {
     name.eq_ignore_ascii_case("localhost")
-        || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+        || name.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
 /// Whether a page's origin and a request's `Host` have the same host and port. The schemes may differ, because a proxy may end
@@ -226,7 +233,16 @@ mod tests {
     #[test]
     fn loopback_is_recognised_by_the_whole_name() {
         let is_loopback = |host| name_of(host).is_some_and(|name| is_loopback(&name));
-        for host in ["localhost", "LOCALHOST:80", "127.0.0.1", "127.9.9.9:8080", "[::1]", "[::1]:8080"] {
+        for host in [
+            "localhost",
+            "LOCALHOST:80",
+            "127.0.0.1",
+            "127.9.9.9:8080",
+            "[::1]",
+            "[::1]:8080",
+            "localhost.:80",
+            "[::ffff:127.0.0.1]",
+        ] {
             assert!(is_loopback(host), "{host}");
         }
         for host in ["localhost.evil.example", "127.0.0.1.evil.example", "10.0.0.1", "[::2]", "0.0.0.0", ""] {

@@ -1,6 +1,6 @@
-"""Calls the gateway at the address given, with the client that openapi-python-client made of the contract.
+"""Calls the gateway at the address given, with the client that openapi-python-client made from the contract.
 
-Leaves three messages in the queue `orders`, for the test to look at.
+Leaves three messages in the queue `orders`, for the test to check.
 """
 
 import io

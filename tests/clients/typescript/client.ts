@@ -1,5 +1,5 @@
-// Calls the gateway at the address given, with the types that openapi-typescript made of the contract.
-// Leaves three messages in the queue `orders`, for the test to look at.
+// Calls the gateway at the given address, with the types that openapi-typescript made from the contract.
+// Leaves three messages in the queue `orders`, for the test to check.
 
 import createClient from 'openapi-fetch'
 import type { components, paths } from './gateway.js'
@@ -20,7 +20,7 @@ function destination (routing_key: string) {
   return { path: { exchange: 'amq.default' }, query: { routing_key } }
 }
 
-// A problem of each member that the contract has, so that a member of a type that no value has does not compile.
+// A problem with each member of the contract, so that a member with a type without values does not compile.
 const example: Problem = {
   type: '/problems/unroutable',
   title: 'No queue took the message',

@@ -1,4 +1,4 @@
-//! A node stands still for 27 seconds: its connections stay and nothing is answered, while all queues are led by others.
+//! One node is frozen for 27 seconds: its connections stay open and it answers nothing. Other nodes lead all queues.
 
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,7 @@ const FROZEN: Duration = Duration::from_secs(27);
 const QUEUES: [&str; 2] = ["quorum", "classic"];
 const CALLERS: usize = 16;
 const PAUSE: Duration = Duration::from_millis(250);
-/// More than are published to while the node is frozen.
+/// More exchanges than the callers use while the node is frozen.
 const EXCHANGES: usize = 200;
 
 fn to_one_of_them(number: usize) -> String {
@@ -97,7 +97,7 @@ fn report(connection: &str, known: &Answers, unused: &Answers, window: Window) {
     );
 }
 
-/// The other nodes answer a publisher of AMQP, else the gateway cannot be asked to.
+/// The other nodes answer a direct publisher in time. Otherwise the test can require nothing of the gateway.
 fn assert_rabbitmq_is_well(direct: &[Attempt]) {
     let slowest = direct.iter().map(|attempt| attempt.at - attempt.sent).max().expect("it published");
     println!(
@@ -106,7 +106,7 @@ fn assert_rabbitmq_is_well(direct: &[Attempt]) {
     );
     assert!(
         direct.iter().all(|attempt| attempt.told == Told::Ack),
-        "a direct publish without an ack: {direct:?}"
+        "a direct publish without a confirm: {direct:?}"
     );
     assert!(slowest <= SECOND, "a direct publish took {slowest:?}");
 }
@@ -121,7 +121,7 @@ async fn declare(observer: &Observer) {
     }
 }
 
-/// The node on which the gateway has this connection.
+/// The node to which the gateway has this connection.
 async fn node_of(cluster: &Cluster, connection: &str) -> usize {
     eventually(SECOND * 10, &format!("{connection} is there"), || async {
         for node in 0..NODES {

@@ -1,4 +1,4 @@
-//! The node that leads a quorum queue is killed, again and again.
+//! The test kills the node that leads a quorum queue, again and again.
 
 use std::{
     env,
@@ -18,14 +18,14 @@ use crate::support::{
 };
 
 const CALLERS: usize = 16;
-/// From the first confirm of a direct publisher with a fresh channel to the gateway's last `rejected`.
+/// The longest time from the first confirm of a direct publisher with a fresh channel to the gateway's last `rejected`.
 const MOST: Duration = Duration::from_millis(1_500);
-/// After the first confirm, before the node comes back.
+/// The time between the first confirm and the restart of the node.
 const WITHOUT_NODE: Duration = Duration::from_secs(5);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "three nodes and some minutes: make test-cluster"]
-async fn callers_of_a_queue_whose_leader_is_killed_are_rejected_no_longer_than_a_fresh_channel_is() {
+async fn after_the_kill_of_a_queue_leader_messages_are_rejected_no_longer_than_on_a_fresh_channel() {
     let kills = env::var("GATEWAY_TEST_KILLS").map_or(20, |number| number.parse().expect("a number"));
     let cluster = Cluster::start().await;
     Observer::connect(&cluster.url_of(0)).await.declare_quorum_queue("q").await;
@@ -45,7 +45,7 @@ async fn callers_of_a_queue_whose_leader_is_killed_are_rejected_no_longer_than_a
     gateway.stop().await;
 }
 
-/// How long after the first fresh confirm a caller was still told `rejected`.
+/// How long after the first fresh confirm a caller still got `rejected`.
 async fn kill_the_leader(cluster: &Cluster, gateway: &TestGateway, kill: usize) -> Duration {
     let leader = cluster.agreed_leader("q").await;
     let survivors: Vec<_> = others_than(leader).collect();

@@ -6,7 +6,7 @@ use crate::{
     support::{cluster::Cluster, observer::Observer},
 };
 
-/// Whose members are stopped.
+/// The members of the queue that the test stops.
 #[derive(Debug, Clone, Copy)]
 enum Stopped {
     Followers,
@@ -15,13 +15,13 @@ enum Stopped {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "three nodes: make test-cluster"]
-async fn a_queue_whose_leader_has_no_followers_does_not_slow_its_neighbour() {
+async fn a_queue_whose_leader_has_no_followers_does_not_slow_another_queue() {
     measure(Stopped::Followers).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "three nodes: make test-cluster"]
-async fn a_queue_that_can_elect_no_leader_does_not_slow_its_neighbour() {
+async fn a_queue_that_can_elect_no_leader_does_not_slow_another_queue() {
     measure(Stopped::LeaderAndOneFollower).await;
 }
 

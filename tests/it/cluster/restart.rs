@@ -1,4 +1,4 @@
-//! All nodes are restarted in order, one after the other, under load.
+//! The test restarts all nodes in order, one after the other, under load.
 
 use std::time::Duration;
 
@@ -11,14 +11,14 @@ use crate::support::{
 };
 
 const CALLERS: usize = 8;
-/// A direct publish begins this often: an election may be short.
+/// Time between two direct publishes; it is short because an election may be short.
 const DIRECT_PAUSE: Duration = Duration::from_millis(10);
-/// The cluster that came back has time to be used before the next node is stopped.
+/// The number of confirms between two restarts, so that the gateway uses each node that came back.
 const BETWEEN: usize = 50 * CALLERS;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "three nodes and a minute: make test-cluster"]
-async fn a_rolling_restart_costs_no_error_that_a_fresh_channel_does_not_see() {
+async fn a_rolling_restart_causes_only_errors_that_a_fresh_channel_gets_too() {
     let cluster = Cluster::start().await;
     Observer::connect(&cluster.url_of(0)).await.declare_quorum_queue("q").await;
     let gateway = gateway_of(&cluster).await;
@@ -57,7 +57,7 @@ async fn a_rolling_restart_costs_no_error_that_a_fresh_channel_does_not_see() {
     gateway.stop().await;
 }
 
-/// Whether a direct publisher was nacked within a second of this answer.
+/// Whether a direct publisher got a nack within a second of this answer.
 fn is_nacked_too(answer: &Answer, attempts: &[Attempt]) -> bool {
     let nacks = attempts.iter().filter(|attempt| attempt.told == Told::Nack);
     nacks.into_iter().any(|nack| nack.at + SECOND >= answer.at && answer.at + SECOND >= nack.at)

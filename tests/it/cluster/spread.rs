@@ -13,7 +13,7 @@ const CONNECTIONS: usize = 7;
 async fn connections_of_all_roles_are_spread_over_the_nodes() {
     let cluster = Cluster::start().await;
     let gateway = gateway_of(&cluster).await;
-    let names = eventually(SECOND * 10, "all connections are there", || async {
+    let names = eventually(SECOND * 10, "all connections are open", || async {
         let mut names = Vec::new();
         for node in 0..NODES {
             names.push(cluster.connection_names(node).await);
@@ -26,7 +26,7 @@ async fn connections_of_all_roles_are_spread_over_the_nodes() {
         assert!(names.len() >= CONNECTIONS / NODES, "{names:?}");
         for role in ["publish-", "isolated-"] {
             let of_role = names.iter().filter(|name| name.starts_with(role)).count();
-            assert!(of_role <= 1, "both of a role are on one node: {names:?}");
+            assert!(of_role <= 1, "both connections of a role are on one node: {names:?}");
         }
     }
     gateway.stop().await;

@@ -1,4 +1,5 @@
-//! What may end its channel is published alone, until it has been proven; and alone the same rules hold.
+//! A message whose channel RabbitMQ may close is isolated until its destination is good. The same rules hold for isolated
+//! messages.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,7 @@ use crate::support::{
 
 const SOON: Duration = Duration::from_secs(10);
 const MISSING: &str = "NOT_FOUND - no exchange 'x' in vhost '/'";
-/// Does not say whose message it is about.
+/// This text does not name the exchange.
 const VAGUE: &str = "NOT_FOUND - no exchange";
 const FORBIDDEN: &str = "ACCESS_REFUSED - write access to exchange 'x' in vhost '/' refused for user 'guest'";
 
@@ -23,7 +24,7 @@ async fn stage() -> (FakeBroker, TestGateway) {
     (fake, gateway)
 }
 
-/// One publish, and what the broker does when it is there.
+/// One publish, and the steps that the server plays when it arrives.
 async fn met_by(
     fake: &FakeBroker,
     gateway: &TestGateway,
@@ -33,12 +34,12 @@ async fn met_by(
 ) -> Answer {
     let played = fake.arm(1, steps, vec![]);
     let answer = publish(gateway, target, id).await;
-    within(SOON, "the script is played", played).await.expect("it has arrived");
+    within(SOON, "the script is played", played).await.expect("the publish has arrived");
     answer
 }
 
 #[tokio::test]
-async fn an_exchange_that_ended_a_channel_is_published_to_alone_until_it_is_proven_again() {
+async fn publishes_to_an_exchange_that_closed_a_channel_are_isolated_until_one_is_confirmed() {
     let (fake, gateway) = stage().await;
     let ends =
         [(MISSING, (404, "exchange-not-found", "not_sent")), (VAGUE, (504, "outcome-unknown", "unknown"))];
@@ -57,7 +58,7 @@ async fn an_exchange_that_ended_a_channel_is_published_to_alone_until_it_is_prov
 }
 
 #[tokio::test]
-async fn publish_alone_that_ended_its_channel_is_told_why() {
+async fn the_answer_to_an_isolated_publish_that_closed_its_channel_has_the_reason() {
     let (fake, gateway) = stage().await;
     for (code, words, problem) in [(404, MISSING, "exchange-not-found"), (403, FORBIDDEN, "forbidden")] {
         let close = vec![Step::CloseChannel(code, words)];
@@ -70,16 +71,16 @@ async fn publish_alone_that_ended_its_channel_is_told_why() {
 }
 
 #[tokio::test]
-async fn many_callers_of_a_missing_exchange_cost_the_broker_no_more_than_one() {
+async fn many_callers_of_a_missing_exchange_cause_no_more_work_than_one() {
     cost_no_more_than_one(404, MISSING, "exchange-not-found").await;
 }
 
 #[tokio::test]
-async fn many_callers_of_a_forbidden_exchange_cost_the_broker_no_more_than_one() {
+async fn many_callers_of_a_forbidden_exchange_cause_no_more_work_than_one() {
     cost_no_more_than_one(403, FORBIDDEN, "forbidden").await;
 }
 
-/// The broker is asked once in 10 ms, and all who wait then are told the same.
+/// The gateway asks the server once in 10 ms, and all callers that wait at that time get the same answer.
 async fn cost_no_more_than_one(code: u16, words: &'static str, problem: &str) {
     const CALLS: usize = 600;
     let (fake, gateway) = stage().await;
@@ -102,7 +103,7 @@ async fn cost_no_more_than_one(code: u16, words: &'static str, problem: &str) {
 }
 
 #[tokio::test]
-async fn publish_alone_is_sent_again_when_its_connection_is_lost_but_not_after_silence_or_an_alarm() {
+async fn isolated_publish_is_sent_again_when_its_connection_is_lost_but_not_after_silence_or_an_alarm() {
     let (fake, gateway) = stage().await;
     let lost = met_by(&fake, &gateway, vec![Step::HangUp], "x", "lost").await;
     lost.assert_confirmed();
@@ -117,9 +118,9 @@ async fn publish_alone_is_sent_again_when_its_connection_is_lost_but_not_after_s
     gateway.stop().await;
 }
 
-/// On a channel whose number another one had before, whose end lapin still remembers.
+/// lapin still remembers the end of an earlier channel with the same number.
 #[tokio::test]
-async fn publish_is_not_refused_in_the_words_that_ended_an_earlier_channel_of_the_same_number() {
+async fn a_publish_is_not_refused_with_the_reason_that_closed_an_earlier_channel_of_the_same_number() {
     let (fake, gateway) = stage().await;
     for number in 0..3 * usize::from(CHANNELS) {
         let id = format!("missing-{number}");

@@ -1,4 +1,4 @@
-//! Many publishes that get their places on a channel in the same moment, on several threads.
+//! Many publishes get their permits on a channel at the same moment, on several threads.
 
 use futures_util::future::join_all;
 
@@ -11,7 +11,7 @@ use crate::support::{
 const WINDOW: usize = 256;
 const ROUNDS: usize = 8;
 
-/// Every second one of those that arrive is refused.
+/// The server refuses every second publish, in order of arrival.
 fn alternately() -> Vec<Step> {
     let answer = |of: usize| match of % 2 {
         0 => Step::Ack { of, multiple: false },
@@ -20,9 +20,9 @@ fn alternately() -> Vec<Step> {
     (0..WINDOW).map(answer).collect()
 }
 
-/// Half of the callers wait until the broker answers all others at once.
+/// Half of the callers wait until the server answers all others at once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn callers_who_get_their_places_in_the_same_moment_each_get_their_own_answer() {
+async fn callers_that_get_their_permits_at_the_same_moment_each_get_their_own_answer() {
     let fake = FakeBroker::start().await;
     let window = WINDOW.to_string();
     let settings = [

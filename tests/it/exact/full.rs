@@ -1,4 +1,4 @@
-//! When all channels are full, a publish waits for the first place on any of them.
+//! When all channels are full, a publish waits for the first free permit of any of them.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::support::{
 
 const SOON: Duration = Duration::from_secs(10);
 
-/// Two channels with so many places each, for bodies of 1,000 bytes.
+/// Two channels with this number of permits each, for bodies of 1,000 bytes.
 async fn stage(places: usize) -> (FakeBroker, TestGateway) {
     let fake = FakeBroker::start().await;
     let settings = [
@@ -31,10 +31,10 @@ async fn stage(places: usize) -> (FakeBroker, TestGateway) {
 
 async fn somebody_waits(gateway: &TestGateway) {
     let is_waiting = || async { gateway.observes("publishes:waiting").await == 1 };
-    eventually(SOON, "a publish waits for a place", is_waiting).await;
+    eventually(SOON, "a publish waits for a permit", is_waiting).await;
 }
 
-/// So many publishes that are not confirmed, on both channels.
+/// This number of publishes without confirms, on both channels.
 async fn held(fake: &FakeBroker, gateway: &TestGateway, count: usize) -> Vec<Arrival> {
     let held = fake.arm(count, vec![], vec![]);
     for id in 0..count {
@@ -47,7 +47,7 @@ async fn held(fake: &FakeBroker, gateway: &TestGateway, count: usize) -> Vec<Arr
 }
 
 #[tokio::test]
-async fn publish_does_not_wait_for_a_stuck_channel_while_another_one_has_a_place() {
+async fn publish_does_not_wait_for_a_stuck_channel_while_another_one_has_a_free_permit() {
     for freed in [0, 1] {
         let (fake, gateway) = stage(1).await;
         let held = held(&fake, &gateway, 2).await;
@@ -63,7 +63,7 @@ async fn publish_does_not_wait_for_a_stuck_channel_while_another_one_has_a_place
 }
 
 #[tokio::test]
-async fn small_publish_does_not_wait_behind_a_large_one_while_a_channel_has_a_place() {
+async fn small_publish_does_not_wait_behind_a_large_one_while_a_channel_has_a_free_permit() {
     let (fake, gateway) = stage(4).await;
     let held = held(&fake, &gateway, 3).await;
     let large = tokio::spawn(gateway.post("/publish/x").body(vec![b'x'; 4000]).send());
@@ -76,7 +76,7 @@ async fn small_publish_does_not_wait_behind_a_large_one_while_a_channel_has_a_pl
 }
 
 #[tokio::test]
-async fn publish_that_waits_for_a_place_is_told_at_once_that_rabbitmq_blocks_publishers() {
+async fn a_publish_that_waits_for_a_permit_is_refused_at_once_when_rabbitmq_blocks_publishers() {
     let (fake, gateway) = stage(1).await;
     let held = held(&fake, &gateway, 2).await;
     let block = async {
@@ -86,13 +86,13 @@ async fn publish_that_waits_for_a_place_is_told_at_once_that_rabbitmq_blocks_pub
     // Its own deadline is later.
     let refused = async { tokio::join!(publish(&gateway, "x?timeout=60s", "third"), block) };
     within(SOON, "the third is answered", refused).await.0.assert_refused("broker-blocked");
-    assert!(fake.brought("third").is_empty(), "it was written");
+    assert!(fake.brought("third").is_empty(), "the gateway wrote the third message");
     held.iter().for_each(Arrival::confirm);
     gateway.stop().await;
 }
 
 #[tokio::test]
-async fn publish_that_stays_unanswered_holds_no_channel_back_for_ever() {
+async fn a_publish_that_stays_unanswered_does_not_block_a_lane_for_ever() {
     let (fake, gateway) = stage(4).await;
     let held = fake.arm(1, vec![], vec![]);
     let first = tokio::spawn(gateway.post("/publish/x?timeout=60s").body("x").send());
@@ -103,7 +103,7 @@ async fn publish_that_stays_unanswered_holds_no_channel_back_for_ever() {
         fake.channels_opened() > before
     };
     eventually(SOON, "its lane has a fresh channel", is_replaced).await;
-    // It keeps the old one until it is answered.
+    // The lane keeps the old channel until the publish is answered.
     held[0].confirm();
     let first = within(SOON, "the first is answered", first).await;
     assert_eq!(first.expect("it is not cancelled").expect("it is answered").status(), 200);

@@ -1,4 +1,4 @@
-//! Confirmed, refused and unroutable publishes together, to queues of different speed, with ids that two callers share.
+//! Confirmed, refused and unroutable publishes together, to queues of different speed, with message ids that two callers share.
 
 #![expect(clippy::print_stdout, reason = "the figures of the long form")]
 
@@ -22,18 +22,18 @@ use crate::support::{
 
 /// 256 callers in pairs, so that a pair can use one id at the same time.
 const PAIRS: usize = 128;
-/// How many in a hundred are not to be confirmed.
+/// How many messages in a hundred are not to be confirmed.
 const SHARES: [usize; 3] = [5, 20, 50];
 const TAKING: [&str; 4] = ["classic", "quorum", "lazy", "transient"];
-/// Holds one message, and refuses every other.
+/// The queue holds one message, and refuses every other.
 const FULL: &str = "full";
 const NOWHERE: &str = "nowhere";
 /// Clients that empty a queue together.
 const DRAINS: usize = 8;
 
-/// `GATEWAY_TEST_REQUESTS=1000000` in release is the long form.
+/// `GATEWAY_TEST_REQUESTS=1000000` in release mode is the long form.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nobody_is_told_what_is_true_of_another_s_message_among_slow_full_and_missing_queues() {
+async fn no_caller_gets_the_outcome_of_another_message_among_slow_full_and_missing_queues() {
     let requests = env::var("GATEWAY_TEST_REQUESTS").map_or(6_912, |count| count.parse().expect("a number"));
     let stage = Arc::new(Stage::set("mixed").await);
     declare_queues(&stage.observer).await;
@@ -65,23 +65,23 @@ async fn declare_queues(observer: &Observer) {
     observer.publish("", FULL, b"fills it", BasicProperties::default()).await;
 }
 
-/// The queues hold what was confirmed, once each, and nothing else.
+/// The queues hold the confirmed messages, once each, and no others.
 async fn agrees(book: &Book, observer: &Observer) {
     let mut there = Vec::new();
     for queue in TAKING {
         let drains = (0..DRAINS).map(|_| observer.drain_ids(queue));
         there.extend(join_all(drains).await.concat());
     }
-    // What fills it has no id.
+    // The message that fills this queue has no id.
     assert_eq!(observer.drain_ids(FULL).await, [""]);
     assert_eq!(book.compare(&there, &[]), Lies::default(), "the answers disagree with the queues");
-    assert_eq!(there.len(), book.count(Outcome::Confirmed), "something is there twice");
+    assert_eq!(there.len(), book.count(Outcome::Confirmed), "a message is in the queues twice");
     let (unroutable, rejected) = (book.count(Outcome::Unroutable), book.count(Outcome::Rejected));
     println!("{} confirmed, {unroutable} unroutable, {rejected} rejected", there.len());
     assert!(unroutable > 0 && rejected > 0, "{unroutable} unroutable, {rejected} rejected");
 }
 
-/// What one pair of callers publishes.
+/// The messages of one pair of callers.
 #[derive(Clone, Copy)]
 struct Mix {
     share: usize,
@@ -89,7 +89,7 @@ struct Mix {
 }
 
 impl Mix {
-    /// Both callers at once, one message after another; the answers that are wrong.
+    /// Both callers publish at once, one message after another; gives the wrong answers.
     async fn publish(self, messages: usize, stage: Arc<Stage>, book: Arc<Book>) -> Vec<Answer> {
         let mut wrong = Vec::new();
         for number in 0..messages {
@@ -106,7 +106,7 @@ impl Mix {
         wrong
     }
 
-    /// Now and then both have the same id, and only one of them has a queue.
+    /// Now and then both messages have the same id, and only one of them has a queue.
     fn two(self, number: usize) -> [Message; 2] {
         let name = format!("{}-{}-{number}", self.share, self.pair);
         if (self.pair + number).is_multiple_of(16) {
@@ -126,7 +126,7 @@ impl Mix {
     }
 }
 
-/// The same each time.
+/// The same number in each run.
 fn dice(name: &str) -> usize {
     let mut hasher = DefaultHasher::new();
     name.hash(&mut hasher);
@@ -135,7 +135,7 @@ fn dice(name: &str) -> usize {
 
 struct Message {
     id: String,
-    /// In the book, where no two are alike.
+    /// The name in the book, where each name is unique.
     name: String,
     queue: &'static str,
 }

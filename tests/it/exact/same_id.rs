@@ -22,7 +22,7 @@ async fn gateway(fake: &FakeBroker, lanes: &str) -> TestGateway {
     TestGateway::start(&settings).await
 }
 
-/// Two callers with one id; of those that arrive, the first is returned and the second acked, in this order.
+/// Two callers with one id. The server returns the first message that arrives and then acks the second.
 async fn two_at_once(fake: &FakeBroker, gateway: &TestGateway) -> Vec<Arrival> {
     let ack = |of| Step::Ack { of, multiple: false };
     let played = fake.arm(2, vec![Step::Return(0), ack(1), ack(0)], vec![]);
@@ -37,7 +37,7 @@ async fn two_at_once(fake: &FakeBroker, gateway: &TestGateway) -> Vec<Arrival> {
     arrived
 }
 
-/// By connection and channel, in whatever order.
+/// The connection and channel of each publish, sorted.
 fn places(arrived: &[Arrival]) -> Vec<(&str, u16)> {
     let mut places: Vec<_> = arrived.iter().map(|it| (any_isolated(&it.connection), it.channel)).collect();
     places.sort_unstable();
@@ -52,13 +52,13 @@ async fn two_callers_with_one_message_id_on_a_single_lane_each_get_their_own_ans
     for _ in 0..5 {
         let arrived = two_at_once(&fake, &gateway).await;
         let places = places(&arrived);
-        // The second one goes where it is alone.
+        // The second one goes over an isolated channel, where no other message is in flight.
         assert!(matches!(places[..], [("publish-0", _), ("isolated-*", _)]), "{places:?}");
     }
     gateway.stop().await;
 }
 
-/// The first publishes to an exchange are alone, on channels of one connection.
+/// The first publishes to an exchange are isolated, on channels of one connection.
 #[tokio::test]
 async fn two_callers_with_one_message_id_on_two_channels_of_a_connection_each_get_their_own_answer() {
     let fake = FakeBroker::start().await;
@@ -69,9 +69,9 @@ async fn two_callers_with_one_message_id_on_two_channels_of_a_connection_each_ge
     gateway.stop().await;
 }
 
-/// Each time the first is returned, and its channel is closed before the ack; the numbers of channels come round.
+/// Each time the server returns the message and closes its channel before the ack. The numbers of channels are used again.
 #[tokio::test]
-async fn publishes_with_the_id_of_a_lost_one_go_on_after_more_lost_channels_than_a_connection_has() {
+async fn publishes_with_the_id_of_a_lost_one_work_after_more_lost_channels_than_a_connection_has() {
     let fake = FakeBroker::start().await;
     let gateway = gateway(&fake, "1").await;
     for round in 0..2 * usize::from(CHANNELS) {
@@ -80,7 +80,7 @@ async fn publishes_with_the_id_of_a_lost_one_go_on_after_more_lost_channels_than
         let played = fake.arm(1, steps, vec![]);
         let returned = publish(&gateway, "x?retry=false", "same").await;
         assert_eq!((returned.status.as_u16(), returned.outcome()), (422, "unroutable"), "{returned:?}");
-        within(SOON, "the script is played", played).await.expect("it has arrived");
+        within(SOON, "the script is played", played).await.expect("the publish has arrived");
         publish(&gateway, "x", &format!("warm-again-{round}")).await.assert_confirmed();
         publish(&gateway, "x", "same").await.assert_confirmed();
         assert_eq!(fake.brought("same").len(), 2 * (round + 1));

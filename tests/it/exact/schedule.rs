@@ -1,10 +1,10 @@
-//! `Schedule`: in which order a broker answers publishes, what it answers, and how it ends; and what is right then.
+//! `Schedule`: the order in which a server answers publishes, its answers, how it ends, and the right answer to each caller.
 
 use proptest::{collection::vec, prelude::*};
 
 use crate::support::fake_broker::Step;
 
-/// What the broker makes of one publish, when it comes to it.
+/// The server's answer to one publish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
     Ack,
@@ -13,20 +13,20 @@ pub enum Fate {
     Returned,
 }
 
-/// What happens to the publishes that are left.
+/// How the schedule ends for the publishes without an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
     /// They are answered like the others.
     Answered,
     ChannelClosed(u16),
-    /// In words that name the exchange that all are for.
+    /// The text names the exchange, which is the same for all publishes.
     ExchangeMissing,
     HungUp,
     BlockedAndHungUp,
     Silence,
 }
 
-/// What the caller is to be told.
+/// The answer that the caller is to get.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     Confirmed,
@@ -34,7 +34,7 @@ pub enum Verdict {
     ConfirmedAgain,
     Rejected,
     Unroutable,
-    /// The exchange is missing, and nobody else's message can have been the one that told.
+    /// The exchange is missing, and no message of another exchange can have caused the close.
     NotSent,
     Unknown,
 }
@@ -43,13 +43,13 @@ pub enum Verdict {
 #[derive(Debug, Clone)]
 pub struct Schedule {
     pub fates: Vec<Fate>,
-    /// In which order they are answered.
+    /// The order of the answers.
     pub order: Vec<usize>,
     /// How many of the order come before the end.
     pub answered: usize,
-    /// Before which of the order each return comes, at the latest right before its own ack.
+    /// The latest place in the order of each return; a return comes at the latest right before its own ack.
     pub returned_at: Vec<usize>,
-    /// Whether an answer covers all before it, where they have the same.
+    /// Whether an answer covers all publishes before it that have the same answer.
     pub multiple: Vec<bool>,
     pub end: End,
     /// Whether the callers want a second attempt.
@@ -58,7 +58,7 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// Of at most 16 publishes.
+    /// A schedule of at most 16 publishes.
     pub fn any() -> impl Strategy<Value = Self> {
         (1..=16_usize).prop_flat_map(|count| {
             let order = Just((0..count).collect::<Vec<_>>()).prop_shuffle();
@@ -77,7 +77,7 @@ impl Schedule {
         })
     }
 
-    /// What the broker does, and to which of the publishes.
+    /// The steps of the server, and the publishes that they answer.
     pub fn play(&self) -> Play<'_> {
         let none = vec![false; self.fates.len()];
         let mut play = Play { schedule: self, steps: Vec::new(), settled: none.clone(), returned: none };
@@ -116,7 +116,7 @@ impl End {
     }
 }
 
-/// A schedule as it is played.
+/// A schedule during its play.
 pub struct Play<'a> {
     schedule: &'a Schedule,
     pub steps: Vec<Step>,
@@ -125,7 +125,7 @@ pub struct Play<'a> {
 }
 
 impl Play<'_> {
-    /// What the caller of this publish is to be told.
+    /// The answer that the caller of this publish is to get.
     pub fn verdict(&self, number: usize) -> Verdict {
         let Schedule { fates, end, retry, .. } = self.schedule;
         match (self.settled[number], fates[number], end) {
@@ -142,12 +142,12 @@ impl Play<'_> {
         }
     }
 
-    /// Those of which the broker says nothing.
+    /// The number of publishes that the server does not answer.
     fn unheard_of(&self) -> usize {
         self.settled.iter().zip(&self.returned).filter(|heard| *heard == (&false, &false)).count()
     }
 
-    /// The publishes that the answer to this one covers: none when it has been answered with another.
+    /// The publishes that the answer to this one covers: none when another answer has covered it.
     fn covered_with(&self, of: usize) -> Vec<usize> {
         let open: Vec<_> = (0..=of).filter(|number| !self.settled[*number]).collect();
         let is_nacked = |number: usize| self.schedule.fates[number] == Fate::Nack;
@@ -160,7 +160,7 @@ impl Play<'_> {
         }
     }
 
-    /// Returns whose turn it is, or whose ack comes next.
+    /// Returns the messages whose turn it is, or whose ack comes next.
     fn give_back(&mut self, turn: usize, covered: &[usize]) {
         let Schedule { fates, returned_at, .. } = self.schedule;
         let due = |number: &usize| returned_at[*number] <= turn || covered.contains(number);

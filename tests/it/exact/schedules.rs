@@ -1,4 +1,4 @@
-//! Whatever a broker answers, in whatever order, each caller is told what is true of its own message.
+//! A server answers publishes in any order, and each caller gets the outcome of its own message.
 
 use std::{
     env,
@@ -23,9 +23,9 @@ use crate::support::{
 
 const SOON: Duration = Duration::from_secs(10);
 
-/// `GATEWAY_TEST_SCHEDULES=5000` is the long form. The same schedules each time.
+/// `GATEWAY_TEST_SCHEDULES=5000` is the long form. The schedules are the same in each run.
 #[test]
-fn every_caller_is_told_the_truth_about_its_own_message_in_whatever_order_a_broker_answers() {
+fn every_caller_gets_the_outcome_of_its_own_message_in_any_order_of_answers() {
     let cases = env::var("GATEWAY_TEST_SCHEDULES").map_or(64, |count| count.parse().expect("a number"));
     let runtime = runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let stage = runtime.block_on(Stage::set());
@@ -45,7 +45,7 @@ struct Stage {
 }
 
 impl Stage {
-    /// One channel carries everything, so that all are in flight together on it.
+    /// One channel carries all messages, so that all are in flight together on it.
     async fn set() -> Self {
         let fake = FakeBroker::start().await;
         let settings = [
@@ -61,26 +61,27 @@ impl Stage {
 
     async fn play(&self, schedule: &Schedule) -> Result<(), TestCaseError> {
         let play = self.plays.fetch_add(1, Ordering::Relaxed);
-        // Proves the exchange again, after a lost channel has cast doubt on it.
+        // Makes the exchange good again, after a lost channel has made its state unknown.
         publish(&self.gateway, "x", &format!("warm-{play}")).await.assert_confirmed();
         let script = schedule.play();
         let count = schedule.fates.len();
         let opened = self.fake.channels_opened();
         let played = self.fake.arm(count, script.steps.clone(), schedule.cuts.clone());
-        // Only silence lets a deadline pass.
+        // A deadline passes only in a schedule that ends in silence.
         let timeout = if schedule.end == End::Silence { "2s" } else { "10s" };
         let target = format!("x?retry={}&timeout={timeout}", schedule.retry);
         let ids: Vec<_> = (0..count).map(|number| format!("{play}-{number}")).collect();
         let answers = join_all(ids.iter().map(|id| publish(&self.gateway, &target, id))).await;
         let arrived = within(SOON, "the script is played", played).await.expect("all have arrived");
         for answer in &answers {
-            let number = arrived.iter().position(|arrival| arrival.id == answer.id).expect("it has arrived");
+            let number =
+                arrived.iter().position(|arrival| arrival.id == answer.id).expect("the publish has arrived");
             self.check(script.verdict(number), number, answer)?;
         }
         match schedule.end {
             End::Answered => {}
             End::Silence => self.end_silence(play).await,
-            // Callers who were answered before the end would publish again in the middle of it.
+            // Callers that were answered before the end would publish again in the middle of it.
             _ => {
                 let is_reopened = || async { self.fake.channels_opened() > opened };
                 eventually(SOON, "the lane has another channel", is_reopened).await;
@@ -89,11 +90,11 @@ impl Stage {
         Ok(())
     }
 
-    /// What is unanswered is in flight still, and would have a part in how the next channel ends.
+    /// Unanswered messages are still in flight, and the next close of the channel would affect them.
     async fn end_silence(&self, play: usize) {
         let played = self.fake.arm(1, vec![Step::CloseChannel(404, "CLOSED - by the script")], vec![80]);
         publish(&self.gateway, "x?retry=true", &format!("end-{play}")).await.assert_confirmed();
-        within(SOON, "the script is played", played).await.expect("it has arrived");
+        within(SOON, "the script is played", played).await.expect("the publish has arrived");
     }
 
     fn check(&self, verdict: Verdict, number: usize, answer: &Answer) -> Result<(), TestCaseError> {
@@ -115,7 +116,7 @@ impl Stage {
         );
         prop_assert_eq!(answer.body["message_id"].as_str(), Some(&*answer.id));
         prop_assert_eq!(answer.is_duplicate_possible(), verdict == Verdict::ConfirmedAgain);
-        // First with the others, on the lane; the second time alone.
+        // The first time on the shared lane, the second time isolated.
         let by: &[&str] = if attempts == 2 { &["publish-0", "isolated-*"] } else { &["publish-0"] };
         prop_assert_eq!(self.fake.brought(&answer.id), by, "publish {} to arrive", number);
         Ok(())

@@ -1,4 +1,5 @@
-//! Several addresses in `AMQP_URL`: all roles are spread over them, and one that hangs does not hold up the next one.
+//! Several addresses in `AMQP_URL`: the connections of all roles are spread over them, and an address that does not answer does
+//! not delay the next one.
 
 use std::time::Instant;
 
@@ -15,10 +16,10 @@ use crate::support::{
     process::Process,
 };
 
-/// Two for publishing, two isolated ones, and one each for topology, replies and probes.
+/// Two for shared messages, two for isolated ones, and one each for topology, replies and probes.
 const CONNECTIONS: usize = 7;
 
-/// Several wires to the one node, and the URL that names them all.
+/// Several proxies to the same node, and the URL with all their addresses.
 async fn wires(count: usize, vhost: &Vhost<'_>) -> (Vec<Link>, String) {
     let broker = Broker::shared().await.address();
     let mut links = Vec::new();
@@ -41,15 +42,15 @@ async fn connections_of_all_roles_are_spread_over_the_addresses() {
         let (links, url) = wires(count, &vhost).await;
         let gateway = TestGateway::start(&[("AMQP_URL", &url)]).await;
         let are_there = || async { names(&links).concat().len() == CONNECTIONS };
-        eventually(SOON, "all connections are there", are_there).await;
+        eventually(SOON, "all connections are open", are_there).await;
         let names = names(&links);
         println!("{names:?}");
         for (link, names) in links.iter().zip(&names) {
             assert!(names.len() >= CONNECTIONS / count, "{names:?}");
-            assert_eq!(link.accepted(), names.len(), "a dial that failed");
+            assert_eq!(link.accepted(), names.len(), "one dial failed");
             for role in ["publish-", "isolated-"] {
                 let of_role = names.iter().filter(|name| name.starts_with(role)).count();
-                assert!(of_role <= 1, "both of a role have one address: {names:?}");
+                assert!(of_role <= 1, "both connections of a role have the same address: {names:?}");
             }
         }
         gateway.stop().await;
@@ -57,7 +58,7 @@ async fn connections_of_all_roles_are_spread_over_the_addresses() {
 }
 
 #[tokio::test]
-async fn a_dial_that_hangs_does_not_hold_up_the_next_address() {
+async fn a_dial_without_an_answer_does_not_delay_the_next_address() {
     let vhost = Broker::shared().await.vhost("hanging-dial").await;
     let observer = Observer::connect(&vhost.url).await;
     observer.declare_queue("q").await;
@@ -74,14 +75,14 @@ async fn a_dial_that_hangs_does_not_hold_up_the_next_address() {
         assert!(answer.at - start <= NOTICED, "ready after {ready:?}, {answer:?}");
         let well = &links[1 - hangs];
         let are_there = || async { well.names().len() == CONNECTIONS };
-        eventually(SECOND * 2, "all connections are there", are_there).await;
+        eventually(SECOND * 2, "all connections are open", are_there).await;
         gateway.stop().await;
     }
     assert_eq!(observer.drain_ids("q").await, ["0", "1"]);
 }
 
 #[tokio::test]
-async fn the_setting_of_attempts_that_has_no_effect_any_more_is_warned_of() {
+async fn the_gateway_warns_of_the_setting_of_attempts_that_has_no_effect_any_more() {
     const SETTING: &str = "RABBITMQ_CONNECTION_ATTEMPTS";
     let vhost = Broker::shared().await.vhost("attempts").await;
     let observer = Observer::connect(&vhost.url).await;

@@ -1,4 +1,4 @@
-//! Callers of a healthy queue alone, beside callers of a queue that is stuck, and alone again.
+//! Measures callers of a healthy queue alone, then beside callers of a stuck queue, then alone again.
 
 use std::{
     fmt,
@@ -16,16 +16,16 @@ use crate::support::{
 const HEALTHY_CALLERS: usize = 8;
 const STUCK_CALLERS: usize = 200;
 const ALONE: Duration = Duration::from_secs(2);
-/// Before this much time has passed, publishes that were in flight on the connection may be lost.
+/// Until this time after the fault, publishes that were in flight on the connection may be lost.
 const SETTLED: Duration = Duration::from_secs(5);
 const BESIDE: Duration = Duration::from_secs(3);
 const SOON: Duration = Duration::from_secs(20);
-/// Of the rate alone.
+/// As a share of the rate alone.
 const LEAST_RATE: f64 = 0.2;
-/// Of the p99 alone.
+/// As a multiple of the p99 alone.
 const MOST_P99: u32 = 10;
 
-/// What the callers were told. The queues are `healthy` and `stuck`, by the default exchange.
+/// The answers that the callers got. The queues are `healthy` and `stuck`, through the default exchange.
 pub(crate) struct Report {
     pub(crate) healthy: Answers,
     pub(crate) stuck: Answers,
@@ -34,7 +34,7 @@ pub(crate) struct Report {
     alone_again: Window,
 }
 
-/// Measures with a queue that `suspend` stops and `resume` lets go on.
+/// Measures with a queue that `suspend` stops and `resume` starts again.
 pub(crate) async fn measure<T>(
     gateway: &TestGateway,
     suspend: impl AsyncFnOnce() -> T,
@@ -58,8 +58,8 @@ pub(crate) async fn measure<T>(
     Report { healthy: healthy.stop().await, stuck, alone, beside, alone_again }
 }
 
-/// A publish that was in flight on the stopped connection ends before the window: a message that RabbitMQ may have read
-/// is not sent again.
+/// A publish that was in flight on the stopped connection ends before the window: the gateway does not resend a message that
+/// RabbitMQ may have read.
 fn to_healthy(_: usize) -> String {
     "amq.default?routing_key=healthy&timeout=3s".to_owned()
 }
@@ -82,7 +82,7 @@ impl Report {
         assert_eq!(beside.others, 0, "callers of the healthy queue saw errors: {:?}", self.first_error());
         let share = beside.rate / alone.rate;
         assert!(share >= LEAST_RATE, "{share:.2} of the rate alone");
-        // The slower of the two, for the machine does other things too.
+        // The slower of the two measurements counts, because other programs use the machine too.
         let p99 = alone.p99.max(again.p99);
         assert!(beside.p99 <= p99 * MOST_P99, "p99 {:?}, alone {p99:?}", beside.p99);
         for answer in self.healthy.0.iter().filter(|answer| !answer.is_confirmed()) {
@@ -91,7 +91,7 @@ impl Report {
         }
     }
 
-    /// Callers of the stuck queue learn what is true, and some of them were told that it is stuck.
+    /// Callers of the stuck queue get true answers, and some of the answers say that the destination is slow.
     pub(crate) fn assert_stuck_callers_are_told_so(&self) {
         let failed: Vec<_> = self.stuck.0.iter().filter(|answer| !answer.is_confirmed()).collect();
         assert!(failed.len() >= STUCK_CALLERS, "only {} failed", failed.len());

@@ -1,4 +1,4 @@
-//! A slow destination is forgotten after a minute without a publish.
+//! The gateway forgets a slow destination after a minute without a publish.
 
 use std::{
     ops::Range,
@@ -8,7 +8,7 @@ use std::{
 use super::{SlowQueue, to, wired};
 use crate::support::{load::Load, poll::eventually};
 
-/// A minute after the last publish, and what it takes to notice.
+/// A minute after the last publish, and the time until the gateway notices.
 const FORGOTTEN: Range<Duration> = Duration::from_secs(50)..Duration::from_secs(80);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,4 +1,4 @@
-//! All of RabbitMQ stands still for three seconds, as it does when its disk stalls.
+//! All of RabbitMQ is frozen for three seconds, as when its disk stalls.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -15,7 +15,8 @@ use crate::support::{
 const QUEUES: usize = 4;
 const CALLERS: usize = 32;
 
-/// Counts the publishes of all callers: they count up in step, so that by their own numbers most would be to one queue.
+/// Numbers the publishes of all callers together. The callers' own numbers grow at the same speed, so with them most publishes at
+/// one moment would go to one queue.
 fn next() -> usize {
     static PUBLISHES: AtomicUsize = AtomicUsize::new(0);
     PUBLISHES.fetch_add(1, Ordering::Relaxed)
@@ -34,17 +35,17 @@ fn nearly_all_to_one(_: usize) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_frozen_broker_makes_no_destination_slow_and_costs_no_error() {
+async fn a_frozen_rabbitmq_makes_no_destination_slow_and_causes_no_error() {
     assert_eq!(freeze(to_one_of_them).await, 0, "a connection for a slow destination");
 }
 
-/// A busy queue may be taken for the reason, and moves back when it is answered.
+/// The gateway may take a busy queue for the cause. The queue moves back when RabbitMQ answers.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_frozen_broker_costs_the_callers_of_a_busy_queue_no_error() {
+async fn a_frozen_rabbitmq_causes_no_error_for_the_callers_of_a_busy_queue() {
     freeze(nearly_all_to_one).await;
 }
 
-/// The connections for slow destinations that the gateway opened.
+/// The number of connections for slow destinations that the gateway opened.
 async fn freeze(to: fn(usize) -> String) -> usize {
     let broker = Broker::own().await;
     let observer = Observer::connect(&broker.url()).await;
@@ -60,7 +61,7 @@ async fn freeze(to: fn(usize) -> String) -> usize {
     broker.pause().await;
     pass(SECOND * 3).await;
     broker.resume().await;
-    // Enough for each caller to have been answered and to have published again.
+    // Enough for each caller to get an answer and to publish again.
     load.flows(10 * CALLERS, SOON).await;
     let answers = load.stop().await;
     answers.assert_all_confirmed();

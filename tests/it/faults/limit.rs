@@ -1,4 +1,4 @@
-//! More queues are stuck than there may be connections for slow destinations (`RABBITMQ_SLOW_CONNECTIONS`).
+//! More queues are stuck than the gateway may have connections for slow destinations (`RABBITMQ_SLOW_CONNECTIONS`).
 
 use std::time::{Duration, Instant};
 
@@ -13,9 +13,9 @@ use crate::support::{
 
 const SETTING: &str = "RABBITMQ_SLOW_CONNECTIONS";
 const HEALTHY_CALLERS: usize = 4;
-/// Callers that are refused at once publish at this pace, so that they do not take the machine.
+/// Callers that are refused at once pause for this time, so that they do not use up the machine.
 const PAUSE: Duration = Duration::from_millis(50);
-/// In which a slow destination is found.
+/// The time in which the gateway finds a slow destination.
 const SETTLED: Duration = Duration::from_secs(5);
 const AT_ONCE: Duration = Duration::from_millis(250);
 
@@ -69,7 +69,7 @@ async fn a_stuck_queue_is_refused_at_once_when_no_slow_connection_is_allowed() {
     gateway.stop().await;
 }
 
-/// The answers of a stuck queue beyond the limit, and of callers beside it; both are as they should be.
+/// The answers of a stuck queue beyond the limit, and those of the healthy queue beside it, after checks of both.
 async fn refused_and_healthy(
     gateway: &TestGateway,
     queue: &'static str,

@@ -1,5 +1,5 @@
-//! A channel that refuses (nacks) every message to a queue, although a fresh channel would not: so it is in RabbitMQ when
-//! a channel's first publish to a quorum queue fell into an election.
+//! A channel nacks every message to a queue, although a fresh channel would confirm them. RabbitMQ does this when a channel's
+//! first publish to a quorum queue fell into an election.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use crate::support::{
 
 const CALLERS: usize = 8;
 const PAUSE: Duration = Duration::from_millis(10);
-/// A second of nacks, and what it takes to replace a channel.
+/// A second of nacks, and the time to replace a channel.
 const REPLACED: Duration = Duration::from_secs(2);
 const SOUR: &str = "amq.default?routing_key=sour&timeout=5s";
 const WELL: &str = "amq.default?routing_key=well&timeout=5s";
@@ -28,7 +28,7 @@ fn start(gateway: &TestGateway, name: &str, target: &'static str) -> Load {
     Load::paced(gateway, name, CALLERS, PAUSE, move |_| target.to_owned())
 }
 
-/// 503 `rejected`, and RabbitMQ was asked once.
+/// 503 `rejected`, and the gateway sent the message once.
 fn assert_is_rejected(fake: &FakeBroker, answer: &Answer) {
     assert_eq!((answer.status.as_u16(), answer.outcome()), (503, "rejected"), "{answer:?}");
     assert_eq!(fake.brought(&answer.id).len(), 1, "{answer:?}");
@@ -36,7 +36,10 @@ fn assert_is_rejected(fake: &FakeBroker, answer: &Answer) {
 
 fn assert_has_nothing_to_do_with_it(answers: &Answers) {
     answers.assert_all_confirmed();
-    assert!(answers.0.iter().all(|answer| answer.body["attempts"] == 1), "a neighbour was sent twice");
+    assert!(
+        answers.0.iter().all(|answer| answer.body["attempts"] == 1),
+        "a message to another queue was sent twice"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -63,11 +66,12 @@ async fn a_channel_that_nacks_a_queue_for_a_quarter_of_a_second_is_replaced() {
     gateway.stop().await;
 }
 
-/// Isolated channels follow the same rule. The fake nacks on shared ones too, which the exchange reaches when it is good.
+/// Isolated channels follow the same rule. The fake server also nacks on shared channels, which messages to the exchange use once
+/// it is good.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_isolated_channel_that_nacks_a_queue_for_a_quarter_of_a_second_is_replaced() {
     let (fake, gateway) = stage().await;
-    // Each of these opens a channel, when it does not find one at rest.
+    // Each of these publishes opens a channel when no idle one is there.
     let many = Load::of(&gateway, "other", 16, 4, |number| format!("other-{number}?routing_key=well"));
     many.end().await.assert_all_confirmed();
     fake.nack_on_channels_of_now("sour");
@@ -88,9 +92,10 @@ async fn an_isolated_channel_that_nacks_a_queue_for_a_quarter_of_a_second_is_rep
     gateway.stop().await;
 }
 
-/// After a quarter of a second, then after pauses that double: three or four in six seconds.
+/// The gateway replaces the channel after a quarter of a second, then after pauses that double: three or four times in six
+/// seconds.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_full_queue_costs_few_fresh_channels_and_its_neighbours_nothing() {
+async fn a_full_queue_causes_few_fresh_channels_and_does_not_affect_other_queues() {
     let (fake, gateway) = stage().await;
     prove(&gateway, SOUR).await;
     let (full, well) = (start(&gateway, "full", SOUR), start(&gateway, "well", WELL));

@@ -1,4 +1,4 @@
-//! One connection of several swallows what is written on it, and nothing comes back.
+//! One connection of several loses all bytes that are written to it, and no bytes come back.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ use crate::support::{
 };
 
 const CALLERS: usize = 16;
-/// New publishes begin this often.
+/// Time between two new publishes.
 const PAUSE: Duration = Duration::from_millis(50);
 
 const LOST: Mode = Mode::BlackHole(Way::Both);
@@ -44,7 +44,7 @@ async fn a_silent_connection_does_not_stop_publishing() {
 
     link.mend();
     link.cut_named("publish-0");
-    eventually(SOON, "it is there again", || async { link.open_named("publish-0") == 1 }).await;
+    eventually(SOON, "the connection is open again", || async { link.open_named("publish-0") == 1 }).await;
     let after = Load::of(&gateway, "after", CALLERS, 10, |_| to("q", "4s")).end().await;
     after.assert_all_confirmed();
     answers.0.extend(after.0);
@@ -52,7 +52,7 @@ async fn a_silent_connection_does_not_stop_publishing() {
     gateway.stop().await;
 }
 
-/// Long before a heartbeat is missed. Those who wait there keep it until their deadlines.
+/// The gateway replaces it long before a heartbeat is missed. The callers that wait on it keep it open until their deadlines.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_on_which_nothing_is_answered_is_replaced_and_closed_after_the_last_deadline() {
     let (_vhost, observer, link, gateway) = wired("replaced", &[("RABBITMQ_HEARTBEAT", "60")]).await;
@@ -100,7 +100,7 @@ async fn a_connection_that_becomes_silent_again_and_again_is_replaced_as_soon_ea
     gateway.stop().await;
 }
 
-/// A broker for alarms, and a gateway behind a link.
+/// A RabbitMQ of its own, for alarms, and a gateway behind a link.
 async fn with_own_broker() -> (OwnBroker, Observer, Link, TestGateway) {
     let broker = Broker::own().await;
     let observer = Observer::connect(&broker.url()).await;
@@ -111,7 +111,7 @@ async fn with_own_broker() -> (OwnBroker, Observer, Link, TestGateway) {
     (broker, observer, link, gateway)
 }
 
-/// RabbitMQ answers nothing then and has said why.
+/// During an alarm RabbitMQ answers nothing, and the gateway knows the reason from `connection.blocked`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_that_an_alarm_blocks_is_not_replaced() {
     let (broker, observer, link, gateway) = with_own_broker().await;
@@ -136,13 +136,13 @@ async fn a_connection_that_an_alarm_blocks_is_not_replaced() {
     gateway.stop().await;
 }
 
-/// The others learn of it only by holding a message too.
+/// The other connections learn about the alarm only when they have a message unconfirmed too.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_alarm_that_an_isolated_connection_learns_of_first_dials_nothing() {
+async fn an_alarm_that_first_blocks_an_isolated_connection_causes_no_dial() {
     let (broker, observer, link, gateway) = with_own_broker().await;
     let roles = ["publish-0", "publish-1", "isolated-0", "isolated-1"];
     let are_open = || async { roles.iter().all(|role| link.open_named(role) == 1) };
-    eventually(SOON, "all connections for publishes are there", are_open).await;
+    eventually(SOON, "all connections for publishes are open", are_open).await;
     broker.alarm_on().await;
     let dialled = link.accepted();
     let held = Load::of(&gateway, "held", 1, 1, |_| to("q", "20s"));
@@ -163,7 +163,7 @@ async fn a_silent_isolated_connection_does_not_stop_publishes_to_exchanges_not_u
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_silent_isolated_connection_does_not_stop_them_with_one_isolated_channel_either() {
+async fn a_silent_isolated_connection_does_not_stop_such_publishes_with_one_isolated_channel_either() {
     publish_beside_a_silent_isolated_connection("silent-single", &[("RABBITMQ_ISOLATED_CHANNELS", "1")])
         .await;
 }
@@ -184,13 +184,13 @@ async fn publish_beside_a_silent_isolated_connection(vhost: &str, settings: &[(&
         link.mend();
         link.cut_named(name);
         let are_back = || async { link.open_named("isolated-*") == 2 };
-        eventually(SOON, "both isolated connections are there", are_back).await;
+        eventually(SOON, "both isolated connections are open", are_back).await;
     }
     agree(&answers, &observer).await;
     gateway.stop().await;
 }
 
-/// All connections are lost, and one of the isolated ones cannot be made anew.
+/// All connections are lost, and the gateway cannot open one of the isolated ones again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn publishing_goes_on_after_a_loss_before_every_isolated_connection_is_back() {
     let (_vhost, observer, link, gateway) = wired("silent-dial", &[]).await;
@@ -204,7 +204,7 @@ async fn publishing_goes_on_after_a_loss_before_every_isolated_connection_is_bac
         link.mend();
         link.cut_named(name);
         let are_back = || async { link.open_named("isolated-*") == 2 };
-        eventually(SOON, "both isolated connections are there", are_back).await;
+        eventually(SOON, "both isolated connections are open", are_back).await;
     }
     agree(&answers, &observer).await;
     gateway.stop().await;
@@ -222,7 +222,7 @@ async fn first_confirm(gateway: &TestGateway, link: &Link, name: &str, answers: 
     first - lost
 }
 
-/// Fanout exchanges bound to `q`, called after `name`.
+/// Fanout exchanges bound to `q`; their names begin with `name`.
 async fn declare_exchanges(observer: &Observer, name: &str, count: usize) {
     for number in 0..count {
         let exchange = format!("{name}-{number}");

@@ -1,4 +1,4 @@
-//! A queue whose process does not answer: RabbitMQ stops reading from a connection that publishes much to it.
+//! A queue whose process does not answer: RabbitMQ stops reading from a connection that publishes many messages to it.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use crate::support::{
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stuck_queue_does_not_slow_its_neighbour() {
+async fn a_stuck_queue_does_not_slow_another_queue() {
     let (vhost, observer, _link, gateway) = wired("stuck", &[]).await;
     observer.declare_queue("healthy").await;
     observer.declare_queue("stuck").await;
@@ -25,7 +25,7 @@ async fn a_stuck_queue_does_not_slow_its_neighbour() {
     gateway.stop().await;
 }
 
-/// More keys than there may be connections for slow destinations, and than an exchange may have slow keys.
+/// More keys are stuck than the gateway may have connections for slow destinations, and more than an exchange may have slow keys.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_stuck_keys_of_one_exchange_take_few_connections_and_do_not_slow_another() {
     let (vhost, observer, link, gateway) = wired("stuck-keys", &[]).await;
@@ -63,7 +63,7 @@ async fn many_stuck_keys_of_one_exchange_take_few_connections_and_do_not_slow_an
     gateway.stop().await;
 }
 
-/// Publishes to an exchange that is not known to be good travel alone, and so do those to the stuck one.
+/// Publishes to an exchange that is not known to be good are isolated, and so are those to the stuck exchange.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stuck_queue_of_an_exchange_not_used_before_does_not_stop_other_exchanges_not_used_before() {
     let (vhost, observer, _link, gateway) = wired("stuck-isolated", &[]).await;
@@ -98,13 +98,13 @@ async fn a_stuck_queue_of_an_exchange_not_used_before_does_not_stop_other_exchan
     gateway.stop().await;
 }
 
-/// As with RabbitMQ's channel of a quorum queue that has lost its leader, which may wait for half a minute.
+/// RabbitMQ's channel to a quorum queue that has lost its leader behaves like this. It may wait for half a minute.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_queue_that_answers_again_is_confirmed_although_its_connection_stays_silent() {
     let settings = [("RABBITMQ_HEARTBEAT", "0"), ("RABBITMQ_SLOW_AFTER", "400ms")];
     let (vhost, observer, link, gateway) = wired("slow-silent", &settings).await;
     let SlowQueue { fault, healthy, stuck } = SlowQueue::with(50, &vhost, &observer, &link, &gateway).await;
-    // No answer to a publish on the shared connections may come in time any more.
+    // From now on no publish on the shared connections may be answered in time.
     pass(SECOND).await;
     link.lose_named("slow-*");
     fault.resume().await;

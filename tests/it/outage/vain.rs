@@ -1,4 +1,4 @@
-//! A broker that cannot be reached for a day costs no more than one that cannot be for a minute.
+//! An outage of a day uses no more tasks than an outage of a minute.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -18,7 +18,7 @@ use crate::support::{
 
 const DIALS: usize = 300;
 
-/// By all connections so far.
+/// The number of dials of all connections so far.
 async fn dials(gateway: &TestGateway) -> usize {
     let metrics = gateway.get("/metrics").send().await.unwrap().text().await.unwrap();
     let dials = metrics.lines().filter(|line| line.starts_with("gateway_broker_dials_total"));
@@ -31,7 +31,7 @@ async fn wait_for_more_dials(gateway: &TestGateway) {
     eventually(SOON * 3, "it dials", there).await;
 }
 
-/// The gateway's tasks are the test's own.
+/// The gateway's tasks run in the test's own runtime, so the test can count them.
 async fn leaves_nothing_behind(url: &str, timeout: &str) {
     let settings = [
         ("AMQP_URL", url),
@@ -48,7 +48,7 @@ async fn leaves_nothing_behind(url: &str, timeout: &str) {
     gateway.stop().await;
 }
 
-/// A port that nobody else gets while the socket is there.
+/// A port that no other program gets while the socket is open.
 fn nobody_listens() -> (TcpSocket, SocketAddr) {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
@@ -57,27 +57,27 @@ fn nobody_listens() -> (TcpSocket, SocketAddr) {
 }
 
 #[tokio::test]
-async fn dials_of_a_broker_that_is_away_leave_nothing_behind() {
+async fn failed_dials_of_an_absent_rabbitmq_leak_no_task() {
     let (_reserved, address) = nobody_listens();
     leaves_nothing_behind(&format!("amqp://{address}"), "5s").await;
 }
 
 #[tokio::test]
-async fn dials_of_a_proxy_whose_broker_is_away_leave_nothing_behind() {
+async fn failed_dials_of_a_proxy_without_rabbitmq_leak_no_task() {
     let (_reserved, address) = nobody_listens();
     let link = Link::to(address).await;
     leaves_nothing_behind(&format!("amqp://{}", link.addr()), "5s").await;
-    assert!(link.accepted() > DIALS, "they were accepted, and reset");
+    assert!(link.accepted() > DIALS, "the proxy accepted the dials and reset them");
 }
 
 #[tokio::test]
-async fn dials_of_a_broker_that_hangs_up_leave_nothing_behind() {
+async fn failed_dials_of_a_rabbitmq_that_closes_connections_leak_no_task() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
     let hangs_up = tokio::spawn(async move {
         while let Ok((mut client, _)) = listener.accept().await {
             let mut header = [0; 8];
-            // In order, having read what lapin says first.
+            // The server closes the connection in order, after it has read lapin's first bytes.
             let _gone = client.read_exact(&mut header).await;
         }
     });
@@ -86,26 +86,26 @@ async fn dials_of_a_broker_that_hangs_up_leave_nothing_behind() {
 }
 
 #[tokio::test]
-async fn dials_of_a_broker_that_is_silent_leave_nothing_behind() {
+async fn failed_dials_of_a_silent_rabbitmq_leak_no_task() {
     let link = Link::to(Broker::shared().await.address()).await;
     link.set(Mode::Silence);
     leaves_nothing_behind(&format!("amqp://{}", link.addr()), "50ms").await;
 }
 
 #[tokio::test]
-async fn dials_of_a_broker_that_speaks_no_tls_leave_nothing_behind() {
+async fn failed_dials_of_a_rabbitmq_without_tls_leak_no_task() {
     let broker = Broker::shared().await.address();
     leaves_nothing_behind(&format!("amqps://{broker}"), "5s").await;
 }
 
 #[tokio::test]
-async fn dials_of_a_broker_that_refuses_the_login_leave_nothing_behind() {
+async fn failed_dials_of_a_rabbitmq_that_refuses_the_login_leak_no_task() {
     let broker = Broker::shared().await.address();
     leaves_nothing_behind(&format!("amqp://nobody:knows@{broker}"), "5s").await;
 }
 
 #[tokio::test]
-async fn connections_that_are_lost_leave_nothing_behind() {
+async fn lost_connections_leak_no_task() {
     let link = Link::to(Broker::shared().await.address()).await;
     let url = format!("amqp://guest:guest@{}", link.addr());
     let gateway = TestGateway::start(&[
@@ -115,7 +115,7 @@ async fn connections_that_are_lost_leave_nothing_behind() {
     ])
     .await;
     let tasks = || Handle::current().metrics().num_alive_tasks();
-    eventually(SOON, "all are connected", || async { dials(&gateway).await >= CONNECTIONS }).await;
+    eventually(SOON, "all roles are connected", || async { dials(&gateway).await >= CONNECTIONS }).await;
     let before = tasks();
     for _ in 0..25 {
         let wanted = dials(&gateway).await + CONNECTIONS;
@@ -123,7 +123,8 @@ async fn connections_that_are_lost_leave_nothing_behind() {
         let are_back = || async { dials(&gateway).await >= wanted && gateway.is_ready().await };
         eventually(SOON, "all connections are back", are_back).await;
     }
-    // Each has a last look at the time of its next heartbeat.
-    eventually(SOON, "they have no tasks left", || async { tasks() < before + 2 * CONNECTIONS }).await;
+    // Each lost connection has a task that wakes at the time of its next heartbeat and then ends.
+    eventually(SOON, "lost connections have no tasks left", || async { tasks() < before + 2 * CONNECTIONS })
+        .await;
     gateway.stop().await;
 }

@@ -1,4 +1,4 @@
-//! Nobody reads the log: requests go on, lines are dropped, and the gap is told when somebody reads again.
+//! When no program reads the log, the gateway still serves requests, drops lines, and reports the gap when the log is read again.
 
 use std::{net::SocketAddr, process::Stdio, time::Duration};
 
@@ -13,7 +13,7 @@ use crate::support::poll::within;
 
 const SOON: Duration = Duration::from_mins(1);
 
-/// More than fit the pipe (64 KiB) and the queue of lines (8,192) together.
+/// More lines than fit in the pipe (64 KiB) and the queue of lines (8,192) together.
 const REQUESTS: usize = 12_000;
 
 struct Unread {
@@ -23,7 +23,7 @@ struct Unread {
 }
 
 impl Unread {
-    /// Reads until the address is known, then no more.
+    /// Reads until the log names the address, then stops reading.
     async fn start() -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_rabbitmq-gateway"));
         command.env_clear().envs([NO_BROKER, ("GATEWAY_LISTEN", "127.0.0.1:0"), ("GATEWAY_LOG", "debug")]);
@@ -45,7 +45,7 @@ async fn next(log: &mut Lines<BufReader<ChildStderr>>) -> serde_json::Value {
     serde_json::from_str(&line).unwrap_or_else(|_| panic!("no JSON: {line}"))
 }
 
-/// Sends them all down one connection and counts the answers.
+/// Sends all requests on one connection and counts the answers.
 async fn answers(address: SocketAddr, requests: usize) -> usize {
     let stream = TcpStream::connect(address).await.expect("it listens");
     let (reading, mut writing) = stream.into_split();
@@ -66,7 +66,7 @@ async fn answers(address: SocketAddr, requests: usize) -> usize {
 }
 
 #[tokio::test]
-async fn a_log_that_nobody_reads_blocks_no_request_and_tells_of_its_gap() {
+async fn a_log_that_is_not_read_blocks_no_request_and_reports_its_gap() {
     let mut unread = Unread::start().await;
     let answered = within(SOON, "every answer", answers(unread.address, REQUESTS)).await;
     assert_eq!(answered, REQUESTS);

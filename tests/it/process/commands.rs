@@ -12,7 +12,7 @@ use super::{NO_BROKER, Served, run};
 use crate::support::broker::Broker;
 
 #[tokio::test]
-async fn it_listens_on_a_free_port_and_says_which() {
+async fn the_gateway_listens_on_a_free_port_and_prints_it() {
     let served = Served::start(&[NO_BROKER]).await;
     assert_ne!(served.address.port(), 0);
     assert_eq!(served.status("/health/live").await, 200);
@@ -28,7 +28,7 @@ async fn the_version_goes_to_stdout() {
 }
 
 #[tokio::test]
-async fn the_contract_that_it_prints_is_the_committed_file() {
+async fn the_contract_that_the_gateway_prints_is_the_committed_file() {
     let (code, process) = run(&["openapi"], &[]).await;
     let committed = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi/openapi.json");
     assert_eq!(code, Some(0));
@@ -63,7 +63,7 @@ async fn check_config_says_where_each_value_comes_from_and_hides_secrets() {
 }
 
 #[tokio::test]
-async fn a_misspelt_variable_is_told_by_check_config_and_at_the_start() {
+async fn check_config_and_the_start_warn_of_a_misspelt_variable() {
     let settings = [NO_BROKER, ("GATEWAY_LISTN", "127.0.0.1:1"), ("RABBITMQ_SERVICE_HOST", "10.0.0.1")];
     let words = "no setting has this name, so it has no effect; the nearest is GATEWAY_LISTEN";
     let (code, process) = run(&["check-config"], &settings).await;
@@ -73,7 +73,7 @@ async fn a_misspelt_variable_is_told_by_check_config_and_at_the_start() {
     assert_eq!(served.process.stderr().matches("no setting has this name").count(), 1);
 }
 
-/// The exit code of `check-config --connect`, and all that it printed.
+/// The exit code of `check-config --connect`, and its whole output.
 async fn connect(url: &str, more: &[(&str, &str)]) -> (Option<i32>, String) {
     let settings = [&[("AMQP_URL", url)], more].concat();
     let (code, process) = run(&["check-config", "--connect"], &settings).await;
@@ -81,7 +81,7 @@ async fn connect(url: &str, more: &[(&str, &str)]) -> (Option<i32>, String) {
 }
 
 #[tokio::test]
-async fn connect_says_what_it_reached() {
+async fn check_config_connect_says_which_rabbitmq_it_reached() {
     let broker = Broker::shared().await;
     let vhost = broker.vhost("connect").await;
     let (code, printed) = connect(&vhost.url, &[]).await;
@@ -103,7 +103,7 @@ async fn connect_says_what_it_reached() {
 }
 
 #[tokio::test]
-async fn connect_says_why_not_and_what_to_do() {
+async fn check_config_connect_says_why_it_failed_and_how_to_fix_it() {
     let address = Broker::shared().await.address();
     for (url, code, words) in [
         (
@@ -136,7 +136,7 @@ async fn connect_says_why_not_and_what_to_do() {
 }
 
 #[tokio::test]
-async fn connect_ends_at_its_deadline_when_what_listens_is_silent() {
+async fn check_config_connect_ends_at_its_deadline_when_the_listener_is_silent() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let url = format!("amqp://{}/", listener.local_addr().expect("its address"));
     let (code, printed) = connect(&url, &[("RABBITMQ_CONNECTION_TIMEOUT", "200ms")]).await;
@@ -145,11 +145,11 @@ async fn connect_ends_at_its_deadline_when_what_listens_is_silent() {
 }
 
 #[tokio::test]
-async fn connect_to_another_protocol_says_so() {
+async fn check_config_connect_says_that_the_port_speaks_another_protocol() {
     for (answer, words) in [
         (&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], "the port does not speak AMQP 0-9-1"),
         (&[21, 3, 3, 0, 2, 2, 70], "the port speaks TLS: write amqps:// or RABBITMQ_SSL_ENABLED=true"),
-        (b"", "closed the socket; check that the port is RabbitMQ's"),
+        (b"", "closed the socket; check that RabbitMQ listens on the port"),
     ] {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("amqp://{}/", listener.local_addr().expect("its address"));
@@ -165,7 +165,7 @@ async fn connect_to_another_protocol_says_so() {
     }
 }
 
-/// The completions that bash finds for the last of these words.
+/// The completions that bash offers for the last of these words.
 async fn completed(script: &str, words: &str) -> String {
     let ask = format!(
         "eval \"$0\"; COMP_WORDS=(rabbitmq-gateway {words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); \
@@ -199,7 +199,7 @@ const MISTAKES: [(&str, &str); 4] = [
 ];
 
 #[tokio::test]
-async fn every_mistake_is_told_in_one_message_with_exit_code_64() {
+async fn all_mistakes_are_reported_in_one_message_with_exit_code_64() {
     for arguments in [&["check-config"][..], &[], &["healthcheck"]] {
         let (code, process) = run(arguments, &MISTAKES).await;
         let told = process.stderr();
@@ -218,7 +218,7 @@ async fn an_unknown_flag_is_exit_code_64() {
 }
 
 #[tokio::test]
-async fn an_address_in_use_ends_it_with_a_reason() {
+async fn the_gateway_ends_with_a_reason_when_its_address_is_in_use() {
     let served = Served::start(&[NO_BROKER]).await;
     let taken = served.address.to_string();
     let (code, process) = run(&[], &[NO_BROKER, ("GATEWAY_LISTEN", &taken)]).await;
@@ -234,16 +234,16 @@ async fn healthcheck_dials_loopback_when_the_gateway_listens_everywhere() {
     let settings = [NO_BROKER, ("GATEWAY_LISTEN", everywhere.as_str())];
     assert_eq!(run(&["healthcheck"], &settings).await.0, Some(0));
     let (code, process) = run(&["healthcheck", "--ready"], &settings).await;
-    assert_eq!(code, Some(1), "there is no broker");
+    assert_eq!(code, Some(1), "RabbitMQ is not there");
     assert!(process.stderr().contains("answered \"503\""), "{}", process.stderr());
 
     served.process.signal("INT").await;
     assert_eq!(served.exit_code().await, 0);
-    assert_eq!(run(&["healthcheck"], &settings).await.0, Some(1), "nobody listens any more");
+    assert_eq!(run(&["healthcheck"], &settings).await.0, Some(1), "the gateway no longer listens");
 }
 
 #[tokio::test]
-async fn healthcheck_ready_succeeds_with_a_broker() {
+async fn healthcheck_ready_succeeds_with_rabbitmq() {
     let vhost = Broker::shared().await.vhost("healthcheck").await;
     let served = Served::start_ready(&[("AMQP_URL", &vhost.url)]).await;
     let listen = served.address.to_string();

@@ -1,4 +1,4 @@
-//! Clients that keep a connection and say nothing on it.
+//! Clients that keep a connection open and send nothing on it.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::support::{
 };
 
 const CLIENTS: usize = 400;
-/// The allocator keeps what is free for ten seconds.
+/// The allocator keeps freed memory for ten seconds.
 const GIVEN_BACK: Duration = Duration::from_mins(1);
 const REQUEST: &str = "GET /health/live HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
 
@@ -20,7 +20,7 @@ async fn ask(client: &mut Raw) -> Response {
 }
 
 #[tokio::test]
-async fn idle_clients_cost_next_to_nothing_after_a_while_and_are_served_again() {
+async fn idle_clients_use_little_memory_after_a_while_and_are_served_again() {
     let vhost = Broker::shared().await.vhost("idle").await;
     let served = Served::start_ready(&[("AMQP_URL", &vhost.url)]).await;
     let before = served.process.resident_kib();
@@ -30,12 +30,12 @@ async fn idle_clients_cost_next_to_nothing_after_a_while_and_are_served_again() 
         assert_eq!(ask(&mut client).await.status, 200);
         clients.push(client);
     }
-    // hyper alone would hold 16 KiB each.
+    // hyper without our settings would hold 16 KiB for each.
     let are_small = || async {
         let other = ask(&mut Raw::connect(served.address).await).await;
         other.status == 200 && served.process.resident_kib().saturating_sub(before) < CLIENTS * 8
     };
-    eventually(GIVEN_BACK, "idle clients are small", are_small).await;
+    eventually(GIVEN_BACK, "idle clients use little memory", are_small).await;
     for client in &mut clients {
         assert_eq!(ask(client).await.status, 200);
     }

@@ -1,4 +1,4 @@
-//! What the log looks like: JSON lines on stderr, request ids, a failure once.
+//! The form of the log: JSON lines on stderr, request ids, one line for a failure.
 
 use serde_json::Value;
 
@@ -38,7 +38,7 @@ async fn without_a_terminal_the_log_is_json_lines_on_stderr_alone() {
 }
 
 #[tokio::test]
-async fn the_log_can_be_text_without_a_terminal_and_has_no_colours_then() {
+async fn the_log_can_be_text_without_a_terminal_and_then_has_no_colours() {
     let served = Served::start(&[NO_BROKER, ("GATEWAY_LOG_FORMAT", "text")]).await;
     let log = served.process.stderr();
     assert!(log.contains("listening address=127.0.0.1:"), "{log}");
@@ -46,7 +46,7 @@ async fn the_log_can_be_text_without_a_terminal_and_has_no_colours_then() {
 }
 
 #[tokio::test]
-async fn ready_is_said_once_with_all_that_is_needed_to_go_on() {
+async fn the_ready_line_is_logged_once_and_names_the_addresses_user_and_vhost() {
     let broker = Broker::shared().await;
     let vhost = broker.vhost("ready-line").await;
     let served = Served::start_ready(&[("AMQP_URL", &vhost.url)]).await;
@@ -74,7 +74,7 @@ async fn ready_is_said_once_with_all_that_is_needed_to_go_on() {
 }
 
 #[tokio::test]
-async fn ready_is_not_said_while_there_is_no_broker() {
+async fn the_ready_line_is_not_logged_while_rabbitmq_is_away() {
     let mut served = Served::start(&[NO_BROKER]).await;
     served.logs("cannot connect").await;
     served.process.signal("INT").await;
@@ -83,7 +83,7 @@ async fn ready_is_not_said_while_there_is_no_broker() {
 }
 
 #[tokio::test]
-async fn a_request_id_goes_in_and_out_and_into_its_line() {
+async fn the_request_id_of_a_caller_is_in_the_answer_and_in_the_log_line() {
     let served = Served::start(&[NO_BROKER, DEBUG]).await;
     let ask = served.client.get(served.url("/health/live")).header("x-request-id", "mine-1");
     assert_eq!(send(ask).await.headers()["x-request-id"], "mine-1");
@@ -121,7 +121,7 @@ async fn one_failure_is_logged_once_and_as_an_error() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_not_in_the_log_of_every_day() {
+async fn a_refused_request_is_not_logged_at_the_default_level() {
     let served = Served::start(&[NO_BROKER]).await;
     let refused = served.client.get(served.url("/nowhere")).header("x-request-id", "refused-1");
     assert_eq!(send(refused).await.status(), 404);

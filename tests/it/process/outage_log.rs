@@ -1,4 +1,4 @@
-//! The log of an outage: a handful of lines for the gateway as a whole, however many connections it has and how long it lasts.
+//! The log of an outage: a few lines for the whole gateway, for any number of connections and any length of the outage.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use crate::support::{
     poll::eventually,
 };
 
-/// Two for publishing, two for isolated publishes, one each for topology, replies and probes.
+/// Two for shared messages, two for isolated ones, and one each for topology, replies and probes.
 const CONNECTIONS: usize = 7;
 
-/// The lines from the one with this number on that are not about a request.
+/// The lines from this number on that are not about a request.
 fn lines(served: &Served, from: usize) -> Vec<Value> {
     let log = served.process.stderr();
     let whole = &log[..log.rfind('\n').map_or(0, |end| end + 1)];
@@ -27,14 +27,14 @@ fn saying<'a>(lines: &'a [Value], words: &str) -> Vec<&'a Value> {
     lines.iter().filter(|line| line["message"].as_str().is_some_and(|it| it.contains(words))).collect()
 }
 
-/// Broker down for 20 s made 409 lines.
+/// Earlier versions wrote 409 lines in an outage of 20 s.
 #[tokio::test]
-async fn broker_that_is_down_makes_a_handful_of_lines_and_one_when_it_is_back() {
+async fn an_outage_of_rabbitmq_makes_a_few_log_lines_and_one_when_it_is_back() {
     let broker = Broker::shared().await;
     let vhost = broker.vhost("quiet").await;
     let link = Link::to(broker.address()).await;
     let served = Served::start_ready(&[("AMQP_URL", &vhost.url_by(link.addr()))]).await;
-    eventually(SOON, "all are connected", || async { link.names().len() == CONNECTIONS }).await;
+    eventually(SOON, "all roles are connected", || async { link.names().len() == CONNECTIONS }).await;
     let before = lines(&served, 0).len();
     let down = Instant::now();
     link.set(Mode::Refuse);
@@ -56,7 +56,7 @@ async fn broker_that_is_down_makes_a_handful_of_lines_and_one_when_it_is_back() 
 }
 
 #[tokio::test]
-async fn wrong_password_is_told_once_for_all_connections_and_again_after_a_while() {
+async fn a_wrong_password_is_logged_once_for_all_connections_and_again_after_a_while() {
     let broker = Broker::shared().await;
     let vhost = broker.vhost("quiet-password").await;
     let link = Link::to(broker.address()).await;
@@ -69,4 +69,20 @@ async fn wrong_password_is_told_once_for_all_connections_and_again_after_a_while
     let [first] = told[..] else { panic!("one line: {told:#?}") };
     assert!(first["message"].as_str().is_some_and(|it| it.contains("ACCESS_REFUSED")), "{first}");
     assert!(lines.len() <= 4, "{lines:#?}");
+}
+
+/// Each refusal has another name of the queue in RabbitMQ's text, and was a line; so was the connection that the gateway closed itself.
+#[tokio::test]
+async fn a_refused_reply_queue_is_told_once_and_no_connection_counts_as_lost() {
+    let broker = Broker::shared().await;
+    let vhost = broker.vhost("quiet-replies").await;
+    broker.add_user("no-replies", "secret").await;
+    vhost.permit("no-replies", "^$", ".*", ".*").await;
+    let link = Link::to(broker.address()).await;
+    let url = vhost.url_by(link.addr()).replace("guest:guest", "no-replies:secret");
+    let served = Served::start_ready(&[("AMQP_URL", &url), ("RABBITMQ_REFUSED_DELAY", "100ms")]).await;
+    eventually(SOON, "several refusals", || async { link.accepted_named("reply-*") >= 5 }).await;
+    let lines = lines(&served, 0);
+    assert_eq!(saying(&lines, "cannot declare the reply queue").len(), 1, "{lines:#?}");
+    assert!(saying(&lines, "is lost").is_empty() && saying(&lines, "up again").is_empty(), "{lines:#?}");
 }

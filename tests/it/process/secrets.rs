@@ -1,6 +1,6 @@
-//! Whatever the settings and the requests are: no password and no message is printed, at any level.
+//! The gateway prints no password and no message, with any settings, any requests and any log level.
 //!
-//! The words looked for are letters and digits, which every kind of escaping leaves as they are.
+//! The secret words consist of letters and digits, which no kind of escaping changes.
 
 use std::{fs, sync::Arc};
 
@@ -20,14 +20,14 @@ use crate::support::{
     process::Process,
 };
 
-/// With what a URL, a shell and a log like to escape around the word.
+/// Contains characters that a URL, a shell and a log escape.
 const PASSWORD: &str = "p@ss/%2F:hunter2+\"é";
 const PASSWORD_IN_URL: &str = "p%40ss%2F%252F%3Ahunter2%2B%22%C3%A9";
 const WORD: &str = "hunter2";
 const MARKER: &str = "marker7";
 const TRACE: (&str, &str) = ("GATEWAY_LOG", "trace,lapin=trace,lapin::returned_messages=trace");
 
-/// The word, also as the list of its bytes.
+/// Checks that the output has neither the word nor the list of its bytes.
 fn assert_unsaid(word: &str, process: &Process) {
     let printed = process.output();
     let bytes = word.bytes().map(|byte| byte.to_string()).collect::<Vec<_>>().join(", ");
@@ -37,7 +37,7 @@ fn assert_unsaid(word: &str, process: &Process) {
     }
 }
 
-/// A user with the password, who may do everything in a vhost of their own.
+/// A user with the password, with all permissions in a virtual host of its own.
 async fn vhost_of(user: &str) -> Vhost<'static> {
     let broker = Broker::shared().await;
     let vhost = broker.vhost(user).await;
@@ -46,14 +46,14 @@ async fn vhost_of(user: &str) -> Vhost<'static> {
     vhost
 }
 
-/// A file that holds `content`; it goes with the folder.
+/// A file that holds `content`; it is deleted with the folder.
 fn file(folder: &TempDir, name: &str, content: &str) -> String {
     let path = folder.path().join(name);
     fs::write(&path, content).expect("a temporary file can be written");
     path.to_str().expect("its path is text").to_owned()
 }
 
-/// One request of each kind, good and bad, with the marker in all that they carry.
+/// One good and one bad request of each kind, with the marker in every part that a caller can choose.
 async fn ask_everything(served: &Served) {
     let json = "application/json";
     let envelope = "application/vnd.amqp.message+json";
@@ -91,7 +91,7 @@ async fn ask_everything(served: &Served) {
     }
 }
 
-/// Serves with these settings, is asked everything and stopped; then all that it has printed is looked at.
+/// Serves with these settings, answers requests of all kinds and stops; then checks all output.
 async fn serves_without_a_word(settings: &[(&str, &str)], ready: bool) -> Served {
     let settings = [settings, &[TRACE]].concat();
     let mut served =
@@ -110,7 +110,7 @@ async fn serves_without_a_word(settings: &[(&str, &str)], ready: bool) -> Served
 }
 
 #[tokio::test]
-async fn a_password_in_the_environment_stays_there() {
+async fn a_password_in_the_environment_is_not_printed() {
     let vhost = vhost_of("by-name").await;
     let address = Broker::shared().await.address();
     let port = address.port().to_string();
@@ -125,13 +125,13 @@ async fn a_password_in_the_environment_stays_there() {
 }
 
 #[tokio::test]
-async fn a_password_in_the_url_stays_there_whatever_is_in_it() {
+async fn a_password_with_special_characters_in_the_url_is_not_printed() {
     let vhost = vhost_of("by-url").await;
     serves_without_a_word(&[("AMQP_URL", &vhost.url_as("by-url", PASSWORD_IN_URL))], true).await;
 }
 
 #[tokio::test]
-async fn a_password_in_a_file_stays_there() {
+async fn a_password_in_a_file_is_not_printed() {
     let vhost = vhost_of("by-file").await;
     let folder = TempDir::new().unwrap();
     let secret = file(&folder, "password", &format!("{PASSWORD}\n"));
@@ -147,7 +147,7 @@ async fn a_password_in_a_file_stays_there() {
 }
 
 #[tokio::test]
-async fn a_wrong_password_is_refused_without_naming_it() {
+async fn the_error_for_a_wrong_password_does_not_contain_it() {
     let vhost = Broker::shared().await.vhost("wrong-password").await;
     let url = vhost.url_as("guest", PASSWORD_IN_URL);
     let served = serves_without_a_word(&[("AMQP_URL", &url)], false).await;
@@ -155,13 +155,13 @@ async fn a_wrong_password_is_refused_without_naming_it() {
 }
 
 #[tokio::test]
-async fn an_unreachable_broker_is_named_without_the_password() {
+async fn the_error_for_an_unreachable_rabbitmq_names_it_without_the_password() {
     let url = format!("amqp://app:{PASSWORD_IN_URL}@127.0.0.1:1/");
     let served = serves_without_a_word(&[("AMQP_URL", &url)], false).await;
     assert!(served.process.stderr().contains("Connection refused"), "{}", served.process.stderr());
 }
 
-/// A TLS server with a certificate of an authority of its own, and another authority's certificate as PEM.
+/// A TLS server whose certificate is of its own authority, and the certificate of another authority as PEM.
 async fn stranger() -> (TcpListener, TlsAcceptor, String) {
     let authority = || {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
@@ -186,7 +186,7 @@ async fn stranger() -> (TcpListener, TlsAcceptor, String) {
 }
 
 #[tokio::test]
-async fn a_wrong_certificate_authority_is_told_clearly_without_the_password() {
+async fn the_error_for_a_wrong_certificate_authority_is_clear_and_without_the_password() {
     let (listener, acceptor, other_authority) = stranger().await;
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
@@ -203,7 +203,7 @@ async fn a_wrong_certificate_authority_is_told_clearly_without_the_password() {
 }
 
 #[tokio::test]
-async fn an_unusable_certificate_authority_ends_the_start_without_the_password() {
+async fn the_start_fails_with_an_unusable_certificate_authority_and_does_not_print_the_password() {
     let folder = TempDir::new().unwrap();
     let garbage = file(&folder, "ca.pem", "not a certificate");
     let url = format!("amqps://app:{PASSWORD_IN_URL}@127.0.0.1:1/");
@@ -217,7 +217,7 @@ async fn an_unusable_certificate_authority_ends_the_start_without_the_password()
 }
 
 #[tokio::test]
-async fn no_mistake_in_the_settings_brings_the_password_out() {
+async fn no_mistake_in_the_settings_prints_the_password() {
     let folder = TempDir::new().unwrap();
     let broken = file(&folder, "broken.toml", "[rabbitmq]\npassword = \"hunter2\nhost = 1");
     let nested = file(&folder, "nested.toml", "[rabbitmq.password]\nhunter2 = \"hunter2\"");

@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT: what still works, what is finished, and how long it may take.
+//! SIGTERM and SIGINT: how the gateway serves, finishes requests and ends, and how long it may take.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::support::{
     raw::Raw,
 };
 
-/// A gateway behind a wire to its broker, and a queue to publish to.
+/// A gateway with a proxy between it and RabbitMQ, and a queue to publish to.
 struct Wired {
     vhost: Vhost<'static>,
     link: Link,
@@ -35,9 +35,9 @@ impl Wired {
         Self { vhost, link, observer, served }
     }
 
-    /// A publish that the broker has, whose confirm does not come.
+    /// A publish that RabbitMQ has, whose confirm does not come.
     async fn publish_without_answer(&self) -> JoinHandle<reqwest::Result<Response>> {
-        // The first one goes alone, the next over a channel for many, which is open then.
+        // The first message is isolated, the next one goes over a shared channel, which is open then.
         assert_eq!(send(self.served.publish("routing_key=q", "proof")).await.status(), 200);
         self.observer.drain("q").await;
         let first = send(self.served.publish("routing_key=q", "first")).await;
@@ -45,13 +45,13 @@ impl Wired {
         self.link.set(Mode::Stall(Way::ToClient));
         let publish = tokio::spawn(self.served.publish("routing_key=q&timeout=60s", "second").send());
         let arrived = || async { self.observer.count("q").await == Some(2) };
-        eventually(SOON, "the broker has the message", arrived).await;
+        eventually(SOON, "RabbitMQ has the message", arrived).await;
         publish
     }
 
     async fn refuses_connections(&self) {
         let refused = || async { TcpStream::connect(self.served.address).await.is_err() };
-        eventually(SOON, "the gateway accepts no more", refused).await;
+        eventually(SOON, "the gateway accepts no more connections", refused).await;
     }
 }
 
@@ -62,7 +62,7 @@ async fn problem(response: Response) -> (u16, Value) {
 }
 
 #[tokio::test]
-async fn sigterm_is_not_ready_at_once_and_still_serves_for_the_drain_delay() {
+async fn after_sigterm_the_gateway_is_not_ready_at_once_and_still_serves_for_the_drain_delay() {
     let mut wired = Wired::start("drain", &[("GATEWAY_DRAIN_DELAY", "3s")]).await;
     let served = &mut wired.served;
     let begun = Instant::now();
@@ -105,25 +105,25 @@ async fn a_publish_in_flight_is_finished_and_confirmed() {
 }
 
 #[tokio::test]
-async fn connections_are_closed_in_the_broker_afterwards() {
+async fn after_the_stop_rabbitmq_has_no_connection_of_the_gateway() {
     let broker = Broker::shared().await;
     let vhost = broker.vhost("goodbye").await;
     let mut served = Served::start_ready(&[("AMQP_URL", &vhost.url)]).await;
     let all_up = || async { vhost.connection_count().await == 7 };
     eventually(
         SOON,
-        "two connections publish, two carry isolated publishes, one each has topology, replies and probes",
+        "two connections are for shared messages, two for isolated ones, one each for topology, replies and probes",
         all_up,
     )
     .await;
     served.process.signal("INT").await;
     assert_eq!(served.exit_code().await, 0);
-    eventually(SOON, "none is left", || async { vhost.connection_count().await == 0 }).await;
+    eventually(SOON, "no connection is left", || async { vhost.connection_count().await == 0 }).await;
     assert!(!served.process.stderr().contains("WARN"), "{}", served.process.stderr());
 }
 
 #[tokio::test]
-async fn a_publish_that_waits_for_a_lost_broker_is_told_that_the_gateway_stops() {
+async fn a_publish_that_waits_for_a_lost_rabbitmq_is_answered_that_the_gateway_stops() {
     let mut served = Served::start(&[NO_BROKER, ("GATEWAY_DRAIN_DELAY", "2s")]).await;
     served.process.terminate().await;
     served.logs("stopping").await;
@@ -136,7 +136,7 @@ async fn a_publish_that_waits_for_a_lost_broker_is_told_that_the_gateway_stops()
 }
 
 #[tokio::test]
-async fn purges_that_wait_for_their_turn_are_told_that_the_gateway_stops() {
+async fn purges_that_wait_are_answered_that_the_gateway_stops() {
     let mut served = Served::start(&[NO_BROKER, ("GATEWAY_SHUTDOWN_TIMEOUT", "1h")]).await;
     let purge = || tokio::spawn(served.client.delete(served.url("/queues/q/messages?timeout=60s")).send());
     let purges: Vec<_> = std::iter::repeat_with(purge).take(3).collect();
@@ -154,7 +154,7 @@ async fn purges_that_wait_for_their_turn_are_told_that_the_gateway_stops() {
 }
 
 #[tokio::test]
-async fn at_the_shutdown_timeout_everybody_is_told_what_is_true_of_its_message() {
+async fn at_the_shutdown_timeout_each_caller_gets_the_outcome_of_its_message() {
     let settings = [
         ("GATEWAY_SHUTDOWN_TIMEOUT", "500ms"),
         ("RABBITMQ_PUBLISH_CONNECTIONS", "1"),
@@ -165,7 +165,7 @@ async fn at_the_shutdown_timeout_everybody_is_told_what_is_true_of_its_message()
     let call = wired.served.client.post(wired.served.url("/rpc/q?timeout=60s")).body("x");
     let call = tokio::spawn(call.send());
     let arrived = || async { wired.observer.count("q").await == Some(1) };
-    eventually(SOON, "the broker has the request of the call", arrived).await;
+    eventually(SOON, "RabbitMQ has the request of the call", arrived).await;
     let written = wired.publish_without_answer().await;
     let waiting = tokio::spawn(wired.served.publish("routing_key=q&timeout=60s", "waits").send());
     let mut half = Raw::connect(wired.served.address).await;
@@ -175,7 +175,7 @@ async fn at_the_shutdown_timeout_everybody_is_told_what_is_true_of_its_message()
         let metrics = wired.served.get("/metrics").await.text().await.expect("a body");
         metrics.contains("\ngateway_publishes_waiting 1\n")
     };
-    eventually(SOON, "a publish waits for its turn", is_waiting).await;
+    eventually(SOON, "a publish waits for a permit", is_waiting).await;
 
     let begun = Instant::now();
     wired.served.process.signal("INT").await;
@@ -197,7 +197,7 @@ async fn at_the_shutdown_timeout_everybody_is_told_what_is_true_of_its_message()
 }
 
 #[tokio::test]
-async fn further_signals_while_stopping_do_not_hang_it() {
+async fn further_signals_during_the_stop_do_not_block_it() {
     let mut served = Served::start(&[NO_BROKER, ("GATEWAY_DRAIN_DELAY", "1s")]).await;
     served.process.terminate().await;
     served.logs("stopping").await;
@@ -209,17 +209,17 @@ async fn further_signals_while_stopping_do_not_hang_it() {
 /// Between two publishes of one caller.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// How callers that publish one message after another saw the end.
+/// How requests ended for callers that publish one message after another.
 #[derive(Debug, Default)]
 struct Ends {
     answered: usize,
-    /// Connections that were not made any more.
+    /// Connections that the gateway refused.
     refused: usize,
     /// Requests without an answer.
     cut: Vec<String>,
 }
 
-/// Publishes with short pauses until the gateway is gone.
+/// Publishes with short pauses until the gateway has ended.
 async fn publish_to_the_end(client: Client, url: String) -> Ends {
     let mut ends = Ends::default();
     loop {

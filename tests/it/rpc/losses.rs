@@ -1,4 +1,5 @@
-//! What a lost reply queue costs: the answers to what was written, and time to what was not.
+//! A lost reply queue: calls whose request was written end at once, and calls whose request was not written wait for a new reply
+//! queue.
 
 use std::time::Instant;
 
@@ -18,7 +19,7 @@ use crate::support::{
 };
 
 #[tokio::test]
-async fn a_lost_reply_queue_ends_every_waiting_call_at_once_and_the_next_one_works() {
+async fn a_lost_reply_queue_ends_every_pending_call_at_once_and_the_next_call_works() {
     let stage = Stage::set("rpc-lost").await;
     serve(&stage.observer, "echo", echo).await;
     stage.observer.declare_queue("idle").await;
@@ -34,13 +35,13 @@ async fn a_lost_reply_queue_ends_every_waiting_call_at_once_and_the_next_one_wor
         assert_eq!(answer.verdict(), problem(502, "reply-channel-lost"));
         assert_eq!(answer.text("outcome"), "unknown");
     }
-    assert!(begun.elapsed() < SOON, "at once, not at the deadline");
+    assert!(begun.elapsed() < SOON, "the calls end at once, not at the deadline");
     let observer = Observer::connect(&stage.vhost.url).await;
     serve(&observer, "echo", echo).await;
     assert_eq!(call(&stage, "/rpc/echo", "back").await.body, b"back");
 }
 
-/// The only place is taken by a publish whose confirm is held up on the wire.
+/// A publish whose confirm the link holds back has the only permit.
 #[tokio::test]
 async fn a_call_that_was_not_sent_yet_is_answered_although_the_reply_queue_was_lost() {
     let broker = Broker::shared().await;
@@ -53,21 +54,21 @@ async fn a_call_that_was_not_sent_yet_is_answered_although_the_reply_queue_was_l
     let gateway = TestGateway::start(&one).await;
     prove(&gateway, "amq.default?routing_key=q").await;
     publish(&gateway, "amq.default?routing_key=q", "warm").await.assert_confirmed();
-    // There is a reply queue, then.
+    // This answer shows that a reply queue exists.
     assert_eq!(Answer::to(gateway.post("/rpc/nobody").body("x")).await.status, 404);
 
     link.set(Mode::Stall(Way::ToClient));
     let holds = publish(&gateway, "amq.default?routing_key=q&timeout=25s", "holds");
     let calls = async {
         let held = || async { observer.count("q").await == Some(3) };
-        eventually(SOON, "the place is taken", held).await;
+        eventually(SOON, "the permit is in use", held).await;
         Answer::to(gateway.post("/rpc/work?timeout=25s").body("x")).await
     };
     let cut = async {
         let waits = || async { metric(&gateway, "gateway_publishes_waiting").await == Some(1.0) };
-        eventually(SOON, "the call waits for the place", waits).await;
+        eventually(SOON, "the call waits for the permit", waits).await;
         link.cut();
-        eventually(SOON, "the loss is noticed", || async { !gateway.is_ready().await }).await;
+        eventually(SOON, "the gateway notices the loss", || async { !gateway.is_ready().await }).await;
         link.mend();
         let request = observer.get_one("work", SOON).await;
         answer(&observer.channel().await, &request, echo).await;

@@ -1,7 +1,7 @@
-//! The proof: of many calls, a tenth is never answered and a tenth hung up by its callers, while reply queues are
-//! deleted and connections cut. No reply reaches another caller, nobody waits at the end, and memory is flat.
+//! The long test of RPC: a tenth of many calls gets no reply and the callers of another tenth disconnect, while the test deletes
+//! reply queues and resets connections. No reply reaches another caller, no call is pending at the end, and memory does not grow.
 //!
-//! The long form is run by hand, for some minutes:
+//! Run the long form by hand; it takes some minutes:
 //! `scripts/test --release --test it -- --ignored --nocapture a_million_calls`
 
 use std::{
@@ -30,13 +30,13 @@ use crate::support::{
 };
 
 const QUEUE: &str = "work";
-/// Long after a reply comes, and long before that of a held request.
+/// Much longer than a reply takes, and much shorter than the reply to a held request takes.
 const PATIENCE: Duration = Duration::from_millis(50);
-/// Requests whose callers hang up are answered when this many more have come.
+/// The server answers requests of callers that disconnect after this number of further requests.
 const HELD: usize = 50;
 const SAMPLE: Duration = Duration::from_millis(250);
 
-/// How a call goes, by its number.
+/// The end of a call, chosen by its number.
 #[derive(PartialEq)]
 enum Plan {
     IsAnswered,
@@ -93,7 +93,7 @@ impl Calls {
 
     async fn call(&self, number: usize) -> String {
         let plan = Plan::of(number);
-        // From a few bytes to a kilobyte.
+        // The sizes are from a few bytes to a kilobyte.
         let body = format!("{number:<width$}", width = number % 1000);
         let deadline = if plan == Plan::TimesOut { "300ms" } else { "20s" };
         let url = format!("{}/rpc/{QUEUE}?timeout={deadline}", self.url);
@@ -112,7 +112,7 @@ impl Calls {
         self.endings.lock().unwrap().get(ending).copied().unwrap_or_default()
     }
 
-    /// Waits for this part of the calls to have been begun.
+    /// Waits until this part of the calls has begun.
     async fn reach(&self, number: usize) {
         let reached = || async { self.next.load(Ordering::Relaxed) >= number };
         eventually(Duration::from_mins(20), "the calls go on", reached).await;
@@ -129,7 +129,7 @@ async fn ending(response: Response, body: &str) -> String {
     problem["type"].as_str().unwrap().replace("/problems/", "")
 }
 
-/// In turn: the reply queue is deleted, every connection is cut; in equal distances over the run.
+/// By turns, the test deletes the reply queue and resets all connections, at equal distances over the run.
 async fn disturb(calls: &Calls, vhost: &Vhost<'_>, link: &Link, times: usize) {
     for time in 1..=times {
         calls.reach(calls.count * time / (times + 1)).await;
@@ -142,7 +142,7 @@ async fn disturb(calls: &Calls, vhost: &Vhost<'_>, link: &Link, times: usize) {
     }
 }
 
-/// The gateway's memory in KiB, until all calls are begun.
+/// Samples of the gateway's memory in KiB, until all calls have begun.
 async fn sample(calls: &Calls, gateway: &Process) -> Vec<usize> {
     let mut samples = Vec::new();
     let mut clock = interval(SAMPLE);
@@ -165,7 +165,7 @@ async fn metric(calls: &Calls, name: &str) -> String {
     value.unwrap_or_else(|| panic!("{name} in {text}")).to_owned()
 }
 
-#[expect(clippy::print_stdout, reason = "people look at its figures")]
+#[expect(clippy::print_stdout, reason = "a person reads the figures")]
 async fn prove(name: &str, count: usize, callers: usize, disturbances: usize, growth_kib: usize) {
     let broker = Broker::shared().await;
     let (vhost, link) = (broker.vhost(name).await, Link::to(broker.address()).await);
@@ -193,25 +193,31 @@ async fn prove(name: &str, count: usize, callers: usize, disturbances: usize, gr
     );
 
     assert_eq!(calls.ended("crossed"), 0);
-    assert!(calls.ended("replied") + disturbances * callers >= count / 10 * 8, "others are answered");
+    assert!(
+        calls.ended("replied") + disturbances * callers >= count / 10 * 8,
+        "the other calls are answered"
+    );
     assert!(calls.ended("rpc-timeout") + disturbances * callers >= count / 10, "a tenth timed out");
-    assert!(calls.ended("hung up") + disturbances * callers >= count / 10, "a tenth was hung up");
+    assert!(
+        calls.ended("hung up") + disturbances * callers >= count / 10,
+        "the callers of a tenth disconnected"
+    );
     for gauge in ["gateway_rpc_pending_replies", "gateway_http_requests_in_flight"] {
         let none = || async { metric(&calls, gauge).await == "0" };
         eventually(SOON, gauge, none).await;
     }
     assert!(late <= early + growth_kib, "memory grows: {memory:?}");
-    assert!(!serving.is_finished(), "the server served to the end");
+    assert!(!serving.is_finished(), "the server still runs at the end");
 }
 
 #[tokio::test]
-async fn five_thousand_calls_through_losses_are_never_crossed_and_leave_nothing() {
-    // Too short to be flat: the first connections that are made anew take heaps of their own.
+async fn five_thousand_calls_during_losses_never_get_a_foreign_reply_and_leave_no_pending_reply() {
+    // The run is too short for flat memory: the first new connections allocate heaps of their own.
     prove("rpc-proof", 5_000, 64, 4, 64 << 10).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "some minutes, and wants --release: run by hand"]
-async fn a_million_calls_through_losses_are_never_crossed_and_leave_nothing() {
+async fn a_million_calls_during_losses_never_get_a_foreign_reply_and_leave_no_pending_reply() {
     prove("rpc-proof-long", 1_000_000, 256, 20, 8 << 10).await;
 }

@@ -1,5 +1,5 @@
-//! Servers of all kinds: other people's, as RabbitMQ's own tutorial six writes them, and those that are slow,
-//! die, answer twice, answer a stranger or answer at length.
+//! Servers of many kinds: those of other projects, as in RabbitMQ's tutorial six, and servers that are slow, end, answer twice,
+//! answer with an unknown correlation id or send long replies.
 
 use super::{SOON, call, metric, problem};
 use crate::support::{
@@ -12,14 +12,14 @@ use crate::support::{
 
 const UNMATCHED: &str = "gateway_rpc_unmatched_replies_total";
 
-/// Until somebody consumes from the queue.
+/// Waits until a consumer reads from the queue.
 async fn served(stage: &Stage, queue: &str) {
     let served = || async {
         let found = stage.gateway.get(&format!("/queues/{queue}")).send().await.unwrap();
         let found: serde_json::Value = found.json().await.unwrap();
         found["consumer_count"] == 1
     };
-    eventually(SOON, "the server is there", served).await;
+    eventually(SOON, "the server consumes", served).await;
 }
 
 async fn counts_fibonacci(stage: &Stage, numbers: &[(u32, u32)]) {
@@ -62,7 +62,7 @@ async fn the_javascript_server_of_rabbitmqs_tutorial_answers() {
 }
 
 #[tokio::test]
-async fn a_reply_after_the_deadline_is_dropped_and_given_to_nobody_else() {
+async fn a_reply_after_the_deadline_is_dropped_and_reaches_no_other_caller() {
     let stage = Stage::set("rpc-late").await;
     stage.observer.declare_queue("slow").await;
     let first = call(&stage, "/rpc/slow?timeout=500ms", "first");
@@ -82,7 +82,7 @@ async fn a_reply_after_the_deadline_is_dropped_and_given_to_nobody_else() {
     assert_eq!(metric(&stage.gateway, UNMATCHED).await, Some(1.0));
 }
 
-/// Takes a request and is gone, as if killed, before it has acknowledged it.
+/// A server that takes a request and ends before it has acknowledged it, as if it was killed.
 const DIES: &str = "
 import os, pika
 connection = pika.BlockingConnection(pika.URLParameters(os.environ['AMQP_URL']))
@@ -93,7 +93,7 @@ channel.start_consuming()
 ";
 
 #[tokio::test]
-async fn a_call_whose_server_dies_is_answered_by_the_next_server() {
+async fn a_call_whose_server_ends_is_answered_by_the_next_server() {
     let stage = Stage::set("rpc-dies").await;
     stage.observer.declare_queue("work").await;
     let servers = async {
@@ -105,7 +105,7 @@ async fn a_call_whose_server_dies_is_answered_by_the_next_server() {
 }
 
 #[tokio::test]
-async fn a_call_whose_only_server_dies_times_out() {
+async fn a_call_whose_only_server_ends_times_out() {
     let stage = Stage::set("rpc-dies-alone").await;
     stage.observer.declare_queue("work").await;
     let caller = async {
@@ -136,12 +136,12 @@ async fn repeated_and_foreign_replies_are_counted_and_dropped() {
     let answer = call(&stage, "/rpc/noisy", "x").await;
     assert_eq!((answer.status, answer.body.as_slice()), (200, &b"mine"[..]));
     let counted = || async { metric(&stage.gateway, UNMATCHED).await == Some(4.0) };
-    eventually(SOON, "four replies nobody waited for", counted).await;
+    eventually(SOON, "four unmatched replies", counted).await;
     assert_eq!(metric(&stage.gateway, "gateway_rpc_pending_replies").await, Some(0.0));
 }
 
 #[tokio::test]
-async fn large_replies_come_back_whole() {
+async fn large_replies_arrive_whole() {
     let stage = Stage::set("rpc-large").await;
     serve(&stage.observer, "echo", echo).await;
     for size in [64 << 10, 8 << 20] {
@@ -152,7 +152,7 @@ async fn large_replies_come_back_whole() {
     }
 }
 
-/// Answers each request by what its body says.
+/// A server that answers each request as the body of the request says.
 const ODD: &str = "
 import os, pika
 connection = pika.BlockingConnection(pika.URLParameters(os.environ['AMQP_URL']))
@@ -175,7 +175,7 @@ connection.close()
 ";
 
 #[tokio::test]
-async fn an_odd_reply_neither_ends_the_gateway_nor_loses_the_replies_of_others() {
+async fn an_unusual_reply_neither_stops_the_gateway_nor_loses_other_replies() {
     let stage = Stage::set("rpc-odd").await;
     stage.observer.declare_queue("idle").await;
     let neighbour = call(&stage, "/rpc/idle", "neighbour");

@@ -1,4 +1,4 @@
-//! Bodies: their deadline, their limit, their budget, and the place of a request among those in flight.
+//! Bodies: their deadline, their size limit, the memory for all of them, and the limit of requests in flight.
 
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
@@ -26,12 +26,15 @@ async fn a_body_in_one_frame_or_in_many_is_read_whole() {
     }
     let chunked = "POST /echo HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\n\r\n";
     assert_eq!(ask(&toy, chunked).await.body, b"abc");
-    eventually(PATIENCE, "the budget is whole again", || async { toy.gate.bytes_in_flight() == 0 }).await;
+    eventually(PATIENCE, "the memory of the body is free again", || async {
+        toy.gate.bytes_in_flight() == 0
+    })
+    .await;
 }
 
-/// The buffer is larger, and nobody's share.
+/// The read buffer of the connection is larger than the body, and the memory limit does not count it.
 #[tokio::test]
-async fn a_small_body_that_is_kept_keeps_no_buffer_of_its_connection() {
+async fn a_small_body_does_not_keep_the_read_buffer_of_its_connection() {
     for (size, is_copied) in [(1, true), (4096, true), (4097, false)] {
         let buffer = Bytes::from(vec![b'x'; size]);
         let start = buffer.as_ptr() as usize;
@@ -61,7 +64,7 @@ async fn a_small_body_that_is_kept_keeps_no_buffer_of_its_connection() {
 }
 
 #[tokio::test]
-async fn a_body_that_does_not_come_is_408() {
+async fn a_body_that_does_not_arrive_is_408() {
     let toy = toy().await;
     let begun = Instant::now();
     let mut client = Client::to(&toy).await;
@@ -70,7 +73,7 @@ async fn a_body_that_does_not_come_is_408() {
     assert_eq!((answer.status, answer.problem().as_str()), (408, "request-timeout"));
     assert_eq!(answer.header("connection"), Some("close"));
     assert!(begun.elapsed() >= BODY);
-    // A client that does not close has a second to do so.
+    // A client has a second to close the connection by itself.
     assert!(client.closed().await < Duration::from_secs(1));
 }
 
@@ -84,7 +87,7 @@ async fn a_content_length_over_the_limit_is_413_at_once() {
 }
 
 #[tokio::test]
-async fn a_client_that_sends_on_after_a_413_is_not_reset() {
+async fn a_client_that_continues_to_send_after_a_413_is_not_reset() {
     let toy = toy().await;
     let (mut reader, mut writer) = Client::to(&toy).await.0.into_split();
     let body = vec![0; 16 << 20];
@@ -106,7 +109,7 @@ async fn a_chunked_body_over_the_limit_is_413() {
 }
 
 #[tokio::test]
-async fn a_chunk_larger_than_a_body_may_be_is_413_before_its_bytes_come() {
+async fn a_chunk_over_the_body_limit_is_413_before_its_bytes_arrive() {
     let toy = toy().await;
     let header = "POST /publish/x HTTP/1.1\r\nHost: localhost\r\ntransfer-encoding: Chunked\r\n\r\n";
     for parts in [
@@ -128,7 +131,7 @@ async fn a_chunk_larger_than_a_body_may_be_is_413_before_its_bytes_come() {
 }
 
 #[tokio::test]
-async fn a_chunk_that_is_too_large_is_413_whatever_came_before_it() {
+async fn a_chunk_that_is_too_large_is_413_after_any_other_bytes() {
     const LARGE: &str =
         "POST /publish/x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n7fffffff\r\n";
     let toy = toy().await;
@@ -195,7 +198,7 @@ async fn a_publisher_who_closes_its_side_after_several_requests_gets_every_answe
 }
 
 #[tokio::test]
-async fn a_publisher_who_closes_its_side_within_the_body_is_waited_for_no_longer() {
+async fn the_gateway_does_not_wait_for_a_publisher_that_closes_its_side_within_the_body() {
     let limits = Limits { body_timeout: PATIENCE, ..limits() };
     let toy = toy_with(connection_limits(), &limits).await;
     let mut client = Client::to(&toy).await;
@@ -215,7 +218,7 @@ async fn a_malformed_body_is_400() {
 }
 
 #[tokio::test]
-async fn a_client_that_expects_100_is_told_to_go_on() {
+async fn a_client_that_expects_100_gets_100_continue() {
     let toy = toy().await;
     let mut client = Client::to(&toy).await;
     client
@@ -227,7 +230,7 @@ async fn a_client_that_expects_100_is_told_to_go_on() {
 }
 
 #[tokio::test]
-async fn one_request_too_many_is_503_at_once_and_health_is_not() {
+async fn a_request_over_the_limit_is_503_at_once_and_health_checks_are_not() {
     let toy = toy().await;
     let mut stuck = Vec::new();
     for _ in 0..8 {
@@ -245,7 +248,7 @@ async fn one_request_too_many_is_503_at_once_and_health_is_not() {
 }
 
 #[tokio::test]
-async fn bodies_over_the_budget_are_503_until_the_last_byte_is_dropped() {
+async fn bodies_over_the_memory_limit_are_503_until_the_last_byte_is_dropped() {
     let mut toy = toy().await;
     let body = vec![0; 1 << 20];
     for _ in 0..2 {
@@ -257,20 +260,26 @@ async fn bodies_over_the_budget_are_503_until_the_last_byte_is_dropped() {
     let slice = toy.kept.recv().await.unwrap().slice(5..6);
     assert_eq!(toy.gate.bytes_in_flight(), 2 << 20, "a slice holds the whole body");
     drop(slice);
-    eventually(PATIENCE, "the share is free again", || async { toy.gate.bytes_in_flight() == 1 << 20 }).await;
+    eventually(PATIENCE, "the memory of the body is free again", || async {
+        toy.gate.bytes_in_flight() == 1 << 20
+    })
+    .await;
     assert_eq!(ask(&toy, post_request("/echo", &[0; 10])).await.status, 200);
 }
 
 #[tokio::test]
-async fn a_caller_who_hangs_up_does_not_free_the_place_of_its_message() {
+async fn the_message_of_a_caller_that_disconnects_counts_as_in_flight_until_it_is_finished() {
     let mut toy = toy().await;
     let mut client = Client::to(&toy).await;
     client.send(post_request("/keep-and-wait", b"abc")).await;
     let bytes = toy.kept.recv().await.unwrap();
     drop(client);
-    let gone = within(PATIENCE, "its handler is dropped", toy.kept.recv()).await;
+    let gone = within(PATIENCE, "the handler is dropped", toy.kept.recv()).await;
     assert_eq!(gone.as_deref(), Some(&b""[..]));
     assert_eq!((toy.gate.requests_in_flight(), toy.gate.bytes_in_flight()), (1, 3));
     drop(bytes);
-    eventually(PATIENCE, "the place is free again", || async { toy.gate.requests_in_flight() == 0 }).await;
+    eventually(PATIENCE, "the request is counted as finished", || async {
+        toy.gate.requests_in_flight() == 0
+    })
+    .await;
 }

@@ -1,4 +1,4 @@
-//! Pages of other origins, hosts and CORS, with the headers that browsers and proxies send.
+//! Pages of other origins, the `Host` header and CORS, with the headers that browsers and proxies send.
 
 use rabbitmq_gateway::http::Access;
 
@@ -103,10 +103,10 @@ async fn a_page_behind_a_tls_proxy_is_the_gateway_s_own() {
 }
 
 #[tokio::test]
-async fn a_browser_that_says_whose_page_it_is_is_believed() {
+async fn the_sec_fetch_site_header_decides_where_a_browser_sends_it() {
     let toy = friendly().await;
     for (headers, status) in [
-        // A proxy in front has replaced Host, so it tells nothing.
+        // A proxy in front has replaced Host, so Host says nothing about the page.
         ("Sec-Fetch-Site: same-origin\r\nOrigin: https://gateway.example\r\n", 200),
         ("Sec-Fetch-Site: none\r\n", 200),
         ("Sec-Fetch-Site: cross-site\r\n", 403),
@@ -129,7 +129,7 @@ async fn a_browser_that_says_whose_page_it_is_is_believed() {
 }
 
 #[tokio::test]
-async fn a_link_of_another_page_leads_to_a_page_and_to_nothing_else() {
+async fn a_link_on_a_page_of_another_origin_opens_pages_only() {
     let toy = toy().await;
     let link = "Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document\r\n";
     assert_eq!(ask(&toy, get_request("/page", link)).await.status, 200);

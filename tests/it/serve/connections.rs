@@ -1,4 +1,4 @@
-//! Deadlines of a connection, and one connection too many.
+//! Deadlines of a connection, and the limit of connections.
 
 use std::time::{Duration, Instant};
 
@@ -11,20 +11,20 @@ fn about(deadline: Duration) -> std::ops::Range<Duration> {
     deadline.mul_f32(0.9)..deadline + Duration::from_millis(1500)
 }
 
-/// Only the other deadlines can cut here.
+/// With these deadlines only the other deadlines can close a connection.
 async fn patient_when_idle() -> Toy {
     let limits = ConnectionLimits { keep_alive_timeout: PATIENCE * 2, ..connection_limits() };
     toy_with(limits, &super::toy::limits()).await
 }
 
 #[tokio::test]
-async fn a_client_that_says_nothing_is_cut_at_the_first_byte_deadline() {
+async fn a_client_that_sends_nothing_is_disconnected_at_the_first_byte_deadline() {
     let toy = toy().await;
     assert!(about(FIRST_BYTE).contains(&Client::to(&toy).await.closed().await));
 }
 
 #[tokio::test]
-async fn a_half_header_is_cut_at_the_header_deadline() {
+async fn a_client_that_sends_half_a_header_is_disconnected_at_the_header_deadline() {
     let toy = toy().await;
     let mut client = Client::to(&toy).await;
     client.send("GET /hello HTTP/1.1\r\nHost: loc").await;
@@ -32,7 +32,7 @@ async fn a_half_header_is_cut_at_the_header_deadline() {
 }
 
 #[tokio::test]
-async fn dripping_bytes_do_not_extend_the_header_deadline() {
+async fn single_bytes_do_not_extend_the_header_deadline() {
     let toy = toy().await;
     let (mut reader, mut writer) = Client::to(&toy).await.0.into_split();
     let begun = Instant::now();
@@ -49,12 +49,12 @@ async fn dripping_bytes_do_not_extend_the_header_deadline() {
             _ = reader.read_to_end(&mut rest) => {}
         }
     };
-    within(PATIENCE, "it is cut", reading).await;
+    within(PATIENCE, "the connection is closed", reading).await;
     assert!(about(HEADER).contains(&begun.elapsed()));
 }
 
 #[tokio::test]
-async fn an_idle_connection_is_cut_at_the_keep_alive_deadline() {
+async fn an_idle_connection_is_closed_at_the_keep_alive_deadline() {
     let toy = toy().await;
     let mut client = Client::to(&toy).await;
     for _ in 0..2 {
@@ -65,7 +65,7 @@ async fn an_idle_connection_is_cut_at_the_keep_alive_deadline() {
 }
 
 #[tokio::test]
-async fn the_header_of_a_second_request_has_the_header_deadline() {
+async fn the_header_deadline_holds_for_a_second_request() {
     let toy = patient_when_idle().await;
     let mut client = Client::to(&toy).await;
     client.send(get_request("/hello", "")).await;
@@ -81,11 +81,11 @@ async fn a_request_may_take_longer_than_every_deadline_of_the_connection() {
 }
 
 #[tokio::test]
-async fn a_client_that_takes_no_bytes_of_its_answer_is_cut() {
+async fn a_client_that_reads_no_bytes_of_its_answer_is_disconnected() {
     let toy = patient_when_idle().await;
     let mut client = Client::to(&toy).await;
     client.send(get_request("/big", "")).await;
-    // Long enough for the deadline, and the socket's buffers are far smaller than the answer.
+    // This is longer than the deadline, and the socket's buffers are far smaller than the answer.
     dawdle(WRITE * 3).await;
     let mut taken = 0;
     let mut buffer = vec![0; 1 << 20];
@@ -96,8 +96,8 @@ async fn a_client_that_takes_no_bytes_of_its_answer_is_cut() {
 }
 
 #[tokio::test]
-async fn a_client_that_takes_an_answer_slowly_is_not_cut() {
-    // On a busy machine a client that wants to take bytes comes to it late, too.
+async fn a_client_that_reads_its_answer_slowly_is_not_disconnected() {
+    // On a busy machine even a client that wants to read may read after a delay.
     let write_timeout = WRITE * 5;
     let limits = ConnectionLimits { write_timeout, ..connection_limits() };
     let toy = toy_with(limits, &super::toy::limits()).await;
@@ -116,7 +116,7 @@ async fn a_client_that_takes_an_answer_slowly_is_not_cut() {
 }
 
 #[tokio::test]
-async fn one_connection_too_many_is_answered_503_and_closed() {
+async fn a_connection_over_the_limit_is_answered_503_and_closed() {
     let mut limits = connection_limits();
     limits.max_connections = 1;
     let toy = toy_with(limits, &super::toy::limits()).await;
@@ -130,10 +130,10 @@ async fn one_connection_too_many_is_answered_503_and_closed() {
     assert_eq!(answer.header("connection"), Some("close"));
     assert!(second.closed().await < Duration::from_millis(500));
     first.send(get_request("/hello", "")).await;
-    assert_eq!(first.answer().await.status, 200, "the first is not disturbed");
+    assert_eq!(first.answer().await.status, 200, "the first connection still works");
     drop(first);
     let again = || async { ask(&toy, get_request("/hello", "")).await.status == 200 };
-    eventually(PATIENCE, "its place is free again", again).await;
+    eventually(PATIENCE, "a connection is accepted again", again).await;
 }
 
 #[tokio::test]

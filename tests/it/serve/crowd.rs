@@ -1,4 +1,4 @@
-//! Thousands of half-open requests: cut at their deadline, small, and unfelt by others.
+//! Thousands of half-open requests: they end at their deadline, use little memory, and do not slow other clients.
 
 use std::time::{Duration, Instant};
 
@@ -25,7 +25,7 @@ async fn p99_of_good_requests(toy: &Toy, client: &mut Client) -> Duration {
     times[times.len() * 99 / 100]
 }
 
-/// A crowd that has sent `request`, and been answered if it was a whole one.
+/// Many clients that have sent `request`, and have read the answer if the request was whole.
 async fn crowd(toy: &Toy, request: &str, whole: bool) -> Vec<Client> {
     let mut crowd = Vec::with_capacity(CROWD);
     for _ in 0..CROWD {
@@ -39,7 +39,7 @@ async fn crowd(toy: &Toy, request: &str, whole: bool) -> Vec<Client> {
     crowd
 }
 
-#[expect(clippy::print_stdout, reason = "people look at its figures")]
+#[expect(clippy::print_stdout, reason = "a person reads the figures")]
 async fn measure(before: usize, at_most: usize, what: &str, request: &str, whole: bool) {
     let mut limits = connection_limits();
     let deadline = Duration::from_secs(5);
@@ -66,7 +66,7 @@ async fn measure(before: usize, at_most: usize, what: &str, request: &str, whole
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs 6,100 file descriptors and a quiet machine"]
-async fn three_thousand_silent_half_open_or_idle_clients_are_small_unfelt_and_cut() {
+async fn three_thousand_idle_clients_use_little_memory_and_do_not_slow_others() {
     let before = resident_kb();
     measure(before, 8_000, "silent", "", false).await;
     measure(before, 8_000, "half-open", "POST /echo HTTP/1.1\r\nHost: localhost\r\nX-Slow: ", false).await;

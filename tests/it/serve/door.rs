@@ -1,4 +1,4 @@
-//! What is refused from the header alone, and what every answer has.
+//! Refusals that need the header only, and the headers that each answer has.
 
 use super::toy::*;
 
@@ -21,7 +21,7 @@ async fn a_request_without_a_host_or_with_two_is_400() {
 }
 
 #[tokio::test]
-async fn a_host_with_a_port_that_is_none_is_400() {
+async fn a_host_with_an_invalid_port_is_400() {
     for host in ["localhost:abc", "localhost:70000", "localhost:+80", "[::1]:x", "[::1]8"] {
         let request = format!("GET /hello HTTP/1.1\r\nHost: {host}\r\n\r\n");
         assert_eq!(refused(request).await, is(400, "malformed-request"), "{host}");
@@ -36,7 +36,7 @@ async fn a_host_with_a_port_that_is_none_is_400() {
 }
 
 #[tokio::test]
-async fn no_browser_guesses_another_media_type_for_a_problem() {
+async fn a_problem_tells_browsers_not_to_guess_another_media_type() {
     let toy = toy().await;
     for request in [get_request("/nowhere", ""), get_request("/teapot", ""), get_request("/hello/%", "")] {
         assert_eq!(ask(&toy, request).await.header("x-content-type-options"), Some("nosniff"));
@@ -79,7 +79,7 @@ async fn a_header_over_the_limit_is_431() {
 }
 
 #[tokio::test]
-async fn a_header_that_no_buffer_holds_is_431_too() {
+async fn a_header_larger_than_the_read_buffer_is_431_too() {
     let toy = toy().await;
     let mut client = Client::to(&toy).await;
     client.send(get_request("/hello", &format!("X-Long: {}\r\n", "x".repeat(300 * 1024)))).await;
@@ -89,7 +89,7 @@ async fn a_header_that_no_buffer_holds_is_431_too() {
 }
 
 #[tokio::test]
-async fn a_hundred_and_fifty_headers_pass() {
+async fn a_request_with_a_hundred_and_fifty_headers_is_accepted() {
     let toy = toy().await;
     let headers: Vec<_> = (0..150).map(|n| format!("X-Amqp-Header-{n}: x\r\n")).collect();
     assert_eq!(ask(&toy, get_request("/hello", &headers.concat())).await.status, 200);
@@ -101,7 +101,7 @@ async fn an_unknown_path_is_404() {
 }
 
 #[tokio::test]
-async fn an_unknown_method_is_405_and_names_those_allowed() {
+async fn an_unknown_method_is_405_and_the_answer_names_the_allowed_methods() {
     let toy = toy().await;
     let answer = ask(&toy, post_request("/hello", b"")).await;
     assert_eq!((answer.status, answer.problem().as_str()), (405, "method-not-allowed"));
@@ -109,7 +109,7 @@ async fn an_unknown_method_is_405_and_names_those_allowed() {
 }
 
 #[tokio::test]
-async fn options_names_the_methods() {
+async fn options_answers_with_the_allowed_methods() {
     let toy = toy().await;
     let answer = ask(&toy, "OPTIONS /hello HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     assert_eq!((answer.status, answer.header("allow")), (204, Some("get,head")));
@@ -136,12 +136,12 @@ async fn a_panic_is_500_with_a_constant_text() {
 }
 
 #[tokio::test]
-async fn an_error_in_the_words_of_a_library_becomes_a_problem() {
+async fn an_error_with_the_text_of_a_library_becomes_a_problem() {
     assert_eq!(refused(get_request("/teapot", "")).await, is(409, "precondition-failed"));
 }
 
 #[tokio::test]
-async fn an_error_in_the_words_of_a_library_leaves_the_outcome_of_a_message_unknown() {
+async fn an_error_with_the_text_of_a_library_leaves_the_outcome_of_a_message_unknown() {
     let answer = ask(&toy().await, get_request("/rpc/x", "X-Amqp-Message-Id: mine\r\n")).await;
     let body = answer.json();
     assert_eq!((answer.status, &body["outcome"], &body["retryable"]), (409, &"unknown".into(), &true.into()));
@@ -149,7 +149,7 @@ async fn an_error_in_the_words_of_a_library_leaves_the_outcome_of_a_message_unkn
 }
 
 #[tokio::test]
-async fn a_request_id_is_taken_over_or_replaced() {
+async fn a_request_id_is_kept_or_replaced() {
     let toy = toy().await;
     let answer = ask(&toy, get_request("/hello", "X-Request-Id: mine\r\n")).await;
     assert_eq!(answer.header("x-request-id"), Some("mine"));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::toy::*;
 
-/// Asks, and is asked to close.
+/// Sends a request and checks that the answer asks the client to close the connection.
 async fn is_answered_for_the_last_time(client: &mut Client) {
     client.send(get_request("/hello", "")).await;
     let answer = client.answer().await;
@@ -12,7 +12,7 @@ async fn is_answered_for_the_last_time(client: &mut Client) {
 }
 
 #[tokio::test]
-async fn while_closing_new_connections_are_served_and_asked_to_close() {
+async fn new_connections_are_served_while_closing_and_asked_to_close() {
     let toy = toy().await;
     let mut old = Client::to(&toy).await;
     old.send(get_request("/hello", "")).await;
@@ -26,7 +26,7 @@ async fn while_closing_new_connections_are_served_and_asked_to_close() {
 }
 
 #[tokio::test]
-async fn draining_finishes_what_is_in_flight_and_closes_what_is_idle() {
+async fn draining_finishes_requests_in_flight_and_closes_idle_connections() {
     let toy = toy().await;
     let (mut busy, mut idle, mut silent) =
         (Client::to(&toy).await, Client::to(&toy).await, Client::to(&toy).await);
@@ -43,7 +43,7 @@ async fn draining_finishes_what_is_in_flight_and_closes_what_is_idle() {
     tokio::time::timeout(PATIENCE, toy.task).await.expect("serve goes on").unwrap();
 }
 
-/// The system accepts connections before the gateway does: the test holds the only thread meanwhile.
+/// The operating system accepts connections before the gateway does: until then the test holds the only thread.
 #[tokio::test]
 async fn clients_that_connected_just_before_the_end_are_answered() {
     let toy = toy().await;
@@ -59,7 +59,7 @@ async fn clients_that_connected_just_before_the_end_are_answered() {
 }
 
 #[tokio::test]
-async fn a_request_that_is_on_its_way_at_the_end_is_answered() {
+async fn a_request_that_arrives_at_the_end_is_answered() {
     let toy = toy().await;
     let mut client = Client::to(&toy).await;
     client.send(get_request("/hello", "")).await;
@@ -72,7 +72,7 @@ async fn a_request_that_is_on_its_way_at_the_end_is_answered() {
 }
 
 #[tokio::test]
-async fn aborting_drops_what_is_left() {
+async fn aborting_drops_the_remaining_requests() {
     let toy = toy().await;
     let mut stuck = Client::to(&toy).await;
     stuck.send(get_request("/stuck", "")).await;

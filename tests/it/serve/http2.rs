@@ -1,4 +1,4 @@
-//! HTTP/2 without TLS, spoken in raw frames and by curl.
+//! HTTP/2 without TLS, with raw frames and with curl.
 
 use std::time::{Duration, Instant};
 
@@ -14,19 +14,19 @@ const NO_WINDOW: [u8; 15] = [0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0];
 
 /// `RST_STREAM` of stream 1 with `NO_ERROR`.
 const RESET: [u8; 13] = [0, 0, 4, 3, 0, 0, 0, 0, 1, 0, 0, 0, 0];
-/// `:method` as HPACK has it: GET and POST from its table, HEAD as a literal.
+/// `:method` in HPACK: GET and POST from its table, HEAD as a literal.
 const GET: &[u8] = &[0x82];
 const POST: &[u8] = &[0x83];
 const HEAD: &[u8] = b"\x02\x04HEAD";
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 
-/// HEADERS of stream 1, uncompressed, on localhost.
+/// HEADERS of stream 1, uncompressed, for the host localhost.
 fn headers_frame(method: &[u8], path: &str, flags: u8) -> Vec<u8> {
     headers_frame_of(method, "localhost", path, &[], flags)
 }
 
-/// The same with these headers, on this authority.
+/// The same with these headers, for this authority.
 fn headers_frame_of(
     method: &[u8],
     authority: &str,
@@ -76,7 +76,7 @@ async fn flags_and_frame(client: &mut Client, kind: u8) -> (u8, Vec<u8>) {
 }
 
 #[tokio::test]
-async fn a_request_over_http2_is_answered_and_its_idle_connection_cut() {
+async fn a_request_over_http2_is_answered_and_its_idle_connection_closed() {
     let toy = toy().await;
     let mut client = client(&toy, &EMPTY_SETTINGS, "/hello").await;
     assert_eq!(frame(&mut client, 0).await, b"hello");
@@ -113,9 +113,9 @@ async fn a_problem_has_no_body_where_the_method_is_head() {
     }
 }
 
-/// It was published as if it were whole.
+/// Earlier versions published such a body as if it were complete.
 #[tokio::test]
-async fn an_upload_that_its_client_gives_up_is_no_body() {
+async fn an_upload_that_its_client_aborts_is_not_published() {
     let mut toy = toy().await;
     let mut client = Client::to(&toy).await;
     let begun = [PREFACE, &EMPTY_SETTINGS, &headers_frame(POST, "/keep", 0), b"\0\0\x03\0\0\0\0\0\x01hel"];
@@ -123,7 +123,7 @@ async fn an_upload_that_its_client_gives_up_is_no_body() {
     toy.is_busy_with(1).await;
     client.send(RESET).await;
     toy.is_busy_with(0).await;
-    assert!(toy.kept.try_recv().is_err(), "it was taken for a whole body");
+    assert!(toy.kept.try_recv().is_err(), "the handler got it as a whole body");
     let mut client = Client::to(&toy).await;
     let whole = [PREFACE, &EMPTY_SETTINGS, &headers_frame(POST, "/keep", 0), b"\0\0\x03\0\x01\0\0\0\x01hel"];
     client.send(whole.concat()).await;
@@ -132,11 +132,11 @@ async fn an_upload_that_its_client_gives_up_is_no_body() {
 }
 
 #[tokio::test]
-async fn an_answer_that_has_no_window_is_cut_at_the_write_deadline() {
+async fn an_answer_without_a_flow_control_window_is_aborted_at_the_write_deadline() {
     let toy = toy().await;
     let mut client = client(&toy, &NO_WINDOW, "/hello").await;
     frame(&mut client, 1).await;
-    // Taking other frames, such as the answers to its pings, is no excuse.
+    // Other frames, such as answers to pings, do not extend the deadline.
     let begun = Instant::now();
     while client.0.write_all(&PING).await.is_ok() && client.0.read_u8().await.is_ok() {
         assert!(begun.elapsed() < WRITE + Duration::from_millis(1500));
@@ -146,7 +146,7 @@ async fn an_answer_that_has_no_window_is_cut_at_the_write_deadline() {
 }
 
 #[tokio::test]
-async fn half_a_preface_is_cut_at_the_header_deadline() {
+async fn a_client_that_sends_half_a_preface_is_disconnected_at_the_header_deadline() {
     let toy = toy().await;
     let mut client = Client::to(&toy).await;
     client.send(&PREFACE[..10]).await;
@@ -154,7 +154,7 @@ async fn half_a_preface_is_cut_at_the_header_deadline() {
 }
 
 #[tokio::test]
-async fn draining_says_goaway_and_finishes_the_streams() {
+async fn draining_sends_goaway_and_finishes_the_streams() {
     let toy = toy().await;
     let mut client = client(&toy, &EMPTY_SETTINGS, "/slow").await;
     toy.is_busy_with(1).await;

@@ -1,4 +1,4 @@
-//! The one log line of a request.
+//! Each request has one log line.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};
@@ -41,7 +41,7 @@ impl Lines {
     }
 }
 
-/// Logs of this thread, on which the toy runs too.
+/// Captures the logs of this thread, on which the toy runs too.
 fn lines(filter: &str) -> (Lines, tracing::subscriber::DefaultGuard) {
     let lines = Lines::default();
     let filter: Targets = filter.parse().expect("a filter");
@@ -69,7 +69,7 @@ async fn every_request_has_one_line_with_its_id_and_route_but_no_path_or_query()
     assert!(lines.about("id-500")[0].contains(&format!("a handler panicked: {SECRET}")), "the log says why");
 }
 
-/// The hook of the real process, for the panics of the toy only: a test that fails says so as ever.
+/// The hook of the real process, for the panics of the toy only: a failing test still prints its own panic.
 fn hook_panics() {
     let failing = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| match panic.payload_as_str() {
@@ -81,7 +81,7 @@ fn hook_panics() {
 }
 
 #[tokio::test]
-async fn a_panic_is_logged_once_with_its_place_and_the_id_of_its_request() {
+async fn a_panic_is_logged_once_with_its_location_and_the_id_of_its_request() {
     let (lines, _guard) = lines("rabbitmq_gateway=error");
     hook_panics();
     let toy = toy().await;
@@ -89,12 +89,12 @@ async fn a_panic_is_logged_once_with_its_place_and_the_id_of_its_request() {
     let about = lines.about(SECRET);
     assert_eq!(about.len(), 1, "{about:?}");
     assert!(about[0].contains("id=\"mine\"") && about[0].contains("toy.rs:"), "{about:?}");
-    assert_eq!(lines.about(""), about, "nothing else is logged");
+    assert_eq!(lines.about(""), about, "no other line is logged");
 }
 
-/// A handler that outlives its caller is gone on with when it is dropped, but not when it panicked.
+/// The gateway continues a handler whose caller left when the handler is dropped, but not when it panicked.
 #[tokio::test]
-async fn a_panic_of_a_publish_is_logged_once_too() {
+async fn a_panic_during_a_publish_is_logged_once_too() {
     let (lines, _guard) = lines("rabbitmq_gateway=error");
     hook_panics();
     let toy = toy().await;
@@ -104,7 +104,7 @@ async fn a_panic_of_a_publish_is_logged_once_too() {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_has_its_line_too() {
+async fn the_request_of_a_client_that_disconnects_has_a_log_line_too() {
     let (lines, _guard) = lines(DEBUG);
     let toy = toy().await;
     let mut client = Client::to(&toy).await;
@@ -115,9 +115,9 @@ async fn a_client_that_leaves_has_its_line_too() {
     assert!(lines.about("gone")[0].contains("client left before its answer"));
 }
 
-/// It was counted and logged like any other before a publish had no task of its own.
+/// Such a publish has a task of its own and is counted and logged like any other.
 #[tokio::test]
-async fn a_publish_whose_caller_left_has_the_line_of_its_outcome() {
+async fn a_publish_whose_caller_disconnected_has_a_log_line_with_its_outcome() {
     let (lines, _guard) = lines(DEBUG);
     let toy = toy().await;
     let mut client = Client::to(&toy).await;

@@ -1,4 +1,4 @@
-//! A toy gateway on port 0 with short deadlines, and a client that says exactly what it is told to.
+//! A toy gateway on port 0 with short deadlines, and a client that sends exactly the given bytes.
 
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -29,10 +29,10 @@ pub const HEADER: Duration = Duration::from_millis(400);
 pub const KEEP_ALIVE: Duration = Duration::from_millis(800);
 pub const WRITE: Duration = Duration::from_millis(400);
 pub const BODY: Duration = Duration::from_millis(300);
-/// No test waits for longer.
+/// The longest wait of any test.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What `/panic` panics with.
+/// The panic message of `/panic`.
 pub const SECRET: &str = "the secret is 1234";
 
 pub struct Toy {
@@ -40,7 +40,7 @@ pub struct Toy {
     pub lifecycle: Lifecycle,
     pub gate: Gate,
     pub task: JoinHandle<()>,
-    /// Bodies that `/keep` and `/keep-and-wait` have kept; an empty one when the latter is dropped.
+    /// Bodies that `/keep` and `/keep-and-wait` have kept; an empty one when the handler of the latter is dropped.
     pub kept: mpsc::UnboundedReceiver<Bytes>,
 }
 
@@ -78,7 +78,7 @@ pub async fn toy_with(connections: ConnectionLimits, limits: &Limits) -> Toy {
     toy_of(connections, limits, &Access::default()).await
 }
 
-/// With these rules for pages, hosts and proxies.
+/// A toy with these rules for pages, hosts and proxies.
 pub async fn toy_for(access: &Access) -> Toy {
     toy_of(connection_limits(), &limits(), access).await
 }
@@ -157,7 +157,7 @@ async fn slow_echo(body: ReadBody) -> Bytes {
     body.bytes
 }
 
-/// Tells when the future that holds it is dropped.
+/// Reports when the future that holds it is dropped.
 struct Dropped(mpsc::UnboundedSender<Bytes>);
 
 impl Drop for Dropped {
@@ -170,17 +170,17 @@ impl Toy {
     /// Waits until new connections are refused.
     pub async fn accepts_no_more(&self) {
         let refused = || async { TcpStream::connect(self.address).await.is_err() };
-        eventually(PATIENCE, "it accepts no more", refused).await;
+        eventually(PATIENCE, "the toy accepts no more connections", refused).await;
     }
 
-    /// Waits until so many requests are in flight.
+    /// Waits until this number of requests is in flight.
     pub async fn is_busy_with(&self, requests: usize) {
         let what = format!("{requests} requests are in flight");
         eventually(PATIENCE, &what, || async { self.gate.requests_in_flight() == requests }).await;
     }
 }
 
-/// What makes a client or a handler slow. A test that waits for something says for what, by [`eventually`].
+/// Makes a client or a handler slow. A test that waits for an event uses [`eventually`] and names the event.
 pub async fn dawdle(time: Duration) {
     tokio::time::sleep(time).await;
 }
@@ -207,7 +207,7 @@ impl Client {
         self.0.write_all(bytes.as_ref()).await.unwrap();
     }
 
-    /// Sends no more; the answer can still come.
+    /// Closes the writing side; the answer can still arrive.
     pub async fn close_side(&mut self) {
         self.0.shutdown().await.unwrap();
     }
@@ -238,7 +238,7 @@ impl Client {
         answer
     }
 
-    /// Waits until the server has closed the connection; how long that took.
+    /// Waits until the server has closed the connection, and returns how long that took.
     pub async fn closed(&mut self) -> Duration {
         let begun = Instant::now();
         let mut rest = vec![0; 64 * 1024];
@@ -257,7 +257,7 @@ impl Answer {
             .map(|(_, value)| value)
     }
 
-    /// The problem's name, after a look at what every problem must have.
+    /// The problem's name, after checks of the members that each problem has.
     #[track_caller]
     pub fn problem(&self) -> String {
         let body: Value = self.json();

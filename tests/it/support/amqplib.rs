@@ -7,7 +7,7 @@ use tokio::process::{Child, Command};
 const SERVERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/amqplib");
 const INSTALLED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/amqplib/node_modules");
 
-/// Starts a program of `tests/amqplib` with the broker's URL in `AMQP_URL`; killed when dropped.
+/// Starts a program of `tests/amqplib` with the URL of RabbitMQ in `AMQP_URL`. The process is killed when the value is dropped.
 pub fn start(program: &str, url: &str) -> Child {
     let found = std::fs::exists(format!("{INSTALLED}/amqplib")).unwrap_or_default();
     assert!(found, "amqplib is not in {INSTALLED}: scripts/test installs it");

@@ -1,6 +1,6 @@
-//! `Arrivals`: publishes that begin at a steady pace, whether or not those before were answered.
+//! `Arrivals`: publishes that begin at a steady rate, whether or not earlier ones were answered.
 //!
-//! Callers of a [`super::load::Load`] that wait for a connection which does not answer publish no more; these go on.
+//! The callers of a [`super::load::Load`] stop publishing when their connection does not answer; these publishes go on.
 
 use std::{
     sync::{
@@ -23,7 +23,7 @@ pub struct Arrivals {
 }
 
 impl Arrivals {
-    /// One message after each pause; `target` names the place of each message by its number, as in a load.
+    /// Publishes one message after each pause. `target` gives the path of each message by its number, as in a load.
     pub fn start(
         gateway: &TestGateway,
         name: &str,
@@ -47,7 +47,7 @@ impl Arrivals {
         Self { stop, work }
     }
 
-    /// Starts no more; all answers, when the last one is there.
+    /// Starts no further publish and waits for the last answer; gives all answers.
     pub async fn stop(self) -> Answers {
         self.stop.store(true, Ordering::SeqCst);
         self.work.await.expect("no publish panics")

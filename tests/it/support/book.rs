@@ -1,7 +1,7 @@
-//! The id book: what the gateway answered about each message, held against what the queues really contain.
+//! The id book: compares the gateway's answer about each message with the contents of the queues.
 //!
-//! Confirmed and accepted are there; unroutable and not sent are nowhere; rejected is not where it was refused;
-//! only unknown may be either.
+//! Confirmed and accepted messages must be in a queue; unroutable messages and those with `not_sent` must be in none. A rejected
+//! message must not be in the queue that refused it. An unknown one may be in a queue or not.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -10,13 +10,13 @@ use std::{
 
 pub use rabbitmq_gateway::domain::outcome::Outcome;
 
-/// Written by many callers at once.
+/// Many callers write at once.
 #[derive(Default)]
 pub struct Book {
     entries: Mutex<BTreeMap<String, Outcome>>,
 }
 
-/// Ids with which the gateway was wrong; all empty when it was right.
+/// Ids about which the gateway gave a false answer; all lists are empty when all answers are true.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Lies {
     /// Confirmed or accepted, yet in no queue.
@@ -25,24 +25,24 @@ pub struct Lies {
     pub ghosts: Vec<String>,
     /// Rejected, yet in a queue that refused it.
     pub unrefused: Vec<String>,
-    /// In a queue, and no answer was ever written down.
+    /// In a queue, although the test noted no answer.
     pub strangers: Vec<String>,
 }
 
 impl Book {
-    /// Writes down the answer about one id; a second one about the same id is a defect of the test.
+    /// Notes the answer about one id. A second answer about the same id is a defect of the test.
     pub fn note(&self, id: impl Into<String>, outcome: Outcome) {
         let id = id.into();
         let before = self.entries.lock().expect("no writer panics").insert(id.clone(), outcome);
         assert!(before.is_none(), "{id} was answered twice: {before:?}, {outcome:?}");
     }
 
-    /// How many answers were of this outcome.
+    /// The number of answers with this outcome.
     pub fn count(&self, outcome: Outcome) -> usize {
         self.entries.lock().expect("no writer panics").values().filter(|noted| **noted == outcome).count()
     }
 
-    /// Holds the book against the ids drained from all queues, of which `refusing` are those that may refuse.
+    /// Compares the book with the ids drained from all queues. `refusing` are the ids in queues that may refuse messages.
     pub fn compare(&self, all: &[String], refusing: &[String]) -> Lies {
         let there: HashSet<&String> = all.iter().chain(refusing).collect();
         let refused: HashSet<&String> = refusing.iter().collect();
@@ -61,7 +61,7 @@ impl Book {
         lies
     }
 
-    /// Panics with the offending ids; for a test with one queue, `drained`.
+    /// Panics with the ids of false answers; for a test with one queue, `drained`.
     pub fn assert_agrees(&self, drained: &[String]) {
         assert_eq!(self.compare(drained, drained), Lies::default(), "the answers disagree with the queues");
     }

@@ -1,6 +1,6 @@
-//! `Broker`: a private RabbitMQ, as its operator sees it.
+//! `Broker`: a private RabbitMQ, with the operations of an operator.
 //!
-//! One node serves the whole test run, a vhost a test. A test that breaks its broker takes one of its own.
+//! One node serves the whole test run, with a vhost for each test. A test that breaks RabbitMQ starts a node of its own.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -20,7 +20,7 @@ use super::{
 
 const EFFECT_DEADLINE: Duration = Duration::from_secs(30);
 
-/// A node takes 140 MB and its start all of a core.
+/// A node takes 140 MB, and its start uses a whole core.
 const NODES_OF_THEIR_OWN: usize = 2;
 
 /// A running RabbitMQ with user `guest`, password `guest`.
@@ -29,18 +29,19 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// The node of the test run, started by whoever asks first. It ends with the test process.
+    /// The node of the test run, started by the first test that needs it. It ends with the test process.
     pub async fn shared() -> &'static Self {
         static SHARED: OnceCell<Broker> = OnceCell::const_new();
         SHARED.get_or_init(|| async { Self { node: Node::launch().await } }).await
     }
 
-    /// A node that the caller may break; it ends when dropped. Waits while two others have one.
+    /// A node that the test may break; it ends when dropped. Waits while two other tests have one.
     pub async fn own() -> OwnBroker {
         Self::own_with("", "").await
     }
 
-    /// The same, which speaks TLS too, at the second answer, and takes client certificates as a login (SASL EXTERNAL).
+    /// The same, with a TLS listener at the second address of the result. It accepts client certificates as a login (SASL
+    /// EXTERNAL).
     pub async fn own_with_tls(certificates: &Certificates) -> (OwnBroker, SocketAddr) {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
         let broker = Self::own_with(&certificates.config(address), "rabbitmq_auth_mechanism_ssl").await;
@@ -53,7 +54,7 @@ impl Broker {
         OwnBroker { broker: Self { node: Node::launch_with(config, plugins).await }, _place: place }
     }
 
-    /// Where it listens for AMQP, on loopback.
+    /// The address for AMQP, on loopback.
     pub fn address(&self) -> SocketAddr {
         self.node.address()
     }
@@ -63,7 +64,7 @@ impl Broker {
         format!("amqp://guest:guest@{}/", self.address())
     }
 
-    /// A fresh vhost, named after `name`, where guest may do everything.
+    /// A new vhost, named after `name`, in which guest has all permissions.
     pub async fn vhost(&self, name: &str) -> Vhost<'_> {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let name = format!("{name}-{}", COUNT.fetch_add(1, Ordering::Relaxed));
@@ -90,7 +91,7 @@ impl Broker {
         self.eval(&format!("ok = rabbit_auth_backend_internal:delete_user({name}, {GUEST})")).await;
     }
 
-    /// Limits what a user may have open: `max-connections` or `max-channels`.
+    /// Limits how many connections or channels a user may open: `max-connections` or `max-channels`.
     pub async fn limit_user(&self, name: &str, what: &str, limit: usize) {
         let (name, limits) = (binary(name), format!("#{{{} => {limit}}}", binary(what)));
         self.eval(&format!("ok = rabbit_auth_backend_internal:set_user_limits({name}, {limits}, {GUEST})"))
@@ -102,7 +103,7 @@ impl Broker {
         self.node.eval(expression).await
     }
 
-    /// The same for a drop: holds the thread meanwhile, and tells an error in place of a panic.
+    /// The same for `drop`: blocks the thread, and returns an error instead of a panic.
     pub fn eval_blocking(&self, expression: &str) -> Result<String, String> {
         self.node.eval_blocking(expression)
     }
@@ -120,13 +121,13 @@ impl Broker {
         self.eval(&count).await.parse().expect("a length is a number")
     }
 
-    /// Runs rabbitmqctl, which takes a second or more; what it prints.
+    /// Runs rabbitmqctl, which takes a second or more; gives its output.
     pub async fn ctl(&self, arguments: &[&str]) -> String {
         self.node.ctl(arguments).await
     }
 }
 
-/// A broker that its test may break.
+/// A node that its test may break.
 pub struct OwnBroker {
     broker: Broker,
     _place: SemaphorePermit<'static>,
@@ -141,29 +142,29 @@ impl Deref for OwnBroker {
 }
 
 impl OwnBroker {
-    /// Writes queues, exchanges and bindings to disk. To be called between the last declare and a kill: 3.10 answers
-    /// declare-ok before that, and a durable queue that is too young then vanishes with its confirmed messages.
+    /// Writes queues, exchanges and bindings to disk. Call it between the last declare and a kill: RabbitMQ 3.10 answers
+    /// declare-ok before it writes, and a new durable queue is then lost with its confirmed messages.
     pub async fn sync_topology(&self) {
         self.eval("ok = mnesia:sync_log()").await;
     }
 
-    /// kill -9; returns when the process is gone. See [`Self::sync_topology`].
+    /// kill -9; returns when the process has ended. See [`Self::sync_topology`].
     pub async fn kill(&self) {
         self.node.end("KILL").await;
     }
 
-    /// Starts it after [`Self::kill`], on the same port with the same data; returns when it speaks AMQP.
+    /// Starts the node after [`Self::kill`], on the same port with the same data; returns when it speaks AMQP.
     pub async fn start(&self) {
         self.node.start().await;
     }
 
-    /// An orderly stop (SIGTERM) and a start.
+    /// Stops the node in order (SIGTERM) and starts it.
     pub async fn restart(&self) {
         self.node.end("TERM").await;
         self.start().await;
     }
 
-    /// SIGSTOP: connections stay, nothing is answered.
+    /// SIGSTOP: connections stay open, and RabbitMQ answers nothing.
     pub async fn pause(&self) {
         self.node.signal("STOP").await;
     }
@@ -173,22 +174,22 @@ impl OwnBroker {
         self.node.signal("CONT").await;
     }
 
-    /// `rabbitmqctl stop_app`: the node lives, its listener is closed.
+    /// `rabbitmqctl stop_app`: the node runs, its listener is closed.
     pub async fn stop_app(&self) {
         self.eval("rabbit:stop()").await;
     }
 
     /// `rabbitmqctl start_app`; returns when it speaks AMQP.
     pub async fn start_app(&self) {
-        // It does nothing while the node takes itself for starting still.
+        // The command does nothing while the node is still starting.
         let started = || async {
             self.eval("rabbit:start()").await;
             self.node.speaks_amqp().await
         };
-        eventually(EFFECT_DEADLINE, "the broker speaks AMQP", started).await;
+        eventually(EFFECT_DEADLINE, "RabbitMQ speaks AMQP", started).await;
     }
 
-    /// The memory alarm: connections that publish are blocked.
+    /// Sets the memory alarm: RabbitMQ blocks connections that publish.
     pub async fn alarm_on(&self) {
         self.set_memory_watermark("0.0001").await;
         self.await_alarms(true).await;
@@ -199,7 +200,7 @@ impl OwnBroker {
         self.await_alarms(false).await;
     }
 
-    /// `rabbitmqctl close_all_connections`: each gets 320 `CONNECTION_FORCED` with `why`.
+    /// `rabbitmqctl close_all_connections`: each one gets 320 `CONNECTION_FORCED` with the reason `why`.
     pub async fn close_all_connections(&self, why: &str) {
         let why = binary(why);
         let close = format!("rabbit_networking:close_connection(C, {why})");
@@ -227,7 +228,7 @@ pub struct Vhost<'a> {
 }
 
 impl Vhost<'_> {
-    /// The same vhost by way of a [`super::link::Link`].
+    /// The same vhost through a [`super::link::Link`].
     pub fn url_by(&self, link: SocketAddr) -> String {
         self.url.replace(&self.broker.address().to_string(), &link.to_string())
     }
@@ -244,13 +245,13 @@ impl Vhost<'_> {
         self.broker.eval(&format!("ok = rabbit_auth_backend_internal:set_permissions({arguments})")).await;
     }
 
-    /// Limits what may be open or declared here: `max-connections` or `max-queues`.
+    /// Limits how many connections or queues this vhost may have: `max-connections` or `max-queues`.
     pub async fn limit(&self, what: &str, limit: usize) {
         let (name, limits) = (binary(&self.name), format!("[{{{}, {limit}}}]", binary(what)));
         self.broker.eval(&format!("ok = rabbit_vhost_limit:set({name}, {limits}, {GUEST})")).await;
     }
 
-    /// Lets a user publish to an exchange with some routing keys only, as a regular expression.
+    /// Permits a user to publish to an exchange with some routing keys only, given as a regular expression.
     pub async fn permit_topic(&self, user: &str, exchange: &str, write: &str) {
         let [user, vhost, exchange, write, read] = [user, &self.name, exchange, write, ".*"].map(binary);
         let arguments = format!("{user}, {vhost}, {exchange}, {write}, {read}, {GUEST}");
@@ -266,7 +267,7 @@ impl Vhost<'_> {
         self.broker.eval(&format!("[{close} || {mine}]")).await;
     }
 
-    /// Deletes every queue whose name the broker made, whoever owns it; how many there were.
+    /// Deletes every queue whose name RabbitMQ generated, with any owner; gives the number of queues.
     pub async fn delete_generated_queues(&self) -> usize {
         let (name, vhost) = ("element(4, amqqueue:get_name(Q))", binary(&self.name));
         let mine =
@@ -276,29 +277,29 @@ impl Vhost<'_> {
         count.parse().expect("a length is a number")
     }
 
-    /// Suspends the process of a classic queue, until the answer is resumed or dropped.
+    /// Suspends the process of a classic queue, until the result is resumed or dropped.
     pub async fn suspend_queue(&self, queue: &str) -> StuckQueue<'_> {
         StuckQueue::suspend(self.broker, &binary(&self.name), &binary(queue)).await
     }
 
-    /// How many connections this vhost has.
+    /// The number of connections of this vhost.
     pub async fn connection_count(&self) -> usize {
         let count = self.broker.eval(&format!("length([C || {}])", self.connections_of("C"))).await;
         count.parse().expect("a length is a number")
     }
 
-    /// How many channels are in confirm mode in this vhost.
+    /// The number of channels in confirm mode in this vhost.
     pub async fn confirm_channel_count(&self) -> usize {
         self.broker.confirm_channel_count_in(&self.name).await
     }
 
-    /// Deletes it with everything in it; its connections are closed by the broker.
+    /// Deletes the vhost with its contents; RabbitMQ closes its connections.
     pub async fn delete(&self) {
         let name = binary(&self.name);
         self.broker.eval(&format!("rabbit_vhost:delete({name}, {GUEST})")).await;
     }
 
-    /// Makes it anew after [`Self::delete`], empty, for guest.
+    /// Makes the vhost again after [`Self::delete`], empty, for guest.
     pub async fn create_again(&self) {
         let name = binary(&self.name);
         self.broker.eval(&format!("ok = rabbit_vhost:add({name}, {GUEST})")).await;
@@ -314,7 +315,7 @@ impl Vhost<'_> {
     }
 }
 
-/// Who did it, for the broker's events.
+/// The acting user, for RabbitMQ's events.
 const GUEST: &str = "<<\"guest\">>";
 
 /// An Erlang binary that holds the text.

@@ -1,20 +1,20 @@
-//! `Certificates`: an authority of our own, a broker and a client that it vouches for, and another authority.
+//! `Certificates`: a private authority, certificates that it signed for RabbitMQ and for a client, and another authority.
 
 use std::{fs, net::SocketAddr, path::Path};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use tempfile::TempDir;
 
-/// The name in the client's certificate, by which it logs in.
+/// The name in the client's certificate, with which it logs in.
 pub const CLIENT: &str = "certified-gateway";
 
-/// PEM files that are gone when this is dropped.
+/// PEM files that are deleted when the value is dropped.
 pub struct Certificates {
     folder: TempDir,
 }
 
 impl Certificates {
-    /// The broker's certificate is for 127.0.0.1 and for no name.
+    /// RabbitMQ's certificate is for 127.0.0.1 and for no name.
     pub fn new() -> Self {
         let folder = tempfile::Builder::new().prefix("certificates-").tempdir_in(env!("CARGO_TARGET_TMPDIR"));
         let certificates = Self { folder: folder.expect("the target folder is writable") };
@@ -40,7 +40,7 @@ impl Certificates {
         path.join(file).to_str().expect("the temporary folder is UTF-8").to_owned()
     }
 
-    /// Lines of `rabbitmq.conf` for a TLS listener that asks for client certificates and needs none.
+    /// Lines of `rabbitmq.conf` for a TLS listener that asks for client certificates but does not require one.
     pub fn config(&self, address: SocketAddr) -> String {
         format!(
             "listeners.ssl.1 = {address}\n\

@@ -1,4 +1,4 @@
-//! `Cluster`: three private nodes that know each other, and quorum queues that have a member on each.
+//! `Cluster`: three private nodes that know each other, and quorum queues with a member on each node.
 
 use std::time::Duration;
 
@@ -16,17 +16,17 @@ cluster_formation.classic_config.nodes.1 = c1@localhost
 cluster_partition_handling = pause_minority
 ";
 
-/// Generous: the nodes start on few cores.
+/// Long, because three nodes start on few cores.
 const WHOLE_DEADLINE: Duration = Duration::from_mins(2);
 const LEADER_DEADLINE: Duration = Duration::from_secs(30);
 
-/// Its nodes are called by their numbers, from 0. All that is asked concerns the default vhost.
+/// Nodes have numbers, from 0. All operations concern the default vhost.
 pub struct Cluster {
     nodes: Vec<Node>,
 }
 
 impl Cluster {
-    /// The first node, then the others, which join it; ends when dropped.
+    /// Starts the first node, then the others, which join it. All nodes end when the value is dropped.
     pub async fn start() -> Self {
         let first = Identity::first_of_cluster("c1@localhost");
         let others = ["c2@localhost", "c3@localhost"].map(|name| first.beside(name));
@@ -38,13 +38,13 @@ impl Cluster {
         cluster
     }
 
-    /// All nodes, in their order.
+    /// The URL with the addresses of all nodes, in their order.
     pub fn url(&self) -> String {
         let addresses: Vec<_> = self.nodes.iter().map(|node| node.address().to_string()).collect();
         format!("amqp://guest:guest@{}/", addresses.join(","))
     }
 
-    /// One node.
+    /// The URL of one node.
     pub fn url_of(&self, node: usize) -> String {
         format!("amqp://guest:guest@{}/", self.nodes[node].address())
     }
@@ -54,7 +54,7 @@ impl Cluster {
         self.nodes[node].eval(expression).await
     }
 
-    /// kill -9; returns when the process is gone.
+    /// kill -9; returns when the process has ended.
     pub async fn kill(&self, node: usize) {
         self.nodes[node].end("KILL").await;
     }
@@ -70,7 +70,7 @@ impl Cluster {
         self.wait_until_whole().await;
     }
 
-    /// SIGSTOP: its connections stay, nothing is answered.
+    /// SIGSTOP: the node's connections stay open, and it answers nothing.
     pub async fn pause(&self, node: usize) {
         self.nodes[node].signal("STOP").await;
     }
@@ -94,7 +94,7 @@ impl Cluster {
 
     /// The last words of the names of a node's client connections.
     pub async fn connection_names(&self, node: usize) -> Vec<String> {
-        // erl_call prints strings, and of binaries their length alone.
+        // erl_call prints strings, but only the length of binaries.
         let names = "[binary_to_list(Name) || C <- rabbit_networking:local_connections(), \
                      [{client_properties, Table}] <- [catch rabbit_networking:connection_info(C, \
                      [client_properties])], is_list(Table), {<<\"connection_name\">>, _, Name} <- Table]";
@@ -103,7 +103,7 @@ impl Cluster {
         quoted.filter_map(|name| name.split_whitespace().next_back()).map(str::to_owned).collect()
     }
 
-    /// Which node leads a quorum queue, as a node that runs sees it.
+    /// The node that leads a quorum queue, as `seen_by` reports it; that node must run.
     pub async fn leader(&self, seen_by: usize, queue: &str) -> Option<usize> {
         let name = ra_name(queue);
         let leader =
@@ -112,7 +112,7 @@ impl Cluster {
         self.nodes.iter().position(|node| answer.contains(&node.identity().name))
     }
 
-    /// Waits until every node has a member of the queue that runs and they agree on its leader.
+    /// Waits until every node has a running member of the queue and they agree on its leader.
     pub async fn agreed_leader(&self, queue: &str) -> usize {
         eventually(LEADER_DEADLINE, &format!("a leader of {queue}"), || async {
             let mut leaders = Vec::new();
@@ -124,7 +124,7 @@ impl Cluster {
         .await
     }
 
-    /// Has another node lead the queue.
+    /// Makes another node the leader of the queue.
     pub async fn move_leader(&self, queue: &str, to: usize) {
         let name = ra_name(queue);
         eventually(LEADER_DEADLINE, &format!("{queue} is led by node {to}"), || async {
@@ -156,7 +156,7 @@ impl Cluster {
     }
 }
 
-/// An expression for the name that the queue's members have among Erlang's processes.
+/// An expression for the name of the queue's members among Erlang's processes.
 fn ra_name(queue: &str) -> String {
     let (vhost, queue) = (binary("/"), binary(queue));
     format!(

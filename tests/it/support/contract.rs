@@ -1,7 +1,7 @@
-//! `Answer`: a response of the gateway, held against the published contract before a test looks at it.
+//! `Answer`: a response of the gateway, compared with the published contract before a test reads it.
 //!
-//! A status, a kind of problem or a media type that the document does not name for the operation, or a body that is not of
-//! the documented schema, fails the test that met it.
+//! The test fails when the contract does not name the status, the problem or the media type for the operation, or when the body
+//! does not fit the documented schema.
 
 use std::{sync::LazyLock, time::Duration};
 
@@ -15,11 +15,11 @@ use super::{poll::within, schema::mistakes};
 const DEADLINE: Duration = Duration::from_secs(30);
 const OUTCOMES: [Outcome; 4] = [Outcome::Unroutable, Outcome::NotSent, Outcome::Rejected, Outcome::Unknown];
 
-/// The document that the code writes.
+/// The document that the code generates.
 pub static DOCUMENT: LazyLock<Value> =
     LazyLock::new(|| serde_json::from_str(&openapi::document()).expect("the document is JSON"));
 
-/// A whole response that keeps the contract.
+/// A whole response that fits the contract.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
@@ -28,7 +28,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// Sends the request and checks what comes.
+    /// Sends the request and checks the response.
     pub async fn to(request: RequestBuilder) -> Self {
         let (client, request) = request.build_split();
         let request = request.expect("the client can send it");
@@ -42,7 +42,7 @@ impl Answer {
         answer
     }
 
-    /// A header as text; empty without one.
+    /// A header as text; empty when it is absent.
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).map(|value| value.to_str().expect("an ASCII value")).unwrap_or_default()
     }
@@ -51,12 +51,12 @@ impl Answer {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    /// A member of the JSON body as text; empty when it is absent or something else.
+    /// A member of the JSON body as text; empty when it is absent or no text.
     pub fn text(&self, member: &str) -> String {
         self.json()[member].as_str().unwrap_or_default().to_owned()
     }
 
-    /// Status and name of a problem; the status alone of everything else.
+    /// Status and name of a problem; of another answer the status and an empty name.
     pub fn verdict(&self) -> (u16, String) {
         let name =
             if self.is_problem() { self.text("type").replace("/problems/", "") } else { String::new() };
@@ -108,7 +108,7 @@ impl Answer {
         }
     }
 
-    /// The name of a problem's kind as descriptions have it.
+    /// The name of a problem as the descriptions write it.
     fn kind(&self) -> String {
         format!("`{}`", self.verdict().1)
     }
@@ -131,14 +131,14 @@ fn target(request: &Request) -> (Method, String) {
     (request.method().clone(), request.url().path().to_owned())
 }
 
-/// The documented operation that serves this path.
+/// The documented operation for this path.
 fn operation(method: &Method, path: &str) -> Option<&'static Value> {
     let paths = DOCUMENT["paths"].as_object().expect("paths");
     let (_, item) = paths.iter().find(|(template, _)| matches(template, path))?;
     item.get(method.as_str().to_lowercase())
 }
 
-/// The documented response with this status, which may be spelled or in a range such as `4XX`.
+/// The documented response with this status, which may be written in full or as a range such as `4XX`.
 pub fn response(operation: &Value, status: u16) -> Option<&Value> {
     let responses = &operation["responses"];
     responses.get(status.to_string()).or_else(|| responses.get(format!("{}XX", status / 100)))

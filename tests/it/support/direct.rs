@@ -1,4 +1,4 @@
-//! `Direct`: a publisher of AMQP without the gateway, with a fresh channel for each message. It tells what RabbitMQ
+//! `Direct`: a direct publisher to RabbitMQ, without the gateway, with a fresh channel for each message. It shows how RabbitMQ
 //! itself would have answered at that moment.
 
 use std::{
@@ -18,10 +18,10 @@ use super::observer::Observer;
 
 /// Longer than an election.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// How the ids of its messages begin.
+/// The beginning of the ids of its messages.
 const ID: &str = "direct-";
 
-/// What RabbitMQ answered to one message.
+/// RabbitMQ's answer to one message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Told {
     Ack,
@@ -43,14 +43,14 @@ pub struct Direct {
     work: JoinHandle<()>,
 }
 
-/// A connection to one node, made anew when it is lost.
+/// A connection to one node, which is opened again when it is lost.
 struct Place {
     url: String,
     connection: tokio::sync::Mutex<Option<Arc<Observer>>>,
 }
 
 impl Direct {
-    /// Publishes to a queue after each pause, to one node after the other, whether or not those before were answered.
+    /// Publishes to a queue after each pause, to one node after the other, whether or not earlier messages were answered.
     pub fn start(urls: Vec<String>, queue: &str, pause: Duration) -> Self {
         let (stop, attempts) = (Arc::<AtomicBool>::default(), Arc::<Mutex<Vec<Attempt>>>::default());
         let places =
@@ -76,7 +76,7 @@ impl Direct {
         Self { stop, attempts, work }
     }
 
-    /// When the first message that was sent after `instant` was confirmed.
+    /// The time of the confirm for the first message that was sent after `instant` and confirmed.
     pub fn first_ack_after(&self, instant: Instant) -> Option<Instant> {
         let attempts = self.attempts.lock().expect("no publish panics");
         attempts
@@ -86,14 +86,14 @@ impl Direct {
             .min()
     }
 
-    /// All answers, when the last one is there.
+    /// Waits for the last answer; gives all answers.
     pub async fn stop(self) -> Vec<Attempt> {
         self.stop.store(true, Ordering::SeqCst);
         self.work.await.expect("no publish panics");
         std::mem::take(&mut self.attempts.lock().expect("no publish panics"))
     }
 
-    /// Whether a message in a queue is one of its own.
+    /// Whether a message in a queue comes from a direct publisher.
     pub fn is_own(id: &str) -> bool {
         id.starts_with(ID)
     }

@@ -10,7 +10,7 @@ use lapin::{
 
 use super::observer::Observer;
 
-/// What a server sends to one request: replies as correlation id and body.
+/// The replies of a server to one request, as correlation id and body.
 pub type Script = fn(&Delivery) -> Vec<(Option<String>, Vec<u8>)>;
 
 /// The request's correlation id.
@@ -18,12 +18,12 @@ pub fn id_of(request: &Delivery) -> Option<String> {
     request.properties.correlation_id().as_ref().map(ToString::to_string)
 }
 
-/// Sends back what came.
+/// Sends the request's body back.
 pub fn echo(request: &Delivery) -> Vec<(Option<String>, Vec<u8>)> {
     vec![(id_of(request), request.data.clone())]
 }
 
-/// Serves `queue` by the script for as long as the test runs.
+/// Serves `queue` by the script as long as the test runs.
 pub async fn serve(observer: &Observer, queue: &str, script: Script) {
     observer.declare_queue(queue).await;
     let mut requests = observer.consume(queue).await;

@@ -1,7 +1,7 @@
-//! `FakeBroker`: an AMQP 0-9-1 server that answers publishes in a way that no real broker does on demand.
+//! `FakeBroker`: an AMQP 0-9-1 server that answers publishes in ways that a real RabbitMQ does not give on demand.
 //!
-//! Everything but publishes is answered well and at once, and so are publishes, until a script is armed: then it
-//! waits for as many as the script is about, and plays it.
+//! It answers all methods at once and with success. It confirms publishes until a script is armed: then it waits for the number
+//! of publishes in the script, and plays the steps.
 
 #![expect(clippy::disallowed_types, reason = "independent of broker/convert.rs; names go through try_new")]
 
@@ -27,7 +27,7 @@ use tokio::{
 
 pub use self::{answers::CHANNELS, arrival::Arrival};
 
-/// What the broker does next. A number is that of a publish, in order of arrival.
+/// The next action of the server. A number is that of a publish, in order of arrival.
 #[derive(Debug, Clone, Copy)]
 pub enum Step {
     Return(usize),
@@ -39,25 +39,25 @@ pub enum Step {
         of: usize,
         multiple: bool,
     },
-    /// Closes the channel of the first publish with this code, in these words.
+    /// Closes the channel of the first publish with this code and text.
     CloseChannel(u16, &'static str),
     /// Blocks the connection of the first publish.
     Block,
-    /// Hangs up on the connection of the first publish.
+    /// Closes the socket of the first publish's connection.
     HangUp,
 }
 
 type Wire = UnboundedSender<Order>;
 
-/// For the writing side of one connection.
+/// An order for the writing side of one connection.
 #[derive(Debug)]
 enum Order {
-    /// To be written in pieces of these sizes.
+    /// Writes these bytes in pieces of these sizes.
     Say(Vec<u8>, Vec<usize>),
     HangUp,
 }
 
-/// A server on loopback; its connections end when it is dropped.
+/// A server on loopback; its connections end when the value is dropped.
 pub struct FakeBroker {
     address: SocketAddr,
     shared: Arc<Shared>,
@@ -75,7 +75,7 @@ struct State {
     nacks: Option<Nacks>,
 }
 
-/// Publishes with this routing key are refused on the channels that were opened before this many.
+/// The server nacks publishes with this routing key on the channels that were opened before this number.
 struct Nacks {
     routing_key: String,
     channels: usize,
@@ -102,9 +102,9 @@ impl FakeBroker {
         format!("amqp://guest:guest@{}/%2f", self.address)
     }
 
-    /// After the scripts armed before, the next `count` publishes are not answered before all of them are here; then
-    /// the steps are played, written in pieces of these sizes. What no step answers stays unanswered. Gives the
-    /// publishes in order of arrival.
+    /// After the scripts that were armed before, the server answers none of the next `count` publishes until all of them have
+    /// arrived. Then it plays the steps, written in pieces of these sizes. A publish that no step answers stays unanswered. Gives
+    /// the publishes in order of arrival.
     pub fn arm(&self, count: usize, steps: Vec<Step>, cuts: Vec<usize>) -> oneshot::Receiver<Vec<Arrival>> {
         let (played, arrivals) = oneshot::channel();
         let script = Script { count, arrived: Vec::new(), steps, cuts, played };
@@ -112,31 +112,31 @@ impl FakeBroker {
         arrivals
     }
 
-    /// From now on, refuses publishes with this routing key on every channel that is open now, and confirms them on those
-    /// that are opened later: as RabbitMQ does where a channel's first publish fell into an election.
+    /// From now on, nacks publishes with this routing key on every channel that is open now, and confirms them on channels that
+    /// are opened later. RabbitMQ does this when a channel's first publish fell into an election.
     pub fn nack_on_channels_of_now(&self, routing_key: &str) {
         let mut state = self.shared.lock();
         state.nacks = Some(Nacks { routing_key: routing_key.to_owned(), channels: state.channels_opened });
     }
 
-    /// From now on, refuses publishes with this routing key on all channels, as a full queue does.
+    /// From now on, nacks publishes with this routing key on all channels, as a full queue does.
     pub fn nack_on_all_channels(&self, routing_key: &str) {
         let nacks = Nacks { routing_key: routing_key.to_owned(), channels: usize::MAX };
         self.shared.lock().nacks = Some(nacks);
     }
 
-    /// Confirms again.
+    /// From now on, confirms all publishes again.
     pub fn stop_nacks(&self) {
         self.shared.lock().nacks = None;
     }
 
-    /// Channels opened since the start, on all connections.
+    /// The number of channels opened since the start, on all connections.
     pub fn channels_opened(&self) -> usize {
         self.shared.lock().channels_opened
     }
 
-    /// Which connections brought messages with this id so far, by the ends of their names. There are several for
-    /// messages that travel alone, and any may take one: `isolated-*`.
+    /// The connections on which messages with this id arrived, by the ends of their names. There are several connections for
+    /// isolated messages, and each may carry one: `isolated-*`.
     pub fn brought(&self, id: &str) -> Vec<String> {
         let state = self.shared.lock();
         let arrivals = state.seen.iter().filter(|arrival| arrival.id == id);
@@ -150,7 +150,7 @@ impl Drop for FakeBroker {
     }
 }
 
-/// The name of a connection, without the number where any connection of its role may take a message.
+/// The name of a connection, without the number if each connection of its role may carry a message.
 pub fn any_isolated(connection: &str) -> &str {
     if connection.starts_with("isolated-") { "isolated-*" } else { connection }
 }
@@ -168,7 +168,7 @@ impl Shared {
         self.0.lock().expect("no connection panics")
     }
 
-    /// How many were opened before this one.
+    /// The number of channels that were opened before this one.
     fn channel_is_opened(&self) -> usize {
         let mut state = self.lock();
         state.channels_opened += 1;
@@ -185,7 +185,7 @@ impl Shared {
         };
         script.arrived.push(arrival);
         if script.arrived.len() == script.count {
-            state.scripts.pop_front().expect("it is there").play();
+            state.scripts.pop_front().expect("a script is armed").play();
         }
     }
 }
@@ -212,7 +212,7 @@ impl Script {
                 arrival.order(Order::Say(std::mem::take(&mut bytes), self.cuts.clone()));
             }
         }
-        // The test may have failed meanwhile.
+        // The test may have failed in the meantime.
         let _gone = self.played.send(self.arrived);
     }
 }

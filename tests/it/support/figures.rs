@@ -1,4 +1,4 @@
-//! What the answers of a load say about speed, within a window of time.
+//! The speed figures of a load's answers, within a window of time.
 
 use std::{
     fmt,
@@ -20,7 +20,7 @@ impl Window {
     }
 }
 
-/// Of the answers that arrived in a window.
+/// The figures of the answers that arrived in a window.
 #[derive(Debug, Clone)]
 pub struct Figures {
     pub confirmed: usize,
@@ -28,7 +28,7 @@ pub struct Figures {
     pub others: usize,
     /// Confirms a second.
     pub rate: f64,
-    /// Of the confirmed ones.
+    /// The p99 of the confirmed ones.
     pub p99: Duration,
 }
 

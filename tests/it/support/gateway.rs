@@ -1,4 +1,4 @@
-//! `TestGateway`: the gateway inside the test's own process, on a free port, with an HTTP client at hand.
+//! `TestGateway`: the gateway inside the test's own process, on a free port, with an HTTP client.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -17,14 +17,14 @@ pub struct TestGateway {
 }
 
 impl TestGateway {
-    /// Starts with these settings and waits until it is ready.
+    /// Starts with these settings and waits until the gateway is ready.
     pub async fn start(settings: &[(&str, &str)]) -> Self {
         let gateway = Self::start_unready(settings).await;
         eventually(READY_DEADLINE, "the gateway is ready", || gateway.is_ready()).await;
         gateway
     }
 
-    /// Starts without waiting for its broker.
+    /// Starts without waiting for RabbitMQ.
     pub async fn start_unready(settings: &[(&str, &str)]) -> Self {
         let lookup = |name: &str| {
             let given = settings.iter().find(|(setting, _)| *setting == name);
@@ -67,7 +67,7 @@ impl TestGateway {
         self.client.delete(self.url(path))
     }
 
-    /// Publishes raw bytes; the names may need no escaping.
+    /// Publishes raw bytes; the names must need no escaping.
     pub async fn publish(
         &self,
         exchange: &str,
@@ -97,11 +97,11 @@ impl TestGateway {
         value.unwrap_or_else(|| panic!("a number of {check} in {health}"))
     }
 
-    /// Stops it in order, without a pause for load balancers.
+    /// Stops the gateway in order, without a drain delay for load balancers.
     pub async fn stop(self) {
         self.gateway.stop(Duration::ZERO).await;
     }
 }
 
-/// Where it listens when the test does not say.
+/// The address to listen on when the test does not set one.
 const LISTEN: [(&str, &str); 1] = [("GATEWAY_LISTEN", "127.0.0.1:0")];

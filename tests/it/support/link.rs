@@ -1,7 +1,8 @@
-//! `Link`: a wire between the gateway and its broker that can be cut, half closed, slowed, silenced and mended.
+//! `Link`: a TCP proxy between the gateway and RabbitMQ that can reset, half close, slow down and silence connections, and undo
+//! this.
 //!
-//! A mode is how the wire treats bytes and new connections from now on; an end comes once, to what is open. Both are for
-//! all connections, or for those with some name.
+//! A mode says how the link treats bytes and new connections from now on. An end happens once, to the open connections. Both are
+//! for all connections, or for those with a given name.
 
 mod connection;
 mod modes;
@@ -29,7 +30,7 @@ use self::{
     names::Names,
 };
 
-/// A TCP proxy on loopback; its connections end when it is dropped.
+/// A TCP proxy on loopback; its connections end when the value is dropped.
 pub struct Link {
     address: SocketAddr,
     modes: watch::Sender<Modes>,
@@ -37,7 +38,7 @@ pub struct Link {
     listening: JoinHandle<()>,
 }
 
-/// What each connection needs.
+/// The shared state of all connections of a link.
 #[derive(Clone)]
 struct Wire {
     target: SocketAddr,
@@ -49,7 +50,7 @@ struct Wire {
 }
 
 impl Link {
-    /// A passing wire to `target`.
+    /// A link to `target` that forwards all bytes.
     pub async fn to(target: SocketAddr) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("loopback has a free port");
         let address = listener.local_addr().expect("a bound listener has an address");
@@ -66,23 +67,24 @@ impl Link {
         Self { address, modes, wire, listening }
     }
 
-    /// Where clients connect.
+    /// The address to which clients connect.
     pub fn addr(&self) -> SocketAddr {
         self.address
     }
 
-    /// For all connections without a mode of their own.
+    /// Sets the mode of all connections without a mode of their own.
     pub fn set(&self, mode: Mode) {
         self.modes.send_modify(|modes| modes.general = mode);
     }
 
-    /// For the connections whose name ends with this word, as `publish-0`, or begins its last word so, as `slow-*`:
-    /// those of now and those to come, from the moment when they tell their name.
+    /// Sets the mode of the connections with this name. The name is the last word of a connection's name, as `publish-0`, or the
+    /// beginning of that word, as `slow-*`. The mode holds for open and for later connections, from the moment when they send
+    /// their name.
     pub fn set_named(&self, name: &str, mode: Mode) {
         self.modes.send_modify(|modes| modes.set_named(name, mode));
     }
 
-    /// Back to passing.
+    /// Forwards all bytes again.
     pub fn mend(&self) {
         self.modes.send_replace(Modes::passing());
     }
@@ -92,47 +94,47 @@ impl Link {
         self.modes.send_modify(|modes| modes.mend_named(name));
     }
 
-    /// Resets (RST) both sides of every open connection; new ones are treated as the mode says.
+    /// Resets (RST) both sides of every open connection. The mode decides about new connections.
     pub fn cut(&self) {
         self.end(Who::All, End::Cut);
     }
 
-    /// Resets the open connections of a name, as [`Self::set_named`] takes it.
+    /// Resets the open connections with a name, as [`Self::set_named`] takes it.
     pub fn cut_named(&self, name: &str) {
         self.end(Who::Named(name.to_owned()), End::Cut);
     }
 
-    /// Loses what is written on the open connections of a name from now on; later ones of that name pass.
+    /// Drops all bytes on the open connections with a name from now on; later connections with that name are not affected.
     pub fn lose_named(&self, name: &str) {
         self.end(Who::Named(name.to_owned()), End::Lost);
     }
 
     fn end(&self, who: Who, end: End) {
-        // The only error: none is open, so there is none to end.
+        // The only possible error is that no connection is open; then no connection has to end.
         let _ = self.wire.ends.send((who, end));
     }
 
-    /// Connections accepted since the start.
+    /// The number of connections accepted since the start.
     pub fn accepted(&self) -> usize {
         self.wire.accepted.load(Ordering::SeqCst)
     }
 
-    /// Connections open now.
+    /// The number of open connections.
     pub fn open(&self) -> usize {
         self.wire.open.load(Ordering::SeqCst)
     }
 
-    /// The last words of the names of all that are open now and have told it, sorted.
+    /// The last words of the names of all open connections that have sent their name, sorted.
     pub fn names(&self) -> Vec<String> {
         self.wire.names.open()
     }
 
-    /// How many open connections have a name as [`Self::set_named`] takes it.
+    /// The number of open connections with a name, as [`Self::set_named`] takes it.
     pub fn open_named(&self, name: &str) -> usize {
         self.names().iter().filter(|open| matches(name, open)).count()
     }
 
-    /// How many connections since the start have told a name as [`Self::set_named`] takes it.
+    /// The number of connections since the start with a name, as [`Self::set_named`] takes it.
     pub fn accepted_named(&self, name: &str) -> usize {
         self.wire.names.count_seen(name)
     }
@@ -144,7 +146,7 @@ impl Drop for Link {
     }
 }
 
-/// Accepts for ever; while the mode is [`Mode::Refuse`] there is no listener.
+/// Accepts connections for ever; while the mode is [`Mode::Refuse`] there is no listener.
 async fn listen(mut listener: TcpListener, address: SocketAddr, wire: Wire) {
     let mut modes = wire.modes.clone();
     let mut connections = JoinSet::new();
@@ -165,14 +167,14 @@ async fn listen(mut listener: TcpListener, address: SocketAddr, wire: Wire) {
     }
 }
 
-/// Never ends once the link is dropped.
+/// Waits for a mode; never ends once the link is dropped.
 async fn becomes(modes: &mut watch::Receiver<Modes>, wanted: fn(Mode) -> bool) {
     if modes.wait_for(|modes| wanted(modes.general)).await.is_err() {
         std::future::pending::<()>().await;
     }
 }
 
-/// Never ends once the link is dropped.
+/// Waits for a change of the modes; never ends once the link is dropped.
 async fn changed(modes: &mut watch::Receiver<Modes>) {
     if modes.changed().await.is_err() {
         std::future::pending::<()>().await;

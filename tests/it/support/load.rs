@@ -1,6 +1,6 @@
 //! `Load`: callers that publish one message after another, and every answer that they got.
 //!
-//! Ids are unique over the whole load, so that the queues can be held against the answers.
+//! Ids are unique over the whole load, so that a test can compare the queues with the answers.
 
 mod answers;
 
@@ -21,11 +21,11 @@ use super::{
     poll::{eventually, pass, within},
 };
 
-/// Longer than any deadline that a test gives.
+/// Longer than any deadline that a test sets.
 const NOBODY_HANGS: Duration = Duration::from_secs(65);
 
-/// Publishes once, alone, as a gateway does to an exchange that it does not know. So the next publish goes over a
-/// channel for many, and tells that it is open.
+/// Publishes one message as isolated, as the gateway does for an exchange that it does not know. After it the next publish goes
+/// over a shared channel, and shows that this channel is open.
 pub async fn prove(gateway: &TestGateway, target: &str) {
     publish(gateway, target, "proof").await.assert_confirmed();
 }
@@ -45,7 +45,7 @@ pub(super) async fn ask(request: RequestBuilder, id: &str) -> Answer {
     Answer::of(id, sent, response.expect("the gateway answers")).await
 }
 
-/// Callers at work.
+/// Callers that publish at this moment.
 pub struct Load {
     callers: JoinSet<()>,
     stop: Arc<AtomicBool>,
@@ -53,7 +53,7 @@ pub struct Load {
 }
 
 impl Load {
-    /// `callers` that publish until they are stopped; `target` names the place of each message by its number.
+    /// Starts `callers` that publish until they are stopped; `target` gives the path of each message by its number.
     pub fn start(
         gateway: &TestGateway,
         name: &str,
@@ -63,7 +63,7 @@ impl Load {
         Self::of(gateway, name, callers, usize::MAX, target)
     }
 
-    /// The same, each caller ending by itself after `messages`.
+    /// The same; each caller ends by itself after `messages`.
     pub fn of(
         gateway: &TestGateway,
         name: &str,
@@ -74,7 +74,7 @@ impl Load {
         Self::with(gateway, name, callers, (messages, Duration::ZERO), target)
     }
 
-    /// `callers` that pause after each answer.
+    /// Starts `callers` that pause after each answer.
     pub fn paced(
         gateway: &TestGateway,
         name: &str,
@@ -111,37 +111,37 @@ impl Load {
         load
     }
 
-    /// Answers so far.
+    /// The number of answers so far.
     pub fn answered(&self) -> usize {
         self.answers.lock().expect("no caller panics").len()
     }
 
-    /// Confirmed answers so far.
+    /// The number of confirmed answers so far.
     pub fn confirmed(&self) -> usize {
         let answers = self.answers.lock().expect("no caller panics");
         answers.iter().filter(|answer| answer.is_confirmed()).count()
     }
 
-    /// When the first confirm arrived of a message that was sent or still waited at `instant`.
+    /// The time of the first confirm for a message that was sent or still waited at `instant`.
     pub fn first_confirm_after(&self, instant: Instant) -> Option<Instant> {
         let answers = self.answers.lock().expect("no caller panics");
         answers.iter().filter(|answer| answer.is_confirmed() && answer.at > instant).map(|it| it.at).min()
     }
 
-    /// Waits until `count` more are confirmed.
+    /// Waits until `count` further messages are confirmed.
     pub async fn flows(&self, count: usize, deadline: Duration) {
         let wanted = self.confirmed() + count;
         eventually(deadline, &format!("{count} more confirms"), || async { self.confirmed() >= wanted })
             .await;
     }
 
-    /// Lets every caller finish its message; all answers.
+    /// Waits until every caller has finished its message; gives all answers.
     pub async fn stop(self) -> Answers {
         self.stop.store(true, Ordering::SeqCst);
         self.end().await
     }
 
-    /// Waits for callers that end by themselves; all answers.
+    /// Waits for callers that end by themselves; gives all answers.
     pub async fn end(mut self) -> Answers {
         while let Some(caller) = self.callers.join_next().await {
             caller.expect("no caller panics");

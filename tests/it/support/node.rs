@@ -1,37 +1,19 @@
-//! One RabbitMQ process: its folder, ports, environment and life.
+//! One private RabbitMQ node, for tests on many runtimes: holds nothing of tokio's.
 //!
-//! Holds nothing of tokio's: a node may serve tests on many runtimes.
+//! Its files, ports and process belong to the crate `private-broker`, whose calls block and run on threads of their own here.
 
 mod erlang;
-mod setup;
-mod watchdog;
 
-use std::{
-    fs,
-    net::{Ipv4Addr, SocketAddr},
-    process::{Command, Stdio},
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{fs, net::SocketAddr, process::Stdio, sync::Arc};
 
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-};
+use private_broker::{HeldNode, Ports, START_DEADLINE, Setup, speaks_amqp};
+pub use private_broker::{Identity, free_port};
+use tokio::{process::Command, task::spawn_blocking};
 
-pub use self::setup::{Identity, free_port};
-use self::{
-    setup::{Setup, program},
-    watchdog::Watchdog,
-};
 use super::poll::eventually;
 
-/// Generous, because a machine that compiles at the same time needs four times the usual 3 s.
-const START_DEADLINE: Duration = Duration::from_secs(90);
-
 pub struct Node {
-    setup: Setup,
-    watchdog: Arc<Mutex<Watchdog>>,
+    held: Arc<HeldNode>,
 }
 
 impl Node {
@@ -47,19 +29,22 @@ impl Node {
 
     /// The same as a node that others know.
     pub async fn launch_as(identity: Identity, config: &str, plugins: &str) -> Self {
-        let setup = Setup::lay_out(identity, config, plugins);
-        let watchdog = Arc::new(Mutex::new(Watchdog::spawn(&setup)));
-        let node = Self { setup, watchdog };
+        let folder = tempfile::Builder::new().prefix("rabbitmq-").tempdir_in(env!("CARGO_TARGET_TMPDIR"));
+        let folder = folder.expect("the target folder is writable").keep();
+        let setup = Setup::lay_out(&folder, identity, Ports::free(plugins), config, plugins);
+        let held =
+            HeldNode::new(setup.expect("the folder is writable")).unwrap_or_else(|error| panic!("{error}"));
+        let node = Self { held: Arc::new(held) };
         node.start().await;
         node
     }
 
     /// Starts the process again after [`Self::end`], with the same data and ports.
     pub async fn start(&self) {
-        let process = self.command("start").await;
+        let process = self.blocking(HeldNode::start).await.expect("the watchdog answers");
         eventually(START_DEADLINE, "RabbitMQ starts", || async {
             let alive = fs::read_link(format!("/proc/{process}/exe")).is_ok();
-            assert!(alive, "RabbitMQ ended while it started:\n{}", self.setup.story());
+            assert!(alive, "RabbitMQ ended while it started:\n{}", self.held.setup().story());
             self.speaks_amqp().await
         })
         .await;
@@ -67,57 +52,51 @@ impl Node {
 
     /// Sends a signal by its name without `SIG`.
     pub async fn signal(&self, name: &str) {
-        self.command(&format!("signal {name}")).await;
+        let name = name.to_owned();
+        self.blocking(move |node| node.signal(&name)).await.expect("the watchdog answers");
     }
 
     /// Sends a signal that ends the process and waits until it has ended.
     pub async fn end(&self, signal: &str) {
         self.signal(signal).await;
-        self.command("wait").await;
+        self.blocking(HeldNode::wait).await.expect("the watchdog answers");
     }
 
     pub fn identity(&self) -> &Identity {
-        &self.setup.identity
+        self.held.setup().identity()
     }
 
     pub fn address(&self) -> SocketAddr {
-        (Ipv4Addr::LOCALHOST, self.setup.amqp_port).into()
+        self.held.setup().address()
     }
 
     /// Whether a client that says hello is answered.
     pub async fn speaks_amqp(&self) -> bool {
-        let hello = async {
-            let mut stream = TcpStream::connect(self.address()).await?;
-            stream.write_all(b"AMQP\0\0\x09\x01").await?;
-            stream.read_u8().await
-        };
-        matches!(tokio::time::timeout(Duration::from_secs(2), hello).await, Ok(Ok(1)))
+        self.blocking(|node| speaks_amqp(node.setup().address())).await
     }
 
     /// Evaluates Erlang inside the node. Panics on an Erlang error.
     pub async fn eval(&self, expression: &str) -> String {
-        erlang::eval(&self.setup, expression).await
+        erlang::eval(self.held.setup(), expression).await
     }
 
     /// The same for a drop: holds the thread meanwhile, and tells an error in place of a panic.
     pub fn eval_blocking(&self, expression: &str) -> Result<String, String> {
-        erlang::eval_blocking(&self.setup, expression)
+        erlang::eval_blocking(self.held.setup(), expression)
     }
 
     /// Runs rabbitmqctl; answers its output, panics when it fails.
     pub async fn ctl(&self, arguments: &[&str]) -> String {
-        let mut command = Command::new(program("rabbitmqctl"));
+        let mut command = self.held.setup().command("rabbitmqctl").expect("RabbitMQ is installed");
         command.arg("--quiet").args(arguments).stdin(Stdio::null());
-        self.setup.set_environment(&mut command);
-        let output = tokio::process::Command::from(command).output().await.expect("rabbitmqctl runs");
+        let output = Command::from(command).output().await.expect("rabbitmqctl runs");
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(output.status.success(), "{arguments:?}: {text}{}", String::from_utf8_lossy(&output.stderr));
         text
     }
 
-    async fn command(&self, command: &str) -> String {
-        let (watchdog, command) = (Arc::clone(&self.watchdog), command.to_owned());
-        let obey = move || watchdog.lock().expect("no command panics").obey(&command);
-        tokio::task::spawn_blocking(obey).await.expect("the watchdog answers")
+    async fn blocking<T: Send + 'static>(&self, call: impl FnOnce(&HeldNode) -> T + Send + 'static) -> T {
+        let held = Arc::clone(&self.held);
+        spawn_blocking(move || call(&held)).await.expect("no call panics")
     }
 }

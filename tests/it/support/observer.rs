@@ -1,6 +1,7 @@
-//! `Observer`: a second AMQP client that makes topologies and looks what is really in the queues.
+//! `Observer`: a second AMQP client that declares topologies and reads the contents of the queues.
 //!
-//! Knows lapin only, none of the gateway's code. Each call has a channel of its own, so one fault spoils nothing else.
+//! Uses lapin only, none of the gateway's code. Each call has a channel of its own, so an error of one call does not affect the
+//! next.
 
 #![expect(clippy::disallowed_types, reason = "independent of broker/convert.rs; names go through try_new")]
 
@@ -28,12 +29,12 @@ pub struct Observer {
 }
 
 impl Observer {
-    /// lapin takes a lone slash for the vhost named "", people for the default one.
+    /// lapin takes a lone slash as the vhost named "", although users mean the default vhost.
     pub async fn connect(url: &str) -> Self {
         Self::try_connect(url).await.unwrap_or_else(|error| panic!("the observer connects to {url}: {error}"))
     }
 
-    /// The same where the broker may be away.
+    /// The same when RabbitMQ may be away.
     pub async fn try_connect(url: &str) -> lapin::Result<Self> {
         let url = &url.strip_suffix('/').map_or_else(|| url.to_owned(), |rest| format!("{rest}/%2f"));
         let properties =
@@ -48,7 +49,7 @@ impl Observer {
         self.declare_queue_with(queue, &[]).await;
     }
 
-    /// Declares a quorum queue, led by the node of this connection.
+    /// Declares a quorum queue whose leader is the node of this connection.
     pub async fn declare_quorum_queue(&self, queue: &str) {
         let text = |text: &str| AMQPValue::LongString(text.into());
         let arguments = [("x-queue-type", text("quorum")), ("x-queue-leader-locator", text("client-local"))];
@@ -86,7 +87,7 @@ impl Observer {
         self.bind_with(queue, exchange, routing_key, &[]).await;
     }
 
-    /// Binds with arguments, as a headers exchange wants it.
+    /// Binds with arguments, as a headers exchange needs.
     pub async fn bind_with(
         &self,
         queue: &str,
@@ -101,7 +102,7 @@ impl Observer {
         done(&format!("bind {queue} to {exchange}"), bind).await;
     }
 
-    /// Publishes and waits for the broker's confirm.
+    /// Publishes and waits for the confirm.
     pub async fn publish(&self, exchange: &str, routing_key: &str, body: &[u8], properties: BasicProperties) {
         let channel = self.channel().await;
         done("select confirms", channel.confirm_select(ConfirmSelectOptions::default())).await;
@@ -109,10 +110,10 @@ impl Observer {
         let publish = channel.basic_publish(short(exchange), short(routing_key), options, body, properties);
         let confirm = done("publish", publish).await;
         let confirmation = done("confirm", confirm).await;
-        assert_eq!(confirmation, Confirmation::Ack(None), "the broker takes what the observer publishes");
+        assert_eq!(confirmation, Confirmation::Ack(None), "RabbitMQ confirms the observer's message");
     }
 
-    /// Publishes a persistent message over a fresh channel: whether RabbitMQ confirmed it or refused it (nack).
+    /// Publishes a persistent message over a fresh channel; gives whether RabbitMQ confirmed it or nacked it.
     pub async fn try_publish(&self, queue: &str, id: &str) -> lapin::Result<bool> {
         let channel = self.connection.create_channel().await?;
         channel.confirm_select(ConfirmSelectOptions::default()).await?;
@@ -125,7 +126,7 @@ impl Observer {
         Ok(confirmation == Confirmation::Ack(None))
     }
 
-    /// Ready messages of a queue; `None` when there is no such queue.
+    /// The number of ready messages of a queue; `None` when the queue does not exist.
     pub async fn count(&self, queue: &str) -> Option<u32> {
         let channel = self.channel().await;
         let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
@@ -137,7 +138,7 @@ impl Observer {
         }
     }
 
-    /// Takes everything that is in the queue now.
+    /// Takes all messages that are in the queue now.
     pub async fn drain(&self, queue: &str) -> Vec<Delivery> {
         let channel = self.channel().await;
         let mut deliveries = Vec::new();
@@ -147,12 +148,12 @@ impl Observer {
         deliveries
     }
 
-    /// The `message_id`s of everything that is in the queue now, for the [`super::book::Book`].
+    /// The `message_id`s of all messages that are in the queue now, for the [`super::book::Book`].
     pub async fn drain_ids(&self, queue: &str) -> Vec<String> {
         self.drain(queue).await.iter().map(message_id).collect()
     }
 
-    /// The same by a consumer, for tens of thousands of messages; the queue must be at rest.
+    /// The same with a consumer, for tens of thousands of messages; no message may arrive during the call.
     pub async fn take_ids(&self, queue: &str) -> Vec<String> {
         let count = self.count(queue).await.unwrap_or_else(|| panic!("there is a queue {queue}"));
         let channel = self.channel().await;
@@ -164,18 +165,18 @@ impl Observer {
             let delivery = within(DEADLINE, "the next message", deliveries.next()).await;
             ids.push(message_id(&delivery.expect("the consumer lives").expect("a delivery")));
         }
-        // A consumer that was only dropped would take what comes next.
+        // A consumer that was only dropped would take later messages.
         done("close a channel", channel.close(200, short("done"))).await;
         ids
     }
 
-    /// Takes one message, waiting for it up to the deadline.
+    /// Takes one message, and waits for it up to the deadline.
     pub async fn get_one(&self, queue: &str, deadline: Duration) -> Delivery {
         let channel = self.channel().await;
         eventually(deadline, &format!("a message in {queue}"), || get(&channel, queue)).await
     }
 
-    /// A consumer that does not acknowledge (`no_ack`); a stream of deliveries.
+    /// A stream of deliveries that need no acknowledgement (`no_ack`).
     pub async fn consume(&self, queue: &str) -> Consumer {
         let channel = self.channel().await;
         let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
@@ -187,13 +188,13 @@ impl Observer {
         self.connection.status().connected()
     }
 
-    /// A fresh channel, for what is not here.
+    /// A fresh channel, for operations that the observer does not have.
     pub async fn channel(&self) -> Channel {
         done("open a channel", self.connection.create_channel()).await
     }
 }
 
-/// The text of a delivery's `message_id`; empty without one.
+/// The text of a delivery's `message_id`; empty when it is absent.
 pub fn message_id(delivery: &Delivery) -> String {
     delivery.properties.message_id().as_ref().map(ToString::to_string).unwrap_or_default()
 }

@@ -23,7 +23,7 @@ impl Page {
         Self { path, text }
     }
 
-    /// The snippets that directly follow this mark, such as `<!-- tour -->`, in this language; each with the text after it.
+    /// The snippets in this language that directly follow this mark, such as `<!-- tour -->`; each with the text after it.
     pub fn snippets(&self, mark: &str, language: &str) -> Vec<(&str, &str)> {
         let begin = format!("{mark}\n```{language}\n");
         let rests = self.text.split(&begin).skip(1);

@@ -1,12 +1,12 @@
-//! Waiting, always to a deadline and for something that has a name.
+//! Waits, which always have a deadline and a name for the event.
 //!
-//! The only place in the tests where time passes: a test that wants to wait says here what for.
+//! The only place in the tests where time passes. A test that waits says here which event it waits for.
 
 use std::time::Duration;
 
 const INTERVAL: Duration = Duration::from_millis(20);
 
-/// What a probe answers: `bool` (done or not) or `Option` (done with a value or not).
+/// The answer of a probe: `bool` (done or not) or `Option` (done with a value or not).
 pub trait Answer {
     type Value;
 
@@ -29,7 +29,7 @@ impl<T> Answer for Option<T> {
     }
 }
 
-/// Asks `probe` again and again until it answers; panics with `what` after `deadline`.
+/// Calls `probe` again and again until it is done; panics with `what` after `deadline`.
 pub async fn eventually<F, A>(deadline: Duration, what: &str, mut probe: impl FnMut() -> F) -> A::Value
 where
     F: Future<Output = A>,
@@ -47,7 +47,7 @@ where
     within(deadline, what, ask).await
 }
 
-/// Lets a window of time pass in which something is measured; nothing may depend on what happens at its end.
+/// Lets a window of time pass in which the test measures; no check may depend on the exact end of the window.
 pub async fn pass(window: Duration) {
     tokio::time::sleep(window).await;
 }

@@ -1,4 +1,4 @@
-//! `Process`: the real binary, its signals, its exit code and everything that it prints.
+//! `Process`: the real binary, its signals, its exit code and its whole output.
 
 use std::{
     net::SocketAddr,
@@ -17,7 +17,7 @@ use super::poll::{eventually, within};
 
 const START_DEADLINE: Duration = Duration::from_secs(20);
 
-/// A running gateway; killed when dropped.
+/// A running gateway; the process is killed when the value is dropped.
 pub struct Process {
     child: Child,
     stdout: Arc<Mutex<Vec<u8>>>,
@@ -26,7 +26,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// `serve` with these settings and nothing else in the environment, on a free port unless one is given.
+    /// `serve` with these settings and no others in the environment, on a free port unless a setting names one.
     pub fn spawn(settings: &[(&str, &str)]) -> Self {
         Self::spawn_with(&[], settings)
     }
@@ -49,24 +49,24 @@ impl Process {
         Self { child, stdout, stderr, readers }
     }
 
-    /// Where it says that it listens.
+    /// The address on which it listens, from its output.
     pub async fn address(&self) -> SocketAddr {
-        eventually(START_DEADLINE, "the gateway says where it listens", || async {
+        eventually(START_DEADLINE, "the gateway prints its address", || async {
             listening_address(&self.output())
         })
         .await
     }
 
-    /// Its memory in RAM, in KiB.
+    /// The process's memory in RAM, in KiB.
     pub fn resident_kib(&self) -> usize {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).expect("it runs");
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         let number = line.and_then(|line| line.trim_end_matches("kB").trim().parse().ok());
-        number.expect("its status tells VmRSS in kB")
+        number.expect("the status has VmRSS in kB")
     }
 
     fn id(&self) -> u32 {
-        self.child.id().expect("it has not been waited for")
+        self.child.id().expect("the process has not ended")
     }
 
     /// Sends a signal by its name without `SIG`.
@@ -81,7 +81,7 @@ impl Process {
         self.signal("TERM").await;
     }
 
-    /// Waits until it has ended and everything that it printed has been read.
+    /// Waits until the process has ended and its whole output has been read.
     pub async fn wait(&mut self, deadline: Duration) -> ExitStatus {
         let ended = async {
             let status = self.child.wait().await.expect("a child can be waited for");
@@ -123,7 +123,7 @@ fn collect(mut from: impl AsyncRead + Unpin + Send + 'static, into: &Arc<Mutex<V
     })
 }
 
-/// The first socket address on a whole line that speaks of listening, text or JSON.
+/// The first socket address on a whole line about listening, in text or JSON.
 fn listening_address(output: &str) -> Option<SocketAddr> {
     let whole = &output[..=output.rfind('\n')?];
     let mut lines = whole.lines().filter(|line| line.contains("listening"));

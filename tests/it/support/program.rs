@@ -1,4 +1,4 @@
-//! Programs of other people that the tests run to their end.
+//! Runs programs of other projects to their end.
 
 use std::{process::Stdio, time::Duration};
 
@@ -8,7 +8,7 @@ use super::poll::within;
 
 const DEADLINE: Duration = Duration::from_mins(1);
 
-/// Whether a program ended well, its standard output and its standard error.
+/// Whether a program ended with success, its standard output and its standard error.
 pub struct Ended {
     pub is_success: bool,
     pub output: String,
@@ -28,7 +28,7 @@ async fn run_within(deadline: Duration, command: &mut Command) -> Ended {
     Ended { is_success: ended.status.success(), output: text(&ended.stdout), errors: text(&ended.stderr) }
 }
 
-/// The same for a program that must end well.
+/// The same for a program that must end with success.
 pub async fn succeed(command: &mut Command) -> String {
     succeed_within(DEADLINE, command).await
 }

@@ -1,6 +1,7 @@
 //! Python snippets.
 //!
-//! The interpreter is named by `GATEWAY_TEST_PYTHON`, else `python3`; without the module that a snippet uses the test fails and says so.
+//! The setting `GATEWAY_TEST_PYTHON` names the interpreter; the default is `python3`. The test fails with a message when the
+//! interpreter does not have the module that a snippet uses.
 
 use std::env;
 
@@ -8,7 +9,8 @@ use tokio::process::Command;
 
 use super::program::{self, Ended};
 
-/// Runs `code`, which uses `module`, with these arguments and `AMQP_URL`; its output. Panics when it fails or takes over a minute.
+/// Runs `code`, which uses `module`, with these arguments and `AMQP_URL`; gives its output. Panics when it fails or takes over a
+/// minute.
 pub async fn run(module: &str, code: &str, arguments: &[&str], url: &str) -> String {
     let Ended { is_success, errors, .. } = python(&format!("import {module}"), &[], url).await;
     assert!(

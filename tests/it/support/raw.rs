@@ -1,4 +1,4 @@
-//! HTTP/1.1 by hand over TCP, for requests that no HTTP client would send.
+//! HTTP/1.1 as raw bytes over TCP, for requests that no HTTP client would send.
 //!
 //! Sends exactly the given bytes and reads whole responses, each within a deadline.
 
@@ -13,7 +13,7 @@ use super::poll::within;
 
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// A connection to the gateway and what has been read beyond the last response.
+/// A connection to the gateway and the bytes that were read after the last response.
 pub struct Raw {
     stream: TcpStream,
     unread: Vec<u8>,
@@ -28,7 +28,7 @@ pub struct Response {
 }
 
 impl Response {
-    /// The first header of that name, in lower case.
+    /// The first header with this name, given in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.as_str())
     }
@@ -51,17 +51,17 @@ impl Raw {
         raw.response(DEADLINE).await
     }
 
-    /// Sends these bytes; nothing happens when the other end has closed, the response tells why.
+    /// Sends these bytes. An error is ignored, since the other end may have closed; the response tells why.
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         let _ = within(DEADLINE, "send", self.stream.write_all(bytes.as_ref())).await;
     }
 
-    /// Ends our direction and still listens.
+    /// Ends the writing direction; the response can still arrive.
     pub async fn finish(&mut self) {
         let _ = self.stream.shutdown().await;
     }
 
-    /// Leaves with a reset (RST).
+    /// Closes the connection with a reset (RST).
     pub fn reset(self) {
         let _ = self.stream.set_zero_linger();
     }
@@ -71,7 +71,7 @@ impl Raw {
         within(deadline, "a whole response", self.read_response()).await
     }
 
-    /// Reads until the gateway closes; what came before, not parsed.
+    /// Reads until the gateway closes the connection; gives the bytes before that, not parsed.
     pub async fn until_closed(&mut self, deadline: Duration) -> Vec<u8> {
         within(deadline, "the gateway closes", async { while self.more().await {} }).await;
         std::mem::take(&mut self.unread)
@@ -148,7 +148,7 @@ impl Raw {
         self.unread.drain(..count).collect()
     }
 
-    /// Reads something; false at the end of the stream or a reset.
+    /// Reads further bytes; false at the end of the stream or after a reset.
     async fn more(&mut self) -> bool {
         matches!(self.stream.read_buf(&mut self.unread).await, Ok(1..))
     }

@@ -1,17 +1,17 @@
-//! Holds a JSON value against a schema of the contract, with the keywords that the schemas of answers use.
+//! Checks a JSON value against a schema of the contract, with the keywords that the schemas of answers use.
 //!
-//! Stricter than JSON Schema: a member that the schema does not name is a mistake, because a generated client does not have it.
+//! Stricter than JSON Schema: a member that the schema does not name is an error, because a generated client does not have it.
 
 use serde_json::{Map, Value};
 
 use super::contract::DOCUMENT;
 
-/// Each way in which the value is not of the schema, with its place in the value; empty when it is.
+/// Each way in which the value does not fit the schema, with its place in the value; empty when it fits.
 pub fn mistakes(value: &Value, schema: &Value, at: &str) -> Vec<String> {
     let schema = resolved(schema);
     if let Some(choices) = schema["oneOf"].as_array() {
         let fits = choices.iter().any(|choice| mistakes(value, choice, at).is_empty());
-        return if fits { Vec::new() } else { vec![format!("{at}: {value} is of no choice")] };
+        return if fits { Vec::new() } else { vec![format!("{at}: {value} fits none of the choices")] };
     }
     if !is_of_type(value, &schema["type"]) {
         return vec![format!("{at}: {value} is not of type {}", schema["type"])];

@@ -1,4 +1,4 @@
-//! `Stage`: a vhost of one test, the gateway in front of it and the observer behind it.
+//! `Stage`: a vhost of one test, with the gateway and an observer.
 
 use reqwest::{Method, RequestBuilder};
 
@@ -17,7 +17,7 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// With default settings, on the broker of the test run.
+    /// With default settings, on the RabbitMQ of the test run.
     pub async fn set(name: &str) -> Self {
         Self::set_with(name, &[]).await
     }
@@ -37,7 +37,7 @@ impl Stage {
         stage
     }
 
-    /// Another gateway here, whose user has these permissions and no others.
+    /// Another gateway on the same vhost, whose user has these permissions and no others.
     pub async fn gateway_as(&self, user: &str, configure: &str, write: &str, read: &str) -> TestGateway {
         Broker::shared().await.add_user(user, "secret").await;
         self.vhost.permit(user, configure, write, read).await;
@@ -71,7 +71,7 @@ async fn gateway(url: &str, settings: &[(&str, &str)]) -> TestGateway {
     TestGateway::start(&all).await
 }
 
-/// A vhost with a queue `q`, the wire to it, and its gateway.
+/// A vhost with a queue `q`, a link to it, and a gateway behind the link.
 pub async fn wired<'a>(name: &str, settings: &[(&str, &str)]) -> (Vhost<'a>, Observer, Link, TestGateway) {
     let broker = Broker::shared().await;
     let vhost = broker.vhost(name).await;

@@ -2,7 +2,7 @@
 
 use super::broker::Broker;
 
-/// Resumes the queue when it is dropped, since a queue that hangs would also hang whatever the broker does with it.
+/// Resumes the queue when it is dropped, since a stuck queue would also block RabbitMQ's own operations on it.
 pub struct StuckQueue<'a> {
     broker: &'a Broker,
     process: String,
@@ -19,7 +19,7 @@ impl<'a> StuckQueue<'a> {
         Self { broker, process }
     }
 
-    /// Lets it answer again.
+    /// Lets the queue answer again.
     pub async fn resume(self) {
         self.broker.eval(&self.expression()).await;
     }
@@ -31,7 +31,7 @@ impl<'a> StuckQueue<'a> {
 
 impl Drop for StuckQueue<'_> {
     fn drop(&mut self) {
-        // A second resume does no harm. The broker may be gone; then the queue does not hang either.
+        // A second resume does no harm. If RabbitMQ has ended, the queue is not stuck either.
         let _ = self.broker.eval_blocking(&self.expression());
     }
 }

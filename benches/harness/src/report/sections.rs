@@ -1,7 +1,7 @@
 //! The sections of the documentation that hold results: the table of the base case in `docs/benchmark.md`, and a few of its
 //! figures in the README.
 //!
-//! A section stands between two marks; the rest of its page stays as it is.
+//! A section stands between two marks; the rest of its page does not change.
 
 use std::fs;
 
@@ -28,7 +28,7 @@ const FIGURES: Section = Section { page: "README.md", name: "figures" };
 /// Writes the sections.
 ///
 /// # Errors
-/// When a page cannot be read or written, or has no place for its section.
+/// When a page cannot be read or written, or does not have the marks of its section.
 pub(super) fn write(results: &Results) -> anyhow::Result<()> {
     let Some(base) = results.workload(BASE) else { return Ok(()) };
     TABLE.replace(&whole_table(results, base))?;
@@ -64,7 +64,7 @@ fn whole_table(results: &Results, base: &Workload) -> String {
     )
 }
 
-/// Of the contestants that a reader may run in place of the gateway.
+/// The figures of the contestants that a reader may run instead of the gateway.
 fn figures(results: &Results, base: &Workload) -> String {
     let is_shown = |row: &Row| !matches!(row, Row::Of(Contestant::Before | Contestant::Floor));
     let rows: Vec<_> =
@@ -103,13 +103,13 @@ mod tests {
     }
 
     #[test]
-    fn a_page_without_a_place_is_an_error_that_names_it() {
+    fn a_page_without_the_marks_of_a_section_is_an_error_that_names_it() {
         let error = TABLE.in_page("# Page\n", "new\n").expect_err("there is no place");
         assert!(error.to_string().contains("docs/benchmark.md"), "{error}");
     }
 
     #[test]
-    fn the_pages_of_the_repository_have_their_places() {
+    fn the_pages_of_the_repository_have_the_marks_of_their_sections() {
         let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
         for section in [TABLE, FIGURES] {
             let page = fs::read_to_string(format!("{root}/{}", section.page)).expect("the page is there");

@@ -1,4 +1,4 @@
-//! The ring against a plain list.
+//! Compares the ring with a plain list.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ fn id(number: usize) -> MessageId {
     MessageId::from(ShortText::parse(format!("message-{number}")).expect("short"))
 }
 
-/// A publish whose caller does not listen.
+/// A publish whose caller ignores the result.
 fn pending(number: usize) -> Pending {
     let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().expect("a permit");
     let destination = KnownDestination::new(ExchangeName::default(), ShortText::default());
@@ -27,7 +27,7 @@ fn encoded() -> Encoded {
 
 #[derive(Debug, Clone, Copy)]
 enum Step {
-    /// Hands in a message; its number may be in flight already.
+    /// Hands in a message; a message with the same number may be in flight already.
     Push(usize),
     Write,
     Answer {
@@ -48,7 +48,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// A message of the plain list; its place is its delivery tag less 1.
+/// A message of the plain list. Its delivery tag is its index plus 1.
 struct Listed {
     number: usize,
     is_written: bool,
@@ -64,7 +64,7 @@ impl List {
         self.0.iter().filter(|it| !it.is_answered)
     }
 
-    /// The numbers that an answer is for; `None` where RabbitMQ may not send it.
+    /// The delivery tags that an answer covers; `None` if RabbitMQ may not send such an answer.
     fn answer(&mut self, tag: u64, multiple: bool) -> Option<Vec<(usize, bool)>> {
         let tag = usize::try_from(tag).expect("small");
         let written = self.0.iter().filter(|it| it.is_written).count();
@@ -89,7 +89,7 @@ impl List {
 
 proptest! {
     #[test]
-    fn each_answer_is_given_to_its_own_message_once(steps in proptest::collection::vec(step(), 0..200)) {
+    fn each_message_gets_its_own_answer_once(steps in proptest::collection::vec(step(), 0..200)) {
         let (mut ring, mut list) = (InFlight::new(), List::default());
         for step in steps {
             match step {

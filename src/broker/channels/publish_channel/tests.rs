@@ -1,4 +1,4 @@
-//! A confirm channel over a router, with the socket and RabbitMQ played by the tests.
+//! A confirm channel over a router. The tests play the socket and RabbitMQ.
 
 use std::io;
 use std::pin::Pin;
@@ -19,7 +19,7 @@ use crate::domain::names::{ExchangeName, ShortText};
 const CHANNEL: u16 = 1;
 const FRAME_LIMIT: usize = 8 * 1024;
 const SOON: Duration = Duration::from_secs(5);
-/// A body that is not copied into the batch.
+/// The size of a body that the writer does not copy into the batch.
 const LARGE: usize = 20 * 1024;
 
 fn text(text: &str) -> ShortText {
@@ -31,12 +31,12 @@ fn exchange(name: &str) -> ExchangeName {
 }
 
 struct Sent {
-    /// Bytes of its frames.
+    /// Number of bytes of its frames.
     bytes: Vec<u8>,
     ended: oneshot::Receiver<WriteResult>,
 }
 
-/// Hands in a message of so many bytes.
+/// Hands in a message with this body size.
 fn hand_in(
     channel: &Arc<PublishChannel>,
     id: &str,
@@ -138,7 +138,7 @@ impl Parts {
         self.rabbitmq.write_all(bytes).await.expect("the router reads");
     }
 
-    /// Reads the bytes of messages that are written.
+    /// Reads the bytes of written messages.
     async fn read(&mut self, sent: &[&Sent]) {
         for sent in sent {
             let mut bytes = vec![0; sent.bytes.len()];
@@ -168,7 +168,7 @@ fn is_lost(answer: &Result<(), Error>) -> bool {
 }
 
 #[tokio::test]
-async fn acks_nacks_and_returns_are_told_in_any_order() {
+async fn acks_nacks_and_returns_reach_their_callers_in_any_order() {
     let mut parts = parts();
     let [a, b, c, d] = ["a", "b", "c", "d"].map(|id| parts.publish(id, "e"));
     parts.read(&[&a, &b, &c, &d]).await;
@@ -192,7 +192,7 @@ async fn a_second_message_with_an_id_in_flight_is_not_written() {
 }
 
 #[tokio::test]
-async fn a_confirm_of_a_message_that_is_not_in_flight_ends_the_connection() {
+async fn confirm_of_a_message_not_in_flight_ends_the_connection() {
     for wrong in [ack(2, false), ack(2, true), ack(0, false), returned("other")] {
         let mut parts = parts();
         let sent = parts.publish("a", "e");
@@ -201,7 +201,7 @@ async fn a_confirm_of_a_message_that_is_not_in_flight_ends_the_connection() {
         assert!(is_lost(&answer(sent).await));
         assert_eq!(hand_in(&parts.channel, "b", "e", 3, false).err(), Some(NotWritten::Closed));
     }
-    // Answered twice.
+    // RabbitMQ answers one publish twice.
     let mut parts = parts();
     let [a, b] = ["a", "b"].map(|id| parts.publish(id, "e"));
     parts.read(&[&a, &b]).await;
@@ -211,10 +211,10 @@ async fn a_confirm_of_a_message_that_is_not_in_flight_ends_the_connection() {
 }
 
 #[tokio::test]
-async fn a_close_is_told_to_the_one_message_that_it_can_be_about() {
+async fn a_close_is_the_answer_to_the_only_message_that_it_can_refer_to() {
     let reason = "NOT_FOUND - no exchange 'missing' in vhost '/'";
     let missing = Err(Error::Refused(Refusal::ExchangeMissing { reason: reason.to_owned() }));
-    // One of the exchange: it is the reason. The others are lost, but for one that was returned.
+    // One message for the named exchange: the close is its answer. The others are lost, except one that was returned.
     let mut parts = parts();
     let [a, b, c] = [("a", "e"), ("b", "missing"), ("c", "e")].map(|(id, to)| parts.publish(id, to));
     parts.read(&[&a, &b, &c]).await;
@@ -222,7 +222,7 @@ async fn a_close_is_told_to_the_one_message_that_it_can_be_about() {
     assert!(is_lost(&answer(a).await));
     assert_eq!(answer(b).await, missing);
     assert!(matches!(answer(c).await, Err(Error::Unroutable { .. })));
-    // Two of them: neither is known to be the reason.
+    // Two messages for the named exchange: the close may refer to either.
     let mut parts = self::parts();
     let both = ["a", "b"].map(|id| parts.publish(id, "missing"));
     parts.read(&[&both[0], &both[1]]).await;
@@ -230,7 +230,7 @@ async fn a_close_is_told_to_the_one_message_that_it_can_be_about() {
     for sent in both {
         assert!(is_lost(&answer(sent).await));
     }
-    // A message that travels alone is the reason whatever the words are.
+    // A message that travels alone caused the close, with any close text.
     let mut parts = self::parts();
     let alone = hand_in(&parts.channel, "a", "e", 3, true).expect("it is handed in");
     parts.read(&[&alone]).await;
@@ -239,10 +239,10 @@ async fn a_close_is_told_to_the_one_message_that_it_can_be_about() {
 }
 
 #[tokio::test]
-async fn a_blocked_connection_gives_back_the_messages_that_are_not_begun() {
+async fn a_blocked_connection_hands_back_the_unwritten_messages() {
     let (mut rabbitmq, socket) = duplex(1024);
     let (_wire, _lapin, channel) = on(socket);
-    // The socket does not take the first one whole.
+    // The socket does not take the whole first message.
     let begun = hand_in(&channel, "begun", "e", LARGE, false).expect("it is handed in");
     let mut head = [0; 64];
     timeout(SOON, rabbitmq.read_exact(&mut head)).await.expect("in time").expect("bytes");
@@ -265,7 +265,7 @@ async fn a_blocked_connection_gives_back_the_messages_that_are_not_begun() {
     assert_eq!(answer(begun).await, Ok(()));
 }
 
-/// A socket that takes so many bytes, and then fails or panics.
+/// A socket that takes this many bytes, and then fails or panics.
 struct Faulty {
     left: usize,
     panics: bool,
@@ -299,8 +299,8 @@ impl AsyncWrite for Faulty {
     }
 }
 
-/// Three messages on a socket that ends after so many bytes: each caller is told, and one that is told `not written` is
-/// right. Returns how many were told so.
+/// Writes three messages to a socket that ends after this many bytes. Each caller gets a result, and the
+/// result `not written` is true. Returns how many callers get that result.
 async fn end_at(offset: usize, panics: bool, sizes: [usize; 3]) -> usize {
     let taken = Arc::<Mutex<Vec<u8>>>::default();
     let (_wire, _lapin, channel) = on(Faulty { left: offset, panics, taken: Arc::clone(&taken) });
@@ -323,7 +323,7 @@ async fn end_at(offset: usize, panics: bool, sizes: [usize; 3]) -> usize {
     not_written
 }
 
-/// Bytes of three messages of these sizes together.
+/// Total bytes of three messages of these sizes.
 fn bytes_of(sizes: [usize; 3]) -> usize {
     let Parts { channel, .. } = parts();
     let sizes = [("a", sizes[0]), ("b", sizes[1]), ("c", sizes[2])];
@@ -332,9 +332,9 @@ fn bytes_of(sizes: [usize; 3]) -> usize {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_caller_is_told_when_the_socket_ends_at_any_offset_of_three_small_messages() {
+async fn each_caller_gets_a_result_when_the_socket_ends_at_any_offset_of_three_small_messages() {
     for panics in [false, true] {
-        // All three go in one write.
+        // One write takes all three messages.
         for offset in 0..bytes_of([3, 40, 3]) {
             assert_eq!(end_at(offset, panics, [3, 40, 3]).await, 0, "offset {offset}");
         }
@@ -342,13 +342,13 @@ async fn each_caller_is_told_when_the_socket_ends_at_any_offset_of_three_small_m
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_caller_is_told_when_the_socket_ends_at_any_offset_around_a_large_message() {
+async fn each_caller_gets_a_result_when_the_socket_ends_at_any_offset_around_a_large_message() {
     for panics in [false, true] {
         let all = bytes_of([3, LARGE, 3]);
         let around = (0..all).step_by(97).chain((FRAME_LIMIT - 40)..(FRAME_LIMIT + 300));
         for offset in around {
             let not_written = end_at(offset, panics, [3, LARGE, 3]).await;
-            // The last one is not begun before the large one is written.
+            // The gateway does not begin the last message before it has written the large one.
             assert!(not_written <= 1, "offset {offset}: {not_written}");
             if offset < LARGE {
                 assert_eq!(not_written, 1, "offset {offset}");

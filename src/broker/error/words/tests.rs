@@ -3,9 +3,9 @@ use lapin::protocol::AMQPError;
 use super::*;
 use crate::broker::convert::short;
 
-/// Word for word what RabbitMQ 3.10.8 and 4.0.5 say, which is the same.
+/// The exact texts of RabbitMQ 3.10.8 and 4.0.5, which are the same.
 #[test]
-fn the_words_of_a_precondition_tell_what_it_was() {
+fn the_text_of_a_failed_precondition_tells_its_kind() {
     let precondition = |words: &str| from_precondition(format!("PRECONDITION_FAILED - {words}"));
     for words in ["queue 'q' in vhost '/' in use", "queue 'q' in vhost '/' not empty", "queue 'mmm..."] {
         assert!(matches!(precondition(words), Refusal::InUse { .. }), "{words}");
@@ -30,9 +30,9 @@ fn the_words_of_a_precondition_tell_what_it_was() {
     }
 }
 
-/// A name may hold whatever comes after it in the broker's words.
+/// A name may contain the text that follows it in RabbitMQ's message.
 #[test]
-fn the_exchange_of_a_refusal_is_named_only_where_it_cannot_be_another() {
+fn a_refusal_names_its_exchange_only_if_the_text_is_unambiguous() {
     let missing = |words: &str| Error::of_channel_close(404, &format!("NOT_FOUND - {words}"));
     let refused = |words: &str| Error::of_channel_close(403, &format!("ACCESS_REFUSED - {words}"));
     for error in [
@@ -47,7 +47,7 @@ fn the_exchange_of_a_refusal_is_named_only_where_it_cannot_be_another() {
     }
     let error = refused("access to exchange 'amq.default' in vhost '/' refused for user 'guest'");
     assert!(error.is_over("") && !error.is_over("e"), "{error}");
-    // The end is cut off, and with it that 'e' is only the start of a name.
+    // The end is cut off, so 'e' may be only the start of a name.
     let (exchange, topic) = ("no exchange 'e' in vhost '", "access to topic '' in exchange 'e' in vhost '");
     for error in [
         missing("no exchange 'e' in vhost 'x' in vhost '/'"),
@@ -63,7 +63,7 @@ fn the_exchange_of_a_refusal_is_named_only_where_it_cannot_be_another() {
 }
 
 #[test]
-fn a_missing_exchange_is_told_from_a_missing_queue_by_its_words() {
+fn the_text_distinguishes_a_missing_exchange_from_a_missing_queue() {
     let missing = |words: &str| Error::of_channel_close(404, &format!("NOT_FOUND - {words}"));
     assert!(matches!(
         missing("no exchange 'e' in vhost '/'"),
@@ -103,7 +103,7 @@ fn a_close_is_classified_by_its_code_and_a_connection_answers_no_single_message(
 }
 
 #[test]
-fn an_error_of_lapin_is_classified_as_the_close_that_it_tells_of() {
+fn an_error_of_lapin_is_classified_as_the_close_that_it_reports() {
     for code in [312, 320, 403, 404, 406, 530, 540] {
         let error = AMQPError::from_id(code, short("words")).expect("it is an error's code");
         let error = lapin::Error::from(ErrorKind::ProtocolError(error));

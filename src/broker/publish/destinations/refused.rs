@@ -1,8 +1,9 @@
-//! When RabbitMQ is asked again for an exchange that it refused: after a pause, once for all callers that wait.
+//! Decides when the gateway asks RabbitMQ again about an exchange that it refused: after a pause, once for all waiting
+//! callers.
 //!
 //! A refusal closes the channel, which costs RabbitMQ as much as ten messages. So a caller that publishes to such an
-//! exchange again and again would slow all others down. An answer is never told from memory: each caller that is told
-//! one had come before RabbitMQ was asked.
+//! exchange again and again would slow down all others. The gateway never answers from memory: RabbitMQ gives each answer
+//! after the call of the caller that gets it.
 
 use std::time::Duration;
 
@@ -11,45 +12,45 @@ use tokio::time::Instant;
 
 use crate::broker::error::Error;
 
-/// Least time between two questions for one exchange.
+/// Shortest time between two questions about one exchange.
 pub(super) const PAUSE: Duration = Duration::from_millis(10);
 
-/// The answer that all callers of one question are told, once it is known.
+/// The answer for all callers of one question, once it is known.
 pub(super) type Answer = Option<Error>;
 
-/// The callers that wait for the answer to a publish; `None` where RabbitMQ does not refuse the exchange.
+/// The callers that wait for the answer to a publish; `None` if RabbitMQ does not refuse the exchange.
 pub(in crate::broker::publish) type Waiters = Option<watch::Sender<Answer>>;
 
-/// The next question for an exchange, or the last one: it is asked for all callers that come before `at`.
+/// The next question about an exchange, or the last one. It is asked for all callers that come before `at`.
 #[derive(Debug)]
 pub(super) struct Question {
     at: Instant,
     answer: watch::Receiver<Answer>,
 }
 
-/// What a publish is to do.
+/// The next step of a publish.
 #[derive(Debug)]
 pub(super) enum Turn {
-    /// Publish at once: the exchange is not refused, or the deadline leaves no time for a pause.
+    /// Publish at once: RabbitMQ does not refuse the exchange, or the deadline leaves no time for a pause.
     Free,
-    /// Publish at this instant, for all callers that come until then.
+    /// Publish at this instant, for all callers that come before it.
     Ask { at: Instant, waiters: watch::Sender<Answer> },
     /// Wait for the answer to another caller's publish.
     Wait(watch::Receiver<Answer>),
 }
 
 impl Question {
-    /// RabbitMQ refused the exchange just now.
+    /// The state after RabbitMQ refused the exchange for the first time.
     pub(super) fn refused_at(at: Instant) -> Self {
         Self { at, answer: watch::channel(None).1 }
     }
 
-    /// RabbitMQ refused the exchange again. A question that is to come stays as it is.
+    /// Records that RabbitMQ refused the exchange again. A question in the future stays as it is.
     pub(super) fn refused_again(&mut self, now: Instant) {
         self.at = self.at.max(now);
     }
 
-    /// The turn of a publish that comes now.
+    /// The step of a publish that comes now.
     pub(super) fn turn(&mut self, deadline: Instant) -> Turn {
         let now = Instant::now();
         let is_to_come = self.at > now;
@@ -57,7 +58,7 @@ impl Question {
         if deadline <= at + PAUSE {
             return Turn::Free;
         }
-        // A question without a sender was given up, and the next caller asks in its place.
+        // A question without a sender was given up, so the next caller asks instead.
         if is_to_come && self.answer.has_changed().is_ok() {
             return Turn::Wait(self.answer.clone());
         }

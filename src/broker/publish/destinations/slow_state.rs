@@ -1,4 +1,4 @@
-//! A destination whose publishes stay unanswered, and the connection that it has, if one was free.
+//! A destination whose publishes stay unanswered, and its own connection if one was free.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,10 +8,10 @@ use tokio::time::Instant;
 use crate::broker::destination::KnownDestination;
 use crate::broker::publish::slow::SlowLanes;
 
-/// A slow destination without a connection is tried again after so long.
+/// After this time the gateway tries a slow destination without a connection again.
 const TRY_AGAIN: Duration = Duration::from_secs(10);
 
-/// The lanes of one slow destination; `None` where no connection is free.
+/// The lanes of one slow destination; `None` if no connection is free.
 pub(super) type SlowLanesOf = Option<Arc<SlowLanes>>;
 
 /// The slow state of a destination.
@@ -19,17 +19,17 @@ pub(super) struct Slow {
     destination: KnownDestination,
     lanes: SlowLanesOf,
     last_publish: Instant,
-    /// Without a connection: when a message was let through last.
+    /// If it has no connection: when the gateway last let a message through.
     tried: Instant,
 }
 
-/// Which way a message to a slow destination takes.
+/// The lanes that a message to a slow destination uses.
 pub(super) enum SlowWay {
-    /// On its own connection.
+    /// The destination's own connection.
     Own(Arc<SlowLanes>),
-    /// Alone on a channel, to find out whether RabbitMQ answers again.
+    /// Alone on a channel of the isolated lanes, to find out whether RabbitMQ answers again.
     Try,
-    /// None: no connection is free.
+    /// None, because no connection is free.
     None,
 }
 
@@ -40,7 +40,7 @@ impl Slow {
         Self { destination, lanes, last_publish: now, tried: now }
     }
 
-    /// Several as one; returns the lanes that it does not need.
+    /// Merges several slow states into one; also returns the lanes that it does not need.
     pub(super) fn merge(all: Vec<Self>) -> (Option<Self>, Vec<Arc<SlowLanes>>) {
         let mut rest = all.into_iter();
         let Some(mut merged) = rest.next() else { return (None, Vec::new()) };
@@ -54,7 +54,7 @@ impl Slow {
         (Some(merged), unneeded)
     }
 
-    /// The way of a message that comes now. `open` opens a connection, where one is free.
+    /// The lanes for a message that comes now. `open` opens a connection, if one is free.
     pub(super) fn way(&mut self, open: impl FnOnce() -> SlowLanesOf) -> SlowWay {
         let now = Instant::now();
         self.last_publish = now;
@@ -72,18 +72,18 @@ impl Slow {
         SlowWay::None
     }
 
-    /// Whether RabbitMQ answers in time again, of which this is asked after such an answer: no other publish on its
-    /// connection has waited for so long.
+    /// Whether RabbitMQ answers in time again. The caller asks this after an answer in time. It is true if no other
+    /// publish on the destination's connection has waited for `slow_after`.
     pub(super) fn is_over(&self, slow_after: Duration) -> bool {
         self.lanes.as_ref().is_none_or(|lanes| !lanes.has_waited(slow_after))
     }
 
-    /// Whether there was no publish since then.
+    /// Whether it had no publish since then.
     pub(super) fn is_idle_since(&self, instant: Instant) -> bool {
         self.last_publish <= instant
     }
 
-    /// Whether it has a connection of its own.
+    /// Whether it has its own connection.
     pub(super) fn has_lanes(&self) -> bool {
         self.lanes.is_some()
     }
@@ -93,7 +93,7 @@ impl Slow {
         self.lanes.clone()
     }
 
-    /// Its lanes, which it gives up.
+    /// Gives up its lanes and returns them.
     pub(super) fn into_lanes(self) -> SlowLanesOf {
         self.lanes
     }

@@ -1,4 +1,4 @@
-//! The states of all destinations that were published to lately. Bounded in memory.
+//! The states of all destinations with a recent publish. Bounded in memory.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,11 +12,11 @@ use super::slow_state::{Slow, SlowLanesOf};
 use crate::broker::destination::KnownDestination;
 use crate::domain::names::{ExchangeName, ShortText};
 
-/// How long an exchange stays good without another success, and key-restricted without another refusal.
+/// How long an exchange stays good without a new success, and key-restricted without a new refusal.
 const MEMORY: Duration = Duration::from_mins(1);
-/// Exchanges remembered, and destinations of all exchanges together.
+/// The maximum number of remembered exchanges, and of destinations over all exchanges.
 const LIMIT: usize = 10_000;
-/// With so many slow routing keys an exchange is slow as a whole.
+/// With this number of slow routing keys an exchange is slow as a whole.
 const SLOW_KEYS: usize = 8;
 
 /// The state of an exchange.
@@ -24,22 +24,22 @@ const SLOW_KEYS: usize = 8;
 pub(super) enum State {
     /// It may be missing or forbidden.
     Unknown,
-    /// It took a message at this instant.
+    /// It accepted a message at this instant.
     Good { at: Instant },
-    /// RabbitMQ refused a message over its routing key, as with topic permissions: one success says nothing of the next
-    /// message.
+    /// RabbitMQ refused a message because of its routing key, as with topic permissions. RabbitMQ may refuse
+    /// the next message after a success with another key.
     KeyRestricted { since: Instant },
-    /// RabbitMQ refuses each message: it is missing, internal or forbidden.
+    /// RabbitMQ refuses every message: the exchange is missing, internal or forbidden.
     Refused(Question),
 }
 
 impl State {
-    /// Whether a message to it may share a channel with others.
+    /// Whether a message to the exchange may share a channel with others.
     fn is_good(&self, now: Instant) -> bool {
         matches!(self, Self::Good { at } if now < *at + MEMORY)
     }
 
-    /// The exchange took a message.
+    /// Records that the exchange accepted a message.
     pub(super) fn took_a_message(&mut self, now: Instant) {
         match self {
             Self::KeyRestricted { since } if now < *since + MEMORY => {}
@@ -47,7 +47,7 @@ impl State {
         }
     }
 
-    /// RabbitMQ refused the exchange.
+    /// Records that RabbitMQ refused the exchange.
     pub(super) fn was_refused(&mut self, now: Instant) {
         match self {
             Self::Refused(question) => question.refused_again(now),
@@ -55,7 +55,7 @@ impl State {
         }
     }
 
-    /// A message to it was lost, and may be the reason of the loss.
+    /// Records that a message to the exchange was lost and may be the reason for the loss.
     pub(super) fn may_be_refused(&mut self) {
         if matches!(self, Self::Good { .. }) {
             *self = Self::Unknown;
@@ -63,11 +63,11 @@ impl State {
     }
 }
 
-/// An exchange that was published to.
+/// An exchange with a recent publish.
 pub(super) struct Exchange {
     state: State,
     keys: HashMap<ShortText, Key>,
-    /// Set while it is slow as a whole.
+    /// Set while the exchange is slow as a whole.
     slow: Option<Slow>,
 }
 
@@ -98,42 +98,42 @@ impl Exchange {
         }
     }
 
-    /// Whether it is worth remembering, beside its keys.
+    /// Whether the table should remember it although its keys are gone.
     fn is_known(&self) -> bool {
         !matches!(self.state, State::Unknown) || !self.keys.is_empty()
     }
 }
 
-/// Where a message to a destination goes, as far as its state tells.
+/// The state that decides which lanes a message to a destination uses.
 pub(super) struct Found<'a> {
     pub(super) destination: KnownDestination,
     pub(super) is_good: bool,
-    /// Set when it is slow.
+    /// Set if the destination is slow.
     pub(super) slow: Option<&'a mut Slow>,
 }
 
-/// All of them.
+/// The table of all exchanges.
 #[derive(Default)]
 pub(super) struct Table {
     exchanges: HashMap<ExchangeName, Exchange>,
-    /// Routing keys of all exchanges together.
+    /// Number of routing keys over all exchanges.
     keys: usize,
-    /// Destinations and exchanges that are slow.
+    /// Number of slow destinations and exchanges.
     slow: usize,
-    /// With so many keys the idle ones are forgotten.
+    /// At this number of keys the table forgets the idle ones.
     limit: usize,
-    /// The largest body that RabbitMQ took, in bytes.
+    /// The largest body in bytes that RabbitMQ accepted.
     pub(super) largest_body: usize,
 }
 
 impl Table {
-    /// Finds a destination, which is remembered from now on.
+    /// Finds a destination, and remembers it from now on.
     pub(super) fn find(&mut self, exchange: &ExchangeName, routing_key: &ShortText) -> Found<'_> {
         let is_new = self.exchanges.get(exchange).is_none_or(|it| !it.keys.contains_key(routing_key));
         if is_new {
             self.add(exchange, routing_key);
         }
-        // Present: it was added above, or found.
+        // The exchange exists: it was found, or added above.
         let found = self.exchanges.entry(exchange.clone()).or_insert_with(Exchange::new);
         let destination = match found.keys.get(routing_key) {
             Some(key) => key.destination.clone(),
@@ -153,7 +153,8 @@ impl Table {
         self.keys += 1;
     }
 
-    /// Forgets the keys without a publish in flight that are not slow. With too many exchanges, their states too.
+    /// Forgets the keys that are not slow and have no publish in flight. If there are too many exchanges, forgets their
+    /// states too.
     fn forget_unused(&mut self) {
         let has_too_many = self.exchanges.len() >= LIMIT;
         self.exchanges.retain(|_, exchange| {
@@ -161,11 +162,11 @@ impl Table {
             exchange.slow.is_some() || !exchange.keys.is_empty() || (exchange.is_known() && !has_too_many)
         });
         self.keys = self.exchanges.values().map(|exchange| exchange.keys.len()).sum();
-        // When most keys are in use, the next look is worth its cost only after as many new ones.
+        // If most keys are in use, the next search is worth its cost only after the number of keys has doubled.
         self.limit = 2 * self.keys;
     }
 
-    /// The question for an exchange that RabbitMQ refuses.
+    /// The question about an exchange, if RabbitMQ refuses the exchange.
     pub(super) fn refusal(&mut self, exchange: &ExchangeName) -> Option<&mut Question> {
         match &mut self.exchanges.get_mut(exchange)?.state {
             State::Refused(question) => Some(question),
@@ -175,7 +176,7 @@ impl Table {
 
     /// Changes the state of an exchange.
     pub(super) fn change_state(&mut self, exchange: &ExchangeName, change: impl FnOnce(&mut State)) {
-        // It may have been forgotten since the publish began, but it is not worth more than the limit.
+        // The exchange may have been forgotten since the publish began. It is added again only if the table has room.
         let has_room = self.exchanges.len() < LIMIT;
         match self.exchanges.get_mut(exchange) {
             Some(found) => change(&mut found.state),
@@ -187,8 +188,8 @@ impl Table {
         }
     }
 
-    /// RabbitMQ answered a publish to this destination in time: it is slow no more, unless another publish on its
-    /// connection is not answered in time. Returns lanes that are to be closed.
+    /// Records that RabbitMQ answered a publish to this destination in time. The destination is no longer slow, unless
+    /// another publish on its connection stays unanswered. Returns the lanes to close.
     pub(super) fn answered_in_time(
         &mut self,
         exchange: &ExchangeName,
@@ -210,8 +211,7 @@ impl Table {
         over.into_lanes()
     }
 
-    /// Publishes to this destination stay unanswered. `open` opens a connection for it, where one is free. Returns lanes
-    /// that are to be closed.
+    /// Marks a destination as slow. `open` opens a connection for it, if one is free. Returns the lanes to close.
     pub(super) fn mark_slow(
         &mut self,
         destination: &KnownDestination,
@@ -227,7 +227,7 @@ impl Table {
         let slow = Slow::new(destination.clone(), open());
         let (exchange_name, routing_key) = (name.as_str(), destination.routing_key().as_str());
         let consequence =
-            if slow.has_lanes() { "it gets a connection of its own" } else { "no connection is free for it" };
+            if slow.has_lanes() { "it gets its own connection" } else { "no connection is free for it" };
         warn!(
             exchange = exchange_name,
             routing_key, "RabbitMQ does not answer publishes to this destination: {consequence}"
@@ -235,18 +235,21 @@ impl Table {
         key.slow = Some(slow);
         self.slow += 1;
         let slow_keys = exchange.keys.values().filter(|key| key.slow.is_some()).count();
-        // The default exchange holds all queues of the virtual host: one state for all would stop the healthy ones.
+        // The default exchange leads to all queues of the virtual host: one state for all would stop the healthy queues.
         if slow_keys < SLOW_KEYS || name.as_str().is_empty() {
             return Vec::new();
         }
-        warn!(exchange = name.as_str(), slow_keys, "the exchange as a whole gets one connection of its own");
+        warn!(
+            exchange = name.as_str(),
+            slow_keys, "all destinations of this exchange get one connection together"
+        );
         let (slow, closed) = Slow::merge(exchange.slow_slots().filter_map(Option::take).collect());
         self.slow = self.slow + 1 - slow_keys;
         exchange.slow = slow;
         closed
     }
 
-    /// Whether the destination is slow, or its exchange as a whole.
+    /// Whether the destination is slow, or its exchange is slow as a whole.
     pub(super) fn is_slow(&self, destination: &KnownDestination) -> bool {
         self.exchanges.get(destination.exchange()).is_some_and(|exchange| {
             let key = exchange.keys.get(destination.routing_key());
@@ -261,12 +264,12 @@ impl Table {
 
     /// Every destination and exchange that is slow.
     pub(super) fn slow(&self) -> impl Iterator<Item = &Slow> {
-        // Without any, the look at every destination is saved.
+        // If there is none, the search through all destinations is not needed.
         let exchanges = if self.slow == 0 { None } else { Some(self.exchanges.values()) };
         exchanges.into_iter().flatten().flat_map(Exchange::slow)
     }
 
-    /// Forgets slow destinations without a publish since this instant. Returns lanes that are to be closed.
+    /// Forgets slow destinations that had no publish since this instant. Returns the lanes to close.
     pub(super) fn forget_slow(&mut self, idle_since: Instant) -> Vec<Arc<super::SlowLanes>> {
         if self.slow == 0 {
             return Vec::new();

@@ -1,4 +1,4 @@
-//! The ways that messages take, and how answers change them.
+//! The lanes that messages use, and how answers change the choice.
 
 use std::pin::Pin;
 
@@ -36,7 +36,7 @@ fn destinations(slow_connections: usize) -> Destinations {
         slow_window: 4,
     };
     let settings = Settings {
-        // Nothing listens there.
+        // No program listens there.
         addresses: vec![Address { host: "127.0.0.1".to_owned(), port: 1 }],
         vhost: "/".to_owned(),
         login: Login::External,
@@ -115,7 +115,7 @@ impl Destinations {
         self.learn(publish, Instant::now(), answer);
     }
 
-    /// Marks the destination of a publish.
+    /// Marks the destination of a publish as slow.
     fn slow_down(&self, publish: &Publish) -> KnownDestination {
         let (destination, _) = self.route(publish, false).unwrap_or_else(|error| panic!("{error}"));
         self.mark_slow(&destination);
@@ -161,7 +161,7 @@ async fn a_loss_or_a_refusal_sends_the_next_message_alone_and_silence_does_not()
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_exchange_refused_by_key_is_isolated_for_a_minute_whatever_succeeds() {
+async fn an_exchange_refused_by_key_stays_isolated_for_a_minute_despite_successes() {
     let (all, to) = (destinations(0), publish("x", "k"));
     all.learn_now(&to, &topic_refused());
     for _ in 0..2 {
@@ -194,7 +194,7 @@ async fn a_resent_message_goes_alone() {
 }
 
 #[tokio::test]
-async fn a_declared_exchange_is_refused_no_more() {
+async fn a_declared_exchange_is_no_longer_refused() {
     let (all, to) = (destinations(0), publish("x", "k"));
     all.learn_now(&to, &missing());
     assert!(matches!(all.next(to.deadline), Turn::Ask { .. }));
@@ -210,7 +210,7 @@ async fn a_slow_destination_beyond_the_limit_is_refused_until_it_answers() {
     assert_eq!((all.way(&stuck), all.way(&other)), ("none", "shared"));
     advance(Duration::from_millis(10)).await;
     destination.note_answer(Instant::now(), true);
-    // One message finds out whether it answers in time again.
+    // One message tests whether the destination answers in time again.
     assert_eq!((all.way(&stuck), all.way(&stuck)), ("isolated", "none"));
     all.learn(&stuck, Instant::now() - SLOW_AFTER, &Ok(()));
     assert_eq!(all.way(&stuck), "none");
@@ -229,7 +229,7 @@ async fn a_slow_destination_has_a_connection_of_its_own_until_it_answers_in_time
     assert_eq!(all.way(&other), "none");
     all.learn_now(&stuck, &Ok(()));
     assert_eq!(all.way(&stuck), "shared");
-    // Its connection is free for the other one, when it is closed.
+    // When the connection is closed, it is free for the other destination.
     let freed = async {
         while all.way(&other) == "none" {
             tokio::task::yield_now().await;
@@ -294,7 +294,7 @@ fn later() -> Instant {
     Instant::now() + MINUTE
 }
 
-/// With an exchange `x` that RabbitMQ refused just now.
+/// A table with an exchange `x` that RabbitMQ has just refused.
 async fn refused() -> Destinations {
     let all = destinations(0);
     let waiters = all.turn(&exchange("x"), later()).await.expect("it is free");
@@ -304,7 +304,7 @@ async fn refused() -> Destinations {
 }
 
 impl Destinations {
-    /// As the publisher does with an answer.
+    /// Records an answer as the publisher does.
     fn answer(&self, waiters: &Waiters, answer: &Result<(), Error>) {
         self.learn_now(&publish("x", "k"), answer);
         if let Err(error) = answer {
@@ -328,7 +328,7 @@ async fn callers_that_come_in_the_pause_are_told_the_answer_to_one_of_them() {
 }
 
 #[tokio::test]
-async fn a_caller_that_comes_after_rabbitmq_was_asked_asks_anew() {
+async fn a_caller_that_comes_after_rabbitmq_was_asked_asks_again() {
     let all = refused().await;
     let asked = all.turn(&exchange("x"), later()).await.expect("it asks");
     assert!(matches!(all.next(later()), Turn::Ask { .. }));

@@ -1,7 +1,7 @@
 //! The owned channel that consumes from the reply queue: it gives each reply to its caller.
 //!
-//! A reply that no caller waits for is counted and skipped, not assembled: every client that may publish to the reply
-//! queue chooses these bytes.
+//! A reply without a waiting caller is counted and skipped, and its body is not kept: every client that may publish to
+//! the reply queue chooses these bytes.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -20,9 +20,9 @@ use crate::broker::wire::{
     method_of,
 };
 
-/// The consumer's name; it is the only one of its channel.
+/// The consumer's tag; it is the only consumer on its channel.
 const CONSUMER_TAG: &str = "replies";
-/// Bytes that are reserved for a body when its header comes; a larger one grows as its bytes come.
+/// Bytes that are reserved when the header of a body arrives. A larger body grows as its bytes arrive.
 const RESERVED: usize = 64 * 1024;
 
 /// The owner of the reply channel.
@@ -38,21 +38,21 @@ pub(super) struct ReplyChannel {
 struct State {
     /// The `basic.consume` that is to be written.
     consume: Vec<u8>,
-    /// Told when RabbitMQ has answered the `basic.consume`.
+    /// Notified when RabbitMQ has answered the `basic.consume`.
     consuming: Option<oneshot::Sender<Result<(), Error>>>,
     arriving: Arriving,
 }
 
-/// The delivery that is being read.
+/// The state of the delivery that is being read.
 #[derive(Default)]
 enum Arriving {
     #[default]
     Nothing,
-    /// Its method is here, its header is to come.
+    /// The method has arrived, and the header is missing.
     Announced,
-    /// So many bytes of a body without a caller are to come.
+    /// The number of missing bytes of a body without a caller.
     Skipped { rest: u64 },
-    /// A reply whose body is to come.
+    /// A reply whose body is not complete.
     Body(Box<ArrivingReply>),
 }
 
@@ -64,7 +64,7 @@ struct ArrivingReply {
 }
 
 impl ReplyChannel {
-    /// The owner of a channel on which this queue was declared just now.
+    /// The owner of a channel on which the gateway has just declared this queue.
     pub(super) fn new(queue: Arc<ReplyQueue>, outlet: Outlet, unmatched: IntCounter) -> Arc<Self> {
         let (state, lost) = (Mutex::default(), CancellationToken::new());
         Arc::new(Self { queue, outlet, unmatched, state, lost })
@@ -74,7 +74,7 @@ impl ReplyChannel {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The queue that it consumes from.
+    /// The queue that the channel consumes from.
     pub(super) fn queue(&self) -> &Arc<ReplyQueue> {
         &self.queue
     }
@@ -97,7 +97,7 @@ impl ReplyChannel {
         answer.await.unwrap_or_else(|_| Err(Error::gone()))
     }
 
-    /// Ends when the queue, its channel or its connection is lost.
+    /// Resolves when the queue, its channel or its connection is lost.
     pub(super) async fn until_lost(&self) {
         self.lost.cancelled().await;
     }
@@ -105,7 +105,7 @@ impl ReplyChannel {
     fn lose(&self, error: Error) {
         let consuming = {
             let mut state = self.lock();
-            // With a reply that has arrived in part its caller's sender goes, which tells the caller.
+            // This also drops the sender of a reply that has arrived in part, which tells its caller.
             state.arriving = Arriving::Nothing;
             state.consuming.take()
         };
@@ -195,7 +195,7 @@ impl Owner for ReplyChannel {
         Step::Done
     }
 
-    /// Nothing is published on the reply channel.
+    /// The gateway does not publish on the reply channel.
     fn blocked(&self) {}
 
     fn closed(&self, end: &End) {

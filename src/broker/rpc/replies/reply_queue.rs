@@ -1,4 +1,4 @@
-//! One reply queue, and the callers that wait for replies on it.
+//! One reply queue, and its pending replies.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,20 +12,20 @@ use crate::domain::message::ReceivedMessage;
 /// A reply.
 pub(super) type Reply = ReceivedMessage;
 
-/// The callers, by correlation id.
+/// The pending replies, by correlation id.
 type Callers = HashMap<Uuid, oneshot::Sender<Reply>>;
 
-/// A reply queue; its table of callers is gone when the queue is.
+/// A reply queue. Its table of pending replies is gone when the queue is lost.
 pub(super) struct ReplyQueue {
     name: String,
     callers: Mutex<Option<Callers>>,
 }
 
-/// Why a caller cannot wait on a queue.
+/// Why a call cannot register a pending reply.
 pub(super) enum NoPlace {
     /// The queue is lost.
     Lost,
-    /// As many callers wait as may.
+    /// The maximum number of callers already waits.
     TooMany,
 }
 
@@ -44,7 +44,7 @@ impl ReplyQueue {
         self.callers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A place to wait for one reply.
+    /// Registers a pending reply.
     pub(super) fn expect(self: Arc<Self>, max_waiting: usize) -> Result<PendingReply, NoPlace> {
         let (sender, reply) = oneshot::channel();
         let id = Uuid::new_v4();
@@ -56,12 +56,12 @@ impl ReplyQueue {
         Ok(PendingReply { queue: self, id, reply })
     }
 
-    /// Callers that wait.
+    /// The number of waiting callers.
     pub(super) fn waiting(&self) -> usize {
         self.lock().as_ref().map_or(0, HashMap::len)
     }
 
-    /// The caller with this correlation id, which waits in the table no longer.
+    /// Removes and returns the caller with this correlation id.
     pub(super) fn take_caller(&self, correlation_id: &str) -> Option<oneshot::Sender<Reply>> {
         self.remove(Uuid::try_parse(correlation_id).ok()?)
     }
@@ -70,14 +70,14 @@ impl ReplyQueue {
         self.lock().as_mut()?.remove(&id)
     }
 
-    /// The queue is lost: tells its callers. Returns how many there were.
+    /// Records that the queue is lost and tells its callers. Returns the number of callers.
     pub(super) fn lose(&self) -> usize {
-        // Dropping the senders tells every caller.
+        // Each caller learns of the loss because its sender is dropped.
         self.lock().take().map_or(0, |callers| callers.len())
     }
 }
 
-/// A caller's place in the table; leaves it when dropped.
+/// A caller's entry in the table; dropping it removes the entry.
 pub(in crate::broker) struct PendingReply {
     queue: Arc<ReplyQueue>,
     id: Uuid,
@@ -85,17 +85,17 @@ pub(in crate::broker) struct PendingReply {
 }
 
 impl PendingReply {
-    /// Where the reply is to be sent.
+    /// The `reply_to` for the request: the name of the reply queue.
     pub(in crate::broker) fn reply_to(&self) -> &str {
         &self.queue.name
     }
 
-    /// The correlation id that the reply is to carry.
+    /// The correlation id that the reply must carry.
     pub(in crate::broker) fn correlation_id(&self) -> String {
         self.id.to_string()
     }
 
-    /// The reply, for as long as it takes.
+    /// Waits for the reply without a deadline.
     ///
     /// # Errors
     /// [`Cause::ReplyChannelLost`] as soon as the queue is lost.

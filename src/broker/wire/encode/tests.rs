@@ -1,4 +1,4 @@
-//! The encoder against amq-protocol's own, which knows the same frames.
+//! Compares the encoder with amq-protocol's encoder.
 
 use amq_protocol::frame::{AMQPContentHeader, AMQPFrame, WriteContext, gen_frame};
 use amq_protocol::protocol::basic::{AMQPMethod, Consume, Publish};
@@ -22,7 +22,7 @@ fn encoded(frames: &[AMQPFrame]) -> Vec<u8> {
     frames.iter().flat_map(one).collect()
 }
 
-/// As amq-protocol writes a publish.
+/// A publish as amq-protocol encodes it.
 fn expected(frame_max: usize, message: &Message, to: &Destination, expiration: Option<u64>) -> Vec<u8> {
     let publish = Publish {
         exchange: short(to.exchange.as_str()),

@@ -249,6 +249,9 @@ impl QueueDeclarationBody {
         let Some(queue) = detail.queue else {
             return short("dead_letter.exchange", &exchange).map(|_| None);
         };
+        if queue == name.as_str() {
+            return Err(Problem::malformed("dead_letter.queue", "is the queue itself: name another queue"));
+        }
         refuse_reserved(&queue)?;
         refuse_reserved(&exchange)?;
         let mut pair_arguments = FieldTable::default();

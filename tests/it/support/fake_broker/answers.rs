@@ -1,4 +1,4 @@
-//! What a broker in good health says to everything but publishes.
+//! The answers of a healthy RabbitMQ to all methods but publishes.
 
 use amq_protocol::protocol::{
     AMQPClass, basic, channel, confirm, connection,
@@ -8,10 +8,10 @@ use amq_protocol::protocol::{
 
 use super::short;
 
-/// Channels of one connection: few, so that their numbers come back soon.
+/// Channels of one connection: few, so that the gateway uses their numbers again soon.
 pub const CHANNELS: u16 = 32;
 
-/// The first word of the conversation.
+/// The first method of the conversation.
 pub(super) fn greeting() -> AMQPClass {
     AMQPClass::Connection(connection::AMQPMethod::Start(Start {
         version_major: 0,
@@ -22,7 +22,7 @@ pub(super) fn greeting() -> AMQPClass {
     }))
 }
 
-/// The answer, where one is due.
+/// The answer, if the method has one.
 pub(super) fn to(asked: &AMQPClass) -> Option<AMQPClass> {
     Some(match asked {
         AMQPClass::Connection(asked) => AMQPClass::Connection(to_connection(asked)?),
@@ -44,7 +44,7 @@ pub(super) fn to(asked: &AMQPClass) -> Option<AMQPClass> {
     })
 }
 
-/// Whether the channel of this number is another one, or none, from here on.
+/// Whether the method opens or closes the channel with this number.
 pub(super) fn is_about_a_channel(asked: &AMQPClass) -> bool {
     matches!(asked, AMQPClass::Channel(_))
 }

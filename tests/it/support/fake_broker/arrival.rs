@@ -1,4 +1,4 @@
-//! A publish, and what can be said about it.
+//! A publish that arrived, and the answers to it.
 
 use amq_protocol::{
     frame::{AMQPContentHeader, AMQPFrame},
@@ -11,14 +11,14 @@ use amq_protocol::{
 
 use super::{Order, Step, Wire, encode, short};
 
-/// A publish that is here, whole.
+/// A publish of which all frames have arrived.
 #[derive(Debug, Clone)]
 pub struct Arrival {
     pub id: String,
     /// The end of the connection's name, such as `publish-0`.
     pub connection: String,
     pub channel: u16,
-    /// Channels that the broker had opened before this one.
+    /// The number of channels that the server had opened before this one.
     pub(super) channels_before: usize,
     pub(super) tag: u64,
     pub(super) publish: Publish,
@@ -32,17 +32,17 @@ impl Arrival {
         self.publish.routing_key.as_str()
     }
 
-    /// Confirms it.
+    /// Confirms the publish.
     pub fn confirm(&self) {
         self.say(&[self.ack(false)]);
     }
 
-    /// Blocks its connection.
+    /// Blocks the connection of the publish.
     pub fn block(&self) {
         self.say(&self.frames(Step::Block).unwrap_or_default());
     }
 
-    /// What the step says; `None` for hanging up.
+    /// The frames of the step; `None` for a close of the socket.
     pub(super) fn frames(&self, step: Step) -> Option<Vec<AMQPFrame>> {
         Some(match step {
             Step::Return(_) => self.returned(),
@@ -90,7 +90,7 @@ impl Arrival {
     }
 
     pub(super) fn order(&self, order: Order) {
-        // The gateway may have hung up.
+        // The gateway may have closed the connection.
         let _gone = self.wire.send(order);
     }
 }

@@ -1,4 +1,4 @@
-//! One connection: what the gateway says on it is read frame by frame and answered.
+//! One connection: reads the gateway's frames one by one and answers them.
 
 use std::{collections::HashMap, io, sync::Arc};
 
@@ -22,12 +22,12 @@ use super::{Arrival, Order, Shared, Wire, answers, encode};
 /// Type, channel and size of a frame.
 const HEAD: usize = 7;
 
-/// Until one side hangs up.
+/// Runs until one side closes the connection.
 pub(super) async fn hold(stream: TcpStream, shared: Arc<Shared>) {
     let (from, to) = stream.into_split();
     let (wire, orders) = mpsc::unbounded_channel();
     let conversation = Conversation { wire, shared, name: String::new(), channels: HashMap::new() };
-    // However it ends, it is the end of the connection.
+    // The end of either half ends the connection, with or without an error.
     let _end = tokio::select! {
         end = conversation.listen(from) => end,
         end = speak(to, orders) => end,
@@ -66,13 +66,13 @@ struct Conversation {
 
 #[derive(Default)]
 struct Channel {
-    /// Channels that the broker had opened before this one.
+    /// The number of channels that the server had opened before this one.
     before: usize,
     published: u64,
     coming: Option<Coming>,
 }
 
-/// A publish that is not here whole.
+/// A publish of which some frames have not arrived.
 struct Coming {
     publish: basic::Publish,
     header: Option<AMQPContentHeader>,
@@ -92,7 +92,7 @@ impl Conversation {
 
     fn say(&self, channel: u16, method: AMQPClass) {
         let bytes = encode(&AMQPFrame::Method(channel, method));
-        // The writing side may have hung up.
+        // The writing side may have ended.
         let _gone = self.wire.send(Order::Say(bytes, Vec::new()));
     }
 

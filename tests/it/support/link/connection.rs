@@ -1,4 +1,4 @@
-//! One connection of a link, from its acceptance to its end.
+//! One connection of a link, from the accept to its end.
 
 use std::{
     io,
@@ -21,11 +21,11 @@ use super::{
     pump::exchange,
 };
 
-/// Which of the open connections.
+/// The open connections that an end concerns.
 #[derive(Debug, Clone)]
 pub(super) enum Who {
     All,
-    /// Those that have told such a name.
+    /// The connections that have sent such a name.
     Named(String),
 }
 
@@ -33,7 +33,7 @@ pub(super) enum Who {
 pub(super) enum End {
     /// Reset on both sides.
     Cut,
-    /// What is written on it is lost, until a side leaves or it is cut.
+    /// The link drops all bytes, until a side closes the connection or it is reset.
     Lost,
 }
 
@@ -55,7 +55,7 @@ pub(super) async fn connection(mut client: TcpStream, wire: Wire, mut ends: broa
     let end = tokio::select! {
         biased;
         end = ended(&mut ends, &name) => Some(end),
-        // Refused by its name.
+        // The link resets a connection whose name is refused.
         passed = exchange(&mut client, &mut broker, &wire.modes, &name) =>
             passed.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused).then_some(End::Cut),
     };
@@ -92,13 +92,13 @@ async fn ended(ends: &mut broadcast::Receiver<(Who, End)>, name: &Name) -> End {
     }
 }
 
-/// Reads until the other side leaves.
+/// Reads until the other side closes the connection.
 async fn swallow(side: &mut TcpStream) {
     let mut buffer = [0; 1024];
     while let Ok(1..) = side.read(&mut buffer).await {}
 }
 
-/// Counts itself for as long as it lives.
+/// Counts itself as long as it lives.
 struct Counted(Arc<AtomicUsize>);
 
 impl Counted {

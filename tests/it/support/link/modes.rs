@@ -1,31 +1,30 @@
-//! How the wire behaves, for all connections and for those of some names.
+//! How the link treats bytes and connections, for all connections and for those with a given name.
 
-/// How the wire behaves; may change at any time.
+/// How the link treats bytes and connections; may change at any time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// As a good wire.
+    /// All bytes are forwarded.
     Pass,
-    /// Bytes are taken and lost.
+    /// Bytes are read and dropped.
     BlackHole(Way),
-    /// Bytes are not taken, so the sender's buffers fill; they flow when the mode changes.
+    /// Bytes are not read, so the sender's buffers fill; they are forwarded when the mode changes.
     Stall(Way),
-    /// Every piece is held for this long.
+    /// Each piece is held for this time.
     Delay(std::time::Duration),
-    /// Every byte travels in a packet of its own.
+    /// Each byte travels in a packet of its own.
     Slice,
-    /// The receiving end sees the end of the stream; the other direction flows.
+    /// The receiving end sees the end of the stream; the other direction works.
     HalfClose(Way),
-    /// New connections are offered so few channels, as by RabbitMQ's setting `channel_max`.
+    /// New connections are offered this number of channels, as with RabbitMQ's setting `channel_max`.
     Channels(u16),
-    /// New connections are refused; open ones pass. Connections chosen by name are accepted, and reset when they tell
-    /// their name.
+    /// New connections are refused; open ones work. Connections chosen by name are accepted, and reset when they send their name.
     Refuse,
-    /// New connections are accepted and never answered, until they are cut or leave; open ones pass. Has no meaning
-    /// for connections chosen by name: take [`Mode::BlackHole`].
+    /// New connections are accepted and never answered, until they are reset or close; open ones work. Not for connections chosen
+    /// by name: use [`Mode::BlackHole`].
     Silence,
 }
 
-/// A direction on the wire.
+/// A direction of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
     ToBroker,
@@ -39,7 +38,7 @@ impl Way {
     }
 }
 
-/// The mode of each connection, by its name: names that have no mode of their own follow the general one.
+/// The mode of each connection, by its name. A connection whose name has no mode of its own follows the general mode.
 #[derive(Debug, Clone)]
 pub(super) struct Modes {
     pub(super) general: Mode,
@@ -60,7 +59,7 @@ impl Modes {
         self.named.retain(|(known, _)| known != pattern);
     }
 
-    /// Of a connection that may not have told its name yet.
+    /// The mode of a connection that may not have sent its name yet.
     pub(super) fn of(&self, name: Option<&str>) -> Mode {
         name.and_then(|name| self.of_name(name)).unwrap_or(self.general)
     }
@@ -71,7 +70,7 @@ impl Modes {
     }
 }
 
-/// Whether a connection's name ends with this word: `publish-0`, or `slow-*` for all that begin so.
+/// Whether a connection's name ends with this word: `publish-0`, or `slow-*` for all that begin with `slow-`.
 pub(super) fn matches(pattern: &str, name: &str) -> bool {
     pattern.strip_suffix('*').map_or(pattern == name, |head| name.starts_with(head))
 }

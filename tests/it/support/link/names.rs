@@ -1,10 +1,10 @@
-//! Connections are known by the last word of the `connection_name` that clients tell when they log in.
+//! Connections are known by the last word of the `connection_name` that clients send when they log in.
 
 use std::sync::{Arc, Mutex, OnceLock};
 
 use super::modes::matches;
 
-/// Longer than what any client says up to its name.
+/// Longer than the bytes that any client sends before its name.
 const LONGEST_LOGIN: usize = 16 * 1024;
 /// A field of the client's properties: the name with its length, and the type of the value, a long string.
 const FIELD: &[u8] = b"\x0fconnection_nameS";
@@ -17,21 +17,21 @@ pub(super) struct Names {
 }
 
 impl Names {
-    /// Those of connections that are open, sorted.
+    /// The names of open connections, sorted.
     pub(super) fn open(&self) -> Vec<String> {
         let mut names = self.open.lock().expect("no connection panics").clone();
         names.sort();
         names
     }
 
-    /// How many connections have told such a name since the start.
+    /// The number of connections that have sent such a name since the start.
     pub(super) fn count_seen(&self, pattern: &str) -> usize {
         let seen = self.seen.lock().expect("no connection panics");
         seen.iter().filter(|name| matches(pattern, name)).count()
     }
 }
 
-/// The name of one connection, once it has told it.
+/// The name of one connection, once the client has sent it.
 pub(super) struct Name {
     name: OnceLock<String>,
     names: Arc<Names>,
@@ -49,7 +49,7 @@ impl Name {
     fn set(&self, name: String) {
         self.names.open.lock().expect("no connection panics").push(name.clone());
         self.names.seen.lock().expect("no connection panics").push(name.clone());
-        self.name.set(name).expect("a client tells its name once");
+        self.name.set(name).expect("a client sends its name once");
     }
 }
 
@@ -57,12 +57,12 @@ impl Drop for Name {
     fn drop(&mut self) {
         let Some(name) = self.name.get() else { return };
         let mut open = self.names.open.lock().expect("no connection panics");
-        let place = open.iter().position(|other| other == name).expect("it is open");
+        let place = open.iter().position(|other| other == name).expect("the name is in the list");
         open.swap_remove(place);
     }
 }
 
-/// Reads along with what a client says, until it has told its name or has said too much without one.
+/// Reads the bytes that a client sends, until its name was found or the limit is reached.
 #[derive(Default)]
 pub(super) struct Login {
     said: Vec<u8>,
@@ -82,7 +82,7 @@ impl Login {
     }
 }
 
-/// The last word of the name, when all of it has arrived.
+/// The last word of the name, when the whole name has arrived.
 fn told(said: &[u8]) -> Option<String> {
     let start = said.windows(FIELD.len()).position(|window| window == FIELD)? + FIELD.len();
     let (length, rest) = said[start..].split_first_chunk()?;

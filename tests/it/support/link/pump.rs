@@ -1,4 +1,4 @@
-//! What happens to the bytes of one connection, each direction by itself.
+//! Forwards, changes or drops the bytes of one connection, each direction separately.
 
 use std::io;
 
@@ -18,10 +18,10 @@ use super::{
     names::{Login, Name},
 };
 
-/// How the frame `connection.tune` begins. The largest number of a channel follows.
+/// The beginning of the frame `connection.tune`. The largest channel number follows.
 const TUNE: &[u8] = b"\x01\0\0\0\0\0\x0c\0\x0a\0\x1e";
 
-/// Both directions, until both have ended or one has failed.
+/// Forwards both directions, until both have ended or one has failed.
 pub(super) async fn exchange(
     client: &mut TcpStream,
     broker: &mut TcpStream,
@@ -51,7 +51,7 @@ struct Pump<'a> {
     way: Way,
     modes: watch::Receiver<Modes>,
     name: &'a Name,
-    /// Of the direction in which the name is told.
+    /// Set for the direction in which the client sends its name.
     login: Option<Login>,
 }
 
@@ -94,14 +94,14 @@ impl Pump<'_> {
 
     async fn forward(&mut self, bytes: &[u8]) -> io::Result<()> {
         let mut mode = self.mode();
-        // Of a connection whose name came while this was read.
+        // The mode may have changed while the bytes were read, because the connection's name became known.
         while matches!(mode, Mode::Stall(way) if way.covers(self.way)) {
             changed(&mut self.modes).await;
             mode = self.mode();
         }
         match mode {
             Mode::BlackHole(way) if way.covers(self.way) => return Ok(()),
-            // Ends early when the wire is mended.
+            // Ends early when the mode changes.
             Mode::Delay(delay) => drop(timeout(delay, changed(&mut self.modes)).await),
             Mode::Slice => return self.slice(bytes).await,
             Mode::Channels(count) => return self.to.write_all(&with_channels(bytes, count)).await,

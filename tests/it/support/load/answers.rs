@@ -1,4 +1,4 @@
-//! What callers were told, and whether it agrees with what is in the queues.
+//! The answers that callers got, and a check that they agree with the queues.
 
 use std::{
     collections::HashMap,
@@ -11,13 +11,13 @@ use serde_json::Value;
 
 use crate::support::book::{Book, Outcome};
 
-/// What one caller was told.
+/// The answer that one caller got.
 #[derive(Debug, Clone)]
 pub struct Answer {
     pub id: String,
     pub status: StatusCode,
     pub has_retry_after: bool,
-    /// Receipt or problem, as it came.
+    /// The text of the receipt or problem.
     pub text: String,
     pub body: Value,
     pub sent: Instant,
@@ -33,7 +33,7 @@ impl Answer {
         Self { id: id.to_owned(), status, has_retry_after, text, body, sent, at: Instant::now() }
     }
 
-    /// The field `outcome`; empty without one.
+    /// The field `outcome`; empty when it is absent.
     pub fn outcome(&self) -> &str {
         self.body["outcome"].as_str().unwrap_or_default()
     }
@@ -43,7 +43,7 @@ impl Answer {
         Outcome::deserialize(&self.body["outcome"]).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    /// The kind of problem; empty for a receipt.
+    /// The type of the problem; empty for a receipt.
     pub fn problem(&self) -> &str {
         let kind = self.body["type"].as_str().unwrap_or_default();
         kind.strip_prefix("/problems/").unwrap_or(kind)
@@ -61,7 +61,7 @@ impl Answer {
         self.at - self.sent
     }
 
-    /// 503, nothing sent, and it says when to try again.
+    /// 503 with outcome `not_sent` and a time to try again.
     pub fn assert_refused(&self, problem: &str) {
         assert_eq!(
             (self.status.as_u16(), self.problem(), self.outcome()),
@@ -71,7 +71,7 @@ impl Answer {
         assert!(self.has_retry_after, "{self:?}");
     }
 
-    /// 504: nobody knows.
+    /// 504 with outcome `unknown`.
     pub fn assert_unknown(&self) {
         let (problem, outcome) = (self.problem(), self.outcome());
         assert_eq!((self.status.as_u16(), problem, outcome), (504, "outcome-unknown", "unknown"), "{self:?}");
@@ -82,7 +82,7 @@ impl Answer {
     }
 }
 
-/// All that the callers of a load were told.
+/// All answers of a load.
 pub struct Answers(pub Vec<Answer>);
 
 impl Answers {
@@ -90,14 +90,14 @@ impl Answers {
         self.0.len()
     }
 
-    /// Nobody saw an error.
+    /// Checks that no caller got an error.
     pub fn assert_all_confirmed(&self) {
         let failed: Vec<_> = self.0.iter().filter(|answer| !answer.is_confirmed()).collect();
         let count = (failed.len(), self.len());
         assert!(failed.is_empty(), "{count:?} callers saw an error, the first {:?}", failed[0]);
     }
 
-    /// All of them, to be held against the queues.
+    /// All answers, to compare them with the queues.
     pub fn book(&self) -> Book {
         let book = Book::default();
         for answer in &self.0 {
@@ -106,7 +106,8 @@ impl Answers {
         book
     }
 
-    /// The answers agree with all that is in the queues: see [`Book`], and an id that is there twice was said to be.
+    /// Checks that the answers agree with all ids in the queues: see [`Book`]. An id that is there twice must have an answer that
+    /// says so.
     pub fn assert_agree_with(&self, drained: &[String]) {
         self.book().assert_agrees(drained);
         let mut copies: HashMap<&str, usize> = HashMap::new();

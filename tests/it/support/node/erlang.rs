@@ -6,9 +6,8 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 
+use private_broker::Setup;
 use tokio::io::AsyncWriteExt;
-
-use super::setup::Setup;
 
 /// Characters of an Erlang error that are shown.
 const MAX_ERROR: usize = 2_000;
@@ -39,8 +38,8 @@ fn caller(setup: &Setup) -> Command {
     let caller = format!("it{}", CALLS.fetch_add(1, Ordering::Relaxed));
     let mut command = Command::new("erl_call");
     command
-        .args(["-h", &caller, "-timeout", "30", "-e", "-c", &setup.identity.cookie, "-address"])
-        .arg(format!("127.0.0.1:{}", setup.distribution_port))
+        .args(["-h", &caller, "-timeout", "30", "-e", "-c", &setup.identity().cookie, "-address"])
+        .arg(format!("127.0.0.1:{}", setup.ports().distribution))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());

@@ -3,18 +3,19 @@
 # their folder.
 # Arguments: the folder, rabbitmq-server, and "epmd" unless another node has started it.
 set -u
-exec 2>>"$1/console"
+log=$1/log/startup.log
+exec 2>>"$log"
 node=
 epmd=
 if [ "${3:-}" = epmd ]; then
-    epmd -port "$ERL_EPMD_PORT" -address 127.0.0.1 </dev/null >>"$1/console" 2>&1 &
+    epmd -port "$ERL_EPMD_PORT" -address 127.0.0.1 </dev/null >>"$log" 2>&1 &
     epmd=$!
 fi
 
 while read -r command argument; do
     case $command in
     start)
-        "$2" </dev/null >>"$1/console" 2>&1 &
+        "$2" </dev/null >>"$log" 2>&1 &
         node=$!
         echo "$node"
         ;;
