@@ -60,6 +60,8 @@ pub struct List {
     pub calls: IntCounterVec,
     /// RPC calls that wait for their replies.
     pub pending_replies: IntGauge,
+    /// Whether there is a reply queue.
+    pub reply_queue: IntGauge,
     /// Replies without a pending call.
     pub unmatched_replies: IntCounter,
     /// Confirm channels by state: `wanted` for concurrent publishes, `open` in total.
@@ -124,6 +126,8 @@ impl Default for List {
             calls: list.counters("gateway_rpc_calls_total", "RPC calls that have ended.", &["result"]),
             pending_replies: list
                 .gauge("gateway_rpc_pending_replies", "RPC calls that wait for their replies."),
+            reply_queue: list
+                .gauge("gateway_rpc_reply_queue", "1 while the gateway has a reply queue for calls, else 0."),
             unmatched_replies: list.counter(
                 "gateway_rpc_unmatched_replies_total",
                 "Replies without a waiting RPC call: after the deadline, repeated or from another client.",

@@ -131,7 +131,7 @@ fn refused(refusal: &Refusal) -> Problem {
             "stop its consumers or purge it, or leave out if_unused and if_empty",
         ),
         Refusal::NotSupported { reason } => {
-            told(Kind::ResourceInUse, reason, "this type of queue does not support it")
+            told(Kind::NotSupported, reason, "this type of queue does not support it")
         }
         Refusal::HeadersTooLarge { bytes, limit } => {
             let detail = format!(

@@ -45,7 +45,9 @@ fn read_broker(metrics: &Metrics, broker: &Broker) {
     for role in broker.roles() {
         set(&metrics.connections.with_label_values(&[role.name]), role.connected);
     }
-    set(&metrics.pending_replies, broker.replies().waiting);
+    let replies = broker.replies();
+    set(&metrics.pending_replies, replies.waiting);
+    set(&metrics.reply_queue, usize::from(replies.ready));
 }
 
 fn set(gauge: &prometheus::IntGauge, value: usize) {

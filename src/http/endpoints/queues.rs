@@ -140,7 +140,7 @@ pub(in crate::http) async fn declare_queue(
         (status = 200, description = "The queue is deleted", body = RemovedMessages),
         (status = 403, description = "`forbidden`, `cross-origin`"),
         (status = 404, description = "`queue-not-found`"),
-        (status = 409, description = "`resource-in-use`: the queue has consumers or messages, or its type does not support the condition; `resource-locked`"),
+        (status = 409, description = "`resource-in-use`: the queue has consumers or messages; `not-supported`: its type does not support the condition; `resource-locked`"),
     )
 )]
 pub(in crate::http) async fn delete_queue(
@@ -173,7 +173,7 @@ pub(in crate::http) async fn delete_queue(
         (status = 200, description = "The queue is empty", body = RemovedMessages),
         (status = 403, description = "`forbidden`, `cross-origin`"),
         (status = 404, description = "`queue-not-found`"),
-        (status = 409, description = "`resource-in-use`: this type of queue cannot be purged; `resource-locked`"),
+        (status = 409, description = "`not-supported`: this type of queue cannot be purged; `resource-locked`"),
     )
 )]
 pub(in crate::http) async fn purge_queue(

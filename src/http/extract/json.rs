@@ -118,7 +118,7 @@ fn wanted_kind(wanted: &str) -> Option<&'static str> {
         "a string" | "a borrowed string" => "a string",
         "u8" => "a whole number from 0 to 255",
         "u16" | "u32" | "u64" | "usize" => "a whole number of at least 0",
-        "i8" | "i16" | "i32" | "i64" => "a whole number",
+        "i8" | "i16" | "i32" | "i64" | "a whole number" => "a whole number",
         "a sequence" => "an array",
         "true, false or an object" => "true, false or an object",
         object if object.starts_with("struct ") || object == "a map" || object == "an object" => "an object",

@@ -21,8 +21,17 @@ pub(in crate::http) fn whole<'de, D: Deserializer<'de>, T: TryFrom<i128>>(
 struct Whole<T>(PhantomData<T>);
 
 impl<T: TryFrom<i128>> Whole<T> {
+    /// The least and the greatest number that fits.
+    fn range() -> (i128, i128) {
+        let half = 1_i128 << (size_of::<T>() * 8 - 1);
+        if T::try_from(-1).is_ok() { (-half, half - 1) } else { (0, 2 * half - 1) }
+    }
+
     fn fit<E: Error>(number: i128) -> Result<Option<T>, E> {
-        T::try_from(number).map(Some).map_err(|_| E::custom(format!("{number} is out of range")))
+        T::try_from(number).map(Some).map_err(|_| {
+            let (least, greatest) = Self::range();
+            E::custom(format!("must be a whole number from {least} to {greatest}, not {number}"))
+        })
     }
 }
 
@@ -71,5 +80,6 @@ mod tests {
         for json in ["5.5", "256", "-1", "1e300", "\"5\"", "true"] {
             assert!(read(json).is_err(), "{json}");
         }
+        assert!(read("-1").is_err_and(|error| error.to_string().contains("from 0 to 255, not -1")));
     }
 }

@@ -3,6 +3,8 @@
 use std::str::FromStr;
 
 use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::fmt::temporal::Pieces;
 
 use crate::domain::message::{DeliveryMode, MAX_EXPIRATION, MAX_TIMESTAMP};
 
@@ -40,11 +42,23 @@ pub(super) fn timestamp(text: &str) -> Result<u64, Wrong> {
         Some(seconds) => seconds,
         None if text.len() > 1 && text.bytes().all(|byte| byte.is_ascii_digit()) => return Err(LATE),
         None => {
-            let time: Timestamp = text.parse().map_err(|_| WRONG)?;
-            u64::try_from(time.as_second()).map_err(|_| WRONG)?
+            let seconds = rfc3339(text).ok_or(WRONG)?;
+            u64::try_from(seconds).map_err(|_| WRONG)?
         }
     };
     if seconds <= MAX_TIMESTAMP { Ok(seconds) } else { Err(LATE) }
+}
+
+/// The seconds since 1970 of an RFC 3339 time. jiff's own timestamps end some hours before the year 9999 does.
+fn rfc3339(text: &str) -> Option<i64> {
+    if let Ok(time) = text.parse::<Timestamp>() {
+        return Some(time.as_second());
+    }
+    let pieces = Pieces::parse(text).ok()?;
+    let (date, time, offset) = (pieces.date(), pieces.time()?, pieces.to_numeric_offset()?);
+    let days = date.since(Date::constant(1970, 1, 1)).ok()?.get_days();
+    let of_day = i64::from(time.hour()) * 3600 + i64::from(time.minute()) * 60 + i64::from(time.second());
+    Some(i64::from(days) * 86_400 + of_day - i64::from(offset.seconds()))
 }
 
 /// Parses a number of digits only; Rust's own parser also accepts a plus sign.
@@ -82,5 +96,12 @@ mod tests {
                 timestamp(milliseconds).is_err_and(|wrong| wrong.contains("seconds, not in milliseconds"))
             );
         }
+    }
+
+    #[test]
+    fn a_timestamp_may_be_the_last_second_of_the_year_9999() {
+        assert_eq!(timestamp("9999-12-31T23:59:59Z"), Ok(MAX_TIMESTAMP));
+        assert_eq!(timestamp("9999-12-31T23:59:59+01:00"), Ok(MAX_TIMESTAMP - 3600));
+        assert!(timestamp("9999-12-31T23:59:59-01:00").is_err());
     }
 }

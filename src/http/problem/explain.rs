@@ -69,12 +69,16 @@ impl ProblemType {
                 "Declare the queue with the arguments that it has, or delete it, with its messages, and declare it again: RabbitMQ cannot change the arguments of a queue.",
             ),
             Self::ResourceInUse => row(
-                "The queue has consumers or messages, or its type does not support the operation. It was not changed.",
+                "The queue has consumers or messages. It was not changed.",
                 "Stop its consumers or empty it first, or leave `if_unused` and `if_empty` out.",
             ),
             Self::ResourceLocked => row(
                 "The queue is exclusive to another connection. Nothing was done.",
                 "Only the connection that declared the queue can use it: choose another name, or wait until that connection is closed.",
+            ),
+            Self::NotSupported => row(
+                "The type of the queue does not support the operation: RabbitMQ purges no stream, and deletes neither a stream nor a quorum queue under a condition. The queue was not changed.",
+                "Leave `if_unused` and `if_empty` out; delete a stream instead of purging it.",
             ),
             Self::PayloadTooLarge => row(
                 "The body is larger than the limit. The message was not sent.",

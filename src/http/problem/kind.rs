@@ -25,6 +25,7 @@ pub enum ProblemType {
     PreconditionFailed,
     ResourceInUse,
     ResourceLocked,
+    NotSupported,
     PayloadTooLarge,
     UnsupportedMediaType,
     ExpectationFailed,
@@ -46,7 +47,7 @@ pub enum ProblemType {
 
 impl ProblemType {
     /// Every kind, in the order of their statuses.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::MalformedRequest,
         Self::Forbidden,
         Self::CrossOrigin,
@@ -60,6 +61,7 @@ impl ProblemType {
         Self::PreconditionFailed,
         Self::ResourceInUse,
         Self::ResourceLocked,
+        Self::NotSupported,
         Self::PayloadTooLarge,
         Self::UnsupportedMediaType,
         Self::ExpectationFailed,
@@ -95,6 +97,7 @@ impl ProblemType {
             Self::PreconditionFailed => ("precondition-failed", S::CONFLICT, "Exists with other properties"),
             Self::ResourceInUse => ("resource-in-use", S::CONFLICT, "Resource in use"),
             Self::ResourceLocked => ("resource-locked", S::CONFLICT, "Resource locked"),
+            Self::NotSupported => ("not-supported", S::CONFLICT, "Not supported by this type of queue"),
             Self::PayloadTooLarge => ("payload-too-large", S::PAYLOAD_TOO_LARGE, "Payload too large"),
             Self::UnsupportedMediaType => {
                 ("unsupported-media-type", S::UNSUPPORTED_MEDIA_TYPE, "Unsupported media type")
