@@ -16,7 +16,7 @@ use memchr::memchr_iter;
 use percent_encoding::percent_decode_str;
 
 pub(super) use self::body::{ReadBody, with_body};
-pub(super) use self::json::{json, object};
+pub(super) use self::json::{json, object, word};
 pub(super) use self::query::Query;
 pub(super) use self::whole::whole;
 use super::problem::{Problem, ProblemType};

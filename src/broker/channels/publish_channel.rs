@@ -111,8 +111,7 @@ impl PublishChannel {
         if self.ended.is_cancelled() || state.takes_no_more {
             return Err(NotWritten::Closed);
         }
-        // The check needs the lock: the router marks a connection as blocked before it takes back the unwritten
-        // publishes.
+        // The check needs the lock: the router notes an alarm before it takes back the unwritten publishes.
         if self.outlet.is_blocked() {
             return Err(NotWritten::Blocked);
         }

@@ -7,7 +7,7 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{MapAccess, Visitor};
+use serde::de::{IntoDeserializer, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::error::{Category, Error};
 
@@ -68,6 +68,17 @@ fn problem(path: &str, error: &Error) -> Problem {
             Problem::malformed(or_body(parent), format!("is not valid JSON{place}: {}", syntax(said)))
         }
     }
+}
+
+/// Reads one word of a list, or null. serde's own reader would report a number as invalid JSON.
+///
+/// # Errors
+/// When it is no string, or a string that is not in the list.
+pub(in crate::http) fn word<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    let word = Option::<String>::deserialize(deserializer)?;
+    word.map(|word| T::deserialize(word.into_deserializer())).transpose()
 }
 
 fn or_body(field: &str) -> &str {

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{IntoDeserializer, MapAccess, Visitor};
+use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use utoipa::ToSchema;
 
@@ -11,7 +11,7 @@ use crate::domain::field::{FieldTable, FieldValue, HeaderLimits};
 use crate::domain::names::{ExchangeName, QueueName, ShortText};
 use crate::domain::reserved;
 use crate::domain::topology::{Contradiction, DeadLetterPair, QueueDeclaration, arguments, set_argument};
-use crate::http::extract::whole;
+use crate::http::extract::{whole, word};
 use crate::http::message::Table;
 use crate::http::openapi::schemas;
 use crate::http::problem::{Problem, ProblemType};
@@ -108,12 +108,6 @@ struct DeadLetterDetail {
     routing_key: Option<String>,
     /// Queue that the gateway makes and binds to the exchange.
     queue: Option<String>,
-}
-
-/// One word of a list, or null. serde's own reader would report a number as invalid JSON.
-fn word<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
-    let word = Option::<String>::deserialize(deserializer)?;
-    word.map(|word| T::deserialize(word.into_deserializer())).transpose()
 }
 
 /// Reads each form by its own reader, so that an error in the object names the member.
@@ -249,9 +243,6 @@ impl QueueDeclarationBody {
         let Some(queue) = detail.queue else {
             return short("dead_letter.exchange", &exchange).map(|_| None);
         };
-        if queue == name.as_str() {
-            return Err(Problem::malformed("dead_letter.queue", "is the queue itself: name another queue"));
-        }
         refuse_reserved(&queue)?;
         refuse_reserved(&exchange)?;
         let mut pair_arguments = FieldTable::default();
@@ -261,8 +252,7 @@ impl QueueDeclarationBody {
         Ok(Some(DeadLetterPair {
             exchange: ExchangeName::from_path(&exchange)
                 .map_err(|error| Problem::malformed("dead_letter.exchange", error))?,
-            queue: QueueName::parse(&queue)
-                .map_err(|error| Problem::malformed("dead_letter.queue", error))?,
+            queue: other_queue(name, &queue)?,
             arguments: pair_arguments,
         }))
     }
@@ -288,6 +278,13 @@ fn check_values(given: &FieldTable) -> Result<(), Problem> {
 
 fn short(field: &str, text: &str) -> Result<ShortText, Problem> {
     ShortText::parse(text).map_err(|error| Problem::malformed(field, error))
+}
+
+/// The dead-letter queue, which is another one than the queue itself.
+fn other_queue(name: &QueueName, queue: &str) -> Result<QueueName, Problem> {
+    let wrong = |what: &str| Problem::malformed("dead_letter.queue", what);
+    let queue = QueueName::parse(queue).map_err(|error| wrong(&error.to_string()))?;
+    if queue == *name { Err(wrong("is the queue itself: name another queue")) } else { Ok(queue) }
 }
 
 fn refuse_reserved(name: &str) -> Result<(), Problem> {
