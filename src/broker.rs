@@ -106,6 +106,8 @@ pub struct RoleState {
     pub connected: usize,
     /// Why RabbitMQ refuses further connections, if it refused the last dials.
     pub denial: Option<Denial>,
+    /// Whether it should have a connection, and none has been up for a second.
+    pub is_absent: bool,
 }
 
 /// State of the reply queue.

@@ -1,5 +1,7 @@
 //! The roles of connections: each role has its own connections, and a frame size that fits its work.
 
+use std::time::Duration;
+
 use super::Connections;
 use crate::broker::{PublishSettings, RoleState};
 
@@ -7,6 +9,9 @@ use crate::broker::{PublishSettings, RoleState};
 const OTHER_PROPERTIES: usize = 4 * 1024;
 /// Smallest frame for publishing, in bytes. The gateway cuts a larger body into several frames, which costs little.
 const PUBLISH_FRAME: usize = 32 * 1024;
+
+/// A connection that the gateway dials again within this time does not count as absent.
+const ABSENCE: Duration = Duration::from_secs(1);
 
 /// The purpose of a connection. Each role has its own connections, so for example an alarm that blocks publishing does
 /// not affect declarations.
@@ -55,11 +60,12 @@ impl Role {
     /// The state of the role's connections, over all groups of them.
     pub(in crate::broker) fn state<'a>(self, groups: impl IntoIterator<Item = &'a Connections>) -> RoleState {
         let (name, is_on_need) = (self.name(), self.is_on_need());
-        let none = RoleState { name, is_on_need, wanted: 0, connected: 0, denial: None };
+        let none = RoleState { name, is_on_need, wanted: 0, connected: 0, denial: None, is_absent: false };
         groups.into_iter().fold(none, |all, group| RoleState {
             wanted: all.wanted + group.len(),
             connected: all.connected + group.up().count(),
             denial: all.denial.or_else(|| group.any_denial()),
+            is_absent: all.is_absent || !is_on_need && group.are_absent_for(ABSENCE),
             ..all
         })
     }

@@ -173,12 +173,12 @@ fn queues(state: &AppState, asked: &[String]) -> Result<Vec<QueueName>, Problem>
     Ok(queues)
 }
 
-/// Fails while a role has no connection. Warns while some of its connections are missing, and in place of failing where the
-/// gateway dials the connections on need.
+/// Fails while a role has no connection, after a second without one. Warns before that, while some of its connections are missing,
+/// and where the gateway dials the connections on need.
 fn connections(role: &RoleState) -> (String, Vec<Check>) {
     let status = match role.connected {
         up if up == role.wanted => Status::Pass,
-        0 if !role.is_on_need => Status::Fail,
+        _ if role.is_absent => Status::Fail,
         _ => Status::Warn,
     };
     let reason = (status != Status::Pass).then(|| match role.denial {
