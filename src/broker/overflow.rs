@@ -30,9 +30,10 @@ pub(super) fn of_name(name: &QueueName) -> bool {
 /// default exchange always exists, and RabbitMQ returns a message that it cannot route.
 pub(super) fn of_destination(destination: &Destination) -> bool {
     let (exchange, routing_key) = (destination.exchange.as_str(), destination.routing_key.as_str());
-    let is_short = exchange.len() + routing_key.len() <= SHORT_DESTINATION;
-    let is_ascii = exchange.is_ascii() && routing_key.is_ascii();
-    !(exchange.is_empty() || is_short || is_ascii)
+    // The length decides for nearly every publish.
+    !exchange.is_empty()
+        && exchange.len() + routing_key.len() > SHORT_DESTINATION
+        && !(exchange.is_ascii() && routing_key.is_ascii())
 }
 
 /// Whether the error text for a difference from the existing queue may be too long. The text repeats the name, an

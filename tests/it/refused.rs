@@ -101,7 +101,7 @@ async fn deleted_user_is_broker_refused_until_it_is_added_again() {
     broker.delete_user("leaver").await;
     // RabbitMQ closes the connections one after another. It answers a publish on one that is left with its own refusal.
     let are_closed = || async {
-        let health = Told::to(gateway.get("/health/rabbitmq")).await.json();
+        let health = health(&gateway).await;
         checks(&health, ":connections").iter().all(|(_, check)| check["observedValue"] == 0)
     };
     eventually(SOON, "RabbitMQ has closed every connection", are_closed).await;
@@ -177,7 +177,7 @@ async fn health_names_each_role_without_connections_and_the_reason() {
     limit_connections(&vhost, CONNECTIONS - 2).await;
     let gateway = TestGateway::start_unready(&[("AMQP_URL", &vhost.url)]).await;
     let limited = eventually(SOON, "a connection is refused", || async {
-        let health = Told::to(gateway.get("/health/rabbitmq")).await.json();
+        let health = health(&gateway).await;
         let roles = checks(&health, ":connections");
         let up: u64 = roles.iter().filter_map(|(_, check)| check["observedValue"].as_u64()).sum();
         let refused: Vec<_> =
@@ -210,6 +210,11 @@ fn wanted(role: &str) -> u64 {
     }
 }
 
+/// The answer of `/health/rabbitmq`.
+async fn health(gateway: &TestGateway) -> Value {
+    Told::to(gateway.get("/health/rabbitmq")).await.json()
+}
+
 /// The checks whose name has this end.
 fn checks(health: &Value, end: &str) -> Vec<(String, Value)> {
     let checks = health["checks"].as_object().expect("checks by component");
@@ -234,14 +239,12 @@ async fn call_without_configure_permission_is_broker_refused_soon_and_publishes_
     assert!(answer.took() < CERTAIN, "{answer:?}");
     publish(&gateway, "amq.default?routing_key=q", "fine").await.assert_confirmed();
     assert!(gateway.is_ready().await, "publishes are sent");
-    let health = Told::to(gateway.get("/health/rabbitmq")).await;
-    let queue = health.json()["checks"]["reply:queue"][0].clone();
-    assert_eq!((health.status, &queue["status"]), (503, &"fail".into()), "{queue}");
+    let answer = Told::to(gateway.get("/health/rabbitmq")).await;
+    let queue = answer.json()["checks"]["reply:queue"][0].clone();
+    assert_eq!((answer.status, &queue["status"]), (503, &"fail".into()), "{queue}");
     assert!(says(&queue, "configure"), "{queue}");
     stage.vhost.permit("no-configure", ".*", ".*", ".*").await;
-    let has_queue = || async {
-        Told::to(gateway.get("/health/rabbitmq")).await.json()["checks"]["reply:queue"][0]["status"] == "pass"
-    };
+    let has_queue = || async { health(&gateway).await["checks"]["reply:queue"][0]["status"] == "pass" };
     eventually(SOON, "the reply queue exists", has_queue).await;
     gateway.stop().await;
 }
@@ -255,7 +258,7 @@ async fn gateway_is_not_ready_before_a_connection_for_isolated_publishes_was_up(
     link.set_named("isolated-*", Mode::Refuse);
     let gateway = TestGateway::start_unready(&[("AMQP_URL", &vhost.url_by(link.addr()))]).await;
     let others_are_up = || async {
-        let health = Told::to(gateway.get("/health/rabbitmq")).await.json();
+        let health = health(&gateway).await;
         let passing =
             checks(&health, ":connections").into_iter().filter(|(_, check)| check["status"] == "pass");
         let failing =

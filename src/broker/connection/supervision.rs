@@ -62,6 +62,7 @@ impl SupervisedConnection {
 /// How a connection ended, when it began, and its alarm.
 pub(super) struct Ended {
     how: End,
+    has_successor: bool,
     since: Instant,
     follower: AlarmFollower,
 }
@@ -91,34 +92,34 @@ impl Supervised for SupervisedConnection {
             None if connection.has_answered() => self.patience.now = self.patience.least,
             None => {}
         }
-        (Ended { how, since, follower }, successor)
+        (Ended { how, has_successor: successor.is_some(), since, follower }, successor)
     }
 
     async fn after(&mut self, connection: Arc<Connection>, end: Ended) -> Reopen {
-        let Ended { how, since, follower } = end;
+        let Ended { how, has_successor, since, follower } = end;
         let log = self.dialler.log();
         match how {
             End::Stopped => {
                 connection.close().await;
                 return Reopen::Never;
             }
-            End::Lost(reason) => log.lost(&reason),
-            End::BlockedTooLong => log.replaced("RabbitMQ has blocked it for too long"),
+            End::Lost(reason) => {
+                log.lost(&reason);
+                connection.kill();
+            }
+            End::BlockedTooLong => {
+                log.replaced("RabbitMQ has blocked it for too long");
+                connection.kill();
+            }
             End::Retired(why) => {
                 log.replaced(why);
                 tokio::spawn(close_unused(Arc::clone(&connection), follower));
-                return self.reopen(&connection, since);
             }
         }
-        connection.kill();
-        self.reopen(&connection, since)
-    }
-}
-
-impl SupervisedConnection {
-    fn reopen(&mut self, connection: &Connection, since: Instant) -> Reopen {
         Reopen::After(if since.elapsed() >= LASTING {
             self.dialler.lasted();
+            Duration::ZERO
+        } else if has_successor {
             Duration::ZERO
         } else {
             self.dialler.failed_at_once(connection.router().end_reason())

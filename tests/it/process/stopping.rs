@@ -13,6 +13,7 @@ use crate::support::{
     observer::Observer,
     poll::{eventually, pass, within},
     raw::Raw,
+    stage::linked,
 };
 
 /// A gateway with a proxy between it and RabbitMQ, and a queue to publish to.
@@ -25,12 +26,7 @@ struct Wired {
 
 impl Wired {
     async fn start(name: &str, settings: &[(&str, &str)]) -> Self {
-        let broker = Broker::shared().await;
-        let vhost = broker.vhost(name).await;
-        let observer = Observer::connect(&vhost.url).await;
-        observer.declare_queue("q").await;
-        let link = Link::to(broker.address()).await;
-        let url = vhost.url_by(link.addr());
+        let (vhost, observer, link, url) = linked(name).await;
         let served = Served::start_ready(&[settings, &[("AMQP_URL", &url)]].concat()).await;
         Self { vhost, link, observer, served }
     }

@@ -71,14 +71,20 @@ async fn gateway(url: &str, settings: &[(&str, &str)]) -> TestGateway {
     TestGateway::start(&all).await
 }
 
-/// A vhost with a queue `q`, a link to it, and a gateway behind the link.
-pub async fn wired<'a>(name: &str, settings: &[(&str, &str)]) -> (Vhost<'a>, Observer, Link, TestGateway) {
+/// A vhost with a queue `q`, and a link to it; the URL is that of the link.
+pub async fn linked<'a>(name: &str) -> (Vhost<'a>, Observer, Link, String) {
     let broker = Broker::shared().await;
     let vhost = broker.vhost(name).await;
     let observer = Observer::connect(&vhost.url).await;
     observer.declare_queue("q").await;
     let link = Link::to(broker.address()).await;
     let url = vhost.url_by(link.addr());
-    let gateway = TestGateway::start(&[&[("AMQP_URL", url.as_str())], settings].concat()).await;
+    (vhost, observer, link, url)
+}
+
+/// The same with a gateway behind the link.
+pub async fn wired<'a>(name: &str, settings: &[(&str, &str)]) -> (Vhost<'a>, Observer, Link, TestGateway) {
+    let (vhost, observer, link, url) = linked(name).await;
+    let gateway = gateway(&url, settings).await;
     (vhost, observer, link, gateway)
 }
