@@ -269,8 +269,8 @@ impl Broker {
     /// before.
     pub async fn first_reached(&self) -> Option<Reached> {
         let [lanes, _] = self.inner.publisher.connections();
-        let link = lanes.wait_long().await.ok()?;
-        Some(link.reached(self.user()))
+        let connection = lanes.wait_long().await.ok()?;
+        Some(connection.reached(self.user()))
     }
 
     /// Finishes the publishes in flight, at most until the deadline, then closes channels and connections.

@@ -3,8 +3,7 @@
 
 use crate::contestant::Contestant;
 use crate::plan::Workload;
-use crate::report::mebibytes;
-use crate::results::{Results, Row};
+use crate::results::{Results, Row, mebibytes};
 use crate::worker::Sample;
 
 const GATEWAY: Row = Row::Of(Contestant::Gateway);

@@ -8,8 +8,7 @@ use plotters::prelude::*;
 use crate::contestant::Contestant;
 use crate::plan::Workload;
 use crate::recorder::Latency;
-use crate::report::millis;
-use crate::results::{Results, Row};
+use crate::results::{Results, Row, millis};
 use crate::spec::{Operation, Pace};
 use crate::worker::Sample;
 

@@ -12,7 +12,7 @@ use crate::goals::goals;
 use crate::machine::Machine;
 use crate::plan::Workload;
 use crate::plots;
-use crate::results::{Results, Row, Spread};
+use crate::results::{Results, Row, Spread, mebibytes, millis};
 use crate::worker::Sample;
 
 /// The folder whose results the documentation shows.
@@ -124,18 +124,6 @@ fn micros_a_message(results: &Results, workload: &Workload, row: Row) -> String 
 /// Messages that were answered as confirmed, and are not in the queue.
 pub fn lost(sample: &Sample) -> u64 {
     sample.held.map_or(0, |held| sample.answers.confirmed.saturating_sub(held))
-}
-
-/// Milliseconds.
-#[expect(clippy::cast_precision_loss, reason = "a minute at the most")]
-pub fn millis(micros: u64) -> f64 {
-    micros as f64 / 1e3
-}
-
-/// MiB.
-#[expect(clippy::cast_precision_loss, reason = "far below 2^52 bytes")]
-pub fn mebibytes(bytes: u64) -> f64 {
-    bytes as f64 / 1_048_576.0
 }
 
 fn short(figure: Spread, digits: usize) -> String {

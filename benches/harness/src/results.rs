@@ -146,6 +146,18 @@ impl Spread {
     }
 }
 
+/// Milliseconds.
+#[expect(clippy::cast_precision_loss, reason = "a minute at the most")]
+pub fn millis(micros: u64) -> f64 {
+    micros as f64 / 1e3
+}
+
+/// MiB.
+#[expect(clippy::cast_precision_loss, reason = "far below 2^52 bytes")]
+pub fn mebibytes(bytes: u64) -> f64 {
+    bytes as f64 / 1_048_576.0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

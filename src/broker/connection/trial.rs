@@ -50,9 +50,9 @@ async fn login(node: Node, settings: &Settings) -> Trial {
         Login::External => None,
     };
     let result = match dialler.connect(&node, settings.connection_timeout).await {
-        Ok(link) => {
-            let reached = link.reached(user);
-            link.close().await;
+        Ok(connection) => {
+            let reached = connection.reached(user);
+            connection.close().await;
             Ok(reached)
         }
         Err(error) => Err(Unreached {
