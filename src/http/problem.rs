@@ -3,9 +3,9 @@
 //! Owns the closed list of problem types. Guarantees that a body never holds an internal text: the cause is a field that only the
 //! log line shows. Never decides which problem an error becomes; `error.rs` does.
 
-mod explain;
 mod kind;
 pub(super) mod page;
+mod table;
 
 use std::error::Error;
 use std::fmt::Write;
@@ -19,7 +19,7 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 use utoipa::openapi::Object;
 
-pub use self::kind::ProblemType;
+pub use self::table::{Operations, ProblemType};
 use crate::domain::message::MessageId;
 use crate::domain::outcome::Outcome;
 use crate::domain::path_prefix::PathPrefix;

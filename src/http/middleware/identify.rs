@@ -143,7 +143,11 @@ impl Identified {
             Some(id) if !problem.has_message_id() => problem.message_id(id.clone()),
             _ => problem,
         };
-        if problem.has_outcome() { problem } else { with_outcome(problem) }
+        if problem.has_outcome() {
+            return problem;
+        }
+        let (outcome, retryable) = problem.kind().outcome();
+        problem.outcome(outcome, retryable)
     }
 }
 
@@ -163,19 +167,6 @@ fn message_id(headers: &HeaderMap) -> Option<MessageId> {
     let (Some(id), None) = (given.next(), given.next()) else { return None };
     let id = std::str::from_utf8(id.as_bytes()).ok()?;
     ShortText::parse(id).ok().filter(|id| !id.as_str().is_empty()).map(MessageId::from)
-}
-
-/// Adds the outcome to a problem that names none. The gateway refuses mistakes of a caller, and requests over its limits, before
-/// it sends a message. After any other failure the outcome is unknown.
-fn with_outcome(problem: Problem) -> Problem {
-    match problem.kind().status() {
-        StatusCode::REQUEST_TIMEOUT | StatusCode::SERVICE_UNAVAILABLE => {
-            problem.outcome(Outcome::NotSent, true)
-        }
-        StatusCode::NOT_IMPLEMENTED => problem.outcome(Outcome::NotSent, false),
-        status if status.is_client_error() => problem.outcome(Outcome::NotSent, false),
-        _ => problem.outcome(Outcome::Unknown, true),
-    }
 }
 
 #[cfg(test)]

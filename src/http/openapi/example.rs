@@ -6,7 +6,6 @@ use utoipa::ToSchema;
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response};
 
 use crate::domain::message::MessageId;
-use crate::domain::outcome::Outcome;
 use crate::http::problem::{Problem, ProblemBody, ProblemType};
 
 const REQUEST_ID: &str = "01932c07-209c-7bd0-a3a4-0b5c8f3c8d9e";
@@ -38,24 +37,13 @@ fn problem_named_in(description: &str) -> Option<ProblemType> {
 }
 
 fn example(kind: ProblemType, carries_message: bool) -> Value {
-    let mut problem = Problem::new(kind, kind.explanation().meaning);
+    let mut problem = Problem::new(kind, kind.row().meaning);
     if kind == ProblemType::MalformedRequest {
         problem = problem.with("field", "timeout");
     }
     if carries_message {
-        let (outcome, retryable) = outcome(kind);
+        let (outcome, retryable) = kind.outcome();
         problem = problem.outcome(outcome, retryable).message_id(MessageId::from(MESSAGE_ID.to_owned()));
     }
     serde_json::from_slice(&problem.render(REQUEST_ID)).unwrap_or_else(|_| json!({}))
-}
-
-/// The outcome of a message with this problem, and whether the caller may send it again.
-fn outcome(kind: ProblemType) -> (Outcome, bool) {
-    match kind {
-        ProblemType::Unroutable => (Outcome::Unroutable, false),
-        ProblemType::Rejected => (Outcome::Rejected, true),
-        _ if kind.status().as_u16() == 503 => (Outcome::NotSent, true),
-        _ if matches!(kind.status().as_u16(), 500 | 502 | 504) => (Outcome::Unknown, true),
-        _ => (Outcome::NotSent, kind == ProblemType::RequestTimeout),
-    }
 }

@@ -6,32 +6,7 @@
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::{RefOr, Response};
 
-use crate::http::problem::ProblemType as Kind;
-
-/// Problems of every operation: the gateway refuses the request by its header alone.
-const OF_ALL: [Kind; 8] = [
-    Kind::MalformedRequest,
-    Kind::CrossOrigin,
-    Kind::PayloadTooLarge,
-    Kind::ExpectationFailed,
-    Kind::HeadersTooLarge,
-    Kind::Internal,
-    Kind::TransferCodingNotSupported,
-    Kind::Overloaded,
-];
-/// Problems of the operations that read a body.
-const OF_BODIES: [Kind; 3] = [Kind::ReservedName, Kind::RequestTimeout, Kind::UnsupportedMediaType];
-/// Problems of the operations on queues, and of calls, which may inspect their queue.
-const OF_QUEUES: [Kind; 1] = [Kind::ResourceLocked];
-/// Problems of the operations that ask RabbitMQ.
-const OF_BROKER: [Kind; 6] = [
-    Kind::Forbidden,
-    Kind::BrokerUnavailable,
-    Kind::BrokerRefused,
-    Kind::Overloaded,
-    Kind::ShuttingDown,
-    Kind::OutcomeUnknown,
-];
+use crate::http::problem::{Operations, ProblemType as Kind};
 
 /// Adds the ranges to an operation.
 pub(super) fn add_ranges(operation: &mut Operation) {
@@ -50,13 +25,13 @@ pub(super) fn add_ranges(operation: &mut Operation) {
 fn kinds_of(operation: &Operation) -> Vec<Kind> {
     let has_tag = |tag: &str| operation.tags.iter().flatten().any(|other| other == tag);
     let (is_probe, is_publish) = (has_tag("health"), has_tag("publish"));
-    let takes_body = operation.request_body.is_some();
-    let spelled = |kind: &Kind| operation.responses.responses.contains_key(kind.status().as_str());
-    let is_of_it = |kind: &Kind| {
-        OF_ALL.contains(kind)
-            || takes_body && OF_BODIES.contains(kind)
-            || !is_probe && OF_BROKER.contains(kind)
-            || !is_probe && !is_publish && OF_QUEUES.contains(kind)
+    let is_listed = |kind: &Kind| operation.responses.responses.contains_key(kind.status().as_str());
+    let is_of_it = |kind: &Kind| match kind.row().operations {
+        Operations::Every => true,
+        Operations::WithBody => operation.request_body.is_some(),
+        Operations::AsksRabbitMq => !is_probe,
+        Operations::OnQueues => !is_probe && !is_publish,
+        Operations::Named => false,
     };
-    Kind::ALL.into_iter().filter(|kind| is_of_it(kind) && !spelled(kind)).collect()
+    Kind::ALL.into_iter().filter(|kind| is_of_it(kind) && !is_listed(kind)).collect()
 }

@@ -1,4 +1,4 @@
-//! The closed list of problem types: name, status and title of each, and the time after which a retry makes sense.
+//! What follows from the row of a problem type: its path, its schema, and the outcome of a message with such a problem.
 
 use axum::http::StatusCode;
 use serde::{Serialize, Serializer};
@@ -6,128 +6,15 @@ use utoipa::openapi::schema::Type;
 use utoipa::openapi::{ObjectBuilder, RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
+use super::table::ProblemType;
+use crate::domain::outcome::Outcome;
 use crate::http::openapi::schemas;
 
-/// A kind of problem; `/problems/<name>` explains it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[expect(missing_docs, reason = "the table below describes each")]
-pub enum ProblemType {
-    MalformedRequest,
-    Forbidden,
-    CrossOrigin,
-    ReservedName,
-    NotFound,
-    ExchangeNotFound,
-    QueueNotFound,
-    MethodNotAllowed,
-    NotAcceptable,
-    RequestTimeout,
-    PreconditionFailed,
-    ResourceInUse,
-    ResourceLocked,
-    NotSupported,
-    PayloadTooLarge,
-    UnsupportedMediaType,
-    ExpectationFailed,
-    Unroutable,
-    HeadersTooLarge,
-    Internal,
-    TransferCodingNotSupported,
-    ReplyChannelLost,
-    BrokerUnavailable,
-    BrokerBlocked,
-    BrokerRefused,
-    Rejected,
-    NoConsumers,
-    Overloaded,
-    ShuttingDown,
-    OutcomeUnknown,
-    RpcTimeout,
-}
-
 impl ProblemType {
-    /// Every kind, in the order of their statuses.
-    pub const ALL: [Self; 31] = [
-        Self::MalformedRequest,
-        Self::Forbidden,
-        Self::CrossOrigin,
-        Self::ReservedName,
-        Self::NotFound,
-        Self::ExchangeNotFound,
-        Self::QueueNotFound,
-        Self::MethodNotAllowed,
-        Self::NotAcceptable,
-        Self::RequestTimeout,
-        Self::PreconditionFailed,
-        Self::ResourceInUse,
-        Self::ResourceLocked,
-        Self::NotSupported,
-        Self::PayloadTooLarge,
-        Self::UnsupportedMediaType,
-        Self::ExpectationFailed,
-        Self::Unroutable,
-        Self::HeadersTooLarge,
-        Self::Internal,
-        Self::TransferCodingNotSupported,
-        Self::ReplyChannelLost,
-        Self::BrokerUnavailable,
-        Self::BrokerBlocked,
-        Self::BrokerRefused,
-        Self::Rejected,
-        Self::NoConsumers,
-        Self::Overloaded,
-        Self::ShuttingDown,
-        Self::OutcomeUnknown,
-        Self::RpcTimeout,
-    ];
-
-    const fn row(self) -> (&'static str, StatusCode, &'static str) {
-        use StatusCode as S;
-        match self {
-            Self::MalformedRequest => ("malformed-request", S::BAD_REQUEST, "Malformed request"),
-            Self::Forbidden => ("forbidden", S::FORBIDDEN, "Forbidden"),
-            Self::CrossOrigin => ("cross-origin", S::FORBIDDEN, "Cross-origin request"),
-            Self::ReservedName => ("reserved-name", S::FORBIDDEN, "Reserved name"),
-            Self::NotFound => ("not-found", S::NOT_FOUND, "Not found"),
-            Self::ExchangeNotFound => ("exchange-not-found", S::NOT_FOUND, "Exchange not found"),
-            Self::QueueNotFound => ("queue-not-found", S::NOT_FOUND, "Queue not found"),
-            Self::MethodNotAllowed => ("method-not-allowed", S::METHOD_NOT_ALLOWED, "Method not allowed"),
-            Self::NotAcceptable => ("not-acceptable", S::NOT_ACCEPTABLE, "Not acceptable"),
-            Self::RequestTimeout => ("request-timeout", S::REQUEST_TIMEOUT, "Request timeout"),
-            Self::PreconditionFailed => ("precondition-failed", S::CONFLICT, "Exists with other properties"),
-            Self::ResourceInUse => ("resource-in-use", S::CONFLICT, "Resource in use"),
-            Self::ResourceLocked => ("resource-locked", S::CONFLICT, "Resource locked"),
-            Self::NotSupported => ("not-supported", S::CONFLICT, "Not supported by this type of queue"),
-            Self::PayloadTooLarge => ("payload-too-large", S::PAYLOAD_TOO_LARGE, "Payload too large"),
-            Self::UnsupportedMediaType => {
-                ("unsupported-media-type", S::UNSUPPORTED_MEDIA_TYPE, "Unsupported media type")
-            }
-            Self::ExpectationFailed => ("expectation-failed", S::EXPECTATION_FAILED, "Expectation failed"),
-            Self::Unroutable => ("unroutable", S::UNPROCESSABLE_ENTITY, "No queue took the message"),
-            Self::HeadersTooLarge => {
-                ("headers-too-large", S::REQUEST_HEADER_FIELDS_TOO_LARGE, "Headers too large")
-            }
-            Self::Internal => ("internal", S::INTERNAL_SERVER_ERROR, "Internal error"),
-            Self::TransferCodingNotSupported => {
-                ("transfer-coding-not-supported", S::NOT_IMPLEMENTED, "Transfer coding not supported")
-            }
-            Self::ReplyChannelLost => ("reply-channel-lost", S::BAD_GATEWAY, "Reply channel lost"),
-            Self::BrokerUnavailable => ("broker-unavailable", S::SERVICE_UNAVAILABLE, "RabbitMQ unavailable"),
-            Self::BrokerBlocked => ("broker-blocked", S::SERVICE_UNAVAILABLE, "RabbitMQ blocks publishers"),
-            Self::BrokerRefused => ("broker-refused", S::SERVICE_UNAVAILABLE, "RabbitMQ refuses the gateway"),
-            Self::Rejected => ("rejected", S::SERVICE_UNAVAILABLE, "A queue refused the message"),
-            Self::NoConsumers => ("no-consumers", S::SERVICE_UNAVAILABLE, "The queue has no consumer"),
-            Self::Overloaded => ("overloaded", S::SERVICE_UNAVAILABLE, "Overloaded"),
-            Self::ShuttingDown => ("shutting-down", S::SERVICE_UNAVAILABLE, "Shutting down"),
-            Self::OutcomeUnknown => ("outcome-unknown", S::GATEWAY_TIMEOUT, "Outcome unknown"),
-            Self::RpcTimeout => ("rpc-timeout", S::GATEWAY_TIMEOUT, "No reply in time"),
-        }
-    }
-
     /// Its name, which is the last segment of its URI.
     #[must_use]
     pub const fn name(self) -> &'static str {
-        self.row().0
+        self.row().name
     }
 
     /// Its URI: the path of the page that explains it.
@@ -139,23 +26,35 @@ impl ProblemType {
     /// Its HTTP status.
     #[must_use]
     pub const fn status(self) -> StatusCode {
-        self.row().1
+        self.row().status
     }
 
     /// Its title: the kind in a few words.
     #[must_use]
     pub const fn title(self) -> &'static str {
-        self.row().2
+        self.row().title
     }
 
     /// Seconds after which a retry makes sense. Every 429 and 503 has them.
     #[must_use]
     pub const fn retry_after(self) -> Option<u16> {
-        match self {
-            Self::BrokerRefused => Some(30),
-            Self::BrokerBlocked | Self::ShuttingDown => Some(5),
-            Self::BrokerUnavailable | Self::Rejected | Self::NoConsumers | Self::Overloaded => Some(1),
-            _ => None,
+        self.row().retry_after
+    }
+
+    /// The outcome of a message with a problem of this kind that says no other outcome, and whether the caller may send the
+    /// message again.
+    ///
+    /// The gateway refuses mistakes of a caller, and requests over its limits, before it sends a message. After any other
+    /// failure the outcome is unknown.
+    #[must_use]
+    pub fn outcome(self) -> (Outcome, bool) {
+        match self.status() {
+            _ if self == Self::Unroutable => (Outcome::Unroutable, false),
+            _ if self == Self::Rejected => (Outcome::Rejected, true),
+            StatusCode::REQUEST_TIMEOUT | StatusCode::SERVICE_UNAVAILABLE => (Outcome::NotSent, true),
+            StatusCode::NOT_IMPLEMENTED => (Outcome::NotSent, false),
+            status if status.is_client_error() => (Outcome::NotSent, false),
+            _ => (Outcome::Unknown, true),
         }
     }
 

@@ -12,7 +12,7 @@ use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
-use super::explain::Explanation;
+use super::table::Row;
 use super::{NOSNIFF, Problem, ProblemType};
 use crate::domain::path_prefix::PathPrefix;
 
@@ -76,7 +76,7 @@ fn list_text() -> String {
 }
 
 fn text(kind: ProblemType) -> String {
-    let Explanation { meaning, advice } = kind.explanation();
+    let Row { meaning, advice, .. } = kind.row();
     format!("{} {} ({})\n\n{meaning}\n\n{advice}\n", kind.status().as_u16(), kind.title(), kind.name())
 }
 
@@ -90,7 +90,7 @@ fn list_html() -> String {
 }
 
 fn html(kind: ProblemType, prefix: &PathPrefix) -> String {
-    let Explanation { meaning, advice } = kind.explanation();
+    let Row { meaning, advice, .. } = kind.row();
     let (meaning, advice) = (marked_up(meaning), marked_up(advice));
     let address = prefix.before(&format!("/problems/{}", kind.name()));
     let line = format!("<p>Status {}, type <code>{address}</code></p>", kind.status());
@@ -127,7 +127,7 @@ mod tests {
     #[test]
     fn every_explanation_is_whole_sentences_and_closes_its_backticks() {
         for kind in ProblemType::ALL {
-            let Explanation { meaning, advice } = kind.explanation();
+            let Row { meaning, advice, .. } = kind.row();
             for text in [meaning, advice] {
                 assert_eq!(text.matches('`').count() % 2, 0, "{kind:?}");
                 assert!(text.ends_with('.'), "{kind:?}");
