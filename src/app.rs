@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::domain::listen::dialled;
 use crate::http;
 use crate::http::middleware::Gate;
-use crate::http::serve::serve;
+use crate::http::server::serve;
 use crate::lifecycle::Lifecycle;
 use crate::metrics::Metrics;
 use crate::signals::Signal;

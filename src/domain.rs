@@ -7,5 +7,6 @@ pub mod message;
 pub mod names;
 pub mod outcome;
 pub mod path_prefix;
+pub mod permission;
 pub mod reserved;
 pub mod topology;

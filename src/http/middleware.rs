@@ -14,10 +14,11 @@ mod lost;
 
 use std::convert::Infallible;
 use std::future::ready;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::Bytes;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
@@ -33,9 +34,9 @@ use self::entered::Entered;
 use self::forwarded::Prefixes;
 use self::identify::Identified;
 pub use self::identify::IsReply;
-use super::problem::Problem;
-use crate::domain::path_prefix::PathPrefix;
+use super::problem::{Problem, ProblemType};
 use crate::http::routes::{Route, RouteTable, Traits};
+use crate::http::server::{Answering, Application};
 use crate::http::{Access, Limits};
 use crate::metrics::Metrics;
 use crate::telemetry::panics::{self, Caught};
@@ -110,41 +111,42 @@ impl Layered {
             router,
         }))
     }
+}
 
-    /// The route of a path.
-    #[must_use]
-    pub fn route(&self, path: &str) -> &Arc<Route> {
-        self.0.table.of(path)
-    }
-
-    /// The path prefix of an answer that does not depend on the request.
-    #[must_use]
-    pub fn path_prefix(&self) -> &PathPrefix {
-        self.0.prefixes.configured()
-    }
-
-    /// Answers a request of this route from `peer`. Every error is a problem.
-    pub fn answer(
+impl Application for Layered {
+    /// Answers a request. Every error is a problem.
+    fn answer(
         &self,
         mut request: Request,
-        route: &Arc<Route>,
-        peer: IpAddr,
-    ) -> impl Future<Output = Response> + Send + use<> {
+        peer: SocketAddr,
+    ) -> Answering<impl Future<Output = Response> + Send + use<>> {
         let list = &self.0;
-        let prefix = list.prefixes.of(request.headers(), peer);
+        let route = list.table.of(request.uri().path());
+        let prefix = list.prefixes.of(request.headers(), peer.ip());
         if !prefix.is_none() {
             request.extensions_mut().insert(prefix.clone());
         }
-        let identified = Identified::new(&list.metrics, route, &request, prefix);
-        let outlives = route.outlives_its_caller(request.method());
-        let begun = identified.span().in_scope(|| panics::catch(|| list.check_origin(request, route)));
+        let traits = route.traits(request.method());
+        let identified = Identified::new(&list.metrics, route, traits, &request, prefix);
+        let outlives = traits.finishes_without_caller;
+        let begun =
+            identified.span().in_scope(|| panics::catch(|| list.check_origin(request, route, traits)));
         // An async block would hold memory for the handler twice.
-        match begun.unwrap_or_else(|panic| Either::Right(on_panic(&panic))) {
+        let response = match begun.unwrap_or_else(|panic| Either::Right(on_panic(&panic))) {
             Either::Left((handler, admission)) => {
                 Either::Left(Entered::new(handler, identified, admission, outlives))
             }
             Either::Right(refusal) => Either::Right(ready(identified.end(refusal))),
-        }
+        };
+        Answering { response, finishes_without_client: outlives }
+    }
+
+    fn too_many_connections(&self) -> Response<Bytes> {
+        let problem = Problem::new(
+            ProblemType::Overloaded,
+            "the gateway has as many connections as GATEWAY_MAX_CONNECTIONS allows",
+        );
+        identify::answer_unread(problem.below(self.0.prefixes.configured()))
     }
 }
 
@@ -152,19 +154,19 @@ impl Layered {
 type Begun = Either<(BoxFuture<'static, Response>, Option<Admission>), Response>;
 
 impl List {
-    fn check_origin(&self, request: Request, route: &Arc<Route>) -> Begun {
-        match self.origins.check(&request, route.traits()) {
-            Ok(()) => self.with_cors(request, route),
+    fn check_origin(&self, request: Request, route: &Arc<Route>, traits: Traits) -> Begun {
+        match self.origins.check(&request, traits) {
+            Ok(()) => self.with_cors(request, route, traits),
             Err(problem) => Either::Right(browser::refusal(problem)),
         }
     }
 
-    fn with_cors(&self, request: Request, route: &Arc<Route>) -> Begun {
+    fn with_cors(&self, request: Request, route: &Arc<Route>, traits: Traits) -> Begun {
         let Some(cors) = self.cors.as_ref().filter(|_| is_for_cors(&request)) else {
-            return self.enter(request, route);
+            return self.enter(request, route, traits);
         };
         let rest = service_fn(|request| {
-            let answer = match self.enter(request, route) {
+            let answer = match self.enter(request, route, traits) {
                 Either::Left((handler, admission)) => Either::Left(handler.inspect(|_| drop(admission))),
                 Either::Right(refusal) => Either::Right(ready(refusal)),
             };
@@ -173,8 +175,8 @@ impl List {
         Either::Left((cors.layer(rest).call(request).map(infallible).boxed(), None))
     }
 
-    fn enter(&self, mut request: Request, route: &Arc<Route>) -> Begun {
-        let admission = match self.admit(&mut request, route.traits()) {
+    fn enter(&self, mut request: Request, route: &Arc<Route>, traits: Traits) -> Begun {
+        let admission = match self.admit(&mut request, traits) {
             Ok(admission) => admission,
             Err(problem) => return Either::Right(problem.into_response()),
         };

@@ -14,10 +14,12 @@ use axum::http::HeaderValue;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
 
 use self::order::Ordered;
 use super::endpoints::rpc::ReplyForm;
 use super::problem::{ProblemBody, ProblemType};
+use super::routes::{self, Operation};
 use crate::domain::message::DeliveryMode;
 use crate::domain::path_prefix::PathPrefix;
 
@@ -52,9 +54,12 @@ struct Gateway;
 /// Never: the document is a constant of the program, and a test prints it.
 #[must_use]
 pub fn document() -> String {
-    let mut document = Gateway::openapi();
-    document.merge(super::paths());
-    finish::finish(&mut document);
+    let operations = routes::operations();
+    let carrying = operations.iter().filter(|operation| operation.traits().carries_message);
+    let carrying: Vec<_> = carrying.flat_map(Operation::requests).map(|(path, _)| path.to_owned()).collect();
+    let router = operations.into_iter().fold(OpenApiRouter::new(), |router, it| router.routes(it.handler));
+    let mut document = Gateway::openapi().merge_from(router.into_openapi());
+    finish::finish(&mut document, &carrying);
     let json = serde_json::to_string_pretty(&Ordered::from(&document)).unwrap_or_default();
     json + "\n"
 }

@@ -2,7 +2,6 @@
 
 use std::future::ready;
 
-use axum::body::{Body, HttpBody};
 use axum::extract::{Request, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
@@ -229,19 +228,22 @@ fn answer(
     let status = state.rpc_status_header().then(|| status(&reply)).flatten();
     let mut response = match form {
         ReplyForm::Raw => message::answer_raw(reply),
-        ReplyForm::Envelope => message::answer_envelope(reply),
+        ReplyForm::Envelope => message::answer_envelope(reply).map_err(|error| unwritable(&error))?,
     };
     *response.status_mut() = status.unwrap_or(StatusCode::OK);
     if is_without_content(response.status()) {
-        *response.body_mut() = Body::empty();
+        response.body_mut().clear();
         response.headers_mut().remove(CONTENT_TYPE);
     }
-    let bytes = response.body().size_hint().exact().unwrap_or_default();
-    // The server has executed the request, and the reply does not fit into the budget.
-    let share = body.share(bytes.try_into().unwrap_or(usize::MAX));
     response.extensions_mut().insert(IsReply);
-    response.extensions_mut().insert(share.map_err(|problem| problem.outcome(Outcome::Unknown, true))?);
-    Ok(response)
+    let (parts, bytes) = response.into_parts();
+    // The server has executed the request, also when the reply does not fit into the budget.
+    let bytes = body.within_budget(bytes).map_err(|problem| problem.outcome(Outcome::Unknown, true))?;
+    Ok(Response::from_parts(parts, bytes.into()))
+}
+
+fn unwritable(error: &serde_json::Error) -> Problem {
+    Problem::internal("cannot write a reply as JSON").because(error).outcome(Outcome::Unknown, true)
 }
 
 /// Whether an answer with this status has no content (RFC 9110, 15.3.5, 15.3.6, 15.4.5).

@@ -6,7 +6,6 @@
 use std::error::Error;
 use std::future::{Ready, ready};
 use std::iter::successors;
-use std::sync::Arc;
 use std::task::Context;
 use std::time::Duration;
 
@@ -23,6 +22,7 @@ use tokio::time::timeout;
 
 use crate::http::middleware::{Admission, too_large};
 use crate::http::problem::{Problem, ProblemType};
+use crate::http::server::ChunkTooLarge;
 
 /// The most memory that a body reserves for its announced length before its bytes arrive.
 const TRUSTED_LENGTH: usize = 64 * 1024;
@@ -37,23 +37,6 @@ pub struct ReadBody {
     /// The bytes. Dropping the last clone or slice frees the admission and the share of the budget.
     pub bytes: Bytes,
     admission: Admission,
-}
-
-/// The error of a body that announces a chunk larger than the limit. The gateway does not wait for the bytes of the chunk.
-#[derive(Debug, thiserror::Error)]
-#[error("a chunk is larger than a body may be")]
-pub struct ChunkTooLarge;
-
-/// A share of the budget of all bodies, for an answer. It is in the extensions of the answer.
-#[derive(Debug, Clone)]
-pub struct Share(Arc<OwnedSemaphorePermit>);
-
-impl Share {
-    /// `data` as bytes that hold the share.
-    #[must_use]
-    pub fn hold(&self, data: Bytes) -> Bytes {
-        Bytes::from_owner(Owning { bytes: data, _owner: Arc::clone(&self.0) })
-    }
 }
 
 /// A body that has already arrived, as most have; or the future that waits for it.
@@ -74,18 +57,19 @@ impl ReadBody {
         }
     }
 
-    /// A share of the budget for an answer of this many bytes.
+    /// The bytes of an answer, which hold their permit in the budget of all bodies until the client has taken them.
     ///
     /// # Errors
     /// `overloaded`, at once, when the budget has no room.
-    pub fn share(&self, bytes: usize) -> Result<Share, Problem> {
-        self.admission.reserve(bytes).map(|share| Share(Arc::new(share)))
+    pub fn within_budget(&self, answer: Bytes) -> Result<Bytes, Problem> {
+        let permit = self.admission.reserve(answer.len())?;
+        Ok(Bytes::from_owner(Guarded { bytes: answer, _guard: permit }))
     }
 
-    /// Turns `made`, which was decoded from the body, into bytes that hold the body's admission and share too.
+    /// Turns `decoded`, which was decoded from the body, into bytes that hold the body's permits too.
     #[must_use]
-    pub fn derive(&self, made: impl AsRef<[u8]> + Send + 'static) -> Bytes {
-        Bytes::from_owner(Owning { bytes: made, _owner: self.bytes.clone() })
+    pub fn derive(&self, decoded: impl AsRef<[u8]> + Send + 'static) -> Bytes {
+        Bytes::from_owner(Guarded { bytes: decoded, _guard: self.bytes.clone() })
     }
 }
 
@@ -129,23 +113,10 @@ fn stopping() -> Problem {
     Problem::new(ProblemType::ShuttingDown, "the gateway is stopping, and the body was not complete")
 }
 
-/// The owner of a body's bytes, with their admission and share of the budget.
-struct Held {
-    buffer: Buffer,
-    _admission: Admission,
-    _share: Option<OwnedSemaphorePermit>,
-}
-
 enum Buffer {
     /// The body arrived in one piece, and the gateway does not copy it.
     Frame(Bytes),
     Copied(Vec<u8>),
-}
-
-impl AsRef<[u8]> for Held {
-    fn as_ref(&self) -> &[u8] {
-        self.buffer.as_ref()
-    }
 }
 
 impl AsRef<[u8]> for Buffer {
@@ -157,13 +128,13 @@ impl AsRef<[u8]> for Buffer {
     }
 }
 
-/// Bytes, and an owner that is dropped with them.
-struct Owning<T, O> {
+/// Bytes, and a guard that is dropped with them.
+struct Guarded<T, G> {
     bytes: T,
-    _owner: O,
+    _guard: G,
 }
 
-impl<T: AsRef<[u8]>, O> AsRef<[u8]> for Owning<T, O> {
+impl<T: AsRef<[u8]>, G> AsRef<[u8]> for Guarded<T, G> {
     fn as_ref(&self) -> &[u8] {
         self.bytes.as_ref()
     }
@@ -215,7 +186,7 @@ impl Reading {
             Buffer::Frame(_) => {}
         }
         let admission = self.admission.clone();
-        let held = Held { buffer: self.buffer, _admission: self.admission, _share: self.share };
+        let held = Guarded { bytes: self.buffer, _guard: (self.admission, self.share) };
         ReadBody { bytes: Bytes::from_owner(held), admission }
     }
 

@@ -1,10 +1,9 @@
 //! Writes a message as an HTTP response: its bytes with properties as headers, or the envelope.
 
-use axum::Json;
-use axum::body::Body;
+use axum::body::Bytes;
 use axum::http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde::Serialize;
@@ -69,8 +68,8 @@ pub(in crate::http) fn accepts_envelope(headers: &HeaderMap) -> bool {
 }
 
 /// The message's bytes, with its properties and scalar headers as `X-Amqp-*` headers.
-pub(in crate::http) fn raw(message: ReceivedMessage) -> Response {
-    let mut response = Body::from(message.body).into_response();
+pub(in crate::http) fn raw(message: ReceivedMessage) -> Response<Bytes> {
+    let mut response = Response::new(message.body);
     let mut fields = Fields { headers: response.headers_mut(), bytes: 0, omitted: 0 };
     fields.put_properties(message.id.as_ref(), &message.properties);
     for (name, value) in &message.headers.0 {
@@ -257,12 +256,13 @@ struct PropertiesOut {
 }
 
 /// The whole message as an envelope.
-pub(in crate::http) fn envelope(message: ReceivedMessage) -> Response {
+pub(in crate::http) fn envelope(message: ReceivedMessage) -> Result<Response<Bytes>, serde_json::Error> {
     const MEDIA_TYPE: HeaderValue = HeaderValue::from_static(ENVELOPE);
-    let mut response = Json(EnvelopeOut::new(message)).into_response();
+    let json = serde_json::to_vec(&EnvelopeOut::new(message))?;
+    let mut response = Response::new(Bytes::from(json));
     response.headers_mut().insert(CONTENT_TYPE, MEDIA_TYPE);
     harden(response.headers_mut());
-    response
+    Ok(response)
 }
 
 impl EnvelopeOut {

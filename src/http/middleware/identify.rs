@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
@@ -64,6 +64,14 @@ fn fresh() -> HeaderValue {
     HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("unknown"))
 }
 
+/// The answer to a request that the gateway does not read.
+pub fn answer_unread(problem: Problem) -> Response<Bytes> {
+    let id = RequestId(fresh());
+    let mut response = problem.clone().into_response();
+    response.headers_mut().insert(X_REQUEST_ID, id.0.clone());
+    response.map(|_| problem.render(id.as_str()).into())
+}
+
 /// The id of a request, and the parts of the request that the gateway needs for its answer.
 pub struct Identified {
     id: RequestId,
@@ -71,24 +79,25 @@ pub struct Identified {
     message_id: Option<MessageId>,
     /// The path prefix for the address of its problem.
     prefix: PathPrefix,
+    traits: Traits,
     line: LogLine,
 }
 
 impl Identified {
     /// Gives an id to a request, and begins its log line.
-    pub fn new(metrics: &Metrics, route: &Arc<Route>, request: &Request, prefix: PathPrefix) -> Self {
+    pub fn new(
+        metrics: &Metrics,
+        route: &Arc<Route>,
+        traits: Traits,
+        request: &Request,
+        prefix: PathPrefix,
+    ) -> Self {
         let id = RequestId::of(request.headers());
         // Only the DEBUG lines within a request need the span.
         let span = if tracing::enabled!(Level::DEBUG) { id.span() } else { Span::none() };
         let line = LogLine::new(metrics.clone(), Arc::clone(route), request, span);
-        let message_id =
-            Some(request.headers()).filter(|_| route.traits().carries_message).and_then(message_id);
-        Self { id, message_id, prefix, line }
-    }
-
-    /// The traits of its route.
-    pub fn traits(&self) -> Traits {
-        self.line.route().traits()
+        let message_id = Some(request.headers()).filter(|_| traits.carries_message).and_then(message_id);
+        Self { id, message_id, prefix, traits, line }
     }
 
     /// The span of the lines within the request.
@@ -131,12 +140,12 @@ impl Identified {
     /// outcome of a message.
     fn of_library(&self, status: StatusCode) -> Problem {
         let problem = Problem::from(status);
-        if self.traits().carries_message { problem.outcome(Outcome::Unknown, true) } else { problem }
+        if self.traits.carries_message { problem.outcome(Outcome::Unknown, true) } else { problem }
     }
 
     /// Adds the message's id and its outcome to the problem of a request that carries a message.
     fn about(&self, problem: Problem) -> Problem {
-        if !self.traits().carries_message {
+        if !self.traits.carries_message {
             return problem;
         }
         let problem = match &self.message_id {

@@ -43,11 +43,6 @@ impl LogLine {
         &self.method
     }
 
-    /// The request's route.
-    pub fn route(&self) -> &Route {
-        &self.route
-    }
-
     /// Writes the line: a 5xx problem at ERROR with its cause, all other answers at DEBUG. A failed health check is not a
     /// problem, so its line is at DEBUG too. `with_id` makes a span with the request's id.
     pub fn end(mut self, status: StatusCode, problem: Option<&Problem>, with_id: impl FnOnce() -> Span) {

@@ -12,12 +12,13 @@ use crate::http::problem::FURTHER_MEMBERS;
 /// Schemas of answers, which have no null. In schemas of requests, null means absent.
 const OF_ANSWERS: [&str; 5] = ["Check", "Health", "Problem", "ReceivedEnvelope", "ReceivedProperties"];
 
-/// Finishes every operation and every schema.
-pub(super) fn finish(document: &mut OpenApi) {
+/// Finishes every operation and every schema. Requests to the paths `carrying` carry a message.
+pub(super) fn finish(document: &mut OpenApi, carrying: &[String]) {
     document.security = Some(Vec::new());
-    for item in document.paths.paths.values_mut() {
+    for (path, item) in &mut document.paths.paths {
+        let carries_message = carrying.contains(path);
         let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete];
-        operations.into_iter().flatten().for_each(finish_operation);
+        operations.into_iter().flatten().for_each(|operation| finish_operation(operation, carries_message));
     }
     if let Some(components) = &mut document.components {
         for (name, schema) in &mut components.schemas {
@@ -29,9 +30,8 @@ pub(super) fn finish(document: &mut OpenApi) {
     }
 }
 
-fn finish_operation(operation: &mut Operation) {
+fn finish_operation(operation: &mut Operation, carries_message: bool) {
     shared_problems::add_ranges(operation);
-    let carries_message = operation.tags.iter().flatten().any(|tag| tag == "publish" || tag == "rpc");
     if let (true, Some(RefOr::T(body))) = (carries_message, &mut operation.request_body) {
         // A message may be empty.
         body.required = Some(Required::False);

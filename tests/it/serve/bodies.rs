@@ -11,6 +11,7 @@ use http_body_util::BodyExt;
 use rabbitmq_gateway::http::extract::body::ReadBody;
 use rabbitmq_gateway::http::middleware::{Gate, Layered, Rules};
 use rabbitmq_gateway::http::routes::{RouteTable, Traits};
+use rabbitmq_gateway::http::server::Application;
 use rabbitmq_gateway::http::{Access, Limits};
 use rabbitmq_gateway::lifecycle::Lifecycle;
 use rabbitmq_gateway::metrics::Metrics;
@@ -42,7 +43,7 @@ async fn a_small_body_does_not_keep_the_read_buffer_of_its_connection() {
         let (compared, limits) = (Router::new().route("/", post(compare)), limits());
         let rules = Rules::new((Ipv4Addr::LOCALHOST, 1).into(), &Access::default(), &limits);
         let mut table = RouteTable::default();
-        table.add("/", Traits { is_admitted: true, ..Traits::default() }, None);
+        table.add("/", Traits { is_admitted: true, ..Traits::default() });
         let layered = Layered::new(
             compared,
             table,
@@ -52,13 +53,8 @@ async fn a_small_body_does_not_keep_the_read_buffer_of_its_connection() {
         );
         let request =
             Request::post("/").header("host", "localhost").body(Body::from(buffer.clone())).unwrap();
-        let answer = layered
-            .answer(request, layered.route("/"), Ipv4Addr::LOCALHOST.into())
-            .await
-            .into_body()
-            .collect()
-            .await
-            .unwrap();
+        let answering = layered.answer(request, (Ipv4Addr::LOCALHOST, 2).into());
+        let answer = answering.response.await.into_body().collect().await.unwrap();
         assert_eq!(answer.to_bytes(), is_copied.to_string(), "{size}");
     }
 }

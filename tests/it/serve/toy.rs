@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode};
 use axum::routing::{get, post};
 use rabbitmq_gateway::domain::field::HeaderLimits;
 use rabbitmq_gateway::http::extract::body::ReadBody;
 use rabbitmq_gateway::http::middleware::{Gate, Layered, Rules};
 use rabbitmq_gateway::http::routes::{RouteTable, Traits};
-use rabbitmq_gateway::http::serve::serve;
+use rabbitmq_gateway::http::server::serve;
 use rabbitmq_gateway::http::{Access, ConnectionLimits, Deadline, Limits};
 use rabbitmq_gateway::lifecycle::Lifecycle;
 use rabbitmq_gateway::metrics::Metrics;
@@ -98,11 +98,11 @@ async fn toy_of(connections: ConnectionLimits, limits: &Limits, access: &Access)
 /// The routes of the toy and their traits.
 fn table() -> RouteTable {
     let mut table = RouteTable::default();
-    table.add("/health", Traits { answers_any_host: true, ..Traits::default() }, None);
-    table.add("/page", Traits { is_page: true, ..Traits::default() }, None);
+    table.add("/health", Traits { answers_any_host: true, ..Traits::default() });
+    table.add("/page", Traits { is_page: true, ..Traits::default() });
     let admitted = Traits { is_admitted: true, ..Traits::default() };
     let message = Traits { carries_message: true, ..admitted };
-    let outliving = Traits { outlives_its_caller: true, ..message };
+    let outliving = Traits { finishes_without_caller: true, ..message };
     for path in [
         "/hello",
         "/hello/{name}",
@@ -115,12 +115,12 @@ fn table() -> RouteTable {
         "/keep",
         "/keep-and-wait",
     ] {
-        table.add(path, admitted, None);
+        table.add(path, admitted);
     }
-    table.add("/publish/{exchange}", outliving, None);
-    table.add("/publish/{exchange}/slow", outliving, None);
-    table.add("/publish/{exchange}/panic", outliving, None);
-    table.add("/rpc/{queue}", message, None);
+    table.add_operation("/publish/{exchange}", Method::POST, outliving, None);
+    table.add_operation("/publish/{exchange}/slow", Method::POST, outliving, None);
+    table.add_operation("/publish/{exchange}/panic", Method::POST, outliving, None);
+    table.add("/rpc/{queue}", message);
     table
 }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::http::ConnectionLimits;
+use super::ConnectionLimits;
 
 /// How long the gateway keeps a socket open, after it has ended its own side, for a client that is still sending. Closing earlier
 /// would reset the connection, and the client could lose the answer.
@@ -53,8 +53,8 @@ struct Http1Request {
     number: u64,
     /// Whether its body, or that of a later request, has begun to arrive and is not complete.
     unread: bool,
-    /// Whether the gateway finishes it also when its client has left.
-    outlives: bool,
+    /// Whether the application finishes it also when its client has left.
+    finishes_without_client: bool,
     /// Whether the client has ended its side, and the socket has not told hyper.
     keeps_end: bool,
     /// The number of the request whose chunks are larger than the limit of a body.
@@ -136,19 +136,25 @@ impl Activity {
     /// which then looks again.
     pub fn keep_end(&self) -> bool {
         let mut state = self.state();
-        state.http1.keeps_end = state.http1.outlives && state.requests > 0 && !state.http1.unread;
+        state.http1.keeps_end =
+            state.http1.finishes_without_client && state.requests > 0 && !state.http1.unread;
         state.http1.keeps_end
     }
 
-    /// Reports that a request begins, and returns its number on the connection. `outlives`: the gateway finishes it also when its
-    /// client has left.
-    pub fn begin(&self, http2: bool, outlives: bool) -> u64 {
+    /// Reports that a request begins, and returns its number on the connection.
+    pub fn begin(&self, http2: bool) -> u64 {
         let mut state = self.state();
         state.http2 = http2;
         state.requests += 1;
-        state.http1.outlives = outlives && !http2;
+        state.http1.finishes_without_client = false;
         state.http1.number += 1;
         state.http1.number
+    }
+
+    /// Reports that the application finishes the request that has just begun also when its client has left.
+    pub fn finishes_without_client(&self) {
+        let mut state = self.state();
+        state.http1.finishes_without_client = !state.http2;
     }
 
     /// Reports that the body of the HTTP/1 request with this number has chunks larger than the limit of a body.

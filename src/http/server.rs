@@ -1,9 +1,10 @@
-//! The accept loop: serves HTTP/1.1 and HTTP/2 without TLS on one listener.
+//! The accept loop: serves HTTP/1.1 and HTTP/2 without TLS on one listener, for any [`Application`].
 //!
 //! Guarantees that no client holds a connection for longer than its deadlines allow, that a connection over the limit gets an
-//! answer and is closed, and that an accept error never ends the loop. Never inspects a request: the middleware does.
+//! answer and is closed, and that an accept error never ends the loop. Never inspects a request: the application does.
 
 mod activity;
+mod application;
 mod body;
 mod chunks;
 mod connection;
@@ -22,9 +23,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
-use self::{connection::Server, refusal::Refusals};
-use crate::http::ConnectionLimits;
-use crate::http::middleware::Layered;
+pub use self::application::{Answering, Application};
+pub use self::body::ChunkTooLarge;
+use self::connection::Server;
+use self::refusal::Refusals;
 use crate::lifecycle::Lifecycle;
 
 /// The shortest and the longest pause after accept errors that follow one another.
@@ -35,22 +37,44 @@ const MOST_WAITING: usize = 8192;
 /// After this time without an accept error, the gateway logs the next one again.
 const QUIET: Duration = Duration::from_mins(1);
 
+/// Bounds of the accept loop.
+#[derive(Debug, Clone)]
+pub struct ConnectionLimits {
+    /// Open connections; the gateway answers further ones with 503 and closes them.
+    pub max_connections: usize,
+    /// From accept to the first byte of the first request.
+    pub first_byte_timeout: Duration,
+    /// From the first byte of a request to the end of its header.
+    pub header_timeout: Duration,
+    /// Idle time between two requests on one connection.
+    pub keep_alive_timeout: Duration,
+    /// How long a client may take no bytes of an answer.
+    pub write_timeout: Duration,
+    /// Bytes of one body; the gateway refuses a larger chunk before its bytes arrive.
+    pub max_body_bytes: usize,
+}
+
 /// Serves until the process drains, and returns when the last connection has ended.
-pub async fn serve(listener: TcpListener, layered: Layered, limits: ConnectionLimits, lifecycle: Lifecycle) {
+pub async fn serve(
+    listener: TcpListener,
+    application: impl Application,
+    limits: ConnectionLimits,
+    lifecycle: Lifecycle,
+) {
     let open = Arc::new(Semaphore::new(limits.max_connections));
-    let refusals = Refusals::new(layered.path_prefix().clone());
-    let server = Arc::new(Server::new(layered, limits, lifecycle.clone()));
+    let refusals = Refusals::default();
+    let server = Arc::new(Server::new(application, limits, lifecycle.clone()));
     let tasks = TaskTracker::new();
 
     let take = |stream, peer| match open.clone().try_acquire_owned() {
-        Ok(place) => {
+        Ok(permit) => {
             let server = server.clone();
             tasks.spawn(async move {
                 connection::run(&server, stream, peer).await;
-                drop(place);
+                drop(permit);
             });
         }
-        Err(_) => refusals.refuse(stream, &tasks),
+        Err(_) => refusals.refuse(stream, &tasks, || server.application.too_many_connections()),
     };
     let accepting = accept(&listener, take);
     tokio::select! {

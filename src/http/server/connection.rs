@@ -23,11 +23,11 @@ use hyper_util::server::graceful::GracefulConnection;
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 
+use super::ConnectionLimits;
 use super::activity::Activity;
+use super::application::Application;
 use super::body::{AnswerBody, InFlight, RequestBody};
 use super::socket::Socket;
-use crate::http::ConnectionLimits;
-use crate::http::middleware::Layered;
 use crate::lifecycle::Lifecycle;
 
 /// hyper's read buffer, which also bounds an HTTP/1 header. hyper answers a larger header with 431 by itself.
@@ -45,17 +45,17 @@ const LAST_ANSWERS: Duration = Duration::from_millis(500);
 
 /// The state that all connections share.
 #[derive(Debug)]
-pub struct Server {
+pub struct Server<A> {
     http1: http1::Builder,
     http2: http2::Builder<TokioExecutor>,
-    layered: Layered,
+    pub(super) application: A,
     limits: ConnectionLimits,
     lifecycle: Lifecycle,
 }
 
-impl Server {
+impl<A> Server<A> {
     /// The state of the connections that [`run`] serves.
-    pub fn new(layered: Layered, limits: ConnectionLimits, lifecycle: Lifecycle) -> Self {
+    pub fn new(application: A, limits: ConnectionLimits, lifecycle: Lifecycle) -> Self {
         // hyper's own deadline is off: it begins with each request, and not with the connection.
         let mut http1 = http1::Builder::new();
         http1.header_read_timeout(None).max_buf_size(MAX_BUFFER).max_headers(MAX_HEADERS);
@@ -66,37 +66,38 @@ impl Server {
             .initial_connection_window_size(HTTP2_CONNECTION_WINDOW)
             .max_header_list_size(u32::try_from(MAX_BUFFER).unwrap_or(u32::MAX))
             .max_send_buf_size(MAX_BUFFER);
-        Self { http1, http2, layered, limits, lifecycle }
+        Self { http1, http2, application, limits, lifecycle }
     }
 }
 
-impl Server {
+impl<A: Application> Server<A> {
     /// Answers a request. It counts as in flight from this call until the answer's body is dropped.
     fn answer(
         &self,
         request: Request<Incoming>,
         peer: SocketAddr,
         activity: &Arc<Activity>,
-    ) -> impl Future<Output = Result<Response<AnswerBody>, Infallible>> + use<> {
+    ) -> impl Future<Output = Result<Response<AnswerBody>, Infallible>> + use<A> {
         let http2 = request.version() > Version::HTTP_11;
-        let route = self.layered.route(request.uri().path());
-        let outlives = route.outlives_its_caller(request.method());
-        let (flight, number) = InFlight::new(activity.clone(), http2, outlives);
+        let (flight, number) = InFlight::new(activity.clone(), http2);
         let request = request.map(|body| Body::new(RequestBody::new(body, activity.clone(), number, http2)));
         let lifecycle = self.lifecycle.clone();
         // The request begins here and not at the first poll: hyper drops the future when its client has closed.
-        self.layered.answer(request, route, peer.ip()).map(move |mut response| {
+        let answering = self.application.answer(request, peer);
+        if answering.finishes_without_client {
+            activity.finishes_without_client();
+        }
+        answering.response.map(move |mut response| {
             if !http2 && (lifecycle.is_closing() || leaves_a_body_unread(response.status())) {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
-            let share = response.extensions_mut().remove();
-            Ok(response.map(|body| AnswerBody::new(body, flight, share)))
+            Ok(response.map(|body| AnswerBody::new(body, flight)))
         })
     }
 }
 
 /// Serves one connection to its end.
-pub async fn run(server: &Server, stream: TcpStream, peer: SocketAddr) {
+pub async fn run<A: Application>(server: &Server<A>, stream: TcpStream, peer: SocketAddr) {
     // Without TCP_NODELAY, small answers wait for the acknowledgement of earlier ones. The call fails on a dead socket only.
     let _ = stream.set_nodelay(true);
     let activity = Arc::new(Activity::new(server.limits.clone()));
@@ -122,8 +123,8 @@ pub async fn run(server: &Server, stream: TcpStream, peer: SocketAddr) {
 
 /// Serves until the connection ends. Gives the socket back when the client has been silent for a while, because hyper holds 16 KB
 /// for the next request.
-async fn serve_http1(
-    server: &Server,
+async fn serve_http1<A: Application>(
+    server: &Server<A>,
     socket: Socket,
     peer: SocketAddr,
     activity: &Arc<Activity>,
@@ -141,15 +142,20 @@ async fn serve_http1(
     Some(socket)
 }
 
-async fn serve_http2(server: &Server, socket: Socket, peer: SocketAddr, activity: &Arc<Activity>) {
+async fn serve_http2<A: Application>(
+    server: &Server<A>,
+    socket: Socket,
+    peer: SocketAddr,
+    activity: &Arc<Activity>,
+) {
     let service = service_fn(|request| server.answer(request, peer, activity));
     let connection = pin!(server.http2.serve_connection(TokioIo::new(socket), service));
     serve(server, connection, peer, activity).await;
 }
 
 /// Serves until the connection ends.
-async fn serve(
-    server: &Server,
+async fn serve<A: Application>(
+    server: &Server<A>,
     mut connection: Pin<&mut impl GracefulConnection>,
     peer: SocketAddr,
     activity: &Activity,

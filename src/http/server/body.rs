@@ -10,7 +10,6 @@ use axum::body::{Body, Bytes, HttpBody};
 use hyper::body::{Frame, Incoming, SizeHint};
 
 use super::activity::Activity;
-use crate::http::extract::body::{ChunkTooLarge, Share};
 
 /// One request, from its header to the last byte of its answer.
 #[derive(Debug)]
@@ -22,8 +21,8 @@ pub struct InFlight {
 
 impl InFlight {
     /// Begins a request, and returns its number on the connection.
-    pub fn new(activity: Arc<Activity>, http2: bool, outlives: bool) -> (Self, u64) {
-        let number = activity.begin(http2, outlives);
+    pub fn new(activity: Arc<Activity>, http2: bool) -> (Self, u64) {
+        let number = activity.begin(http2);
         (Self { activity, http2, offered: false }, number)
     }
 
@@ -59,6 +58,11 @@ pub struct RequestBody {
     /// Bytes that have not arrived, if the header gives the length.
     left: Option<u64>,
 }
+
+/// The error of a body that announces a chunk larger than the limit. The server does not wait for the bytes of the chunk.
+#[derive(Debug, thiserror::Error)]
+#[error("a chunk is larger than a body may be")]
+pub struct ChunkTooLarge;
 
 /// The error of a body whose client has reset the stream.
 #[derive(Debug, thiserror::Error)]
@@ -118,14 +122,13 @@ impl HttpBody for RequestBody {
 pub struct AnswerBody {
     inner: Body,
     flight: InFlight,
-    share: Option<Share>,
 }
 
 impl AnswerBody {
-    /// Offers `inner` to the client. The bytes hold their share of the budget until the client has taken them.
-    pub fn new(inner: Body, mut flight: InFlight, share: Option<Share>) -> Self {
+    /// Offers `inner` to the client.
+    pub fn new(inner: Body, mut flight: InFlight) -> Self {
         flight.offer(true);
-        Self { inner, flight, share }
+        Self { inner, flight }
     }
 }
 
@@ -139,8 +142,7 @@ impl HttpBody for AnswerBody {
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let frame = Pin::new(&mut self.inner).poll_frame(cx);
         self.flight.offer(frame.is_ready());
-        let Some(share) = &self.share else { return frame };
-        frame.map_ok(|frame| frame.map_data(|data| share.hold(data)))
+        frame
     }
 
     fn is_end_stream(&self) -> bool {

@@ -1,0 +1,48 @@
+//! The traits of an operation: the properties of its requests that the layers in front of its handler have to know.
+
+use crate::domain::permission::Permission;
+
+/// The traits of the requests of an operation.
+#[expect(clippy::struct_excessive_bools, reason = "each is a trait of its own")]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Traits {
+    /// They need admission: they count as requests in flight, and their bodies count against the budget.
+    pub is_admitted: bool,
+    /// They carry a message, so their problems have an outcome.
+    pub carries_message: bool,
+    /// The gateway finishes them also when their caller has left.
+    pub finishes_without_caller: bool,
+    /// They may name any host, because probes send the address of the pod as `Host`.
+    pub answers_any_host: bool,
+    /// They are pages for people: a link on any page may lead to them.
+    pub is_page: bool,
+    /// The permission that their caller needs. The gateway does not check it yet: it has no authentication.
+    pub permission: Permission,
+}
+
+/// Operations that the gateway serves also when it is full.
+pub(super) const SERVED_WHEN_FULL: Traits = Traits {
+    is_admitted: false,
+    carries_message: false,
+    finishes_without_caller: false,
+    answers_any_host: false,
+    is_page: false,
+    permission: Permission::Open,
+};
+/// Pages.
+pub(super) const PAGE: Traits = Traits { is_page: true, ..SERVED_WHEN_FULL };
+/// Health checks.
+pub(super) const PROBE: Traits = Traits { answers_any_host: true, ..SERVED_WHEN_FULL };
+/// Operations on RabbitMQ's queues and exchanges.
+pub(super) const TOPOLOGY: Traits = Traits { is_admitted: true, ..SERVED_WHEN_FULL };
+/// Operations that carry a message, and end when their caller leaves.
+pub(super) const CALL: Traits = Traits { carries_message: true, ..TOPOLOGY };
+/// Operations that carry a message, and that the gateway finishes in any case.
+pub(super) const PUBLISH: Traits = Traits { finishes_without_caller: true, ..CALL };
+
+impl Traits {
+    /// The same traits, with the permission that the caller needs.
+    pub(super) const fn needs(self, permission: Permission) -> Self {
+        Self { permission, ..self }
+    }
+}

@@ -1,0 +1,73 @@
+//! The settings of the HTTP side.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::server::ConnectionLimits;
+use crate::domain::field::HeaderLimits;
+use crate::domain::names::QueueName;
+use crate::domain::path_prefix::PathPrefix;
+
+/// Settings of the HTTP side. [`crate::config`] fills them.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Address to listen on; port 0 means a free port.
+    pub listen: SocketAddr,
+    /// Bounds of connections, and their deadlines.
+    pub connections: ConnectionLimits,
+    /// Bounds of requests.
+    pub limits: Limits,
+    /// Pages, hosts and proxies that may use the gateway.
+    pub access: Access,
+    /// Queues that `/health/rabbitmq` always counts.
+    pub health_queues: Vec<QueueName>,
+    /// Whether a reply's `x-http-status` header sets the HTTP status.
+    pub rpc_status_header: bool,
+}
+
+/// Pages, hosts and proxies that may use the gateway. The default allows none.
+#[derive(Debug, Clone, Default)]
+pub struct Access {
+    /// Origins, other than the gateway's own, whose pages may call it.
+    pub allowed_origins: Vec<String>,
+    /// Hosts, other than loopback, that requests may name while the gateway listens on loopback only.
+    pub allowed_hosts: Vec<String>,
+    /// Path below which a proxy serves the gateway.
+    pub path_prefix: PathPrefix,
+    /// Proxies whose `X-Forwarded-Prefix` the gateway believes.
+    pub trusted_proxies: Vec<IpNet>,
+}
+
+/// Bounds of one request and of all requests together.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Bytes of one body.
+    pub max_body_bytes: usize,
+    /// From the end of the header to the last byte of the body.
+    pub body_timeout: Duration,
+    /// Bytes of one request's header.
+    pub max_header_bytes: usize,
+    /// Bytes of bodies in memory, all requests together.
+    pub max_bytes_in_flight: usize,
+    /// Requests between their header and their answer.
+    pub max_requests_in_flight: usize,
+    /// Bounds of a message's AMQP header table.
+    pub amqp_headers: HeaderLimits,
+    /// Deadline of a publish.
+    pub publish: Deadline,
+    /// Deadline of an RPC call.
+    pub rpc: Deadline,
+    /// Deadline of a topology operation.
+    pub topology: Deadline,
+}
+
+/// The default deadline of a request, and the longest that it may ask for by `?timeout=`.
+#[derive(Debug, Clone, Copy)]
+pub struct Deadline {
+    /// Deadline without `?timeout=`.
+    pub default: Duration,
+    /// Largest accepted `?timeout=`.
+    pub max: Duration,
+}
