@@ -15,7 +15,7 @@ use crate::broker::Broker;
 use crate::config::Config;
 use crate::domain::listen::dialled;
 use crate::http;
-use crate::http::middleware::Gate;
+use crate::http::admission::AdmissionControl;
 use crate::http::server::serve;
 use crate::lifecycle::Lifecycle;
 use crate::metrics::Metrics;
@@ -85,8 +85,9 @@ impl Gateway {
         let listener =
             TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
         let address = listener.local_addr().context("cannot tell the address listened on")?;
-        let gate = Gate::new(&config.http.limits, &lifecycle);
-        let layered = http::layered(broker.clone(), &config.http, address, &metrics, gate, dropped_log_lines);
+        let admission = AdmissionControl::new(&config.http.limits, &lifecycle);
+        let layered =
+            http::layered(broker.clone(), &config.http, address, &metrics, admission, dropped_log_lines);
         let server = tokio::spawn(serve(listener, layered, config.http.connections, lifecycle.clone()));
         info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
         if !address.ip().is_loopback() {

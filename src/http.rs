@@ -3,16 +3,17 @@
 //! `routes.rs` has the table of operations, `middleware.rs` the layers that every request passes. Only `error.rs` decides which
 //! problem an error of the broker side becomes.
 
+pub mod admission;
+mod codec;
 mod docs;
 mod endpoints;
 mod error;
-pub mod extract;
-mod message;
-pub mod middleware;
+pub mod layers;
 mod nearest;
 pub mod openapi;
 pub mod problem;
 mod quote;
+pub mod request;
 pub mod routes;
 pub mod server;
 mod settings;
@@ -24,29 +25,31 @@ use axum::Router;
 use axum::routing::get;
 use utoipa_axum::router::OpenApiRouter;
 
+use self::admission::AdmissionControl;
 pub use self::docs::PAGE as SWAGGER_UI;
-use self::middleware::{Gate, Layered, Rules};
+use self::layers::{LayerSettings, LayeredRouter};
 use self::routes::RouteTable;
 pub use self::server::ConnectionLimits;
 pub use self::settings::{Access, Deadline, Limits, Settings};
-use self::state::{AppState, Telling};
+use self::state::{AppState, MetricSources};
 use crate::broker::Broker;
 use crate::metrics::Metrics;
 use crate::telemetry::DroppedLines;
 
-/// The router and the middleware of the gateway. `listen` is the bound address.
+/// The router of the gateway and the layers in front of it. `listen` is the bound address.
 #[must_use]
 pub fn layered(
     broker: Broker,
     settings: &Settings,
     listen: SocketAddr,
     metrics: &Metrics,
-    gate: Gate,
+    admission: AdmissionControl,
     dropped_log_lines: Option<DroppedLines>,
-) -> Layered {
-    let telling = Telling { metrics: metrics.clone(), gate: gate.clone(), dropped_log_lines };
-    let state = AppState::new(broker, settings, telling);
-    let rules = Rules::new(listen, &settings.access, &settings.limits);
+) -> LayeredRouter {
+    let metric_sources =
+        MetricSources { metrics: metrics.clone(), admission: admission.clone(), dropped_log_lines };
+    let state = AppState::new(broker, settings, metric_sources);
+    let layer_settings = LayerSettings::new(listen, &settings.access, &settings.limits);
     let mut table = RouteTable::default();
     routes::pages().for_each(|(path, traits)| table.add(path, traits));
     let operations = routes::operations().into_iter().fold(OpenApiRouter::new(), |router, operation| {
@@ -54,7 +57,7 @@ pub fn layered(
         router.routes(operation.handler)
     });
     let (operations, _) = operations.with_state(state).split_for_parts();
-    Layered::new(pages().merge(operations), table, &rules, metrics, gate)
+    LayeredRouter::new(pages().merge(operations), table, &layer_settings, metrics, admission)
 }
 
 fn pages() -> Router {

@@ -1,17 +1,8 @@
 //! Converts errors of the broker side into problems. No other file knows both.
 
-use std::fmt::Display;
-
 use super::problem::{Problem, ProblemType};
 use crate::broker::{Cause, Error, PublishFailure, Refusal, Unavailable};
 use crate::domain::outcome::Outcome;
-
-impl Problem {
-    /// 400: `field` is wrong; `why` completes the sentence that begins with the field.
-    pub(super) fn malformed(field: &str, why: impl Display) -> Self {
-        Self::new(ProblemType::MalformedRequest, format!("{field} {why}")).with("field", field)
-    }
-}
 
 /// Whether the caller may send the same message again.
 fn is_retryable(outcome: Outcome, error: &Error) -> bool {
@@ -28,7 +19,7 @@ fn is_retryable(outcome: Outcome, error: &Error) -> bool {
 /// The problem of a topology operation that failed.
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
-        describe(&error).because(&error)
+        describe(&error).caused_by(&error)
     }
 }
 
@@ -38,7 +29,7 @@ impl From<PublishFailure> for Problem {
         let PublishFailure { error, attempts, outcome } = &failure;
         let is_about_an_earlier_attempt = *outcome != error.outcome();
         let problem = if is_about_an_earlier_attempt { earlier_attempt_lost() } else { describe(error) };
-        problem.outcome(*outcome, is_retryable(*outcome, error)).with("attempts", *attempts).because(error)
+        problem.outcome(*outcome, is_retryable(*outcome, error)).with("attempts", *attempts).caused_by(error)
     }
 }
 
@@ -100,38 +91,40 @@ fn too_many_long(limit: usize) -> String {
 
 fn refused(refusal: &Refusal) -> Problem {
     use ProblemType as Kind;
-    let told = |kind, reason: &str, advice| Problem::new(kind, format!("{reason}: {advice}"));
+    let with_advice = |kind, reason: &str, advice| Problem::new(kind, format!("{reason}: {advice}"));
     match refusal {
-        Refusal::ExchangeMissing { reason } => told(
+        Refusal::ExchangeMissing { reason } => with_advice(
             Kind::ExchangeNotFound,
             reason,
             "declare the exchange or correct its name; the default exchange is called amq.default",
         ),
-        Refusal::QueueMissing { reason } => {
-            told(Kind::QueueNotFound, reason, "declare the queue with PUT /queues/{name} or correct its name")
-        }
+        Refusal::QueueMissing { reason } => with_advice(
+            Kind::QueueNotFound,
+            reason,
+            "declare the queue with PUT /queues/{name} or correct its name",
+        ),
         Refusal::AccessRefused { reason } if reason.contains(" internal exchange '") => {
-            told(Kind::Forbidden, reason, "publish to an exchange that is bound to it")
+            with_advice(Kind::Forbidden, reason, "publish to an exchange that is bound to it")
         }
-        Refusal::AccessRefused { reason } => told(
+        Refusal::AccessRefused { reason } => with_advice(
             Kind::Forbidden,
             reason,
             "give the gateway's user the permission on this name (rabbitmqctl set_permissions): configure to declare or delete, write to \
              publish, write on a queue and read on its exchange to bind dead letters; or use another name",
         ),
         Refusal::Invalid { reason } => Problem::new(Kind::MalformedRequest, reason),
-        Refusal::Differs { reason } => told(
+        Refusal::Differs { reason } => with_advice(
             Kind::PreconditionFailed,
             reason,
             "declare it with the arguments that it has, delete it first, or use another name",
         ),
-        Refusal::InUse { reason } => told(
+        Refusal::InUse { reason } => with_advice(
             Kind::ResourceInUse,
             reason,
             "stop its consumers or purge it, or leave out if_unused and if_empty",
         ),
         Refusal::NotSupported { reason } => {
-            told(Kind::NotSupported, reason, "this type of queue does not support it")
+            with_advice(Kind::NotSupported, reason, "this type of queue does not support it")
         }
         Refusal::HeadersTooLarge { bytes, limit } => {
             let detail = format!(
@@ -141,9 +134,9 @@ fn refused(refusal: &Refusal) -> Problem {
             Problem::new(Kind::HeadersTooLarge, detail).with("limit", *limit)
         }
         Refusal::TooLarge { reason } => {
-            told(Kind::PayloadTooLarge, reason, "send less, or raise RabbitMQ's max_message_size")
+            with_advice(Kind::PayloadTooLarge, reason, "send less, or raise RabbitMQ's max_message_size")
         }
-        Refusal::Locked { reason } => told(
+        Refusal::Locked { reason } => with_advice(
             Kind::ResourceLocked,
             reason,
             "only the connection that declared the queue can use it; use another name",

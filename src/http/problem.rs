@@ -8,7 +8,7 @@ pub(super) mod page;
 mod table;
 
 use std::error::Error;
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 
 use axum::http::StatusCode;
 use axum::http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
@@ -137,6 +137,17 @@ impl Problem {
         Self(Box::new(Parts { body, allow: None, cause: None }))
     }
 
+    /// 400: `field` is wrong; `why` completes the sentence that begins with the field.
+    pub(super) fn malformed(field: &str, why: impl Display) -> Self {
+        Self::new(ProblemType::MalformedRequest, format!("{field} {why}")).with("field", field)
+    }
+
+    /// 413: the body is larger than `limit` bytes.
+    pub(super) fn too_large(limit: usize) -> Self {
+        let detail = format!("the body is over the limit of {limit} bytes");
+        Self::new(ProblemType::PayloadTooLarge, detail).with("limit", limit)
+    }
+
     /// 500 with a constant text. Only the log shows `cause`.
     #[must_use]
     pub fn internal(cause: impl Into<String>) -> Self {
@@ -147,7 +158,7 @@ impl Problem {
 
     /// Adds the error that caused it, with its sources. Only the log shows it.
     #[must_use]
-    pub fn because(mut self, error: &dyn Error) -> Self {
+    pub fn caused_by(mut self, error: &dyn Error) -> Self {
         let mut cause = error.to_string();
         let mut source = error.source();
         while let Some(error) = source {
@@ -190,14 +201,14 @@ impl Problem {
 
     /// Replaces the description for the caller.
     #[must_use]
-    pub fn saying(mut self, detail: String) -> Self {
+    pub fn with_detail(mut self, detail: String) -> Self {
         self.0.body.detail = detail;
         self
     }
 
     /// Puts this path prefix in front of its `type`, so that the link works through the proxy.
     #[must_use]
-    pub fn below(mut self, prefix: &PathPrefix) -> Self {
+    pub fn with_path_prefix(mut self, prefix: &PathPrefix) -> Self {
         self.0.body.kind.prefix = prefix.clone();
         self
     }

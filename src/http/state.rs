@@ -3,7 +3,7 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
-use super::middleware::Gate;
+use super::admission::AdmissionControl;
 use super::{Limits, Settings};
 use crate::broker::Broker;
 use crate::domain::names::QueueName;
@@ -30,15 +30,15 @@ pub struct Shared {
     health_queues: Vec<QueueName>,
     rpc_status_header: bool,
     /// The sources of `/metrics`.
-    pub telling: Telling,
+    pub metric_sources: MetricSources,
 }
 
 /// The sources of `/metrics`: the counters and the present values.
-pub struct Telling {
+pub struct MetricSources {
     /// The counters, and the gauges to set.
     pub metrics: Metrics,
     /// Requests and bytes in flight.
-    pub gate: Gate,
+    pub admission: AdmissionControl,
     /// Lines that the log dropped.
     pub dropped_log_lines: Option<DroppedLines>,
 }
@@ -46,13 +46,13 @@ pub struct Telling {
 impl AppState {
     /// State for these settings.
     #[must_use]
-    pub fn new(broker: Broker, settings: &Settings, telling: Telling) -> Self {
+    pub fn new(broker: Broker, settings: &Settings, metric_sources: MetricSources) -> Self {
         Self(Arc::new(Shared {
             broker,
             limits: settings.limits.clone(),
             health_queues: settings.health_queues.clone(),
             rpc_status_header: settings.rpc_status_header,
-            telling,
+            metric_sources,
         }))
     }
 }

@@ -13,9 +13,9 @@ use utoipa::ToSchema;
 use crate::broker::{Cause, Error, Look, Publishing, Refusal, ReplyState, RoleState, Unavailable};
 use crate::domain::names::QueueName;
 use crate::domain::topology::QueueState;
-use crate::http::extract::Query;
 use crate::http::openapi::schemas;
 use crate::http::problem::Problem;
+use crate::http::request::Query;
 use crate::http::state::AppState;
 
 /// Queues that one request may name.
@@ -68,7 +68,7 @@ impl Check {
         Self { status: Status::Fail, observed_value: None, observed_unit: None, output }
     }
 
-    fn saying(mut self, output: Option<String>) -> Self {
+    fn with_detail(mut self, output: Option<String>) -> Self {
         self.output = output;
         self
     }
@@ -185,7 +185,7 @@ fn connections(role: &RoleState) -> (String, Vec<Check>) {
         Some(denial) => denial.to_string(),
         None => format!("{} of {} connections are up", role.connected, role.wanted),
     });
-    let check = Check::new(status, role.connected, "connections").saying(reason);
+    let check = Check::new(status, role.connected, "connections").with_detail(reason);
     (format!("{}:connections", role.name), vec![check])
 }
 
@@ -195,7 +195,7 @@ fn reply_queue(queue: ReplyState) -> (String, Vec<Check>) {
     let reason = (!queue.ready).then(|| {
         queue.denial.map_or_else(|| "there is no reply queue".to_owned(), |denial| denial.to_string())
     });
-    ("reply:queue".to_owned(), vec![Check::new(status, queue.ready, "boolean").saying(reason)])
+    ("reply:queue".to_owned(), vec![Check::new(status, queue.ready, "boolean").with_detail(reason)])
 }
 
 fn publishing(publishing: &Publishing) -> BTreeMap<String, Vec<Check>> {
@@ -203,7 +203,7 @@ fn publishing(publishing: &Publishing) -> BTreeMap<String, Vec<Check>> {
     let block = if blocked.is_some() { Status::Warn } else { Status::Pass };
     let full = if *waiting > 0 { Status::Warn } else { Status::Pass };
     [
-        ("publishing:blocked", Check::new(block, blocked.is_some(), "boolean").saying(blocked.clone())),
+        ("publishing:blocked", Check::new(block, blocked.is_some(), "boolean").with_detail(blocked.clone())),
         ("channels:open", Check::new(Status::Pass, *channels, "channels")),
         ("publishes:in_flight", Check::new(Status::Pass, *in_flight, "publishes")),
         ("publishes:waiting", Check::new(full, *waiting, "publishes")),

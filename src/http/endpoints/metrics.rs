@@ -6,7 +6,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 
 use crate::broker::{Broker, Publishing};
-use crate::http::state::{AppState, Telling};
+use crate::http::state::{AppState, MetricSources};
 use crate::metrics::Metrics;
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
@@ -22,9 +22,9 @@ const TEXT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; c
     responses((status = 200, description = "The metrics", body = String, content_type = "text/plain"))
 )]
 pub(in crate::http) async fn read_metrics(State(state): State<AppState>) -> Response {
-    let Telling { metrics, gate, dropped_log_lines } = &state.telling;
-    set(&metrics.requests_in_flight, gate.requests_in_flight());
-    set(&metrics.bytes_in_flight, gate.bytes_in_flight());
+    let MetricSources { metrics, admission, dropped_log_lines } = &state.metric_sources;
+    set(&metrics.requests_in_flight, admission.requests_in_flight());
+    set(&metrics.bytes_in_flight, admission.bytes_in_flight());
     read_broker(metrics, &state.broker);
     if let Some(dropped) = dropped_log_lines {
         let new = (dropped.count() as u64).saturating_sub(metrics.dropped_log_lines.get());

@@ -14,13 +14,13 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::broker::{Attempts, Publish, PublishFailure, Receipt};
-use crate::domain::message::{DeliveryMode, Destination, Message, MessageId};
+use crate::domain::message::{DeliveryMode, Destination, MessageId};
 use crate::domain::names::{ExchangeName, ShortText};
 use crate::domain::outcome::Outcome;
-use crate::http::extract::{Query, ReadBody, exchange_name, with_body};
-use crate::http::message::{self, Envelope, Parcel, RawBody};
+use crate::http::codec::{self, Envelope, ParsedMessage, RawBody};
 use crate::http::problem::{Problem, ProblemType};
 use crate::http::quote::quoted;
+use crate::http::request::{PathNames, Publishing, ReadBody, TimedQuery, with_body};
 use crate::http::state::AppState;
 
 const MESSAGE_ID: HeaderName = HeaderName::from_static("x-amqp-message-id");
@@ -113,8 +113,10 @@ pub(in crate::http) fn publish_message(
     State(state): State<AppState>,
     request: Request,
 ) -> BoxFuture<'static, Response> {
-    let check = |parts: &Parts| Ok((exchange_name(parts)?, Query::of(&parts.uri)?));
-    with_body(request, check, |parts, (exchange, query), body| {
+    let check = |state: &AppState, parts: &Parts| {
+        Ok((PathNames::of(parts)?, TimedQuery::of(&parts.uri, state.limits())?))
+    };
+    with_body(state, request, check, |state, parts, (PathNames(exchange), query), body| {
         let asked = body.and_then(|body| read(&state, exchange, query, &parts.headers, &body));
         match asked {
             Ok(asked) => publish(state, asked, prefers_minimal(&parts.headers)).boxed(),
@@ -135,7 +137,11 @@ async fn publish(state: AppState, asked: Publish, minimal: bool) -> Response {
 /// The problem of a publish that failed. For an unroutable message, the detail says how the caller gets it to a queue.
 fn refuse(destination: &Destination, failure: PublishFailure) -> Problem {
     let problem = Problem::from(failure);
-    if problem.kind() == ProblemType::Unroutable { problem.saying(unroutable(destination)) } else { problem }
+    if problem.kind() == ProblemType::Unroutable {
+        problem.with_detail(unroutable(destination))
+    } else {
+        problem
+    }
 }
 
 fn unroutable(destination: &Destination) -> String {
@@ -163,43 +169,31 @@ fn unroutable(destination: &Destination) -> String {
 fn read(
     state: &AppState,
     exchange: ExchangeName,
-    mut query: Query,
+    mut query: TimedQuery<Publishing>,
     headers: &HeaderMap,
     body: &ReadBody,
 ) -> Result<Publish, Problem> {
-    let timeout = query.timeout(state.limits().publish)?;
-    let resend = query.flag("retry")?.unwrap_or(true);
-    let (message, destination) = address(state, exchange, query, headers, body)?;
-    let deadline = timeout.deadline();
+    codec::refuse_idempotency_key(headers)?;
+    let parameters = &mut query.query;
+    let resend = parameters.flag("retry")?.unwrap_or(true);
+    let (routing_key, mandatory) = (parameters.text("routing_key")?, parameters.flag("mandatory")?);
+    let deadline = query.finish()?;
+    let mut parsed = codec::read(headers, body, DeliveryMode::Persistent, state)?;
+    let destination = destination(exchange, routing_key, mandatory, &mut parsed)
+        .map_err(|problem| problem.message_id(parsed.message.id.clone()))?;
+    let message = parsed.message;
     Ok(Publish { message, destination, deadline, resend, expires: false, attempts: Attempts::default() })
-}
-
-/// The message and its destination, from the path, the query and the body of the request.
-fn address(
-    state: &AppState,
-    exchange: ExchangeName,
-    mut query: Query,
-    headers: &HeaderMap,
-    body: &ReadBody,
-) -> Result<(Message, Destination), Problem> {
-    message::refuse_idempotency_key(headers)?;
-    let (routing_key, mandatory) = (query.text("routing_key")?, query.flag("mandatory")?);
-    query.finish()?;
-    let mut parcel = message::read(headers, body, DeliveryMode::Persistent, state)?;
-    let destination = destination(exchange, routing_key, mandatory, &mut parcel)
-        .map_err(|problem| problem.message_id(parcel.message.id.clone()))?;
-    Ok((parcel.message, destination))
 }
 
 fn destination(
     exchange: ExchangeName,
     routing_key: Option<ShortText>,
     mandatory: Option<bool>,
-    parcel: &mut Parcel,
+    parsed: &mut ParsedMessage,
 ) -> Result<Destination, Problem> {
-    let routing_key = either("routing_key", routing_key, parcel.routing_key.take())?.unwrap_or_default();
-    let mandatory = either("mandatory", mandatory, parcel.mandatory)?.unwrap_or(true);
-    message::check_destination(&exchange, &routing_key)?;
+    let routing_key = either("routing_key", routing_key, parsed.routing_key.take())?.unwrap_or_default();
+    let mandatory = either("mandatory", mandatory, parsed.mandatory)?.unwrap_or(true);
+    codec::check_destination(&exchange, &routing_key)?;
     Ok(Destination { exchange, routing_key, mandatory })
 }
 
@@ -243,7 +237,9 @@ impl<'a> PublishReceipt<'a> {
         let mut json = Vec::with_capacity(256);
         match serde_json::to_writer(&mut json, &self) {
             Ok(()) => ([(CONTENT_TYPE, JSON)], json).into_response(),
-            Err(error) => Problem::internal("cannot write a receipt as JSON").because(&error).into_response(),
+            Err(error) => {
+                Problem::internal("cannot write a receipt as JSON").caused_by(&error).into_response()
+            }
         }
     }
 

@@ -11,9 +11,9 @@ use utoipa::ToSchema;
 use self::declaration::QueueDeclarationBody;
 use crate::domain::names::QueueName;
 use crate::domain::topology::{DeleteConditions, QueueState};
-use crate::http::extract::{self, Headers, Query, ReadBody};
-use crate::http::message::check_integers;
+use crate::http::codec::check_integers;
 use crate::http::problem::Problem;
+use crate::http::request::{self, Headers, PathNames, ReadBody, TimedQuery, Topology};
 use crate::http::state::AppState;
 
 /// A queue and its counts.
@@ -64,12 +64,11 @@ impl Queue {
 )]
 pub(in crate::http) async fn inspect_queue(
     State(state): State<AppState>,
-    name: QueueName,
-    mut query: Query,
+    PathNames(name): PathNames<QueueName>,
+    query: TimedQuery<Topology>,
 ) -> Result<Json<Queue>, Problem> {
-    let timeout = query.timeout(state.limits().topology)?;
-    query.finish()?;
-    let found = state.broker.topology().inspect(&name, timeout.deadline()).await?;
+    let deadline = query.finish()?;
+    let found = state.broker.topology().inspect(&name, deadline).await?;
     Ok(Json(Queue::new(&name, &found)))
 }
 
@@ -102,22 +101,21 @@ pub(in crate::http) async fn inspect_queue(
 )]
 pub(in crate::http) async fn declare_queue(
     State(state): State<AppState>,
-    name: QueueName,
-    mut query: Query,
+    PathNames(name): PathNames<QueueName>,
+    query: TimedQuery<Topology>,
     Headers(headers): Headers,
     body: ReadBody,
 ) -> Result<(StatusCode, Json<Queue>), Problem> {
-    let timeout = query.timeout(state.limits().topology)?;
-    query.finish()?;
+    let deadline = query.finish()?;
     let declaration = if body.bytes.is_empty() {
         QueueDeclarationBody::default()
     } else {
-        extract::expect_json(&headers)?;
-        extract::json::<Option<_>>(&body.bytes)?.unwrap_or_default()
+        request::expect_json(&headers)?;
+        request::json::<Option<_>>(&body.bytes)?.unwrap_or_default()
     };
     let queue = declaration.into_declaration(name, &state.limits().amqp_headers)?;
     check_integers(&queue.arguments, &body.bytes, "arguments")?;
-    let (created, found) = state.broker.topology().declare(&queue, timeout.deadline()).await?;
+    let (created, found) = state.broker.topology().declare(&queue, deadline).await?;
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(Queue::new(&queue.name, &found))))
 }
@@ -145,15 +143,14 @@ pub(in crate::http) async fn declare_queue(
 )]
 pub(in crate::http) async fn delete_queue(
     State(state): State<AppState>,
-    name: QueueName,
-    mut query: Query,
+    PathNames(name): PathNames<QueueName>,
+    mut query: TimedQuery<Topology>,
 ) -> Result<Json<RemovedMessages>, Problem> {
-    let timeout = query.timeout(state.limits().topology)?;
-    let if_unused = query.flag("if_unused")?.unwrap_or_default();
-    let if_empty = query.flag("if_empty")?.unwrap_or_default();
-    query.finish()?;
+    let if_unused = query.query.flag("if_unused")?.unwrap_or_default();
+    let if_empty = query.query.flag("if_empty")?.unwrap_or_default();
+    let deadline = query.finish()?;
     let conditions = DeleteConditions { if_unused, if_empty };
-    let messages_removed = state.broker.topology().delete(&name, conditions, timeout.deadline()).await?;
+    let messages_removed = state.broker.topology().delete(&name, conditions, deadline).await?;
     Ok(Json(RemovedMessages { messages_removed }))
 }
 
@@ -178,11 +175,10 @@ pub(in crate::http) async fn delete_queue(
 )]
 pub(in crate::http) async fn purge_queue(
     State(state): State<AppState>,
-    name: QueueName,
-    mut query: Query,
+    PathNames(name): PathNames<QueueName>,
+    query: TimedQuery<Topology>,
 ) -> Result<Json<RemovedMessages>, Problem> {
-    let timeout = query.timeout(state.limits().topology)?;
-    query.finish()?;
-    let messages_removed = state.broker.topology().purge(&name, timeout.deadline()).await?;
+    let deadline = query.finish()?;
+    let messages_removed = state.broker.topology().purge(&name, deadline).await?;
     Ok(Json(RemovedMessages { messages_removed }))
 }

@@ -16,11 +16,11 @@ use crate::domain::field::FieldValue;
 use crate::domain::message::{DeliveryMode, Message, ReceivedMessage};
 use crate::domain::names::{ExchangeName, QueueName, ShortText};
 use crate::domain::outcome::Outcome;
-use crate::http::extract::{Query, ReadBody, queue_name, with_body};
-use crate::http::message::{self, EnvelopeOut, Parcel, RawBody};
-use crate::http::middleware::IsReply;
+use crate::http::codec::{self, EnvelopeOut, ParsedMessage, RawBody};
+use crate::http::layers::IsReply;
 use crate::http::problem::{Problem, ProblemType};
 use crate::http::quote::quoted;
+use crate::http::request::{Calling, PathNames, Query, ReadBody, TimedQuery, with_body};
 use crate::http::state::AppState;
 
 /// Header of a reply that may set the HTTP status.
@@ -99,9 +99,11 @@ pub(in crate::http) fn call_queue(
     State(state): State<AppState>,
     request: Request,
 ) -> BoxFuture<'static, Response> {
-    let check = |parts: &Parts| Ok((queue_name(parts)?, Query::of(&parts.uri)?));
-    with_body(request, check, |parts, (queue, query), body| {
-        let asked = body.and_then(|body| Asked::read(&state, queue, query, &parts.headers, body));
+    let check = |state: &AppState, parts: &Parts| {
+        Ok((PathNames::of(parts)?, TimedQuery::of(&parts.uri, state.limits())?))
+    };
+    with_body(state, request, check, |state, parts, (PathNames(queue), query), body| {
+        let asked = body.and_then(|body| CallRequest::read(&state, queue, query, &parts.headers, body));
         match asked {
             Ok(asked) => asked.answer(state).boxed(),
             Err(problem) => ready(problem.into_response()).boxed(),
@@ -110,28 +112,27 @@ pub(in crate::http) fn call_queue(
 }
 
 /// The call that a request asks for.
-struct Asked {
+struct CallRequest {
     call: Call,
     require_consumers: bool,
     form: ReplyForm,
     body: ReadBody,
 }
 
-impl Asked {
+impl CallRequest {
     fn read(
         state: &AppState,
         queue: QueueName,
-        mut query: Query,
+        mut query: TimedQuery<Calling>,
         headers: &HeaderMap,
         body: ReadBody,
     ) -> Result<Self, Problem> {
-        let timeout = query.timeout(state.limits().rpc)?;
-        let require_consumers = query.flag("require_consumers")?.unwrap_or(false);
-        let form = ReplyForm::take(&mut query)?.unwrap_or_else(|| ReplyForm::accepted(headers));
-        query.finish()?;
-        message::refuse_idempotency_key(headers)?;
+        codec::refuse_idempotency_key(headers)?;
+        let require_consumers = query.query.flag("require_consumers")?.unwrap_or(false);
+        let form = ReplyForm::take(&mut query.query)?.unwrap_or_else(|| ReplyForm::accepted(headers));
+        let deadline = query.finish()?;
         let message = request(state, &queue, headers, &body)?;
-        let call = Call { message, queue, deadline: timeout.deadline() };
+        let call = Call { message, queue, deadline };
         Ok(Self { call, require_consumers, form, body })
     }
 
@@ -159,7 +160,7 @@ impl ReplyForm {
     }
 
     fn accepted(headers: &HeaderMap) -> Self {
-        if message::accepts_envelope(headers) { Self::Envelope } else { Self::Raw }
+        if codec::accepts_envelope(headers) { Self::Envelope } else { Self::Raw }
     }
 }
 
@@ -170,13 +171,13 @@ fn request(
     headers: &HeaderMap,
     body: &ReadBody,
 ) -> Result<Message, Problem> {
-    let parcel = message::read(headers, body, DeliveryMode::Transient, state)?;
-    refuse_own(queue, &parcel).map_err(|problem| problem.message_id(parcel.message.id.clone()))?;
-    Ok(parcel.message)
+    let parsed = codec::read(headers, body, DeliveryMode::Transient, state)?;
+    refuse_own(queue, &parsed).map_err(|problem| problem.message_id(parsed.message.id.clone()))?;
+    Ok(parsed.message)
 }
 
-fn refuse_own(queue: &QueueName, parcel: &Parcel) -> Result<(), Problem> {
-    let Parcel { message, routing_key, mandatory } = parcel;
+fn refuse_own(queue: &QueueName, parsed: &ParsedMessage) -> Result<(), Problem> {
+    let ParsedMessage { message, routing_key, mandatory } = parsed;
     let properties = &message.properties;
     let own = [
         ("routing_key", routing_key.is_some()),
@@ -189,7 +190,7 @@ fn refuse_own(queue: &QueueName, parcel: &Parcel) -> Result<(), Problem> {
         return Err(Problem::malformed(field, "is set by the gateway: leave it out"));
     }
     let routing_key = ShortText::parse(queue.as_str()).unwrap_or_default();
-    message::check_destination(&ExchangeName::default(), &routing_key)
+    codec::check_destination(&ExchangeName::default(), &routing_key)
 }
 
 async fn expect_consumers(state: &AppState, call: &Call) -> Result<(), Problem> {
@@ -227,8 +228,8 @@ fn answer(
 ) -> Result<Response, Problem> {
     let status = state.rpc_status_header().then(|| status(&reply)).flatten();
     let mut response = match form {
-        ReplyForm::Raw => message::answer_raw(reply),
-        ReplyForm::Envelope => message::answer_envelope(reply).map_err(|error| unwritable(&error))?,
+        ReplyForm::Raw => codec::answer_raw(reply),
+        ReplyForm::Envelope => codec::answer_envelope(reply).map_err(|error| unwritable(&error))?,
     };
     *response.status_mut() = status.unwrap_or(StatusCode::OK);
     if is_without_content(response.status()) {
@@ -243,7 +244,7 @@ fn answer(
 }
 
 fn unwritable(error: &serde_json::Error) -> Problem {
-    Problem::internal("cannot write a reply as JSON").because(error).outcome(Outcome::Unknown, true)
+    Problem::internal("cannot write a reply as JSON").caused_by(error).outcome(Outcome::Unknown, true)
 }
 
 /// Whether an answer with this status has no content (RFC 9110, 15.3.5, 15.3.6, 15.4.5).

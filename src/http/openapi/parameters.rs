@@ -27,8 +27,8 @@ pub(super) fn state_form(parameter: &mut Parameter) {
     }
 }
 
-fn state_text(name: &str, place: &ParameterIn, schema: &mut Object) {
-    match (place, name) {
+fn state_text(name: &str, location: &ParameterIn, schema: &mut Object) {
+    match (location, name) {
         (ParameterIn::Path, _) => schemas::limit_name(schema),
         (ParameterIn::Query, "timeout") => schemas::name_format(schema, "timeout"),
         (ParameterIn::Query, _) => schemas::limit_short_text(schema),

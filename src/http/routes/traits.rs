@@ -6,7 +6,7 @@ use crate::domain::permission::Permission;
 #[expect(clippy::struct_excessive_bools, reason = "each is a trait of its own")]
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Traits {
-    /// They need admission: they count as requests in flight, and their bodies count against the budget.
+    /// They need permit: they count as requests in flight, and their bodies count against the budget.
     pub is_admitted: bool,
     /// They carry a message, so their problems have an outcome.
     pub carries_message: bool,

@@ -45,8 +45,8 @@ async fn write(mut stream: TcpStream, answer: &[u8]) -> std::io::Result<()> {
     stream.write_all(answer).await?;
     stream.shutdown().await?;
     // Closing a socket with unread bytes resets it, and the client could lose the answer.
-    let mut swallowed = [0; 1024];
-    while stream.read(&mut swallowed).await? > 0 {}
+    let mut discarded = [0; 1024];
+    while stream.read(&mut discarded).await? > 0 {}
     Ok(())
 }
 

@@ -157,9 +157,9 @@ impl AsyncWrite for Socket {
                 return Poll::Ready(Ok(()));
             }
         }
-        let mut swallowed = [0; 4096];
+        let mut discarded = [0; 4096];
         loop {
-            let mut buf = ReadBuf::new(&mut swallowed);
+            let mut buf = ReadBuf::new(&mut discarded);
             ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buf))?;
             if buf.filled().is_empty() {
                 return Poll::Ready(Ok(()));

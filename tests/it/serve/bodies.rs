@@ -8,8 +8,9 @@ use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::routing::post;
 use http_body_util::BodyExt;
-use rabbitmq_gateway::http::extract::body::ReadBody;
-use rabbitmq_gateway::http::middleware::{Gate, Layered, Rules};
+use rabbitmq_gateway::http::admission::AdmissionControl;
+use rabbitmq_gateway::http::layers::{LayerSettings, LayeredRouter};
+use rabbitmq_gateway::http::request::body::ReadBody;
 use rabbitmq_gateway::http::routes::{RouteTable, Traits};
 use rabbitmq_gateway::http::server::Application;
 use rabbitmq_gateway::http::{Access, Limits};
@@ -28,7 +29,7 @@ async fn a_body_in_one_frame_or_in_many_is_read_whole() {
     let chunked = "POST /echo HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\n\r\n";
     assert_eq!(ask(&toy, chunked).await.body, b"abc");
     eventually(PATIENCE, "the memory of the body is free again", || async {
-        toy.gate.bytes_in_flight() == 0
+        toy.admission.bytes_in_flight() == 0
     })
     .await;
 }
@@ -41,15 +42,15 @@ async fn a_small_body_does_not_keep_the_read_buffer_of_its_connection() {
         let start = buffer.as_ptr() as usize;
         let compare = async move |body: ReadBody| (body.bytes.as_ptr() as usize != start).to_string();
         let (compared, limits) = (Router::new().route("/", post(compare)), limits());
-        let rules = Rules::new((Ipv4Addr::LOCALHOST, 1).into(), &Access::default(), &limits);
+        let settings = LayerSettings::new((Ipv4Addr::LOCALHOST, 1).into(), &Access::default(), &limits);
         let mut table = RouteTable::default();
         table.add("/", Traits { is_admitted: true, ..Traits::default() });
-        let layered = Layered::new(
+        let layered = LayeredRouter::new(
             compared,
             table,
-            &rules,
+            &settings,
             &Metrics::default(),
-            Gate::new(&limits, &Lifecycle::default()),
+            AdmissionControl::new(&limits, &Lifecycle::default()),
         );
         let request =
             Request::post("/").header("host", "localhost").body(Body::from(buffer.clone())).unwrap();
@@ -250,14 +251,14 @@ async fn bodies_over_the_memory_limit_are_503_until_the_last_byte_is_dropped() {
     for _ in 0..2 {
         assert_eq!(ask(&toy, post_request("/keep", &body)).await.status, 200);
     }
-    assert_eq!((toy.gate.bytes_in_flight(), toy.gate.requests_in_flight()), (2 << 20, 2));
+    assert_eq!((toy.admission.bytes_in_flight(), toy.admission.requests_in_flight()), (2 << 20, 2));
     let answer = ask(&toy, post_request("/echo", &[0; 10])).await;
     assert_eq!((answer.status, answer.problem().as_str()), (503, "overloaded"));
     let slice = toy.kept.recv().await.unwrap().slice(5..6);
-    assert_eq!(toy.gate.bytes_in_flight(), 2 << 20, "a slice holds the whole body");
+    assert_eq!(toy.admission.bytes_in_flight(), 2 << 20, "a slice holds the whole body");
     drop(slice);
     eventually(PATIENCE, "the memory of the body is free again", || async {
-        toy.gate.bytes_in_flight() == 1 << 20
+        toy.admission.bytes_in_flight() == 1 << 20
     })
     .await;
     assert_eq!(ask(&toy, post_request("/echo", &[0; 10])).await.status, 200);
@@ -272,10 +273,10 @@ async fn the_message_of_a_caller_that_disconnects_counts_as_in_flight_until_it_i
     drop(client);
     let gone = within(PATIENCE, "the handler is dropped", toy.kept.recv()).await;
     assert_eq!(gone.as_deref(), Some(&b""[..]));
-    assert_eq!((toy.gate.requests_in_flight(), toy.gate.bytes_in_flight()), (1, 3));
+    assert_eq!((toy.admission.requests_in_flight(), toy.admission.bytes_in_flight()), (1, 3));
     drop(bytes);
     eventually(PATIENCE, "the request is counted as finished", || async {
-        toy.gate.requests_in_flight() == 0
+        toy.admission.requests_in_flight() == 0
     })
     .await;
 }

@@ -126,5 +126,5 @@ async fn a_publish_whose_caller_disconnected_has_a_log_line_with_its_outcome() {
     drop(client);
     eventually(PATIENCE, "the line is written", || async { !lines.about("gone").is_empty() }).await;
     assert!(lines.about("gone")[0].contains("status=200"), "{:?}", lines.about("gone"));
-    assert_eq!(toy.gate.requests_in_flight(), 0);
+    assert_eq!(toy.admission.requests_in_flight(), 0);
 }

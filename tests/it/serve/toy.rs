@@ -9,8 +9,9 @@ use axum::body::Bytes;
 use axum::http::{Method, StatusCode};
 use axum::routing::{get, post};
 use rabbitmq_gateway::domain::field::HeaderLimits;
-use rabbitmq_gateway::http::extract::body::ReadBody;
-use rabbitmq_gateway::http::middleware::{Gate, Layered, Rules};
+use rabbitmq_gateway::http::admission::AdmissionControl;
+use rabbitmq_gateway::http::layers::{LayerSettings, LayeredRouter};
+use rabbitmq_gateway::http::request::body::ReadBody;
 use rabbitmq_gateway::http::routes::{RouteTable, Traits};
 use rabbitmq_gateway::http::server::serve;
 use rabbitmq_gateway::http::{Access, ConnectionLimits, Deadline, Limits};
@@ -38,7 +39,7 @@ pub const SECRET: &str = "the secret is 1234";
 pub struct Toy {
     pub address: SocketAddr,
     pub lifecycle: Lifecycle,
-    pub gate: Gate,
+    pub admission: AdmissionControl,
     pub task: JoinHandle<()>,
     /// Bodies that `/keep` and `/keep-and-wait` have kept; an empty one when the handler of the latter is dropped.
     pub kept: mpsc::UnboundedReceiver<Bytes>,
@@ -88,11 +89,12 @@ async fn toy_of(connections: ConnectionLimits, limits: &Limits, access: &Access)
     let address = listener.local_addr().unwrap();
     let (keep, kept) = mpsc::unbounded_channel();
     let lifecycle = Lifecycle::default();
-    let gate = Gate::new(limits, &lifecycle);
-    let rules = Rules::new(address, access, limits);
-    let layered = Layered::new(router(keep), table(), &rules, &Metrics::default(), gate.clone());
+    let admission = AdmissionControl::new(limits, &lifecycle);
+    let settings = LayerSettings::new(address, access, limits);
+    let layered =
+        LayeredRouter::new(router(keep), table(), &settings, &Metrics::default(), admission.clone());
     let task = tokio::spawn(serve(listener, layered, connections, lifecycle.clone()));
-    Toy { address, lifecycle, gate, task, kept }
+    Toy { address, lifecycle, admission, task, kept }
 }
 
 /// The routes of the toy and their traits.
@@ -176,7 +178,7 @@ impl Toy {
     /// Waits until this number of requests is in flight.
     pub async fn is_busy_with(&self, requests: usize) {
         let what = format!("{requests} requests are in flight");
-        eventually(PATIENCE, &what, || async { self.gate.requests_in_flight() == requests }).await;
+        eventually(PATIENCE, &what, || async { self.admission.requests_in_flight() == requests }).await;
     }
 }
 

@@ -11,11 +11,11 @@ use crate::domain::field::{FieldTable, FieldValue, HeaderLimits};
 use crate::domain::names::{ExchangeName, QueueName, ShortText};
 use crate::domain::reserved;
 use crate::domain::topology::{Contradiction, DeadLetterPair, QueueDeclaration, arguments, set_argument};
-use crate::http::extract::{whole, word};
-use crate::http::message::Table;
+use crate::http::codec::Table;
 use crate::http::openapi::schemas;
 use crate::http::problem::{Problem, ProblemType};
 use crate::http::quote::quoted;
+use crate::http::request::{whole, word};
 
 const DEAD_LETTER_EXCHANGE: &str = "x-dead-letter-exchange";
 const DEAD_LETTER_KEY: &str = "x-dead-letter-routing-key";
@@ -314,7 +314,7 @@ fn refuse_reserved_dead_letters(arguments: &FieldTable) -> Result<(), Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::extract;
+    use crate::http::request;
 
     const LIMITS: HeaderLimits = HeaderLimits { count: 100, bytes: 16384, depth: 8 };
 
@@ -389,7 +389,7 @@ mod tests {
         for (document, field) in
             [(r#"{"ttl":5}"#, "ttl"), (r#"{"dead_letter":{"exchage":"x"}}"#, "dead_letter.exchage")]
         {
-            let problem = extract::json::<QueueDeclarationBody>(document.as_bytes()).expect_err(document);
+            let problem = request::json::<QueueDeclarationBody>(document.as_bytes()).expect_err(document);
             assert!(
                 problem.detail().starts_with(&format!("{field} is not a known member")),
                 "{}",

@@ -53,7 +53,7 @@ pub fn name_methods(mut response: Response, route: &Route, method: &Method) -> R
     let allowed = allowed.unwrap_or_default().replace(',', ", ");
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         let detail = format!("{} has no method {}: use {allowed}", route.path(), cut(method.as_str()));
-        response.extensions_mut().insert(problem.saying(detail));
+        response.extensions_mut().insert(problem.with_detail(detail));
     }
     response
 }

@@ -125,7 +125,7 @@ impl Identified {
             }
             None => return (response, None),
         };
-        let body = problem.clone().below(&self.prefix).render(self.id.as_str());
+        let body = problem.clone().with_path_prefix(&self.prefix).render(self.id.as_str());
         if self.line.method() == Method::HEAD {
             response.headers_mut().insert(CONTENT_LENGTH, body.len().into());
             *response.body_mut() = Body::empty();

@@ -1,4 +1,4 @@
-//! Admission: limits the number of requests, and the bytes of their bodies, that the gateway holds at one time.
+//! Admission control: limits the number of requests, and the bytes of their bodies, that the gateway holds at one time.
 //!
 //! There is no queue: the answer to a request that does not fit is 503, at once. A request holds its permit until its answer is
 //! ready and the last byte of its body is dropped. A caller that closes its connection does not free the permit earlier.
@@ -15,23 +15,23 @@ use crate::lifecycle::Lifecycle;
 
 /// The limits that all requests share. All clones have the same limits and counts.
 #[derive(Debug, Clone)]
-pub struct Gate(Arc<Inner>);
+pub struct AdmissionControl(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    places: Arc<Semaphore>,
+    requests: Arc<Semaphore>,
     bytes: Arc<Semaphore>,
     limits: Limits,
     lifecycle: Lifecycle,
 }
 
-impl Gate {
-    /// A gate with nothing in flight.
+impl AdmissionControl {
+    /// Limits with nothing in flight.
     #[must_use]
     pub fn new(limits: &Limits, lifecycle: &Lifecycle) -> Self {
         let semaphore = |permits: usize| Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS)));
         Self(Arc::new(Inner {
-            places: semaphore(limits.max_requests_in_flight),
+            requests: semaphore(limits.max_requests_in_flight),
             bytes: semaphore(limits.max_bytes_in_flight),
             limits: limits.clone(),
             lifecycle: lifecycle.clone(),
@@ -41,7 +41,7 @@ impl Gate {
     /// Requests in flight.
     #[must_use]
     pub fn requests_in_flight(&self) -> usize {
-        self.0.limits.max_requests_in_flight.saturating_sub(self.0.places.available_permits())
+        self.0.limits.max_requests_in_flight.saturating_sub(self.0.requests.available_permits())
     }
 
     /// Bytes of their bodies in memory.
@@ -50,39 +50,40 @@ impl Gate {
         self.0.limits.max_bytes_in_flight.saturating_sub(self.0.bytes.available_permits())
     }
 
-    /// Admits a request, and puts the admission into its extensions too.
+    /// Admits a request, and puts its permit into its extensions too.
     ///
     /// # Errors
     /// `overloaded`, at once, when all permits are taken.
-    pub fn admit(&self, request: &mut Request) -> Result<Admission, Problem> {
-        let place = self.0.places.clone().try_acquire_owned().map_err(|_| {
+    pub fn admit(&self, request: &mut Request) -> Result<RequestPermit, Problem> {
+        let request_permit = self.0.requests.clone().try_acquire_owned().map_err(|_| {
             let limit = self.0.limits.max_requests_in_flight;
             let detail = format!("the gateway already has {limit} requests in flight, its limit");
             Problem::new(ProblemType::Overloaded, detail).with("limit", limit)
         })?;
-        let admission = Admission { gate: self.clone(), _place: Arc::new(place) };
-        request.extensions_mut().insert(admission.clone());
-        Ok(admission)
+        let permit = RequestPermit { admission: self.clone(), _permit: Arc::new(request_permit) };
+        request.extensions_mut().insert(permit.clone());
+        Ok(permit)
     }
 }
 
 /// The permit of one request to be in flight; dropping the last clone frees it. It is in the extensions of an admitted request.
 #[derive(Debug, Clone)]
-pub struct Admission {
-    gate: Gate,
-    _place: Arc<OwnedSemaphorePermit>,
+pub struct RequestPermit {
+    admission: AdmissionControl,
+    _permit: Arc<OwnedSemaphorePermit>,
 }
 
-impl Admission {
+impl RequestPermit {
     /// Reserves room for `bytes` more bytes of a body.
     ///
     /// # Errors
     /// `overloaded`, at once, when there is no room.
     pub fn reserve(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Problem> {
-        let room =
-            u32::try_from(bytes).ok().and_then(|n| self.gate.0.bytes.clone().try_acquire_many_owned(n).ok());
+        let room = u32::try_from(bytes)
+            .ok()
+            .and_then(|n| self.admission.0.bytes.clone().try_acquire_many_owned(n).ok());
         room.ok_or_else(|| {
-            let limit = self.gate.0.limits.max_bytes_in_flight;
+            let limit = self.admission.0.limits.max_bytes_in_flight;
             let detail = format!("the bodies of the requests in flight fill the limit of {limit} bytes");
             Problem::new(ProblemType::Overloaded, detail).with("limit", limit)
         })
@@ -91,17 +92,17 @@ impl Admission {
     /// The most bytes of one body.
     #[must_use]
     pub fn max_body_bytes(&self) -> usize {
-        self.gate.0.limits.max_body_bytes
+        self.admission.0.limits.max_body_bytes
     }
 
     /// Ends when the process aborts. From then on the gateway does not wait for the rest of a body.
     pub async fn aborting(&self) {
-        self.gate.0.lifecycle.aborting().await;
+        self.admission.0.lifecycle.aborting().await;
     }
 
     /// Time for the whole body.
     #[must_use]
     pub fn body_timeout(&self) -> Duration {
-        self.gate.0.limits.body_timeout
+        self.admission.0.limits.body_timeout
     }
 }

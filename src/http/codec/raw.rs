@@ -6,7 +6,7 @@ use bytes::Bytes;
 use utoipa::ToSchema;
 
 use super::property::{delivery_mode, expiration, priority, timestamp};
-use super::{Parcel, single};
+use super::{ParsedMessage, single};
 use crate::domain::field::{FieldTable, FieldValue};
 use crate::domain::message::{Message, MessageId, Properties};
 use crate::domain::names::ShortText;
@@ -23,7 +23,7 @@ pub(super) const PREFIX: &str = "x-amqp-";
 const HEADER_PREFIX: &str = "x-amqp-header-";
 const MESSAGE_ID: &str = "x-amqp-message-id";
 
-pub(super) fn read(headers: &HeaderMap, body: Bytes) -> Result<Parcel, Problem> {
+pub(super) fn read(headers: &HeaderMap, body: Bytes) -> Result<ParsedMessage, Problem> {
     let mut properties = Properties {
         content_type: content_type(headers)?,
         content_encoding: content_encoding(headers)?,
@@ -41,7 +41,7 @@ pub(super) fn read(headers: &HeaderMap, body: Bytes) -> Result<Parcel, Problem> 
     }
     let id = MessageId::given_or_generated(id);
     let message = Message { id, properties, headers: table, body };
-    Ok(Parcel { message, routing_key: None, mandatory: None })
+    Ok(ParsedMessage { message, routing_key: None, mandatory: None })
 }
 
 fn set(properties: &mut Properties, name: &HeaderName, value: &str) -> Result<(), Problem> {

@@ -1,6 +1,6 @@
 //! Reads the whole body of a request, within its deadline, its limit and the budget of all bodies.
 //!
-//! Guarantees that the bytes hold the request's admission and their share of the budget until they are dropped. So memory is
+//! Guarantees that the bytes hold the request's permit and their own permit of the budget until they are dropped. So memory is
 //! bounded also when callers close their connections while their messages are in flight.
 
 use std::error::Error;
@@ -20,7 +20,7 @@ use http_body_util::BodyExt;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
-use crate::http::middleware::{Admission, too_large};
+use crate::http::admission::RequestPermit;
 use crate::http::problem::{Problem, ProblemType};
 use crate::http::server::ChunkTooLarge;
 
@@ -34,23 +34,23 @@ const SMALL: usize = 4 * 1024;
 /// The whole body. Needs a route whose requests are admitted, see [`crate::http::routes::Traits`].
 #[derive(Debug, Clone)]
 pub struct ReadBody {
-    /// The bytes. Dropping the last clone or slice frees the admission and the share of the budget.
+    /// The bytes. Dropping the last clone or slice frees the permits of the request and of the bytes.
     pub bytes: Bytes,
-    admission: Admission,
+    permit: RequestPermit,
 }
 
 /// A body that has already arrived, as most have; or the future that waits for it.
 type Begun = Either<Ready<Result<ReadBody, Problem>>, BoxFuture<'static, Result<ReadBody, Problem>>>;
 
 impl ReadBody {
-    /// Begins to read the body of a request. These extensions hold the request's admission.
+    /// Begins to read the body of a request. These extensions hold the request's permit.
     fn begin(extensions: &mut Extensions, mut body: Body) -> Begun {
-        let Some(admission) = extensions.remove::<Admission>() else {
+        let Some(permit) = extensions.remove::<RequestPermit>() else {
             return Either::Left(ready(Err(Problem::internal(
                 "a route that reads bodies does not admit its requests",
             ))));
         };
-        let mut reading = Reading::new(admission, &body);
+        let mut reading = Reading::new(permit, &body);
         match reading.read(&mut body).now_or_never() {
             Some(read) => Either::Left(ready(read.map(|()| reading.end()))),
             None => Either::Right(reading.end_in_time(body).boxed()),
@@ -62,7 +62,7 @@ impl ReadBody {
     /// # Errors
     /// `overloaded`, at once, when the budget has no room.
     pub fn within_budget(&self, answer: Bytes) -> Result<Bytes, Problem> {
-        let permit = self.admission.reserve(answer.len())?;
+        let permit = self.permit.reserve(answer.len())?;
         Ok(Bytes::from_owner(Guarded { bytes: answer, _guard: permit }))
     }
 
@@ -75,20 +75,21 @@ impl ReadBody {
 
 /// Checks the rest of a request, reads its body, and passes both to `then`. Keeps neither after that: memory that each waiting
 /// caller holds falls out of the processor's cache until RabbitMQ answers.
-pub fn with_body<T: Send + 'static>(
+pub fn with_body<S: Send + 'static, T: Send + 'static>(
+    state: S,
     request: Request,
-    check: impl FnOnce(&Parts) -> Result<T, Problem> + Send + 'static,
-    then: impl FnOnce(&Parts, T, Result<ReadBody, Problem>) -> BoxFuture<'static, Response> + Send + 'static,
+    check: impl FnOnce(&S, &Parts) -> Result<T, Problem> + Send + 'static,
+    then: impl FnOnce(S, &Parts, T, Result<ReadBody, Problem>) -> BoxFuture<'static, Response> + Send + 'static,
 ) -> BoxFuture<'static, Response> {
     let begin = |_: &mut Context<'_>| {
         let (mut parts, body) = request.into_parts();
-        let checked = match check(&parts) {
+        let checked = match check(&state, &parts) {
             Ok(checked) => checked,
             Err(problem) => return ready(problem.into_response()).boxed(),
         };
         match ReadBody::begin(&mut parts.extensions, body) {
-            Either::Left(body) => then(&parts, checked, body.into_inner()),
-            Either::Right(body) => async move { then(&parts, checked, body.await).await }.boxed(),
+            Either::Left(body) => then(state, &parts, checked, body.into_inner()),
+            Either::Right(body) => async move { then(state, &parts, checked, body.await).await }.boxed(),
         }
     };
     // Lazy: hyper fills the body after it has called the service, and before it polls the answer for the first time.
@@ -142,17 +143,17 @@ impl<T: AsRef<[u8]>, G> AsRef<[u8]> for Guarded<T, G> {
 
 /// A body while the gateway reads it.
 struct Reading {
-    admission: Admission,
+    permit: RequestPermit,
     /// The length that the header states.
     announced: Option<usize>,
     buffer: Buffer,
-    share: Option<OwnedSemaphorePermit>,
+    bytes_permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Reading {
-    fn new(admission: Admission, body: &Body) -> Self {
+    fn new(permit: RequestPermit, body: &Body) -> Self {
         let announced = body.size_hint().exact().and_then(|length| usize::try_from(length).ok());
-        Self { admission, announced, buffer: Buffer::Frame(Bytes::new()), share: None }
+        Self { permit, announced, buffer: Buffer::Frame(Bytes::new()), bytes_permit: None }
     }
 
     /// Reads to the end. When this future is dropped earlier, the bytes that it has read are kept.
@@ -169,12 +170,12 @@ impl Reading {
 
     /// Reads to the end, until the body's deadline passes or the gateway stops.
     async fn end_in_time(mut self, mut body: Body) -> Result<ReadBody, Problem> {
-        let admission = self.admission.clone();
-        let deadline = admission.body_timeout();
+        let permit = self.permit.clone();
+        let deadline = permit.body_timeout();
         tokio::select! {
             biased;
             read = timeout(deadline, self.read(&mut body)) => read.unwrap_or_else(|_| Err(too_late(deadline)))?,
-            () = admission.aborting() => return Err(stopping()),
+            () = permit.aborting() => return Err(stopping()),
         }
         Ok(self.end())
     }
@@ -185,35 +186,35 @@ impl Reading {
             Buffer::Frame(bytes) if bytes.len() <= SMALL => self.buffer = Buffer::Copied(bytes.to_vec()),
             Buffer::Frame(_) => {}
         }
-        let admission = self.admission.clone();
-        let held = Guarded { bytes: self.buffer, _guard: (self.admission, self.share) };
-        ReadBody { bytes: Bytes::from_owner(held), admission }
+        let permit = self.permit.clone();
+        let held = Guarded { bytes: self.buffer, _guard: (self.permit, self.bytes_permit) };
+        ReadBody { bytes: Bytes::from_owner(held), permit }
     }
 
     fn unreadable(&self, error: &axum::Error) -> Problem {
         // axum wraps the error each time when it wraps the body.
         let mut errors = successors(Some(error as &dyn Error), |error| (*error).source());
         if errors.any(<dyn Error>::is::<ChunkTooLarge>) {
-            return too_large(self.admission.max_body_bytes());
+            return Problem::too_large(self.permit.max_body_bytes());
         }
         Problem::new(
             ProblemType::MalformedRequest,
             "the body ended before its Content-Length or last chunk, or a chunk is malformed",
         )
-        .because(error)
+        .caused_by(error)
     }
 
     fn take(&mut self, data: Bytes) -> Result<(), Problem> {
         let read = self.buffer.as_ref().len();
-        let limit = self.admission.max_body_bytes();
+        let limit = self.permit.max_body_bytes();
         if data.len() > limit - read {
-            return Err(too_large(limit));
+            return Err(Problem::too_large(limit));
         }
         let announced = self.announced;
-        let share = self.admission.reserve(data.len())?;
-        match &mut self.share {
-            Some(whole) => whole.merge(share),
-            none => *none = Some(share),
+        let more = self.permit.reserve(data.len())?;
+        match &mut self.bytes_permit {
+            Some(permit) => permit.merge(more),
+            none => *none = Some(more),
         }
         match &mut self.buffer {
             Buffer::Frame(first) if first.is_empty() => *first = data,

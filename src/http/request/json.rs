@@ -57,15 +57,17 @@ where
 }
 
 fn problem(path: &str, error: &Error) -> Problem {
-    let place = format!(" at line {} column {}", error.line(), error.column());
+    let position = format!(" at line {} column {}", error.line(), error.column());
     let text = error.to_string();
-    let said = text.strip_suffix(&place).unwrap_or(&text);
+    let said = text.strip_suffix(&position).unwrap_or(&text);
     let parent = path.trim_end_matches(['?', '.']);
     match error.classify() {
         Category::Data => wrong_value(parent, said),
-        Category::Eof => Problem::malformed(or_body(parent), format!("is not complete JSON: it ends{place}")),
+        Category::Eof => {
+            Problem::malformed(or_body(parent), format!("is not complete JSON: it ends{position}"))
+        }
         Category::Syntax | Category::Io => {
-            Problem::malformed(or_body(parent), format!("is not valid JSON{place}: {}", syntax(said)))
+            Problem::malformed(or_body(parent), format!("is not valid JSON{position}: {}", syntax(said)))
         }
     }
 }
@@ -191,7 +193,7 @@ mod tests {
         number: Option<i64>,
     }
 
-    fn told(body: &str) -> String {
+    fn detail_of(body: &str) -> String {
         json::<Document>(body.as_bytes()).expect_err(body).detail().to_owned()
     }
 
@@ -210,16 +212,19 @@ mod tests {
             ("[]", "body must be an object, not an array"),
             ("5", "body must be an object, not 5"),
         ] {
-            assert_eq!(told(body), detail);
+            assert_eq!(detail_of(body), detail);
         }
     }
 
     #[test]
     fn the_error_about_an_unknown_name_lists_the_known_names() {
         let known = "is not a known member; known are switch, small, text, inner, number";
-        assert_eq!(told(r#"{"swich":true}"#), format!("swich {known}"));
-        assert_eq!(told(r#"{"inner":{"`x`, expected `y":1}}"#), format!("inner.`x`, expected `y {known}"));
-        assert_eq!(told(r#"{"small":1,"small":2}"#), "small is given more than once: give it once");
+        assert_eq!(detail_of(r#"{"swich":true}"#), format!("swich {known}"));
+        assert_eq!(
+            detail_of(r#"{"inner":{"`x`, expected `y":1}}"#),
+            format!("inner.`x`, expected `y {known}")
+        );
+        assert_eq!(detail_of(r#"{"small":1,"small":2}"#), "small is given more than once: give it once");
     }
 
     #[test]
@@ -235,14 +240,14 @@ mod tests {
             ("{} x", "body is not valid JSON at line 1 column 4: more text follows the document"),
             ("\u{feff}{}", "body begins with a byte order mark: send UTF-8 without one"),
         ] {
-            assert_eq!(told(body), detail);
+            assert_eq!(detail_of(body), detail);
         }
     }
 
     #[test]
     fn the_error_about_a_long_value_shows_only_its_beginning() {
         let long = "x".repeat(10_000);
-        assert!(told(&format!(r#"{{"switch":"{long}"}}"#)).len() < 300);
-        assert!(told(&format!(r#"{{"{long}":1}}"#)).len() < 300);
+        assert!(detail_of(&format!(r#"{{"switch":"{long}"}}"#)).len() < 300);
+        assert!(detail_of(&format!(r#"{{"{long}":1}}"#)).len() < 300);
     }
 }

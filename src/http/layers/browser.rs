@@ -14,7 +14,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use axum::response::{IntoResponse, Response};
 use tower_http::cors::{AllowHeaders, AllowMethods, AllowOrigin, CorsLayer, ExposeHeaders};
 
-use super::Rules;
+use super::LayerSettings;
 use crate::http::problem::{Problem, ProblemType};
 use crate::http::routes::Traits;
 
@@ -44,9 +44,9 @@ struct Loopback {
 }
 
 impl Origins {
-    /// Takes them from the rules.
-    pub fn new(rules: &Rules) -> Self {
-        let Rules { listen, access, .. } = rules;
+    /// Takes them from the settings.
+    pub fn new(settings: &LayerSettings) -> Self {
+        let LayerSettings { listen, access, .. } = settings;
         let loopback = listen.ip().to_canonical().is_loopback().then(|| Loopback {
             common: [listen.to_string(), format!("localhost:{}", listen.port())],
             allowed: access.allowed_hosts.clone().into(),

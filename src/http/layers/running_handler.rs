@@ -9,33 +9,34 @@ use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
 
 use super::identify::Identified;
-use super::{Admission, on_panic};
+use super::on_panic;
+use crate::http::admission::RequestPermit;
 use crate::telemetry::panics;
 
-/// A running handler, with the admission of its request. The handler is in a box, so that the futures around it stay small.
+/// A running handler, with the permit of its request. The handler is in a box, so that the futures around it stay small.
 ///
 /// Where requests of the route are finished without their caller, dropping this before its end starts a task that finishes the
 /// handler. Until then the handler needs no task of its own.
-pub struct Entered {
+pub struct RunningHandler {
     handler: Option<BoxFuture<'static, Response>>,
     identified: Option<Identified>,
-    admission: Option<Admission>,
-    outlives: bool,
+    permit: Option<RequestPermit>,
+    finishes_without_caller: bool,
 }
 
-impl Entered {
+impl RunningHandler {
     /// Takes a handler. The request counts as begun, even before the first poll.
     pub fn new(
         handler: BoxFuture<'static, Response>,
         identified: Identified,
-        admission: Option<Admission>,
-        outlives: bool,
+        permit: Option<RequestPermit>,
+        finishes_without_caller: bool,
     ) -> Self {
-        Self { handler: Some(handler), identified: Some(identified), admission, outlives }
+        Self { handler: Some(handler), identified: Some(identified), permit, finishes_without_caller }
     }
 }
 
-impl Future for Entered {
+impl Future for RunningHandler {
     type Output = Response;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Response> {
@@ -56,13 +57,18 @@ impl Future for Entered {
     }
 }
 
-impl Drop for Entered {
+impl Drop for RunningHandler {
     fn drop(&mut self) {
-        let Some(handler) = self.handler.take().filter(|_| self.outlives) else { return };
-        let (identified, admission) = (self.identified.take(), self.admission.take());
+        let Some(handler) = self.handler.take().filter(|_| self.finishes_without_caller) else { return };
+        let (identified, permit) = (self.identified.take(), self.permit.take());
         // Without a runtime the process is ending, and the handler is dropped.
         if let Ok(runtime) = Handle::try_current() {
-            runtime.spawn(Self { handler: Some(handler), identified, admission, outlives: false });
+            runtime.spawn(Self {
+                handler: Some(handler),
+                identified,
+                permit,
+                finishes_without_caller: false,
+            });
         }
     }
 }

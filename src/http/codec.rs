@@ -14,9 +14,9 @@ mod write;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::extract::ReadBody;
 use super::problem::{Problem, ProblemType};
 use super::quote::quoted;
+use super::request::ReadBody;
 use super::state::AppState;
 use crate::domain::field::{FieldTable, FieldValue};
 use crate::domain::message::{DeliveryMode, Message};
@@ -41,7 +41,7 @@ const TRACE_HEADERS: [HeaderName; 3] = [
 
 /// A message, and the routing parameters that only the envelope can hold.
 #[derive(Debug)]
-pub(super) struct Parcel {
+pub(super) struct ParsedMessage {
     pub(super) message: Message,
     pub(super) routing_key: Option<ShortText>,
     pub(super) mandatory: Option<bool>,
@@ -56,15 +56,15 @@ pub(super) fn read(
     body: &ReadBody,
     mode: DeliveryMode,
     state: &AppState,
-) -> Result<Parcel, Problem> {
-    let mut parcel =
+) -> Result<ParsedMessage, Problem> {
+    let mut parsed =
         if is_envelope(headers)? { envelope::read(body)? } else { raw::read(headers, body.bytes.clone())? };
-    parcel.message.properties.delivery_mode.get_or_insert(mode);
-    carry_trace(headers, &mut parcel.message.headers)
-        .and_then(|()| refuse::message(&parcel.message, &state.limits().amqp_headers, state.broker.user()))
-        .and_then(|()| check_integers(&parcel.message.headers, &body.bytes, "headers"))
-        .map_err(|problem| problem.message_id(parcel.message.id.clone()))?;
-    Ok(parcel)
+    parsed.message.properties.delivery_mode.get_or_insert(mode);
+    carry_trace(headers, &mut parsed.message.headers)
+        .and_then(|()| refuse::message(&parsed.message, &state.limits().amqp_headers, state.broker.user()))
+        .and_then(|()| check_integers(&parsed.message.headers, &body.bytes, "headers"))
+        .map_err(|problem| problem.message_id(parsed.message.id.clone()))?;
+    Ok(parsed)
 }
 
 /// Refuses a routing key that leads, by the default exchange, to a queue of RabbitMQ or of the gateway.

@@ -10,12 +10,12 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::property::{self, Wrong};
-use super::{Parcel, Table};
+use super::{ParsedMessage, Table};
 use crate::domain::message::{DeliveryMode, Message, MessageId, Properties};
 use crate::domain::names::ShortText;
-use crate::http::extract::{self, ReadBody};
 use crate::http::openapi::schemas;
 use crate::http::problem::Problem;
+use crate::http::request::{self, ReadBody};
 
 /// A message as one JSON document. Exactly one of `body`, `body_text` and `body_base64` is given.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -29,7 +29,7 @@ pub(in crate::http) struct Envelope<'a> {
     #[serde(default)]
     mandatory: Option<bool>,
     /// Basic properties of the message.
-    #[serde(default, deserialize_with = "extract::object")]
+    #[serde(default, deserialize_with = "request::object")]
     properties: PropertiesJson,
     /// The header table.
     #[serde(default)]
@@ -133,7 +133,7 @@ impl Scalar {
 }
 
 fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
-    extract::whole(deserializer)?.ok_or_else(|| serde::de::Error::custom("null is not a number"))
+    request::whole(deserializer)?.ok_or_else(|| serde::de::Error::custom("null is not a number"))
 }
 
 fn wrong_property(field: &str, why: Wrong) -> Problem {
@@ -145,8 +145,8 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de Raw
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 
-pub(super) fn read(input: &ReadBody) -> Result<Parcel, Problem> {
-    let envelope: Envelope<'_> = extract::json(&input.bytes)?;
+pub(super) fn read(input: &ReadBody) -> Result<ParsedMessage, Problem> {
+    let envelope: Envelope<'_> = request::json(&input.bytes)?;
     let (body, content_type) = envelope.body(input)?;
     let (id, mut properties) = envelope.properties.split()?;
     if properties.content_type.is_none() {
@@ -158,7 +158,7 @@ pub(super) fn read(input: &ReadBody) -> Result<Parcel, Problem> {
         .transpose()?;
     let id = MessageId::given_or_generated(id);
     let message = Message { id, properties, headers: envelope.headers.0, body };
-    Ok(Parcel { message, routing_key, mandatory: envelope.mandatory })
+    Ok(ParsedMessage { message, routing_key, mandatory: envelope.mandatory })
 }
 
 impl Envelope<'_> {

@@ -7,8 +7,8 @@ use serde_json::value::RawValue;
 
 use super::field::{TAG, VALUE};
 use crate::domain::field::{FieldTable, FieldValue};
-use crate::http::extract;
 use crate::http::problem::Problem;
+use crate::http::request;
 
 /// 2^63. A number that `serde_json` reads as less than this is less in the document too.
 const BEYOND_INT64: f64 = 9_223_372_036_854_775_808.0;
@@ -26,7 +26,7 @@ pub(in crate::http) fn check_integers(
     if !table.0.values().any(is_suspect) {
         return Ok(());
     }
-    let document: BTreeMap<String, &RawValue> = extract::json(document)?;
+    let document: BTreeMap<String, &RawValue> = request::json(document)?;
     let field = document.get(member).and_then(|json| find(json.get(), member.to_owned()));
     field.map_or(Ok(()), |field| {
         Err(Problem::malformed(&field, "is an integer that does not fit int64: write it as a string"))
@@ -69,7 +69,7 @@ fn find(json: &str, path: String) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::message::Table;
+    use crate::http::codec::Table;
 
     fn check(value: &str) -> Result<(), String> {
         let document = format!(r#"{{"other":18446744073709551616,"h":{{"a":{value}}}}}"#);

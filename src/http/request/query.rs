@@ -2,17 +2,13 @@
 
 use std::borrow::Cow;
 use std::str::Utf8Error;
-use std::time::Duration;
 
 use axum::extract::FromRequestParts;
 use axum::http::Uri;
 use axum::http::request::Parts;
 use percent_encoding::percent_decode_str;
-use tokio::time::Instant;
 
-use crate::domain::duration;
 use crate::domain::names::ShortText;
-use crate::http::Deadline;
 use crate::http::problem::Problem;
 use crate::http::quote::{cut, quoted};
 
@@ -95,22 +91,6 @@ impl Query {
         }
     }
 
-    /// Takes `timeout`: the deadline of the request, counted from its last byte.
-    ///
-    /// # Errors
-    /// When it is given twice, is not a duration, is 0, or is above the maximum.
-    pub(in crate::http) fn timeout(&mut self, deadline: Deadline) -> Result<Timeout, Problem> {
-        let Some(text) = self.take("timeout")? else { return Ok(Timeout(deadline.default)) };
-        let timeout = duration::parse(&text)
-            .map_err(|error| Problem::malformed("timeout", format!("{} {error}", quoted(&text))))?;
-        if timeout.is_zero() || timeout > deadline.max {
-            let max = duration::format(deadline.max);
-            let why = format!("must be above 0 and at most {max}");
-            return Err(Problem::malformed("timeout", why).with("limit", max));
-        }
-        Ok(Timeout(timeout))
-    }
-
     /// Checks that the handler has taken every parameter.
     ///
     /// # Errors
@@ -131,22 +111,9 @@ fn decode(text: &str) -> Result<String, Utf8Error> {
     percent_decode_str(&text).decode_utf8().map(Cow::into_owned)
 }
 
-/// Time that a request may take after its last byte has arrived.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::http) struct Timeout(Duration);
-
-impl Timeout {
-    /// The deadline of a request whose last byte has just arrived.
-    pub(in crate::http) fn deadline(self) -> Instant {
-        Instant::now() + self.0
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const DEADLINE: Deadline = Deadline { default: Duration::from_secs(10), max: Duration::from_mins(1) };
 
     fn parsed(text: &str) -> Result<Query, Problem> {
         Query::of(&format!("/?{text}").parse().expect("a URI"))
@@ -177,13 +144,5 @@ mod tests {
     fn percent_and_plus_are_decoded() {
         assert_eq!(query("k%65y=a%2Fb+c%2B").take("key").ok().flatten().as_deref(), Some("a/b c+"));
         assert!(parsed("key=%FF").is_err() && parsed("%FF=1").is_err());
-    }
-
-    #[test]
-    fn the_error_about_a_timeout_above_the_maximum_names_the_maximum() {
-        assert!(query("timeout=1m").timeout(DEADLINE).is_ok());
-        for wrong in ["0", "61", "1m1s", "soon", "-1"] {
-            assert!(query(&format!("timeout={wrong}")).timeout(DEADLINE).is_err(), "{wrong}");
-        }
     }
 }

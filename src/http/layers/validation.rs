@@ -13,14 +13,14 @@ use crate::http::problem::{Problem, ProblemType};
 
 /// The limits on the size of a request.
 #[derive(Debug, Clone, Copy)]
-pub struct Door {
+pub struct Validation {
     /// Bytes of the header.
     pub max_header_bytes: usize,
     /// Bytes of the body, as the header announces them.
     pub max_body_bytes: usize,
 }
 
-impl Door {
+impl Validation {
     /// Checks the header of a request.
     ///
     /// # Errors
@@ -156,13 +156,7 @@ fn content_length(headers: &HeaderMap, limit: usize) -> Result<(), Problem> {
     };
     match length.trim().parse::<u64>() {
         Ok(length) if usize::try_from(length).is_ok_and(|length| length <= limit) => Ok(()),
-        Ok(_) => Err(too_large(limit)),
+        Ok(_) => Err(Problem::too_large(limit)),
         Err(_) => Err(malformed("the Content-Length is not a number of bytes: correct it", "Content-Length")),
     }
-}
-
-/// The problem of a body over the limit.
-pub fn too_large(limit: usize) -> Problem {
-    let detail = format!("the body is over the limit of {limit} bytes");
-    Problem::new(ProblemType::PayloadTooLarge, detail).with("limit", limit)
 }
