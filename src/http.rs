@@ -14,6 +14,7 @@ pub mod openapi;
 pub mod problem;
 mod quote;
 pub mod request;
+mod reserved_name;
 pub mod routes;
 pub mod server;
 mod settings;

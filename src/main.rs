@@ -1,11 +1,11 @@
-//! The process: settings, log, run, exit code. The library contains the rest.
+//! The process: parses the command line and runs the command. The library contains the rest.
+
+mod commands;
 
 use std::process::ExitCode;
 
-use rabbitmq_gateway::cli::{self, Command, Invocation};
-use rabbitmq_gateway::config::Config;
-use rabbitmq_gateway::{app, http, signals, telemetry};
-use tokio::runtime::Builder;
+use rabbitmq_gateway::cli::{self, Command};
+use rabbitmq_gateway::http;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -19,54 +19,8 @@ fn main() -> ExitCode {
         Command::OpenApi => cli::print(&http::openapi::document()),
         Command::Completions(shell) => cli::print(&cli::completions(*shell)),
         Command::Manual(of) => cli::print(&cli::manual(of.as_deref())),
-        Command::Serve | Command::CheckConfig { .. } | Command::Healthcheck { .. } => configured(&invocation),
-    }
-}
-
-/// The commands that read the settings.
-fn configured(invocation: &Invocation) -> ExitCode {
-    let (config, given) = match invocation.settings() {
-        Ok(settings) => settings,
-        Err(mistakes) => return cli::refuse_settings(&mistakes),
-    };
-    match invocation.command {
-        Command::CheckConfig { connect } => {
-            let shown = cli::show_settings(&config, &given);
-            if connect { run(1, check_broker(config)) } else { shown }
+        Command::Serve | Command::CheckConfig { .. } | Command::Healthcheck { .. } => {
+            commands::run(&invocation)
         }
-        Command::Healthcheck { ready } => run(1, healthcheck(config, ready)),
-        _ => run(config.worker_threads, serve(config)),
     }
-}
-
-fn run(worker_threads: usize, command: impl Future<Output = ExitCode>) -> ExitCode {
-    match Builder::new_multi_thread().worker_threads(worker_threads).enable_all().build() {
-        Ok(runtime) => runtime.block_on(command),
-        Err(error) => cli::fail(&format!("cannot start {worker_threads} threads: {error}")),
-    }
-}
-
-async fn check_broker(config: Config) -> ExitCode {
-    match app::check::broker(&config).await {
-        Ok(code) => ExitCode::from(code),
-        Err(error) => cli::fail(&format!("{error:#}")),
-    }
-}
-
-async fn healthcheck(config: Config, ready: bool) -> ExitCode {
-    match cli::healthcheck(config.http.listen, ready).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(why) => cli::fail(&why),
-    }
-}
-
-async fn serve(config: Config) -> ExitCode {
-    let log = telemetry::init(&config.telemetry);
-    let result = match signals::first() {
-        Ok(end) => app::run(config, log.dropped_lines(), end).await,
-        Err(error) => Err(anyhow::Error::from(error)),
-    };
-    let Err(error) = result else { return ExitCode::SUCCESS };
-    tracing::error!(error = format!("{error:#}"), "the gateway cannot run");
-    ExitCode::FAILURE
 }

@@ -5,7 +5,9 @@
 
 mod envelope;
 mod field;
+mod header;
 mod integer;
+mod parsed_message;
 mod property;
 mod raw;
 mod refuse;
@@ -19,33 +21,25 @@ use super::quote::quoted;
 use super::request::ReadBody;
 use super::state::AppState;
 use crate::domain::field::{FieldTable, FieldValue};
-use crate::domain::message::{DeliveryMode, Message};
-use crate::domain::names::{ExchangeName, ShortText};
-use crate::domain::reserved;
+use crate::domain::message::DeliveryMode;
+use crate::domain::names::ShortText;
 
+use self::envelope::ENVELOPE;
 pub(super) use self::envelope::Envelope;
 pub(super) use self::field::Table;
+use self::header::single;
 pub(super) use self::integer::check_integers;
+pub(super) use self::parsed_message::ParsedMessage;
 pub(super) use self::raw::RawBody;
 pub(super) use self::refuse::refuse_idempotency_key;
 pub(super) use self::write::{EnvelopeOut, accepts_envelope, envelope as answer_envelope, raw as answer_raw};
 
-/// Media type of the JSON envelope.
-pub(super) const ENVELOPE: &str = "application/vnd.amqp.message+json";
 /// W3C trace context; carried as AMQP headers of the same names.
 const TRACE_HEADERS: [HeaderName; 3] = [
     HeaderName::from_static("traceparent"),
     HeaderName::from_static("tracestate"),
     HeaderName::from_static("baggage"),
 ];
-
-/// A message, and the routing parameters that only the envelope can hold.
-#[derive(Debug)]
-pub(super) struct ParsedMessage {
-    pub(super) message: Message,
-    pub(super) routing_key: Option<ShortText>,
-    pub(super) mandatory: Option<bool>,
-}
 
 /// Reads the message of a request whose body is complete. `mode` is the delivery mode where the caller gives none.
 ///
@@ -65,20 +59,6 @@ pub(super) fn read(
         .and_then(|()| check_integers(&parsed.message.headers, &body.bytes, "headers"))
         .map_err(|problem| problem.message_id(parsed.message.id.clone()))?;
     Ok(parsed)
-}
-
-/// Refuses a routing key that leads, by the default exchange, to a queue of RabbitMQ or of the gateway.
-pub(super) fn check_destination(exchange: &ExchangeName, routing_key: &ShortText) -> Result<(), Problem> {
-    if exchange.is_default() && reserved::is_internal_queue(routing_key.as_str()) {
-        return Err(Problem::new(
-            ProblemType::ReservedName,
-            format!(
-                "the routing key {} names a queue of RabbitMQ or of the gateway: publish to another one",
-                quoted(routing_key.as_str())
-            ),
-        ));
-    }
-    Ok(())
 }
 
 fn is_envelope(headers: &HeaderMap) -> Result<bool, Problem> {
@@ -103,18 +83,6 @@ fn is_envelope(headers: &HeaderMap) -> Result<bool, Problem> {
             ),
         )),
     }
-}
-
-/// The value of a header that may be given once.
-fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Problem> {
-    let mut values = headers.get_all(name).iter();
-    let Some(value) = values.next() else { return Ok(None) };
-    if values.next().is_some() {
-        return Err(Problem::malformed(name.as_str(), "is given more than once: give it once"));
-    }
-    std::str::from_utf8(value.as_bytes())
-        .map(Some)
-        .map_err(|_| Problem::malformed(name.as_str(), "is not UTF-8"))
 }
 
 fn carry_trace(headers: &HeaderMap, table: &mut FieldTable) -> Result<(), Problem> {

@@ -8,7 +8,6 @@ mod adapt;
 
 use std::borrow::Cow;
 use std::error::Error;
-use std::io::Read;
 use std::sync::{Arc, LazyLock};
 
 use axum::Router;
@@ -19,7 +18,6 @@ use axum::http::header::{
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
-use flate2::read::GzDecoder;
 use utoipa_swagger_ui::{Config, SwaggerFile};
 
 use super::problem::{NOSNIFF, Problem, ProblemType};
@@ -86,7 +84,7 @@ fn failed(error: &dyn Error) -> Problem {
 
 fn answer(file: SwaggerFile<'static>, takes_gzip: bool) -> std::io::Result<Response> {
     let compressed = file.gzpipped && takes_gzip;
-    let bytes = if file.gzpipped && !compressed { unpacked(&file.bytes)?.into() } else { file.bytes };
+    let bytes = if file.gzpipped && !compressed { adapt::unpacked(&file.bytes)?.into() } else { file.bytes };
     let mut response = match bytes {
         Cow::Borrowed(bytes) => bytes.into_response(),
         Cow::Owned(bytes) => bytes.into_response(),
@@ -102,12 +100,6 @@ fn answer(file: SwaggerFile<'static>, takes_gzip: bool) -> std::io::Result<Respo
     headers.insert(CONTENT_SECURITY_POLICY, POLICY);
     headers.insert(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
     Ok(response)
-}
-
-fn unpacked(bytes: &[u8]) -> std::io::Result<Vec<u8>> {
-    let mut plain = Vec::new();
-    GzDecoder::new(bytes).read_to_end(&mut plain)?;
-    Ok(plain)
 }
 
 /// Whether the client accepts gzip, the only coding of these files (RFC 9110, 12.5.3).

@@ -8,6 +8,7 @@ mod forwarded;
 mod identify;
 mod log_line;
 mod running_handler;
+mod settings;
 mod unmatched;
 mod validation;
 
@@ -29,41 +30,15 @@ use self::browser::{Origins, is_for_cors};
 use self::forwarded::Prefixes;
 use self::identify::Identified;
 pub use self::identify::IsReply;
-use self::running_handler::RunningHandler;
+use self::running_handler::{RunningHandler, on_panic};
+pub use self::settings::LayerSettings;
 use self::validation::Validation;
 use super::admission::{AdmissionControl, RequestPermit};
 use super::problem::{Problem, ProblemType};
 use crate::http::routes::{Route, RouteTable, Traits};
 use crate::http::server::{Answering, Application};
-use crate::http::{Access, Limits};
 use crate::metrics::Metrics;
-use crate::telemetry::panics::{self, Caught};
-
-/// The settings of the layers.
-#[derive(Debug, Clone)]
-pub struct LayerSettings {
-    /// The address that the gateway is bound to. When it is a loopback address, the `Host` must be loopback too.
-    pub listen: SocketAddr,
-    /// Pages, hosts and proxies that may use the gateway.
-    pub access: Access,
-    /// Bytes of one request's header.
-    pub max_header_bytes: usize,
-    /// Bytes of one body.
-    pub max_body_bytes: usize,
-}
-
-impl LayerSettings {
-    /// The settings for a gateway that listens on `listen`.
-    #[must_use]
-    pub fn new(listen: SocketAddr, access: &Access, limits: &Limits) -> Self {
-        Self {
-            listen,
-            access: access.clone(),
-            max_header_bytes: limits.max_header_bytes,
-            max_body_bytes: limits.max_body_bytes,
-        }
-    }
-}
+use crate::telemetry::panics;
 
 /// The layers that every request passes, the outermost first:
 ///
@@ -213,9 +188,4 @@ impl Inner {
 fn infallible(answer: Result<Response, Infallible>) -> Response {
     let Ok(response) = answer;
     response
-}
-
-fn on_panic(panic: &Caught) -> Response {
-    let place = panic.place.as_deref().unwrap_or("an unknown place");
-    Problem::internal(format!("a handler panicked: {}, at {place}", panic.message)).into_response()
 }

@@ -10,6 +10,7 @@ mod chunks;
 mod connection;
 mod framing;
 mod header;
+mod limits;
 mod refusal;
 mod socket;
 
@@ -26,6 +27,7 @@ use tokio_util::task::TaskTracker;
 pub use self::application::{Answering, Application};
 pub use self::body::ChunkTooLarge;
 use self::connection::Server;
+pub use self::limits::ConnectionLimits;
 use self::refusal::Refusals;
 use crate::lifecycle::Lifecycle;
 
@@ -36,23 +38,6 @@ const LAST_PAUSE: Duration = Duration::from_secs(1);
 const MOST_WAITING: usize = 8192;
 /// After this time without an accept error, the gateway logs the next one again.
 const QUIET: Duration = Duration::from_mins(1);
-
-/// Bounds of the accept loop.
-#[derive(Debug, Clone)]
-pub struct ConnectionLimits {
-    /// Open connections; the gateway answers further ones with 503 and closes them.
-    pub max_connections: usize,
-    /// From accept to the first byte of the first request.
-    pub first_byte_timeout: Duration,
-    /// From the first byte of a request to the end of its header.
-    pub header_timeout: Duration,
-    /// Idle time between two requests on one connection.
-    pub keep_alive_timeout: Duration,
-    /// How long a client may take no bytes of an answer.
-    pub write_timeout: Duration,
-    /// Bytes of one body; the gateway refuses a larger chunk before its bytes arrive.
-    pub max_body_bytes: usize,
-}
 
 /// Serves until the process drains, and returns when the last connection has ended.
 pub async fn serve(

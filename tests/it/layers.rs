@@ -12,7 +12,7 @@ const MAX_LINES: usize = 400;
 
 /// The items of other layers that a layer (the first word of a path) may name: a whole layer or single items of it.
 const ALLOWED: [(&str, &[&str]); 9] = [
-    ("main", &["app", "cli", "config", "telemetry", "signals", "http::openapi"]),
+    ("main, commands", &["app", "cli", "config", "telemetry", "signals", "http::openapi"]),
     ("lib", &[]),
     ("app", &["config", "broker", "domain", "http", "lifecycle", "metrics", "signals", "telemetry"]),
     ("cli", &["config", "domain"]),

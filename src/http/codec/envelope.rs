@@ -9,14 +9,17 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
+use super::field::Table;
+use super::parsed_message::ParsedMessage;
 use super::property::{self, Wrong};
-use super::{ParsedMessage, Table};
 use crate::domain::message::{DeliveryMode, Message, MessageId, Properties};
 use crate::domain::names::ShortText;
 use crate::http::openapi::schemas;
 use crate::http::problem::Problem;
 use crate::http::request::{self, ReadBody};
 
+/// Media type of the JSON envelope.
+pub(super) const ENVELOPE: &str = "application/vnd.amqp.message+json";
 /// A message as one JSON document. Exactly one of `body`, `body_text` and `body_base64` is given.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

@@ -5,8 +5,9 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use bytes::Bytes;
 use utoipa::ToSchema;
 
+use super::header::single;
+use super::parsed_message::ParsedMessage;
 use super::property::{delivery_mode, expiration, priority, timestamp};
-use super::{ParsedMessage, single};
 use crate::domain::field::{FieldTable, FieldValue};
 use crate::domain::message::{Message, MessageId, Properties};
 use crate::domain::names::ShortText;

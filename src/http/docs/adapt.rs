@@ -3,11 +3,10 @@
 //! Replaces texts in three of its files, and does not change the others. A test in Chromium checks each replacement.
 
 use std::borrow::Cow;
-use std::io::Result;
+use std::io::{Read, Result};
 
+use flate2::read::GzDecoder;
 use utoipa_swagger_ui::SwaggerFile;
-
-use super::unpacked;
 
 const STYLE: &str = include_str!("page.css");
 const TITLE: (&str, &str) = ("<title>Swagger UI</title>", "<title>RabbitMQ gateway</title>");
@@ -27,4 +26,11 @@ pub(super) fn adapted(name: &str, mut file: SwaggerFile<'static>) -> Result<Swag
     file.bytes = Cow::Owned(adapt(String::from_utf8_lossy(&bytes).into_owned()).into_bytes());
     file.gzpipped = false;
     Ok(file)
+}
+
+/// Decompresses a file.
+pub(super) fn unpacked(bytes: &[u8]) -> Result<Vec<u8>> {
+    let mut plain = Vec::new();
+    GzDecoder::new(bytes).read_to_end(&mut plain)?;
+    Ok(plain)
 }

@@ -21,6 +21,7 @@ use crate::http::codec::{self, Envelope, ParsedMessage, RawBody};
 use crate::http::problem::{Problem, ProblemType};
 use crate::http::quote::quoted;
 use crate::http::request::{PathNames, Publishing, ReadBody, TimedQuery, with_body};
+use crate::http::reserved_name;
 use crate::http::state::AppState;
 
 const MESSAGE_ID: HeaderName = HeaderName::from_static("x-amqp-message-id");
@@ -193,7 +194,7 @@ fn destination(
 ) -> Result<Destination, Problem> {
     let routing_key = either("routing_key", routing_key, parsed.routing_key.take())?.unwrap_or_default();
     let mandatory = either("mandatory", mandatory, parsed.mandatory)?.unwrap_or(true);
-    codec::check_destination(&exchange, &routing_key)?;
+    reserved_name::refuse_destination(&exchange, &routing_key)?;
     Ok(Destination { exchange, routing_key, mandatory })
 }
 

@@ -21,6 +21,7 @@ use crate::http::layers::IsReply;
 use crate::http::problem::{Problem, ProblemType};
 use crate::http::quote::quoted;
 use crate::http::request::{Calling, PathNames, Query, ReadBody, TimedQuery, with_body};
+use crate::http::reserved_name;
 use crate::http::state::AppState;
 
 /// Header of a reply that may set the HTTP status.
@@ -190,7 +191,7 @@ fn refuse_own(queue: &QueueName, parsed: &ParsedMessage) -> Result<(), Problem> 
         return Err(Problem::malformed(field, "is set by the gateway: leave it out"));
     }
     let routing_key = ShortText::parse(queue.as_str()).unwrap_or_default();
-    codec::check_destination(&ExchangeName::default(), &routing_key)
+    reserved_name::refuse_destination(&ExchangeName::default(), &routing_key)
 }
 
 async fn expect_consumers(state: &AppState, call: &Call) -> Result<(), Problem> {

@@ -14,7 +14,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use axum::response::{IntoResponse, Response};
 use tower_http::cors::{AllowHeaders, AllowMethods, AllowOrigin, CorsLayer, ExposeHeaders};
 
-use super::LayerSettings;
+use super::settings::LayerSettings;
 use crate::http::problem::{Problem, ProblemType};
 use crate::http::routes::Traits;
 

@@ -3,15 +3,15 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
 
 use super::identify::Identified;
-use super::on_panic;
 use crate::http::admission::RequestPermit;
-use crate::telemetry::panics;
+use crate::http::problem::Problem;
+use crate::telemetry::panics::{self, Caught};
 
 /// A running handler, with the permit of its request. The handler is in a box, so that the futures around it stay small.
 ///
@@ -71,4 +71,10 @@ impl Drop for RunningHandler {
             });
         }
     }
+}
+
+/// The answer to a request whose handler, or a layer in front of it, panicked.
+pub fn on_panic(panic: &Caught) -> Response {
+    let place = panic.place.as_deref().unwrap_or("an unknown place");
+    Problem::internal(format!("a handler panicked: {}, at {place}", panic.message)).into_response()
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::ConnectionLimits;
+use super::limits::ConnectionLimits;
 
 /// How long the gateway keeps a socket open, after it has ended its own side, for a client that is still sending. Closing earlier
 /// would reset the connection, and the client could lose the answer.

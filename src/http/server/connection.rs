@@ -23,10 +23,10 @@ use hyper_util::server::graceful::GracefulConnection;
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 
-use super::ConnectionLimits;
 use super::activity::Activity;
 use super::application::Application;
 use super::body::{AnswerBody, InFlight, RequestBody};
+use super::limits::ConnectionLimits;
 use super::socket::Socket;
 use crate::lifecycle::Lifecycle;
 

@@ -1,24 +1,21 @@
 //! The body of `PUT /queues/{name}`: plain words for the common arguments. Refuses a plain word that contradicts `arguments`.
 
-use std::fmt;
+mod dead_letter;
+mod queue_type;
 
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use utoipa::ToSchema;
 
+use self::dead_letter::{DeadLetter, name_default_exchange, refuse_reserved_dead_letters};
+use self::queue_type::QueueType;
 use crate::domain::field::{FieldTable, FieldValue, HeaderLimits};
-use crate::domain::names::{ExchangeName, QueueName, ShortText};
-use crate::domain::reserved;
-use crate::domain::topology::{Contradiction, DeadLetterPair, QueueDeclaration, arguments, set_argument};
+use crate::domain::names::QueueName;
+use crate::domain::topology::{QueueDeclaration, arguments, set_argument};
 use crate::http::codec::Table;
 use crate::http::openapi::schemas;
-use crate::http::problem::{Problem, ProblemType};
-use crate::http::quote::quoted;
+use crate::http::problem::Problem;
 use crate::http::request::{whole, word};
-
-const DEAD_LETTER_EXCHANGE: &str = "x-dead-letter-exchange";
-const DEAD_LETTER_KEY: &str = "x-dead-letter-routing-key";
+use crate::http::reserved_name;
 
 /// The arguments of a queue. Every member is optional.
 #[derive(Debug, Default, Deserialize, ToSchema)]
@@ -62,21 +59,12 @@ pub(super) struct QueueDeclarationBody {
     /// `x-single-active-consumer`
     single_active_consumer: Option<bool>,
     /// Destination of dead letters: `true` makes the exchange `<name>.dlx` and the queue `<name>.dlq`.
-    #[serde(default, deserialize_with = "dead_letter")]
+    #[serde(default, deserialize_with = "dead_letter::read")]
     dead_letter: Option<DeadLetter>,
     /// Any other arguments. Types that JSON lacks are written `{"$amqp": "int32", "value": 5}`.
     #[serde(default)]
     #[schema(schema_with = schemas::arguments)]
     arguments: Table,
-}
-
-/// Type of a queue.
-#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
-#[serde(rename_all = "kebab-case")]
-enum QueueType {
-    Classic,
-    Quorum,
-    Stream,
 }
 
 /// Behaviour of a full queue.
@@ -86,64 +74,6 @@ enum Overflow {
     DropHead,
     RejectPublish,
     RejectPublishDlx,
-}
-
-/// Destination of dead letters.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(untagged)]
-enum DeadLetter {
-    /// `true`: the exchange `<name>.dlx` and the queue `<name>.dlq`.
-    Default(bool),
-    /// Names of an exchange, a routing key and a queue.
-    Detailed(DeadLetterDetail),
-}
-
-/// Dead lettering in detail.
-#[derive(Debug, Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct DeadLetterDetail {
-    /// Exchange for dead letters. If `queue` is given, the gateway makes a durable fanout exchange, `<name>.dlx` by default.
-    exchange: Option<String>,
-    /// Routing key of dead letters; the message's own if not given.
-    routing_key: Option<String>,
-    /// Queue that the gateway makes and binds to the exchange.
-    queue: Option<String>,
-}
-
-/// Reads each form by its own reader, so that an error in the object names the member.
-fn dead_letter<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<DeadLetter>, D::Error> {
-    struct DeadLetterVisitor;
-    impl<'de> Visitor<'de> for DeadLetterVisitor {
-        type Value = Option<DeadLetter>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("true, false or an object")
-        }
-
-        fn visit_unit<E>(self) -> Result<Self::Value, E> {
-            Ok(None)
-        }
-
-        fn visit_bool<E>(self, default: bool) -> Result<Self::Value, E> {
-            Ok(Some(DeadLetter::Default(default)))
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-            DeadLetterDetail::deserialize(MapAccessDeserializer::new(map))
-                .map(|detail| Some(DeadLetter::Detailed(detail)))
-        }
-    }
-    deserializer.deserialize_any(DeadLetterVisitor)
-}
-
-impl QueueType {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Classic => "classic",
-            Self::Quorum => "quorum",
-            Self::Stream => "stream",
-        }
-    }
 }
 
 impl Overflow {
@@ -166,18 +96,14 @@ impl QueueDeclarationBody {
         name: QueueName,
         limits: &HeaderLimits,
     ) -> Result<QueueDeclaration, Problem> {
-        refuse_reserved(name.as_str())?;
+        reserved_name::refuse(name.as_str())?;
         let mut arguments = std::mem::take(&mut self.arguments.0);
         check_values(&arguments)?;
         name_default_exchange(&mut arguments);
         self.plain_words(&mut arguments)?;
-        let dead_letter_pair = match self.dead_letter.take() {
-            None | Some(DeadLetter::Default(false)) => None,
-            Some(DeadLetter::Default(true)) => {
-                let queue = Some(format!("{name}.dlq"));
-                Self::dead_letter(&name, DeadLetterDetail { queue, ..Default::default() }, &mut arguments)?
-            }
-            Some(DeadLetter::Detailed(detail)) => Self::dead_letter(&name, detail, &mut arguments)?,
+        let dead_letter_pair = match self.dead_letter.take().and_then(|given| given.detail(&name)) {
+            Some(detail) => detail.apply(&name, &mut arguments)?,
+            None => None,
         };
         arguments.check(limits).map_err(|error| Problem::malformed("arguments", error))?;
         refuse_reserved_dead_letters(&arguments)?;
@@ -219,52 +145,6 @@ impl QueueDeclarationBody {
         }
         Ok(())
     }
-
-    fn dead_letter(
-        name: &QueueName,
-        detail: DeadLetterDetail,
-        arguments: &mut FieldTable,
-    ) -> Result<Option<DeadLetterPair>, Problem> {
-        if arguments.get("x-queue-type") == Some(&FieldValue::from(QueueType::Stream.name())) {
-            return Err(Problem::malformed("dead_letter", "is not for streams, which give up no messages"));
-        }
-        let wrong = |error: Contradiction| Problem::malformed("dead_letter", error);
-        let exchange = match (detail.exchange, &detail.queue) {
-            (Some(exchange), None) if exchange == ExchangeName::DEFAULT_IN_PATH => String::new(),
-            (Some(exchange), _) => exchange,
-            (None, Some(_)) => format!("{name}.dlx"),
-            (None, None) => return Err(Problem::malformed("dead_letter", "needs an exchange or a queue")),
-        };
-        set_argument(arguments, DEAD_LETTER_EXCHANGE, FieldValue::from(exchange.as_str())).map_err(wrong)?;
-        if let Some(key) = &detail.routing_key {
-            short("dead_letter.routing_key", key)?;
-            set_argument(arguments, DEAD_LETTER_KEY, FieldValue::from(key.as_str())).map_err(wrong)?;
-        }
-        let Some(queue) = detail.queue else {
-            return short("dead_letter.exchange", &exchange).map(|_| None);
-        };
-        refuse_reserved(&queue)?;
-        refuse_reserved(&exchange)?;
-        let mut pair_arguments = FieldTable::default();
-        if let Some(kind) = arguments.get("x-queue-type").cloned() {
-            set_argument(&mut pair_arguments, "x-queue-type", kind).map_err(wrong)?;
-        }
-        Ok(Some(DeadLetterPair {
-            exchange: ExchangeName::from_path(&exchange)
-                .map_err(|error| Problem::malformed("dead_letter.exchange", error))?,
-            queue: other_queue(name, &queue)?,
-            arguments: pair_arguments,
-        }))
-    }
-}
-
-/// Writes `amq.default` as the empty name, which is AMQP's name of the default exchange: RabbitMQ would drop dead letters for an
-/// exchange that does not exist.
-fn name_default_exchange(arguments: &mut FieldTable) {
-    let alias = FieldValue::from(ExchangeName::DEFAULT_IN_PATH);
-    if arguments.get(DEAD_LETTER_EXCHANGE) == Some(&alias) {
-        arguments.insert(ShortText::parse(DEAD_LETTER_EXCHANGE).unwrap_or_default(), FieldValue::from(""));
-    }
 }
 
 /// Refuses some wrong values over which RabbitMQ would close the connection of all operations.
@@ -276,43 +156,9 @@ fn check_values(given: &FieldTable) -> Result<(), Problem> {
     Ok(())
 }
 
-fn short(field: &str, text: &str) -> Result<ShortText, Problem> {
-    ShortText::parse(text).map_err(|error| Problem::malformed(field, error))
-}
-
-/// The dead-letter queue, which is another one than the queue itself.
-fn other_queue(name: &QueueName, queue: &str) -> Result<QueueName, Problem> {
-    let wrong = |what: &str| Problem::malformed("dead_letter.queue", what);
-    let queue = QueueName::parse(queue).map_err(|error| wrong(&error.to_string()))?;
-    if queue == *name { Err(wrong("is the queue itself: name another queue")) } else { Ok(queue) }
-}
-
-fn refuse_reserved(name: &str) -> Result<(), Problem> {
-    if reserved::is_reserved(name) {
-        let detail = format!(
-            "{} begins with \"amq.\", which is reserved for RabbitMQ: choose another name",
-            quoted(name)
-        );
-        return Err(Problem::new(ProblemType::ReservedName, detail));
-    }
-    Ok(())
-}
-
-/// Refuses reserved queues: by dead letters through the default exchange a caller could publish to any queue.
-fn refuse_reserved_dead_letters(arguments: &FieldTable) -> Result<(), Problem> {
-    let empty = FieldValue::from("");
-    let Some(FieldValue::Text(key)) = arguments.get(DEAD_LETTER_KEY) else { return Ok(()) };
-    let key = String::from_utf8_lossy(key);
-    if arguments.get(DEAD_LETTER_EXCHANGE) == Some(&empty) && reserved::is_internal_queue(&key) {
-        let detail =
-            format!("dead letters cannot go to the reserved queue {}: name another one", quoted(&key));
-        return Err(Problem::new(ProblemType::ReservedName, detail));
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
+    use super::dead_letter::DEAD_LETTER_EXCHANGE;
     use super::*;
     use crate::http::request;
 

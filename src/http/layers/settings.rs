@@ -1,0 +1,31 @@
+//! The settings of the layers.
+
+use std::net::SocketAddr;
+
+use crate::http::settings::{Access, Limits};
+
+/// The settings of the layers.
+#[derive(Debug, Clone)]
+pub struct LayerSettings {
+    /// The address that the gateway is bound to. When it is a loopback address, the `Host` must be loopback too.
+    pub listen: SocketAddr,
+    /// Pages, hosts and proxies that may use the gateway.
+    pub access: Access,
+    /// Bytes of one request's header.
+    pub max_header_bytes: usize,
+    /// Bytes of one body.
+    pub max_body_bytes: usize,
+}
+
+impl LayerSettings {
+    /// The settings for a gateway that listens on `listen`.
+    #[must_use]
+    pub fn new(listen: SocketAddr, access: &Access, limits: &Limits) -> Self {
+        Self {
+            listen,
+            access: access.clone(),
+            max_header_bytes: limits.max_header_bytes,
+            max_body_bytes: limits.max_body_bytes,
+        }
+    }
+}
