@@ -17,6 +17,7 @@ mod probe;
 mod publish;
 mod rpc;
 mod settings;
+mod state;
 mod supervised;
 mod topology;
 mod wire;
@@ -35,6 +36,7 @@ pub use self::probe::Look;
 pub use self::publish::{Attempts, Publish, PublishFailure, Receipt};
 pub use self::rpc::Call;
 pub use self::settings::{Address, ClientCertificate, Login, PublishSettings, Settings, SettingsError, Tls};
+pub use self::state::{Publishing, ReplyState, RoleState};
 pub use self::topology::Topology;
 pub use self::wire::Server;
 
@@ -74,51 +76,6 @@ impl Inner {
         let counter = || self.metrics.publishes.with_label_values(&[outcome.as_str()]);
         self.outcomes[outcome as usize].get_or_init(counter).inc();
     }
-}
-
-/// State of the publishing connections, as the gateway sees it without asking RabbitMQ.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Publishing {
-    /// RabbitMQ's reason while it blocks publishers.
-    pub blocked: Option<String>,
-    /// Number of lanes that the gateway wants for concurrent publishes.
-    pub lanes: usize,
-    /// Confirm channels that are open, those of isolated lanes included.
-    pub channels: usize,
-    /// Publishes that were written and wait for RabbitMQ's answer.
-    pub in_flight: usize,
-    /// Publishes that wait for a permit on a lane.
-    pub waiting: usize,
-    /// Overdue confirms: the gateway answered `unknown`, and RabbitMQ may still confirm.
-    pub overdue: usize,
-}
-
-/// State of the connections of one role.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RoleState {
-    /// The name of the role in connection names and metrics.
-    pub name: &'static str,
-    /// Whether the gateway dials these connections only when it needs them.
-    pub is_on_need: bool,
-    /// Number of connections that the gateway wants now.
-    pub wanted: usize,
-    /// Number of connections that are up.
-    pub connected: usize,
-    /// Why RabbitMQ refuses further connections, if it refused the last dials.
-    pub denial: Option<Denial>,
-    /// Whether it should have a connection, and none has been up for a second.
-    pub is_absent: bool,
-}
-
-/// State of the reply queue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ReplyState {
-    /// Whether the reply queue exists.
-    pub ready: bool,
-    /// Why RabbitMQ refuses the reply queue, if it refused the last declaration.
-    pub denial: Option<Denial>,
-    /// Calls that wait for their replies.
-    pub waiting: usize,
 }
 
 impl Broker {

@@ -5,12 +5,12 @@
 //! the message id, and the answer says that a duplicate is possible. It never resends a message that waits for its answer
 //! on a live connection.
 
-mod attempts;
 mod count;
 mod destinations;
 mod lane;
 mod lanes;
 mod nacks;
+mod request;
 mod slow;
 mod waits;
 mod watch;
@@ -22,12 +22,12 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-pub use self::attempts::Attempts;
 use self::count::Counted;
 pub(super) use self::destinations::Destinations;
 use self::destinations::Way;
 use self::lane::Window;
 use self::lanes::{Kind, Lanes};
+pub use self::request::{Attempts, Publish, PublishFailure, Receipt};
 use self::slow::SlowConnections;
 use self::watch::Watch;
 use super::channels::{NotWritten, WriteResult};
@@ -36,7 +36,6 @@ use super::destination::KnownDestination;
 use super::error::{Cause, Error, Refusal, Unavailable};
 use super::wire::HeaderTooLarge;
 use super::{PublishSettings, Publishing, RoleState, SettingsError};
-use crate::domain::message::{Destination, Message};
 use crate::domain::outcome::Outcome;
 use crate::metrics::Metrics;
 
@@ -45,47 +44,6 @@ const RESEND_PAUSE: Duration = Duration::from_millis(20);
 
 /// The gateway is not ready when no connection for isolated publishes has been up for this time.
 const ISOLATED_ABSENCE: Duration = Duration::from_mins(1);
-
-/// A message, its destination, and its deadline.
-#[derive(Debug)]
-pub struct Publish {
-    /// The message.
-    pub message: Message,
-    /// The exchange and routing key.
-    pub destination: Destination,
-    /// The time by which the caller wants an answer.
-    pub deadline: Instant,
-    /// Whether the gateway may resend the message when a lost connection left its outcome unknown.
-    pub resend: bool,
-    /// Whether the message expires at the deadline, so that no consumer processes it later.
-    pub expires: bool,
-    /// How often the gateway has written the message so far; starts at 0.
-    pub attempts: Attempts,
-}
-
-/// RabbitMQ holds the message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Receipt {
-    /// [`Outcome::Confirmed`], or [`Outcome::Accepted`] if `mandatory` was off.
-    pub outcome: Outcome,
-    /// How often the gateway wrote the message.
-    pub attempts: u32,
-    /// Whether an earlier attempt may have left a copy in a queue.
-    pub duplicate_possible: bool,
-}
-
-/// RabbitMQ does not hold the message, or it is unknown whether RabbitMQ holds it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{error}")]
-pub struct PublishFailure {
-    /// The error of the last attempt.
-    #[source]
-    pub error: Error,
-    /// How often the gateway wrote the message; 0 if the answer to another caller's message was its answer too.
-    pub attempts: u32,
-    /// The outcome of the message, over all attempts.
-    pub outcome: Outcome,
-}
 
 /// Publishes messages: on a shared lane if the message cannot close the channel of others, else on an isolated lane.
 pub(super) struct Publisher {

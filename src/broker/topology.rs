@@ -20,7 +20,6 @@ use self::alone::Alone;
 pub(super) use self::methods::inspect;
 use self::methods::{check_frame, declare, delete, purge};
 use self::operation::Operation;
-use self::pair::Absent;
 use self::stream::is_stream;
 use super::connection::{Connections, Connector, Role};
 use super::error::{Cause, Error, Refusal};
@@ -120,10 +119,7 @@ impl Topology {
     ) -> Result<(bool, QueueState), Error> {
         check_frame(queue, self.connections.wait(deadline).await?.frame_max())?;
         let is_there = self.is_there(&queue.name, deadline).await?;
-        let absent = match &queue.dead_letter_pair {
-            Some(pair) => self.absent_of(pair, deadline).await?,
-            None => Absent::default(),
-        };
+        let absent = self.absent_of(queue.dead_letter_pair.as_ref(), deadline).await?;
         let is_alone = queue.has_unknown_arguments || overflow::of_declaration(queue);
         let (owned, makes_pair) = (queue.clone(), Arc::<AtomicBool>::default());
         let makes = Arc::clone(&makes_pair);

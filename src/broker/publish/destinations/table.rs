@@ -10,6 +10,7 @@ use tracing::{info, warn};
 use super::refused::Question;
 use super::slow_state::{Slow, SlowLanesOf};
 use crate::broker::destination::KnownDestination;
+use crate::broker::publish::slow::SlowLanes;
 use crate::domain::names::{ExchangeName, ShortText};
 
 /// How long an exchange stays good without a new success, and key-restricted without a new refusal.
@@ -216,7 +217,7 @@ impl Table {
         &mut self,
         destination: &KnownDestination,
         open: impl FnOnce() -> SlowLanesOf,
-    ) -> Vec<Arc<super::SlowLanes>> {
+    ) -> Vec<Arc<SlowLanes>> {
         let name = destination.exchange();
         let Some(exchange) = self.exchanges.get_mut(name) else { return Vec::new() };
         let is_slow_as_a_whole = exchange.slow.is_some();
@@ -270,7 +271,7 @@ impl Table {
     }
 
     /// Forgets slow destinations that had no publish since this instant. Returns the lanes to close.
-    pub(super) fn forget_slow(&mut self, idle_since: Instant) -> Vec<Arc<super::SlowLanes>> {
+    pub(super) fn forget_slow(&mut self, idle_since: Instant) -> Vec<Arc<SlowLanes>> {
         if self.slow == 0 {
             return Vec::new();
         }
