@@ -3,7 +3,6 @@
 //! When the channel or its connection ends, the channel hands back the unwritten publishes. The written ones are lost,
 //! except if RabbitMQ's close text can refer to one message only.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -13,7 +12,9 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::answer_history::{AnswerHistory, Progress};
 use super::in_flight::{Answered, InFlight, NotWritten, Pending, WriteResult};
+use super::lost::tell_lost;
 use crate::broker::destination::KnownDestination;
 use crate::broker::error::{Cause, Error};
 use crate::broker::lapin_compat::sanitise;
@@ -26,8 +27,6 @@ const BASIC_NACK: [u8; 4] = [0, 60, 0, 120];
 const ARGUMENTS: usize = 11;
 /// Bytes that one channel writes before the next channel takes its turn.
 const TURN: usize = 32 * 1024;
-/// Number of destinations whose nacks the channel remembers.
-const MAX_NACKED: usize = 1_000;
 
 /// The owner of a confirm channel.
 pub(in crate::broker) struct PublishChannel {
@@ -52,18 +51,7 @@ struct State {
     returning: Option<String>,
     /// Bytes of a returned body that have not arrived yet.
     skip: u64,
-    /// For each destination, the first nack after its last confirm.
-    nacked: HashMap<KnownDestination, Instant>,
-    progress: Progress,
-}
-
-/// The last answers on a channel.
-#[derive(Debug, Clone, Copy, Default)]
-pub(in crate::broker) struct Progress {
-    /// When RabbitMQ last answered a publish on the channel.
-    pub(in crate::broker) last_answer: Option<Instant>,
-    /// When the caller handed in the newest publish that has an answer.
-    pub(in crate::broker) newest_answered: Option<Instant>,
+    history: AnswerHistory,
 }
 
 impl PublishChannel {
@@ -77,8 +65,7 @@ impl PublishChannel {
             takes_no_more: false,
             returning: None,
             skip: 0,
-            nacked: HashMap::new(),
-            progress: Progress::default(),
+            history: AnswerHistory::default(),
         };
         Arc::new(Self {
             outlet,
@@ -159,7 +146,7 @@ impl PublishChannel {
     pub(in crate::broker) fn silent_since(&self) -> Option<Instant> {
         let state = self.lock();
         let oldest = state.in_flight.waiting().next()?.since;
-        Some(state.progress.last_answer.map_or(oldest, |at| at.max(oldest)))
+        Some(state.history.progress().last_answer.map_or(oldest, |at| at.max(oldest)))
     }
 
     /// When the caller handed in the oldest publish without an answer.
@@ -184,7 +171,7 @@ impl PublishChannel {
 
     /// The last answers on the channel.
     pub(in crate::broker) fn progress(&self) -> Progress {
-        self.lock().progress
+        self.lock().history.progress()
     }
 
     /// Calls `look` for each publish without an answer, oldest first.
@@ -199,9 +186,7 @@ impl PublishChannel {
 
     /// The destinations for which RabbitMQ has sent only nacks since this instant or longer.
     pub(in crate::broker) fn nacked_since(&self, instant: Instant) -> Vec<KnownDestination> {
-        let state = self.lock();
-        let only_nacked = state.nacked.iter().filter(|(_, since)| **since <= instant);
-        only_nacked.map(|(destination, _)| destination.clone()).collect()
+        self.lock().history.nacked_since(instant)
     }
 
     /// Whether the channel or its connection has ended.
@@ -232,11 +217,10 @@ impl PublishChannel {
         };
         let now = Instant::now();
         let mut state = self.lock();
-        let State { in_flight, nacked, progress, .. } = &mut *state;
-        progress.last_answer = Some(now);
+        let State { in_flight, history, .. } = &mut *state;
+        history.note_frame(now);
         in_flight.answer(u64::from_be_bytes(*tag), bits & 1 == 1, |answered| {
-            progress.newest_answered = progress.newest_answered.max(Some(answered.pending.since));
-            note_answer(nacked, &answered.pending.destination, is_ack, now);
+            history.note_answer(&answered.pending, is_ack, now);
             answered.tell(is_ack);
         })?;
         let is_empty = in_flight.unanswered() == 0;
@@ -246,22 +230,6 @@ impl PublishChannel {
             self.emptied.notify_waiters();
         }
         Ok(())
-    }
-}
-
-fn note_answer(
-    nacked: &mut HashMap<KnownDestination, Instant>,
-    destination: &KnownDestination,
-    is_ack: bool,
-    now: Instant,
-) {
-    destination.note_answer(now, is_ack);
-    if is_ack {
-        if !nacked.is_empty() {
-            nacked.remove(destination);
-        }
-    } else if nacked.len() < MAX_NACKED || nacked.contains_key(destination) {
-        nacked.entry(destination.clone()).or_insert(now);
     }
 }
 
@@ -358,42 +326,6 @@ fn return_reason(frame: &mut [u8]) -> Result<String, Malformed> {
     let (length, rest) = frame.get(ARGUMENTS + 2..).and_then(<[u8]>::split_first).ok_or(malformed)?;
     let text = rest.get(..usize::from(*length)).ok_or(malformed)?;
     Ok(String::from_utf8_lossy(text).into_owned())
-}
-
-/// Tells the callers of written publishes that RabbitMQ will not answer them any more.
-///
-/// A returned message is unroutable, even if its ack did not arrive. RabbitMQ's close text refers to one message if that
-/// message travelled alone, or if the text names its exchange and no other message for that exchange waits.
-fn tell_lost(written: Vec<Answered>, end: &End, is_blocked: bool) {
-    let error = match end {
-        End::ChannelClosed(close) => Error::of_channel_close(close.code, &close.text),
-        End::ConnectionClosed(close) => Error::of_connection_close(close.code, &close.text),
-        End::CloseOk => Error::lost("the gateway closed the channel"),
-        End::ConnectionLost => Error::gone(),
-    };
-    let is_named = |it: &Answered| error.is_over(it.pending.destination.exchange().as_str());
-    let has_no_return = |it: &&Answered| it.returned.is_none();
-    let is_known = written.iter().filter(has_no_return).filter(|it| is_named(it)).count() == 1;
-    for lost in written {
-        let told = match lost.returned {
-            Some(reason) => Error::Unroutable { reason },
-            None if lost.pending.is_alone || (is_known && is_named(&lost)) => error.clone(),
-            None => Error::lost(&error.to_string()),
-        };
-        lost.pending.tell(WriteResult::Written(Err(told.unless_blocked(is_blocked))));
-    }
-}
-
-impl Error {
-    /// The gateway does not repeat a message that was lost on a blocked connection.
-    fn unless_blocked(self, is_blocked: bool) -> Self {
-        match self {
-            Self::Unknown(Cause::Lost { reason, repeatable }) => {
-                Self::Unknown(Cause::Lost { reason, repeatable: repeatable && !is_blocked })
-            }
-            other => other,
-        }
-    }
 }
 
 #[cfg(test)]
