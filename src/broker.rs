@@ -68,7 +68,7 @@ struct Inner {
     closed: CancellationToken,
     publishes: TaskTracker,
     log: OutageLog,
-    keepers: TaskTracker,
+    supervisors: TaskTracker,
 }
 
 impl Inner {
@@ -88,10 +88,10 @@ impl Broker {
         metrics: &Metrics,
         lifecycle: &Lifecycle,
     ) -> Result<Self, SettingsError> {
-        let keepers = TaskTracker::new();
+        let supervisors = TaskTracker::new();
         // The order decides how the connections are spread over the nodes.
         let log = OutageLog::default();
-        let connector = Connector::new(settings, metrics, (&log, lifecycle), &keepers)?;
+        let connector = Connector::new(settings, metrics, (&log, lifecycle), &supervisors)?;
         let publisher = Publisher::start(&connector, &settings.publish, metrics.clone())?;
         let topology =
             Topology::new(&connector, settings.topology_connections, publisher.destinations(), lifecycle);
@@ -99,7 +99,7 @@ impl Broker {
         let probe = Probe::new(connector.start(Role::Probe, 0, 1));
         let unmatched = metrics.unmatched_replies.clone();
         let (replies, task) = Replies::start(reply_connection, settings, unmatched);
-        keepers.spawn(task);
+        supervisors.spawn(task);
         let user = match &settings.login {
             Login::Plain { user, .. } => Some(user.clone()),
             Login::External => None,
@@ -116,7 +116,7 @@ impl Broker {
             closed: CancellationToken::new(),
             publishes: TaskTracker::new(),
             log,
-            keepers,
+            supervisors,
         };
         let broker = Self { inner: Arc::new(inner) };
         tokio::spawn(broker.clone().tell_outcomes_at_abort());
@@ -232,7 +232,7 @@ impl Broker {
 
     /// Finishes the publishes in flight, at most until the deadline, then closes channels and connections.
     pub async fn close(&self, deadline: Instant) {
-        let Inner { publisher, topology, publishes, lifecycle, closed, keepers, .. } = &*self.inner;
+        let Inner { publisher, topology, publishes, lifecycle, closed, supervisors, .. } = &*self.inner;
         lifecycle.drain();
         publishes.close();
         let unfinished = timeout_at(deadline, publishes.wait()).await.is_err();
@@ -246,11 +246,11 @@ impl Broker {
         publisher.close();
         self.connections().into_iter().for_each(|(_, connections)| connections.stop());
         topology.stop();
-        keepers.close();
+        supervisors.close();
         closed.cancel();
         let goodbye = deadline.max(Instant::now() + GOODBYE);
         // A connection that is not closed in time ends with the process.
-        let _hung_up = timeout_at(goodbye, keepers.wait()).await;
+        let _hung_up = timeout_at(goodbye, supervisors.wait()).await;
     }
 }
 

@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 use super::lane::{Lane, LaneKind, drain};
 use super::nacks::NackPauses;
 use crate::broker::channels::{ConfirmChannels, Pooled};
-use crate::broker::supervised::{Place, Reopen, State, Supervised, supervise};
+use crate::broker::supervised::{Reopen, State, StateSender, Supervised, supervise};
 
 /// The slot of one lane.
 pub(super) struct LaneSlot {
@@ -36,7 +36,7 @@ impl LaneSlot {
         changes: &Arc<watch::Sender<()>>,
         (closing, tasks): (&CancellationToken, &TaskTracker),
     ) -> Self {
-        let (place, lane) = Place::new(changes);
+        let (sender, lane) = StateSender::new(changes);
         let is_wanted = Arc::new(watch::Sender::new(!kind.is_isolated));
         let supervised = SupervisedLane {
             channels,
@@ -46,7 +46,7 @@ impl LaneSlot {
             closing: closing.clone(),
             tasks: tasks.clone(),
         };
-        tasks.spawn(supervise(supervised, place, closing.clone()));
+        tasks.spawn(supervise(supervised, sender, closing.clone()));
         Self { lane, connection, is_wanted, nack_pauses: Mutex::default() }
     }
 

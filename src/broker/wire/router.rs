@@ -85,8 +85,8 @@ impl Router {
     /// Makes `owner` the owner of a channel. Between the channel's opening and this call no frame of class `basic` may be
     /// sent on the channel. If the connection has ended already, the router tells the owner at once.
     pub(in crate::broker) fn register(&self, channel: u16, owner: Arc<dyn Owner>) {
-        if let Err(late) = self.0.insert_owner(channel, owner) {
-            late.closed(&End::ConnectionLost);
+        if let Err(owner) = self.0.insert_owner(channel, owner) {
+            owner.closed(&End::ConnectionLost);
         }
     }
 
