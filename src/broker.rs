@@ -17,6 +17,7 @@ mod probe;
 mod publish;
 mod rpc;
 mod settings;
+mod state;
 mod supervised;
 mod topology;
 mod wire;
@@ -35,6 +36,7 @@ pub use self::probe::Look;
 pub use self::publish::{Attempts, Publish, PublishFailure, Receipt};
 pub use self::rpc::Call;
 pub use self::settings::{Address, ClientCertificate, Login, PublishSettings, Settings, SettingsError, Tls};
+pub use self::state::{Publishing, ReplyState, RoleState};
 pub use self::topology::Topology;
 pub use self::wire::Server;
 
@@ -66,7 +68,7 @@ struct Inner {
     closed: CancellationToken,
     publishes: TaskTracker,
     log: OutageLog,
-    keepers: TaskTracker,
+    supervisors: TaskTracker,
 }
 
 impl Inner {
@@ -74,51 +76,6 @@ impl Inner {
         let counter = || self.metrics.publishes.with_label_values(&[outcome.as_str()]);
         self.outcomes[outcome as usize].get_or_init(counter).inc();
     }
-}
-
-/// State of the publishing connections, as the gateway sees it without asking RabbitMQ.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Publishing {
-    /// RabbitMQ's reason while it blocks publishers.
-    pub blocked: Option<String>,
-    /// Number of lanes that the gateway wants for concurrent publishes.
-    pub lanes: usize,
-    /// Confirm channels that are open, those of isolated lanes included.
-    pub channels: usize,
-    /// Publishes that were written and wait for RabbitMQ's answer.
-    pub in_flight: usize,
-    /// Publishes that wait for a permit on a lane.
-    pub waiting: usize,
-    /// Overdue confirms: the gateway answered `unknown`, and RabbitMQ may still confirm.
-    pub overdue: usize,
-}
-
-/// State of the connections of one role.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RoleState {
-    /// The name of the role in connection names and metrics.
-    pub name: &'static str,
-    /// Whether the gateway dials these connections only when it needs them.
-    pub is_on_need: bool,
-    /// Number of connections that the gateway wants now.
-    pub wanted: usize,
-    /// Number of connections that are up.
-    pub connected: usize,
-    /// Why RabbitMQ refuses further connections, if it refused the last dials.
-    pub denial: Option<Denial>,
-    /// Whether it should have a connection, and none has been up for a second.
-    pub is_absent: bool,
-}
-
-/// State of the reply queue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ReplyState {
-    /// Whether the reply queue exists.
-    pub ready: bool,
-    /// Why RabbitMQ refuses the reply queue, if it refused the last declaration.
-    pub denial: Option<Denial>,
-    /// Calls that wait for their replies.
-    pub waiting: usize,
 }
 
 impl Broker {
@@ -131,10 +88,10 @@ impl Broker {
         metrics: &Metrics,
         lifecycle: &Lifecycle,
     ) -> Result<Self, SettingsError> {
-        let keepers = TaskTracker::new();
+        let supervisors = TaskTracker::new();
         // The order decides how the connections are spread over the nodes.
         let log = OutageLog::default();
-        let connector = Connector::new(settings, metrics, (&log, lifecycle), &keepers)?;
+        let connector = Connector::new(settings, metrics, (&log, lifecycle), &supervisors)?;
         let publisher = Publisher::start(&connector, &settings.publish, metrics.clone())?;
         let topology =
             Topology::new(&connector, settings.topology_connections, publisher.destinations(), lifecycle);
@@ -142,7 +99,7 @@ impl Broker {
         let probe = Probe::new(connector.start(Role::Probe, 0, 1));
         let unmatched = metrics.unmatched_replies.clone();
         let (replies, task) = Replies::start(reply_connection, settings, unmatched);
-        keepers.spawn(task);
+        supervisors.spawn(task);
         let user = match &settings.login {
             Login::Plain { user, .. } => Some(user.clone()),
             Login::External => None,
@@ -159,7 +116,7 @@ impl Broker {
             closed: CancellationToken::new(),
             publishes: TaskTracker::new(),
             log,
-            keepers,
+            supervisors,
         };
         let broker = Self { inner: Arc::new(inner) };
         tokio::spawn(broker.clone().tell_outcomes_at_abort());
@@ -275,7 +232,7 @@ impl Broker {
 
     /// Finishes the publishes in flight, at most until the deadline, then closes channels and connections.
     pub async fn close(&self, deadline: Instant) {
-        let Inner { publisher, topology, publishes, lifecycle, closed, keepers, .. } = &*self.inner;
+        let Inner { publisher, topology, publishes, lifecycle, closed, supervisors, .. } = &*self.inner;
         lifecycle.drain();
         publishes.close();
         let unfinished = timeout_at(deadline, publishes.wait()).await.is_err();
@@ -289,11 +246,11 @@ impl Broker {
         publisher.close();
         self.connections().into_iter().for_each(|(_, connections)| connections.stop());
         topology.stop();
-        keepers.close();
+        supervisors.close();
         closed.cancel();
         let goodbye = deadline.max(Instant::now() + GOODBYE);
         // A connection that is not closed in time ends with the process.
-        let _hung_up = timeout_at(goodbye, keepers.wait()).await;
+        let _hung_up = timeout_at(goodbye, supervisors.wait()).await;
     }
 }
 

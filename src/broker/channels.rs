@@ -3,7 +3,9 @@
 //! A channel of the pool has one user at a time, which is its only publisher. The pool never hands out a channel again
 //! that has an unanswered publish, or that RabbitMQ has closed.
 
+mod answer_history;
 mod in_flight;
+mod lost;
 mod publish_channel;
 
 use std::pin::pin;
@@ -16,8 +18,9 @@ use lapin::options::ConfirmSelectOptions;
 use tokio::time::{sleep, timeout};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
+pub(super) use self::answer_history::Progress;
 pub(super) use self::in_flight::{NotWritten, Pending, WriteResult};
-pub(super) use self::publish_channel::{Progress, PublishChannel};
+pub(super) use self::publish_channel::PublishChannel;
 use super::SettingsError;
 use super::connection::{Connection, Connections, REOPEN_PAUSE};
 use super::error::{Cause, Error, Unavailable};

@@ -14,10 +14,10 @@ use crate::domain::message::{DeliveryMode, Properties, ReceivedMessage};
 use crate::domain::names::ShortText;
 
 /// A short string for text that fits. It does not panic.
-pub(super) type Short = ShortString;
+pub(super) type AmqpShortString = ShortString;
 
 /// A short string for text that is known to fit; see [`ShortText`].
-pub(super) fn short(text: &str) -> Short {
+pub(super) fn short_string(text: &str) -> AmqpShortString {
     ShortString::try_new(text).unwrap_or_default()
 }
 
@@ -77,7 +77,7 @@ fn domain_value(value: &AMQPValue) -> FieldValue {
 pub(super) fn table(table: &FieldTable) -> AmqpTable {
     let mut amqp = AmqpTable::default();
     for (name, field) in &table.0 {
-        amqp.insert(short(name.as_str()), value(field));
+        amqp.insert(short_string(name.as_str()), value(field));
     }
     amqp
 }

@@ -19,15 +19,15 @@ struct Inner {
     exchange: ExchangeName,
     routing_key: ShortText,
     since: Instant,
-    answered: Moment,
-    confirmed: Moment,
+    answered: AtomicInstant,
+    confirmed: AtomicInstant,
 }
 
 /// Milliseconds after the destination's `since`, plus 1; 0 for never.
 #[derive(Debug, Default)]
-struct Moment(AtomicU64);
+struct AtomicInstant(AtomicU64);
 
-impl Moment {
+impl AtomicInstant {
     fn set(&self, milliseconds: u64) {
         self.0.store(milliseconds + 1, Ordering::Relaxed);
     }
@@ -41,7 +41,7 @@ impl Moment {
 impl KnownDestination {
     /// A destination without an answer yet.
     pub(super) fn new(exchange: ExchangeName, routing_key: ShortText) -> Self {
-        let (answered, confirmed) = (Moment::default(), Moment::default());
+        let (answered, confirmed) = (AtomicInstant::default(), AtomicInstant::default());
         Self(Arc::new(Inner { exchange, routing_key, since: Instant::now(), answered, confirmed }))
     }
 

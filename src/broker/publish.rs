@@ -5,14 +5,15 @@
 //! the message id, and the answer says that a duplicate is possible. It never resends a message that waits for its answer
 //! on a live connection.
 
-mod attempts;
-mod count;
+mod attempt;
 mod destinations;
 mod lane;
+mod lane_slot;
 mod lanes;
 mod nacks;
+mod request;
 mod slow;
-mod waits;
+mod unanswered;
 mod watch;
 
 use std::sync::Arc;
@@ -21,22 +22,17 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-pub use self::attempts::Attempts;
-use self::count::Counted;
 pub(super) use self::destinations::Destinations;
-use self::destinations::Way;
-use self::lane::Window;
-use self::lanes::{Kind, Lanes};
+use self::lane::{LaneKind, Window};
+use self::lanes::Lanes;
+pub use self::request::{Attempts, Publish, PublishFailure, Receipt};
 use self::slow::SlowConnections;
 use self::watch::Watch;
-use super::channels::{NotWritten, WriteResult};
 use super::connection::{Connections, Connector, Role};
-use super::destination::KnownDestination;
-use super::error::{Cause, Error, Refusal, Unavailable};
-use super::wire::HeaderTooLarge;
+use super::error::{Cause, Error};
 use super::{PublishSettings, Publishing, RoleState, SettingsError};
-use crate::domain::message::{Destination, Message};
 use crate::domain::outcome::Outcome;
 use crate::metrics::Metrics;
 
@@ -46,53 +42,13 @@ const RESEND_PAUSE: Duration = Duration::from_millis(20);
 /// The gateway is not ready when no connection for isolated publishes has been up for this time.
 const ISOLATED_ABSENCE: Duration = Duration::from_mins(1);
 
-/// A message, its destination, and its deadline.
-#[derive(Debug)]
-pub struct Publish {
-    /// The message.
-    pub message: Message,
-    /// The exchange and routing key.
-    pub destination: Destination,
-    /// The time by which the caller wants an answer.
-    pub deadline: Instant,
-    /// Whether the gateway may resend the message when a lost connection left its outcome unknown.
-    pub resend: bool,
-    /// Whether the message expires at the deadline, so that no consumer processes it later.
-    pub expires: bool,
-    /// How often the gateway has written the message so far; starts at 0.
-    pub attempts: Attempts,
-}
-
-/// RabbitMQ holds the message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Receipt {
-    /// [`Outcome::Confirmed`], or [`Outcome::Accepted`] if `mandatory` was off.
-    pub outcome: Outcome,
-    /// How often the gateway wrote the message.
-    pub attempts: u32,
-    /// Whether an earlier attempt may have left a copy in a queue.
-    pub duplicate_possible: bool,
-}
-
-/// RabbitMQ does not hold the message, or it is unknown whether RabbitMQ holds it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{error}")]
-pub struct PublishFailure {
-    /// The error of the last attempt.
-    #[source]
-    pub error: Error,
-    /// How often the gateway wrote the message; 0 if the answer to another caller's message was its answer too.
-    pub attempts: u32,
-    /// The outcome of the message, over all attempts.
-    pub outcome: Outcome,
-}
-
 /// Publishes messages: on a shared lane if the message cannot close the channel of others, else on an isolated lane.
 pub(super) struct Publisher {
     shared: Arc<Lanes>,
     isolated: Arc<Lanes>,
     destinations: Arc<Destinations>,
-    in_flight: AtomicUsize,
+    /// Counts the publishes that are written and wait for their answers.
+    in_flight: TaskTracker,
     overdue: Arc<AtomicUsize>,
     closing: CancellationToken,
     metrics: Metrics,
@@ -112,8 +68,8 @@ impl Publisher {
         let start = |role, connections, lanes, publishes| {
             let is_isolated = role == Role::Isolated;
             let window = Window { publishes, bytes };
-            let kind = Kind { lanes, window, is_isolated, is_for_slow_destination: false };
-            Lanes::start(Arc::new(connector.start(role, 0, connections)), kind).map(Arc::new)
+            let kind = LaneKind { window, is_isolated, is_for_slow_destination: false };
+            Lanes::start(Arc::new(connector.start(role, 0, connections)), lanes, kind).map(Arc::new)
         };
         let shared = start(Role::Publish, sizes.connections, sizes.pool_size, sizes.channel_window)?;
         // At least one lane on each connection.
@@ -131,7 +87,7 @@ impl Publisher {
             last_alarm: None,
         };
         tokio::spawn(watch.run(closing.clone()));
-        let in_flight = AtomicUsize::new(0);
+        let in_flight = TaskTracker::new();
         Ok(Self { shared, isolated, destinations, in_flight, overdue, closing, metrics })
     }
 
@@ -158,90 +114,6 @@ impl Publisher {
             let outcome = overall_outcome(&error, duplicate_possible);
             return Err(PublishFailure { error, attempts, outcome });
         }
-    }
-
-    /// Writes a message once, on the lanes that the state of its destination selects. A message travels alone if it is
-    /// resent, or if its id is in flight on the channel that it was handed to.
-    async fn attempt(&self, publish: &Publish, is_resent: bool) -> Result<(), Error> {
-        let mut is_alone = is_resent;
-        loop {
-            if self.blocked().is_some() {
-                return Err(Error::NotSent(Unavailable::Blocked));
-            }
-            let (destination, way) = self.destinations.route(publish, is_alone)?;
-            let result = match way {
-                Way::Shared => self.write(publish, destination, &self.shared).await?,
-                // Boxed because this future is large and rarely needed.
-                Way::Isolated => Box::pin(self.write_alone(publish, destination, &self.isolated)).await?,
-                Way::Slow { lanes, is_alone: true } => {
-                    Box::pin(self.write_alone(publish, destination, &lanes.isolated)).await?
-                }
-                Way::Slow { lanes, is_alone: false } => {
-                    Box::pin(self.write(publish, destination, &lanes.shared)).await?
-                }
-            };
-            match result {
-                WriteResult::Written(answer) => return answer,
-                WriteResult::NotWritten(NotWritten::SameId) => is_alone = true,
-                WriteResult::NotWritten(NotWritten::Blocked) => {
-                    return Err(Error::NotSent(Unavailable::Blocked));
-                }
-                WriteResult::NotWritten(NotWritten::Closed) => {}
-                WriteResult::NotWritten(NotWritten::HeaderTooLarge(HeaderTooLarge { bytes, limit })) => {
-                    return Err(Error::Refused(Refusal::HeadersTooLarge { bytes, limit }));
-                }
-            }
-        }
-    }
-
-    /// Writes a message on an isolated lane. If RabbitMQ refuses the exchange, the answer may come from another caller's
-    /// message.
-    async fn write_alone(
-        &self,
-        publish: &Publish,
-        destination: KnownDestination,
-        lanes: &Lanes,
-    ) -> Result<WriteResult, Error> {
-        let turn = self.destinations.turn(&publish.destination.exchange, publish.deadline);
-        let waiters = lanes.connections().unwritten(publish.deadline, turn).await?;
-        let result = self.write(publish, destination, lanes).await;
-        match &result {
-            Ok(WriteResult::Written(Err(error))) | Err(error) => Destinations::tell(&waiters, error),
-            Ok(_) => {}
-        }
-        result
-    }
-
-    async fn write(
-        &self,
-        publish: &Publish,
-        destination: KnownDestination,
-        lanes: &Lanes,
-    ) -> Result<WriteResult, Error> {
-        let Some((lane, permit)) = lanes.reserve(publish.message.body.len(), publish.deadline).await? else {
-            return if self.closing.is_cancelled() {
-                Err(Error::NotSent(Unavailable::ShuttingDown))
-            } else {
-                // The destination is no longer slow, so its lanes are closed.
-                Ok(WriteResult::NotWritten(NotWritten::Closed))
-            };
-        };
-        let (begun, _in_flight) = (Instant::now(), Counted::on(&self.in_flight));
-        publish.attempts.begin();
-        let result = lane.publish(publish, destination, permit).await;
-        match &result {
-            WriteResult::Written(answer) => self.learn(publish, begun, answer),
-            WriteResult::NotWritten(_) => publish.attempts.take_back(),
-        }
-        Ok(result)
-    }
-
-    /// Updates the state of the destination with the answer to a written message.
-    fn learn(&self, publish: &Publish, begun: Instant, answer: &Result<(), Error>) {
-        if !matches!(answer, Err(Error::Unknown(_))) {
-            self.metrics.confirm_seconds.observe(begun.elapsed().as_secs_f64());
-        }
-        self.destinations.learn(publish, begun, answer);
     }
 
     /// The states of destinations.
@@ -276,7 +148,7 @@ impl Publisher {
             blocked: self.blocked(),
             lanes: self.shared.slots().len(),
             channels: self.shared.open_channels() + self.isolated.open_channels(),
-            in_flight: self.in_flight.load(Ordering::Relaxed),
+            in_flight: self.in_flight.len(),
             waiting: self.shared.waiting(),
             overdue: self.overdue.load(Ordering::Relaxed),
         }
@@ -317,6 +189,7 @@ fn overall_outcome(last: &Error, earlier_copy_possible: bool) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::broker::error::Unavailable;
 
     #[test]
     fn an_unknown_first_attempt_stays_unknown_after_a_later_failure() {

@@ -1,7 +1,7 @@
 //! The supervisor: the one loop that keeps a part of the broker module open, such as a connection, a lane or the reply
 //! queue.
 //!
-//! It opens the part, publishes it in its place, waits for its end, and opens it again after a pause. Each kind of part
+//! It opens the part, shows it to its users, waits for its end, and opens it again after a pause. Each kind of part
 //! defines how it is opened, how its end is noticed, and how long the pause is.
 
 use std::sync::Arc;
@@ -66,14 +66,14 @@ pub(super) trait Supervised {
     async fn after(&mut self, part: Self::Part, end: Self::End) -> Reopen;
 }
 
-/// The place in which users see a part.
-pub(super) struct Place<T> {
+/// Sets the state of a part that its users see.
+pub(super) struct StateSender<T> {
     state: watch::Sender<State<T>>,
     changes: Arc<watch::Sender<()>>,
 }
 
-impl<T> Place<T> {
-    /// Makes a place and the receiver for its users. Each change also notifies `changes`.
+impl<T> StateSender<T> {
+    /// Makes a sender and the receiver for its users. Each change also notifies `changes`.
     pub(super) fn new(changes: &Arc<watch::Sender<()>>) -> (Self, watch::Receiver<State<T>>) {
         let (state, seen) = watch::channel(State::default());
         (Self { state, changes: Arc::clone(changes) }, seen)
@@ -86,7 +86,11 @@ impl<T> Place<T> {
 }
 
 /// Keeps the part open. After `stop` it opens no new part, but it waits for the end of an open one.
-pub(super) async fn supervise<S: Supervised>(mut kind: S, place: Place<S::Part>, stop: CancellationToken) {
+pub(super) async fn supervise<S: Supervised>(
+    mut kind: S,
+    sender: StateSender<S::Part>,
+    stop: CancellationToken,
+) {
     let mut successor = None;
     loop {
         let opened = match successor.take() {
@@ -98,16 +102,16 @@ pub(super) async fn supervise<S: Supervised>(mut kind: S, place: Place<S::Part>,
         };
         let reopen = match opened {
             Ok(part) => {
-                place.set(State::Open(part.clone()));
+                sender.set(State::Open(part.clone()));
                 let end;
                 (end, successor) = kind.until_ended(&part).await;
                 if successor.is_none() {
-                    place.set(State::Opening);
+                    sender.set(State::Opening);
                 }
                 kind.after(part, end).await
             }
             Err(reopen) => {
-                place.set(State::Failed);
+                sender.set(State::Failed);
                 reopen
             }
         };

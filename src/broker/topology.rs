@@ -20,7 +20,6 @@ use self::alone::Alone;
 pub(super) use self::methods::inspect;
 use self::methods::{check_frame, declare, delete, purge};
 use self::operation::Operation;
-use self::pair::Absent;
 use self::stream::is_stream;
 use super::connection::{Connections, Connector, Role};
 use super::error::{Cause, Error, Refusal};
@@ -120,16 +119,15 @@ impl Topology {
     ) -> Result<(bool, QueueState), Error> {
         check_frame(queue, self.connections.wait(deadline).await?.frame_max())?;
         let is_there = self.is_there(&queue.name, deadline).await?;
-        let absent = match &queue.dead_letter_pair {
-            Some(pair) => self.absent_of(pair, deadline).await?,
-            None => Absent::default(),
-        };
+        let absent = self.absent_of(queue.dead_letter_pair.as_ref(), deadline).await?;
         let is_alone = queue.has_unknown_arguments || overflow::of_declaration(queue);
         let (owned, makes_pair) = (queue.clone(), Arc::<AtomicBool>::default());
         let makes = Arc::clone(&makes_pair);
         let methods = move |channel| declare(channel, owned.clone(), is_there, Arc::clone(&makes));
         let declared = self.repeat(deadline, is_alone, methods).await;
-        match declared.map_err(|error| if is_alone { blame(error, &queue.arguments) } else { error }) {
+        match declared
+            .map_err(|error| if is_alone { attribute_to_argument(error, &queue.arguments) } else { error })
+        {
             Ok(state) => {
                 if let Some(pair) = &queue.dead_letter_pair {
                     self.destinations.declared(&pair.exchange);
@@ -202,7 +200,7 @@ impl Topology {
 
 /// The error of a declaration that ran alone on a connection which RabbitMQ then closed. If RabbitMQ's text names an
 /// argument, that argument is wrong.
-fn blame(error: Error, arguments: &FieldTable) -> Error {
+fn attribute_to_argument(error: Error, arguments: &FieldTable) -> Error {
     match error {
         Error::Unknown(Cause::Lost { reason, repeatable: false })
             if words_of(&reason).any(|word| arguments.get(word).is_some()) =>
@@ -232,11 +230,11 @@ mod tests {
         arguments.insert(ShortText::default(), FieldValue::Void);
         let closed = |text: &str| Error::of_connection_close(541, text);
         let named = closed("INTERNAL_ERROR - invalid x-plugin");
-        assert!(matches!(blame(named, &arguments), Error::Refused(Refusal::Invalid { .. })));
+        assert!(matches!(attribute_to_argument(named, &arguments), Error::Refused(Refusal::Invalid { .. })));
         for error in
             [closed("INTERNAL_ERROR - x-plugins"), Error::lost("x-plugin"), Error::Unknown(Cause::Silence)]
         {
-            assert_eq!(blame(error.clone(), &arguments), error);
+            assert_eq!(attribute_to_argument(error.clone(), &arguments), error);
         }
     }
 }

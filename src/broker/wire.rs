@@ -13,12 +13,14 @@
 //! - The router makes texts that are not UTF-8 and deeply nested tables readable before lapin reads them.
 
 mod batch;
+mod connection_state;
 mod encode;
 mod frame;
 mod greeting;
 mod inbound;
 mod lapin_stream;
 mod outbound;
+mod outlet;
 mod owner;
 mod router;
 #[cfg(test)]
@@ -28,6 +30,7 @@ pub(super) use self::batch::Batch;
 pub(super) use self::encode::{Encoded, HeaderTooLarge, consume_frame, publish_frames};
 pub(super) use self::frame::{Malformed, method_of};
 pub use self::greeting::Server;
+pub(super) use self::outlet::Outlet;
 pub(super) use self::owner::{BASIC_CANCEL, BASIC_CONSUME_OK, BASIC_DELIVER, BASIC_RETURN};
-pub(super) use self::owner::{End, Outlet, Owner, Step};
-pub(super) use self::router::{LapinEnd, Router, start};
+pub(super) use self::owner::{End, Owner, Step};
+pub(super) use self::router::{Router, start};

@@ -3,6 +3,8 @@
 //! Comments may name any layer (documentation links do); code may not. Code has to write a path that leaves its layer as
 //! `crate::…`, so that this test finds it.
 
+mod circles;
+
 use std::{
     fs,
     path::{Path, PathBuf},

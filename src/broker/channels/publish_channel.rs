@@ -3,31 +3,21 @@
 //! When the channel or its connection ends, the channel hands back the unwritten publishes. The written ones are lost,
 //! except if RabbitMQ's close text can refer to one message only.
 
-use std::collections::HashMap;
+mod owner;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use amq_protocol::frame::{AMQPFrame, parse_frame};
 use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::in_flight::{Answered, InFlight, NotWritten, Pending, WriteResult};
+use super::answer_history::{AnswerHistory, Progress};
+use super::in_flight::{InFlight, NotWritten, Pending, WriteResult};
 use crate::broker::destination::KnownDestination;
 use crate::broker::error::{Cause, Error};
-use crate::broker::lapin_compat::sanitise;
-use crate::broker::wire::{BASIC_RETURN, Batch, Encoded, End, Malformed, Outlet, Owner, Step, method_of};
-
-/// Class and method of RabbitMQ's answers to a publish.
-const BASIC_ACK: [u8; 4] = [0, 60, 0, 80];
-const BASIC_NACK: [u8; 4] = [0, 60, 0, 120];
-/// Offset of a method's arguments in its frame.
-const ARGUMENTS: usize = 11;
-/// Bytes that one channel writes before the next channel takes its turn.
-const TURN: usize = 32 * 1024;
-/// Number of destinations whose nacks the channel remembers.
-const MAX_NACKED: usize = 1_000;
+use crate::broker::wire::{Encoded, Outlet, Owner};
 
 /// The owner of a confirm channel.
 pub(in crate::broker) struct PublishChannel {
@@ -52,18 +42,7 @@ struct State {
     returning: Option<String>,
     /// Bytes of a returned body that have not arrived yet.
     skip: u64,
-    /// For each destination, the first nack after its last confirm.
-    nacked: HashMap<KnownDestination, Instant>,
-    progress: Progress,
-}
-
-/// The last answers on a channel.
-#[derive(Debug, Clone, Copy, Default)]
-pub(in crate::broker) struct Progress {
-    /// When RabbitMQ last answered a publish on the channel.
-    pub(in crate::broker) last_answer: Option<Instant>,
-    /// When the caller handed in the newest publish that has an answer.
-    pub(in crate::broker) newest_answered: Option<Instant>,
+    history: AnswerHistory,
 }
 
 impl PublishChannel {
@@ -77,8 +56,7 @@ impl PublishChannel {
             takes_no_more: false,
             returning: None,
             skip: 0,
-            nacked: HashMap::new(),
-            progress: Progress::default(),
+            history: AnswerHistory::default(),
         };
         Arc::new(Self {
             outlet,
@@ -159,7 +137,7 @@ impl PublishChannel {
     pub(in crate::broker) fn silent_since(&self) -> Option<Instant> {
         let state = self.lock();
         let oldest = state.in_flight.waiting().next()?.since;
-        Some(state.progress.last_answer.map_or(oldest, |at| at.max(oldest)))
+        Some(state.history.progress().last_answer.map_or(oldest, |at| at.max(oldest)))
     }
 
     /// When the caller handed in the oldest publish without an answer.
@@ -184,7 +162,7 @@ impl PublishChannel {
 
     /// The last answers on the channel.
     pub(in crate::broker) fn progress(&self) -> Progress {
-        self.lock().progress
+        self.lock().history.progress()
     }
 
     /// Calls `look` for each publish without an answer, oldest first.
@@ -199,9 +177,7 @@ impl PublishChannel {
 
     /// The destinations for which RabbitMQ has sent only nacks since this instant or longer.
     pub(in crate::broker) fn nacked_since(&self, instant: Instant) -> Vec<KnownDestination> {
-        let state = self.lock();
-        let only_nacked = state.nacked.iter().filter(|(_, since)| **since <= instant);
-        only_nacked.map(|(destination, _)| destination.clone()).collect()
+        self.lock().history.nacked_since(instant)
     }
 
     /// Whether the channel or its connection has ended.
@@ -222,176 +198,6 @@ impl PublishChannel {
                 return;
             }
             emptied.await;
-        }
-    }
-
-    fn answer(&self, frame: &[u8], is_ack: bool) -> Result<(), Malformed> {
-        let arguments = frame.get(ARGUMENTS..).ok_or(Malformed::Frame("a confirm is too short"))?;
-        let (Some(tag), Some(bits)) = (arguments.first_chunk(), arguments.get(8)) else {
-            return Err(Malformed::Frame("a confirm is too short"));
-        };
-        let now = Instant::now();
-        let mut state = self.lock();
-        let State { in_flight, nacked, progress, .. } = &mut *state;
-        progress.last_answer = Some(now);
-        in_flight.answer(u64::from_be_bytes(*tag), bits & 1 == 1, |answered| {
-            progress.newest_answered = progress.newest_answered.max(Some(answered.pending.since));
-            note_answer(nacked, &answered.pending.destination, is_ack, now);
-            answered.tell(is_ack);
-        })?;
-        let is_empty = in_flight.unanswered() == 0;
-        drop(state);
-        self.is_silent.store(false, Ordering::Relaxed);
-        if is_empty {
-            self.emptied.notify_waiters();
-        }
-        Ok(())
-    }
-}
-
-fn note_answer(
-    nacked: &mut HashMap<KnownDestination, Instant>,
-    destination: &KnownDestination,
-    is_ack: bool,
-    now: Instant,
-) {
-    destination.note_answer(now, is_ack);
-    if is_ack {
-        if !nacked.is_empty() {
-            nacked.remove(destination);
-        }
-    } else if nacked.len() < MAX_NACKED || nacked.contains_key(destination) {
-        nacked.entry(destination.clone()).or_insert(now);
-    }
-}
-
-impl Answered {
-    fn tell(self, is_ack: bool) {
-        let answer = match (is_ack, self.returned) {
-            (true, None) => Ok(()),
-            (true, Some(reason)) => Err(Error::Unroutable { reason }),
-            (false, _) => Err(Error::Rejected),
-        };
-        self.pending.tell(WriteResult::Written(answer));
-    }
-}
-
-impl Owner for PublishChannel {
-    fn method(&self, frame: &mut [u8]) -> Result<(), Malformed> {
-        match method_of(frame) {
-            Some(BASIC_ACK) => self.answer(frame, true),
-            Some(BASIC_NACK) => self.answer(frame, false),
-            Some(BASIC_RETURN) => {
-                self.lock().returning = Some(return_reason(frame)?);
-                Ok(())
-            }
-            _ => Err(Malformed::Frame("a confirm channel does not expect this method")),
-        }
-    }
-
-    /// Reads the content header of a returned message.
-    fn header(&self, frame: &[u8]) -> Result<(), Malformed> {
-        let Ok((_, AMQPFrame::Header(_, header))) = parse_frame(frame) else {
-            return Err(Malformed::Frame("the content header of a returned message cannot be read"));
-        };
-        let mut state = self.lock();
-        let reason = state.returning.take().ok_or(Malformed::UnknownReturn)?;
-        let id = header.properties.message_id().as_ref().ok_or(Malformed::UnknownReturn)?;
-        state.skip = header.body_size;
-        state.in_flight.note_return(id.as_str(), reason)
-    }
-
-    fn body(&self, payload: &[u8]) -> Result<(), Malformed> {
-        let mut state = self.lock();
-        let rest = state.skip.checked_sub(payload.len() as u64);
-        state.skip = rest.ok_or(Malformed::Frame("a returned message is longer than it says"))?;
-        Ok(())
-    }
-
-    fn write(&self, batch: &mut Batch) -> Step {
-        let mut state = self.lock();
-        let end = batch.len() + TURN;
-        while !batch.is_full() && batch.len() < end {
-            if state.is_inside {
-                let (channel, frame_max) = self.frame_target();
-                batch.push_body(channel, frame_max, &mut state.rest);
-                state.is_inside = !state.rest.is_empty();
-            } else if let Some(mut encoded) = state.in_flight.next_unwritten() {
-                batch.buffer().append(&mut encoded.frames);
-                state.is_inside = !encoded.body.is_empty();
-                state.rest = encoded.body;
-            } else {
-                state.is_queued = false;
-                return Step::Done;
-            }
-        }
-        if state.is_inside { Step::Inside } else { Step::More }
-    }
-
-    fn blocked(&self) {
-        let unwritten = self.lock().in_flight.take_unwritten();
-        for pending in unwritten {
-            pending.tell(WriteResult::NotWritten(NotWritten::Blocked));
-        }
-    }
-
-    fn closed(&self, end: &End) {
-        let (unwritten, written) = {
-            let mut state = self.lock();
-            self.ended.cancel();
-            (state.in_flight.take_unwritten(), state.in_flight.take_written())
-        };
-        for pending in unwritten {
-            pending.tell(WriteResult::NotWritten(NotWritten::Closed));
-        }
-        tell_lost(written, end, self.outlet.is_blocked());
-        self.emptied.notify_waiters();
-    }
-}
-
-/// Reads RabbitMQ's text in a return.
-fn return_reason(frame: &mut [u8]) -> Result<String, Malformed> {
-    let malformed = Malformed::Frame("a return cannot be read");
-    let end = frame.len() - 1;
-    sanitise::returned(&mut frame[ARGUMENTS - 4..end]).ok_or(malformed)?;
-    // After the reply code come the length of the text in one byte, and the text.
-    let (length, rest) = frame.get(ARGUMENTS + 2..).and_then(<[u8]>::split_first).ok_or(malformed)?;
-    let text = rest.get(..usize::from(*length)).ok_or(malformed)?;
-    Ok(String::from_utf8_lossy(text).into_owned())
-}
-
-/// Tells the callers of written publishes that RabbitMQ will not answer them any more.
-///
-/// A returned message is unroutable, even if its ack did not arrive. RabbitMQ's close text refers to one message if that
-/// message travelled alone, or if the text names its exchange and no other message for that exchange waits.
-fn tell_lost(written: Vec<Answered>, end: &End, is_blocked: bool) {
-    let error = match end {
-        End::ChannelClosed(close) => Error::of_channel_close(close.code, &close.text),
-        End::ConnectionClosed(close) => Error::of_connection_close(close.code, &close.text),
-        End::CloseOk => Error::lost("the gateway closed the channel"),
-        End::ConnectionLost => Error::gone(),
-    };
-    let is_named = |it: &Answered| error.is_over(it.pending.destination.exchange().as_str());
-    let has_no_return = |it: &&Answered| it.returned.is_none();
-    let is_known = written.iter().filter(has_no_return).filter(|it| is_named(it)).count() == 1;
-    for lost in written {
-        let told = match lost.returned {
-            Some(reason) => Error::Unroutable { reason },
-            None if lost.pending.is_alone || (is_known && is_named(&lost)) => error.clone(),
-            None => Error::lost(&error.to_string()),
-        };
-        lost.pending.tell(WriteResult::Written(Err(told.unless_blocked(is_blocked))));
-    }
-}
-
-impl Error {
-    /// The gateway does not repeat a message that was lost on a blocked connection.
-    fn unless_blocked(self, is_blocked: bool) -> Self {
-        match self {
-            Self::Unknown(Cause::Lost { reason, repeatable }) => {
-                Self::Unknown(Cause::Lost { reason, repeatable: repeatable && !is_blocked })
-            }
-            other => other,
         }
     }
 }

@@ -14,7 +14,7 @@ use super::node::Node;
 use super::outage_log::OutageLog;
 use super::supervision::SupervisedConnection;
 use super::{Connections, Role};
-use crate::broker::supervised::{Place, supervise};
+use crate::broker::supervised::{StateSender, supervise};
 use crate::broker::{Settings, SettingsError};
 use crate::lifecycle::Lifecycle;
 use crate::metrics::Metrics;
@@ -64,7 +64,7 @@ impl Connector {
         let (stop, alarms) = (CancellationToken::new(), Arc::new(Alarms::new(log.clone())));
         let record = Arc::new(DialRecord::new(nodes.len()));
         let slot = |index: usize| {
-            let (place, slot) = Place::new(&changes);
+            let (sender, slot) = StateSender::new(&changes);
             let first_node = next_node.fetch_add(1, Ordering::Relaxed) % nodes.len().max(1);
             let nodes = (nodes.clone(), first_node);
             let name = format!("{}-{}", role.name(), first + index);
@@ -72,7 +72,7 @@ impl Connector {
             let reports = Reports { role, metrics: metrics.clone(), record: Arc::clone(&record), log };
             let dialler = Dialler::new(name, role, nodes, settings, reports);
             let connection = SupervisedConnection::new(dialler, settings, (&alarms, &changes), &stop);
-            tasks.spawn(supervise(connection, place, stop.clone()));
+            tasks.spawn(supervise(connection, sender, stop.clone()));
             slot
         };
         let slots = (0..size).map(slot).collect();

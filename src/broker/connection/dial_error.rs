@@ -103,7 +103,7 @@ mod tests {
     }
 
     fn refused(code: u16, text: &str) -> lapin::Error {
-        let error = lapin::protocol::AMQPError::from_id(code, crate::broker::convert::short(text));
+        let error = lapin::protocol::AMQPError::from_id(code, crate::broker::convert::short_string(text));
         lapin::Error::from(ErrorKind::ProtocolError(error.expect("a code of AMQP")))
     }
 

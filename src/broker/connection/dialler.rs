@@ -153,7 +153,7 @@ impl Dialler {
     pub(super) async fn connect(&self, node: &Node, patience: Duration) -> Result<Connection, lapin::Error> {
         let deadline = Instant::now() + self.timeout;
         let open = timeout_at(deadline, node.open()).await;
-        let socket = open.unwrap_or_else(|_| Err(self.late("connection")))?;
+        let socket = open.unwrap_or_else(|_| Err(self.timed_out("connection")))?;
         // Dropping an abandoned dial drops the router, which closes the socket and ends lapin's stream.
         let (router, stream) = wire::start(socket, self.frame_max);
         let (login, name) = (self.login.clone(), self.name.clone());
@@ -161,12 +161,13 @@ impl Dialler {
         let runtime = async_rs::Runtime::new(SocketKit::new(stream));
         let manager = Manager::new(&*self.placeholder, properties, runtime);
         let connected = timeout_at(deadline, manager.create()).await;
-        let connection = connected.unwrap_or_else(|_| Err(lapin::Error::from(self.late("AMQP handshake"))));
+        let connection =
+            connected.unwrap_or_else(|_| Err(lapin::Error::from(self.timed_out("AMQP handshake"))));
         let connection = connection.map_err(|error| dial_error::with_reason(error, &router))?;
         Ok(Connection::new(connection, router, node.address.clone(), patience))
     }
 
-    fn late(&self, what: &str) -> io::Error {
+    fn timed_out(&self, what: &str) -> io::Error {
         io::Error::new(io::ErrorKind::TimedOut, format!("no {what} within {:?}", self.timeout))
     }
 

@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use super::Reached;
 use crate::broker::Address;
-use crate::broker::convert::short;
+use crate::broker::convert::short_string;
 use crate::broker::error::{Cause, Error};
 use crate::broker::lapin_compat::{ChannelNumbers, Gone, finish};
 use crate::broker::wire::Router;
@@ -216,7 +216,7 @@ impl Connection {
     pub(in crate::broker) async fn close(&self) {
         self.retired.cancel();
         if self.is_connected() && !self.is_blocked() {
-            let goodbye = self.lapin.close(REPLY_SUCCESS, short("stopping"));
+            let goodbye = self.lapin.close(REPLY_SUCCESS, short_string("stopping"));
             // The answer does not matter: `kill` below ends the rest.
             let _ended = timeout(CLOSE_TIMEOUT, goodbye).await;
         }

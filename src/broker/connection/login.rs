@@ -17,7 +17,7 @@ use rustls::{ClientConfig, RootCertStore};
 use secrecy::{ExposeSecret, SecretString};
 use tokio_rustls::TlsConnector;
 
-use crate::broker::convert::short;
+use crate::broker::convert::short_string;
 use crate::broker::{ClientCertificate, Login, SettingsError, Tls};
 
 /// The client properties that the gateway sends when it connects as `role`, such as `publish-0`.
@@ -26,7 +26,9 @@ pub(super) fn connection_properties(login: &Login, role: &str) -> ConnectionProp
     let properties = ConnectionProperties::default().with_connection_name(name);
     let properties = [("product", env!("CARGO_PKG_NAME")), ("version", env!("CARGO_PKG_VERSION"))]
         .into_iter()
-        .fold(properties, |all, (key, value)| all.with_client_property(short(key), LongString::from(value)));
+        .fold(properties, |all, (key, value)| {
+            all.with_client_property(short_string(key), LongString::from(value))
+        });
     match login {
         Login::Plain { user, password } => {
             properties.with_auth_provider(Plain { user: user.clone(), password: password.clone() })
@@ -47,7 +49,7 @@ struct Plain {
 
 impl AuthProvider for Plain {
     fn mechanism(&self) -> ShortString {
-        short("PLAIN")
+        short_string("PLAIN")
     }
 
     fn auth_starter(&self) -> Result<LongString, String> {
@@ -59,7 +61,7 @@ struct External;
 
 impl AuthProvider for External {
     fn mechanism(&self) -> ShortString {
-        short("EXTERNAL")
+        short_string("EXTERNAL")
     }
 }
 

@@ -16,10 +16,10 @@ use async_rs::traits::{Executor, Reactor, RuntimeKit};
 use async_rs::util::Task;
 use futures_util::{AsyncRead, AsyncWrite, Stream};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use tokio::io::DuplexStream;
 use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
 
 use crate::broker::Settings;
-use crate::broker::wire::LapinEnd;
 
 /// The URI for lapin: it contains the virtual host and the tuning. Its address and login are not used.
 pub(in crate::broker) fn placeholder_uri(frame_max: usize, settings: &Settings) -> String {
@@ -28,7 +28,7 @@ pub(in crate::broker) fn placeholder_uri(frame_max: usize, settings: &Settings) 
 }
 
 /// lapin's stream, in the type that its runtime abstraction requires.
-type LapinStream = Compat<LapinEnd>;
+type LapinStream = Compat<DuplexStream>;
 
 /// The runtime kit of one connection: tokio, and the open stream of that connection.
 #[derive(Clone)]
@@ -42,7 +42,7 @@ impl SocketKit {
     ///
     /// # Panics
     /// Outside of a tokio runtime.
-    pub(in crate::broker) fn new(stream: LapinEnd) -> Self {
+    pub(in crate::broker) fn new(stream: DuplexStream) -> Self {
         Self { tokio: async_rs::Tokio::current(), open: Arc::new(Mutex::new(Some(stream.compat()))) }
     }
 }

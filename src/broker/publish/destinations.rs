@@ -5,7 +5,9 @@
 //! publishes of all callers on the channel. So a message travels alone until its exchange has accepted a message within
 //! the last minute. A destination whose publishes stay unanswered gets its own connection, see [`super::slow`].
 
+mod exchange_state;
 mod refused;
+mod route;
 mod slow_state;
 mod table;
 #[cfg(test)]
@@ -16,10 +18,11 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-pub(super) use self::refused::Waiters;
-use self::refused::{Answer, Turn};
-use self::slow_state::{Slow, SlowWay};
-use self::table::{Found, State, Table};
+use self::exchange_state::ExchangeState;
+use self::refused::{NextStep, Waiters};
+pub(super) use self::route::Route;
+use self::slow_state::SlowState;
+use self::table::Table;
 use super::Publish;
 use super::slow::{SlowConnections, SlowLanes};
 use crate::broker::destination::KnownDestination;
@@ -35,30 +38,16 @@ const SLOW_MEMORY: Duration = Duration::from_mins(1);
 /// Every destination with a recent publish.
 pub(in crate::broker) struct Destinations {
     table: Mutex<Table>,
-    slow: SlowConnections,
+    slow: Arc<SlowConnections>,
     /// The connection for messages that can make RabbitMQ close it, see [`overflow`]. Opened on demand.
     hazardous: OnceLock<Option<Arc<SlowLanes>>>,
     /// The time limit for an answer to be in time.
     slow_after: Duration,
 }
 
-/// The lanes that a message uses.
-pub(super) enum Way {
-    /// A channel that it shares with other messages.
-    Shared,
-    /// Alone on a channel.
-    Isolated,
-    /// The connection of a slow destination, or of hazardous messages.
-    Slow {
-        lanes: Arc<SlowLanes>,
-        /// Whether the message travels alone on a channel there.
-        is_alone: bool,
-    },
-}
-
 impl Destinations {
     /// A table without any destination.
-    pub(super) fn new(slow: SlowConnections, slow_after: Duration) -> Self {
+    pub(super) fn new(slow: Arc<SlowConnections>, slow_after: Duration) -> Self {
         Self { table: Mutex::default(), slow, hazardous: OnceLock::new(), slow_after }
     }
 
@@ -75,44 +64,48 @@ impl Destinations {
         &self,
         publish: &Publish,
         is_resent: bool,
-    ) -> Result<(KnownDestination, Way), Unavailable> {
+    ) -> Result<(KnownDestination, Route), Unavailable> {
         let to = &publish.destination;
         let mut table = self.lock();
         let fits = publish.message.body.len() <= table.largest_body.max(SMALL_BODY);
-        let Found { destination, is_good, slow } = table.find(&to.exchange, &to.routing_key);
+        let (destination, exchange) = table.find(&to.exchange, &to.routing_key);
         if overflow::of_destination(to) {
             let lanes = self.hazardous.get_or_init(|| self.slow.open_hazardous()).clone();
-            let way = lanes.map_or(Way::Isolated, |lanes| Way::Slow { lanes, is_alone: true });
-            return Ok((destination, way));
+            let route = lanes.map_or(Route::Isolated, |lanes| Route::Slow { lanes, is_alone: true });
+            return Ok((destination, route));
         }
-        let is_alone = is_resent || !fits || !is_good;
-        let way = match slow.map(|slow| slow.way(|| self.slow.open())) {
-            None if is_alone => Way::Isolated,
-            None => Way::Shared,
-            Some(SlowWay::Own(lanes)) => Way::Slow { lanes, is_alone },
-            Some(SlowWay::Try) => Way::Isolated,
-            Some(SlowWay::None) => return Err(Unavailable::TooManySlow { limit: self.slow.limit() }),
+        let is_alone = is_resent || !fits || !exchange.state.is_good(Instant::now());
+        let route = match exchange.slow_mut(&to.routing_key) {
+            None if is_alone => Some(Route::Isolated),
+            None => Some(Route::Shared),
+            Some(slow) => slow.route(is_alone, || self.slow.open()),
         };
-        Ok((destination, way))
+        let too_many = || Unavailable::TooManySlow { limit: self.slow.limit() };
+        Ok((destination, route.ok_or_else(too_many)?))
     }
 
     /// Waits until a publish to an exchange that RabbitMQ refuses may be written. RabbitMQ is asked once in a pause for
-    /// all waiting callers. The caller passes RabbitMQ's answer to [`Self::learn`].
+    /// all waiting callers. Returns these callers, if RabbitMQ refuses the exchange. The caller passes RabbitMQ's answer
+    /// to [`Self::learn`], and gives it to the waiters.
     ///
     /// # Errors
     /// The answer to another caller's publish, which RabbitMQ was asked for after this call.
-    pub(super) async fn turn(&self, exchange: &ExchangeName, deadline: Instant) -> Result<Waiters, Error> {
+    pub(super) async fn wait_while_refused(
+        &self,
+        exchange: &ExchangeName,
+        deadline: Instant,
+    ) -> Result<Option<Waiters>, Error> {
         loop {
-            let turn = self.lock().refusal(exchange).map_or(Turn::Free, |refused| refused.turn(deadline));
-            match turn {
-                Turn::Free => return Ok(None),
-                Turn::Ask { at, waiters } => {
+            let step = self.lock().refused(exchange).map(|refused| refused.next_step(deadline));
+            match step.unwrap_or(NextStep::Publish) {
+                NextStep::Publish => return Ok(None),
+                NextStep::Ask { at, waiters } => {
                     sleep_until(at).await;
                     return Ok(Some(waiters));
                 }
-                Turn::Wait(mut answer) => {
-                    if let Ok(told) = answer.wait_for(Answer::is_some).await
-                        && let Some(error) = &*told
+                NextStep::Wait(mut answer) => {
+                    if let Ok(answer) = answer.wait_for(Option::is_some).await
+                        && let Some(error) = &*answer
                     {
                         return Err(error.clone());
                     }
@@ -144,20 +137,22 @@ impl Destinations {
                 table.change_state(exchange, |state| state.was_refused(now));
             }
             Err(Error::Refused(Refusal::AccessRefused { .. })) => {
-                table.change_state(exchange, |state| *state = State::KeyRestricted { since: now });
+                table.change_state(exchange, |state| *state = ExchangeState::KeyRestricted { since: now });
             }
             // The exchange exists, and RabbitMQ refuses the message itself.
-            Err(Error::Refused(_)) => table.change_state(exchange, |state| *state = State::Unknown),
-            Err(Error::Unknown(Cause::Lost { .. })) => table.change_state(exchange, State::may_be_refused),
+            Err(Error::Refused(_)) => table.change_state(exchange, |state| *state = ExchangeState::Unknown),
+            Err(Error::Unknown(Cause::Lost { .. })) => {
+                table.change_state(exchange, ExchangeState::may_be_refused);
+            }
             // An unanswered or unwritten publish is no hint about its exchange.
             Err(Error::Unknown(_) | Error::NotSent(_)) => {}
         }
     }
 
     /// Gives an answer to the callers that wait for it, if it is the answer to their publishes too.
-    pub(super) fn tell(waiters: &Waiters, error: &Error) {
+    pub(super) fn answer_waiters(waiters: Option<&Waiters>, error: &Error) {
         let is_theirs = error.refuses_the_exchange() || *error == Error::NotSent(Unavailable::ShuttingDown);
-        if let Some(waiters) = waiters.as_ref().filter(|_| is_theirs) {
+        if let Some(waiters) = waiters.filter(|_| is_theirs) {
             waiters.send_replace(Some(error.clone()));
         }
     }
@@ -165,8 +160,8 @@ impl Destinations {
     /// Records that the gateway has declared this exchange.
     pub(in crate::broker) fn declared(&self, exchange: &ExchangeName) {
         self.lock().change_state(exchange, |state| {
-            if matches!(state, State::Refused(_)) {
-                *state = State::Unknown;
+            if matches!(state, ExchangeState::Refused(_)) {
+                *state = ExchangeState::Unknown;
             }
         });
     }
@@ -191,7 +186,7 @@ impl Destinations {
     /// The lanes of slow destinations and of hazardous messages.
     pub(super) fn slow_lanes(&self) -> Vec<Arc<SlowLanes>> {
         let hazardous = self.hazardous.get().cloned().flatten();
-        self.lock().slow().filter_map(Slow::lanes).chain(hazardous).collect()
+        self.lock().slow().filter_map(SlowState::lanes).chain(hazardous).collect()
     }
 
     /// Forgets slow destinations that had no publish for a minute.

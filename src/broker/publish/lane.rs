@@ -35,23 +35,30 @@ impl Window {
     }
 }
 
-/// The right to have one message in flight on a lane; several permits for a large body.
-pub(super) type Permit = OwnedSemaphorePermit;
+/// The kind of a lane.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LaneKind {
+    /// The window of the lane.
+    pub(super) window: Window,
+    /// Whether the lane carries one message at a time. Such a lane is opened on demand.
+    pub(super) is_isolated: bool,
+    /// Whether the lane is one of a slow destination, where silence is expected.
+    pub(super) is_for_slow_destination: bool,
+}
 
 /// A lane on one channel. With a fresh channel, a new `Lane` replaces this one.
 pub(super) struct Lane {
     channel: Arc<ConfirmChannel>,
     permits: Arc<Semaphore>,
-    window: Window,
-    is_isolated: bool,
+    kind: LaneKind,
     retired: CancellationToken,
 }
 
 impl Lane {
-    /// A lane on this channel. An isolated lane carries one message at a time.
-    pub(super) fn on(channel: Arc<ConfirmChannel>, window: Window, is_isolated: bool) -> Self {
-        let permits = Arc::new(Semaphore::new(window.publishes as usize));
-        Self { channel, permits, window, is_isolated, retired: CancellationToken::new() }
+    /// A lane on this channel.
+    pub(super) fn on(channel: Arc<ConfirmChannel>, kind: LaneKind) -> Self {
+        let permits = Arc::new(Semaphore::new(kind.window.publishes as usize));
+        Self { channel, permits, kind, retired: CancellationToken::new() }
     }
 
     /// Its channel.
@@ -71,7 +78,7 @@ impl Lane {
 
     /// Whether the newest publish is too far ahead of the oldest unanswered one.
     pub(super) fn is_stretched(&self) -> bool {
-        self.channel.publishes().span() > MAX_WINDOWS_AHEAD * self.window.publishes as usize
+        self.channel.publishes().span() > MAX_WINDOWS_AHEAD * self.kind.window.publishes as usize
     }
 
     /// The number of free permits.
@@ -82,22 +89,22 @@ impl Lane {
     /// Whether the lane is less than half full and has room for a body of this size.
     pub(super) fn has_plenty(&self, bytes: usize) -> bool {
         let free = self.free();
-        2 * free > self.window.publishes as usize && free >= self.window.permits(bytes) as usize
+        2 * free > self.kind.window.publishes as usize && free >= self.kind.window.permits(bytes) as usize
     }
 
     /// Whether a body of this size needs more than one permit.
     pub(super) fn is_large(&self, bytes: usize) -> bool {
-        self.window.permits(bytes) > 1
+        self.kind.window.permits(bytes) > 1
     }
 
-    /// A permit for a body of this size, if one is free now.
-    pub(super) fn try_permit(&self, bytes: usize) -> Option<Permit> {
-        Arc::clone(&self.permits).try_acquire_many_owned(self.window.permits(bytes)).ok()
+    /// A permit for a body of this size, if one is free now; several permits in one for a large body.
+    pub(super) fn try_permit(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.permits).try_acquire_many_owned(self.kind.window.permits(bytes)).ok()
     }
 
     /// Waits for a permit for a body of this size; `None` when the lane is closed.
-    pub(super) async fn permit(&self, bytes: usize) -> Option<Permit> {
-        Arc::clone(&self.permits).acquire_many_owned(self.window.permits(bytes)).await.ok()
+    pub(super) async fn permit(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.permits).acquire_many_owned(self.kind.window.permits(bytes)).await.ok()
     }
 
     /// Publishes, and waits for RabbitMQ's answer until the caller's deadline. Cancel safe: a publish that was handed in
@@ -106,7 +113,7 @@ impl Lane {
         &self,
         publish: &Publish,
         destination: KnownDestination,
-        permit: Permit,
+        permit: OwnedSemaphorePermit,
     ) -> WriteResult {
         let (caller, ended) = oneshot::channel();
         let (since, publishes) = (Instant::now(), self.channel.publishes());
@@ -116,7 +123,7 @@ impl Lane {
             Ok(encoded) => encoded,
             Err(too_large) => return WriteResult::NotWritten(NotWritten::HeaderTooLarge(too_large)),
         };
-        let (id, is_alone) = (message.id.clone(), self.is_isolated);
+        let (id, is_alone) = (message.id.clone(), self.kind.is_isolated);
         let pending = Pending { id, destination, since, deadline: *deadline, is_alone, permit, caller };
         if let Err(not_written) = publishes.hand_in(pending, encoded) {
             if not_written == NotWritten::Closed {

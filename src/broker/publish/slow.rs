@@ -10,18 +10,16 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::lane::Window;
-use super::lanes::{Kind, Lanes};
+use super::lane::{LaneKind, Window};
+use super::lanes::Lanes;
 use crate::broker::PublishSettings;
 use crate::broker::connection::{Connector, Role};
 
-/// The free connections.
-#[derive(Clone)]
-pub(super) struct SlowConnections(Arc<Parts>);
-
-struct Parts {
+/// The connections for slow destinations.
+pub(super) struct SlowConnections {
     connector: Connector,
     sizes: PublishSettings,
+    /// The numbers of the connections that are not in use.
     free: Mutex<BTreeSet<usize>>,
 }
 
@@ -32,19 +30,19 @@ pub(super) struct SlowLanes {
     /// For messages that travel alone.
     pub(super) isolated: Lanes,
     number: usize,
-    from: SlowConnections,
+    from: Arc<SlowConnections>,
     is_closed: AtomicBool,
 }
 
 impl SlowConnections {
     /// The maximum number comes from the settings. No connection is dialled yet.
-    pub(super) fn new(connector: Connector, sizes: &PublishSettings) -> Self {
+    pub(super) fn new(connector: Connector, sizes: &PublishSettings) -> Arc<Self> {
         let free = Mutex::new((0..sizes.slow_connections).collect());
-        Self(Arc::new(Parts { connector, sizes: sizes.clone(), free }))
+        Arc::new(Self { connector, sizes: sizes.clone(), free })
     }
 
     /// Opens a connection; `None` if all are in use.
-    pub(super) fn open(&self) -> Option<Arc<SlowLanes>> {
+    pub(super) fn open(self: &Arc<Self>) -> Option<Arc<SlowLanes>> {
         let number = self.free().pop_first()?;
         let lanes = self.start(number);
         if lanes.is_none() {
@@ -54,37 +52,35 @@ impl SlowConnections {
     }
 
     /// Opens a connection in addition to that number, for messages that can make RabbitMQ close the connection.
-    pub(super) fn open_hazardous(&self) -> Option<Arc<SlowLanes>> {
+    pub(super) fn open_hazardous(self: &Arc<Self>) -> Option<Arc<SlowLanes>> {
         self.start(self.limit())
     }
 
     /// `None` only with sizes below 1, see [`PublishSettings`].
-    fn start(&self, number: usize) -> Option<Arc<SlowLanes>> {
-        let Parts { connector, sizes, .. } = &*self.0;
-        let connections = Arc::new(connector.start(Role::Slow, number, 1));
+    fn start(self: &Arc<Self>, number: usize) -> Option<Arc<SlowLanes>> {
+        let sizes = &self.sizes;
+        let connections = Arc::new(self.connector.start(Role::Slow, number, 1));
         let lanes = |publishes: u32, is_isolated: bool| {
             let window = Window { publishes, bytes: sizes.channel_window_bytes };
-            Lanes::start(
-                Arc::clone(&connections),
-                Kind { lanes: 1, window, is_isolated, is_for_slow_destination: true },
-            )
+            let kind = LaneKind { window, is_isolated, is_for_slow_destination: true };
+            Lanes::start(Arc::clone(&connections), 1, kind)
         };
         let (shared, isolated) = (lanes(sizes.slow_window, false), lanes(1, true));
         let (Ok(shared), Ok(isolated)) = (shared, isolated) else {
             connections.stop();
             return None;
         };
-        let (from, is_closed) = (self.clone(), AtomicBool::new(false));
+        let (from, is_closed) = (Arc::clone(self), AtomicBool::new(false));
         Some(Arc::new(SlowLanes { shared, isolated, number, from, is_closed }))
     }
 
     /// The largest number of connections.
     pub(super) fn limit(&self) -> usize {
-        self.0.sizes.slow_connections
+        self.sizes.slow_connections
     }
 
     fn free(&self) -> MutexGuard<'_, BTreeSet<usize>> {
-        self.0.free.lock().unwrap_or_else(PoisonError::into_inner)
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

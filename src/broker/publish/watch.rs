@@ -20,10 +20,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::destinations::Destinations;
 use super::lane::Lane;
-use super::lanes::{Lanes, Slot};
+use super::lane_slot::LaneSlot;
+use super::lanes::Lanes;
 use super::nacks::NACKING;
 use super::slow::SlowLanes;
-use super::waits::Waits;
+use super::unanswered::Unanswered;
 use crate::broker::channels::ConfirmChannel;
 use crate::broker::connection::Connection;
 use crate::broker::destination::KnownDestination;
@@ -54,9 +55,9 @@ pub(super) struct Watch {
 }
 
 /// One connection, and the publishes that wait for their answers on it.
-struct Traffic {
+struct WatchedConnection {
     connection: Arc<Connection>,
-    channels: Vec<Arc<ConfirmChannel>>,
+    unanswered: Unanswered,
     is_for_slow_destination: bool,
 }
 
@@ -111,111 +112,106 @@ impl Watch {
 
     fn look_at_connections(&self, slow: &[Arc<SlowLanes>], now: Instant) {
         let mut overdue = 0;
-        for traffic in self.traffic(slow) {
-            let waits = traffic.waits(now);
-            overdue += waits.overdue;
-            let why_replace = self.why_replace(&traffic, &waits, now);
-            if !traffic.is_for_slow_destination {
-                let is_silent = self.is_connection_silent(&traffic, &waits, now);
+        for watched in self.watched(slow, now) {
+            let WatchedConnection { connection, unanswered, .. } = &watched;
+            overdue += unanswered.overdue;
+            let why_replace = self.why_replace(&watched, now);
+            if !watched.is_for_slow_destination {
+                let is_silent = self.is_connection_silent(&watched, now);
                 let is_to_be_replaced = is_silent || why_replace.is_some();
-                self.mark_slow(&waits, is_to_be_replaced, now);
-                traffic.connection.set_silent(is_silent);
+                self.mark_slow(unanswered, is_to_be_replaced, now);
+                connection.set_silent(is_silent);
             }
             if let Some(why) = why_replace {
-                traffic.connection.retire(why);
+                connection.retire(why);
             }
         }
         self.overdue.store(overdue, Ordering::Relaxed);
     }
 
-    fn mark_slow(&self, waits: &Waits, is_to_be_replaced: bool, now: Instant) {
+    fn mark_slow(&self, unanswered: &Unanswered, is_to_be_replaced: bool, now: Instant) {
         let was_another_confirmed = |destination: &KnownDestination, since| {
             self.destinations.was_another_confirmed(destination, since)
         };
-        for slow in waits.slow(self.slow_after, is_to_be_replaced, now, was_another_confirmed) {
+        for slow in unanswered.slow(self.slow_after, is_to_be_replaced, now, was_another_confirmed) {
             self.destinations.mark_slow(slow);
         }
     }
 
-    /// The channels of each connection, including closed and replaced ones.
-    fn traffic(&self, slow: &[Arc<SlowLanes>]) -> Vec<Traffic> {
+    /// The connections with the publishes on all of their channels, including closed and replaced ones.
+    fn watched(&self, slow: &[Arc<SlowLanes>], now: Instant) -> Vec<WatchedConnection> {
         let main = [&*self.shared, &*self.isolated].into_iter().map(|lanes| (lanes, false));
         let slow = slow.iter().flat_map(|slow| slow.groups()).map(|lanes| (lanes, true));
-        let mut all: HashMap<*const Connection, Traffic> = HashMap::new();
+        let mut all: HashMap<*const Connection, WatchedConnection> = HashMap::new();
         for (lanes, is_for_slow_destination) in main.chain(slow) {
             for channel in lanes.channels() {
                 let connection = Arc::clone(channel.connection());
-                let new = || Traffic {
-                    connection: Arc::clone(&connection),
-                    channels: Vec::new(),
-                    is_for_slow_destination,
-                };
-                all.entry(Arc::as_ptr(&connection)).or_insert_with(new).channels.push(channel);
+                let unanswered = Unanswered::default();
+                all.entry(Arc::as_ptr(&connection))
+                    .or_insert(WatchedConnection { connection, unanswered, is_for_slow_destination })
+                    .add(&channel, now);
             }
         }
         all.into_values().collect()
     }
 
-    fn why_replace(&self, traffic: &Traffic, waits: &Waits, now: Instant) -> Option<&'static str> {
-        let connection = &traffic.connection;
+    fn why_replace(&self, watched: &WatchedConnection, now: Instant) -> Option<&'static str> {
+        let WatchedConnection { connection, unanswered, .. } = watched;
         if !connection.is_usable() || connection.is_blocked() || self.is_blocked() {
             return None;
         }
-        if self.is_slow_connection_stuck(traffic, waits, now) {
+        if self.is_slow_connection_stuck(watched, now) {
             return Some("RabbitMQ does not answer the publishes to the slow destination on it");
         }
-        if waits.overdue > MAX_OVERDUE_CONFIRMS {
+        if unanswered.overdue > MAX_OVERDUE_CONFIRMS {
             return Some("too many confirms are overdue");
         }
-        let is_long_overdue = waits.earliest_deadline.is_some_and(|deadline| now >= deadline + MAX_OVERDUE);
+        let is_long_overdue =
+            unanswered.earliest_deadline.is_some_and(|deadline| now >= deadline + MAX_OVERDUE);
         is_long_overdue.then_some("a confirm is long overdue")
     }
 
     /// Whether the gateway should dial a replacement because RabbitMQ has answered no publish on the connection for too
     /// long. The limit is shorter if a slow destination has stopped the connection.
-    fn is_connection_silent(&self, traffic: &Traffic, waits: &Waits, now: Instant) -> bool {
-        let is_slow = waits.most().is_some_and(|destination| self.destinations.is_slow(destination));
-        let patience = if is_slow { self.slow_after } else { traffic.connection.patience() };
-        self.is_silent_for(patience, waits, now)
+    fn is_connection_silent(&self, watched: &WatchedConnection, now: Instant) -> bool {
+        let WatchedConnection { connection, unanswered, .. } = watched;
+        let is_slow = unanswered.most().is_some_and(|destination| self.destinations.is_slow(destination));
+        let patience = if is_slow { self.slow_after } else { connection.patience() };
+        self.is_silent_for(patience, unanswered, now)
     }
 
-    fn is_silent_for(&self, patience: Duration, waits: &Waits, now: Instant) -> bool {
+    fn is_silent_for(&self, patience: Duration, unanswered: &Unanswered, now: Instant) -> bool {
         let is_answer_due = self.last_alarm.is_none_or(|at| now >= at + patience);
-        waits.is_silent_for(patience, now) && is_answer_due
+        unanswered.is_silent_for(patience, now) && is_answer_due
     }
 
     /// Whether the connection of a slow destination has been silent for so long that the gateway should try a fresh one.
     /// RabbitMQ's channel to a quorum queue that has lost its leader may wait for half a minute, while a fresh channel
     /// works as soon as the queue has a leader again. No caller may still wait on the connection.
-    fn is_slow_connection_stuck(&self, traffic: &Traffic, waits: &Waits, now: Instant) -> bool {
-        traffic.is_for_slow_destination
-            && waits.are_all_overdue()
-            && self.is_silent_for(self.slow_after * SLOW_PATIENCE, waits, now)
+    fn is_slow_connection_stuck(&self, watched: &WatchedConnection, now: Instant) -> bool {
+        watched.is_for_slow_destination
+            && watched.unanswered.are_all_overdue()
+            && self.is_silent_for(self.slow_after * SLOW_PATIENCE, &watched.unanswered, now)
     }
 }
 
-impl Traffic {
-    fn waits(&self, now: Instant) -> Waits {
-        let mut waits = Waits::default();
-        let mut has_answered = false;
-        for channel in &self.channels {
-            let publishes = channel.publishes();
-            let progress = publishes.progress();
-            has_answered |= progress.last_answer.is_some();
-            waits.note_progress(progress);
-            publishes.look_at_waiting(|pending| {
-                waits.add(&pending.destination, pending.since, pending.deadline, now);
-            });
-        }
-        if has_answered {
+impl WatchedConnection {
+    /// Adds the publishes on a channel.
+    fn add(&mut self, channel: &ConfirmChannel, now: Instant) {
+        let publishes = channel.publishes();
+        let progress = publishes.progress();
+        if progress.last_answer.is_some() {
             self.connection.note_answer();
         }
-        waits
+        self.unanswered.note_progress(progress);
+        publishes.look_at_waiting(|pending| {
+            self.unanswered.add(&pending.destination, pending.since, pending.deadline, now);
+        });
     }
 }
 
 /// Whether the lane should get a fresh channel because RabbitMQ only nacks a destination on it.
-fn is_only_nacked(slot: &Slot, lane: &Lane, now: Instant) -> bool {
+fn is_only_nacked(slot: &LaneSlot, lane: &Lane, now: Instant) -> bool {
     let nacked = now.checked_sub(NACKING).map(|since| lane.channel().publishes().nacked_since(since));
     let mut pauses = slot.nack_pauses.lock().unwrap_or_else(PoisonError::into_inner);
     nacked.is_some_and(|nacked| !nacked.is_empty() && pauses.wants_fresh_channel(&nacked, now))

@@ -22,12 +22,12 @@ use tracing::warn;
 
 use self::reply_channel::ReplyChannel;
 pub(in crate::broker) use self::reply_queue::PendingReply;
-use self::reply_queue::{NoPlace, ReplyQueue};
+use self::reply_queue::{NotRegistered, ReplyQueue};
 use crate::broker::Settings;
 use crate::broker::connection::{Connection, Connections, Refused, Reminders};
-use crate::broker::convert::short;
+use crate::broker::convert::short_string;
 use crate::broker::error::{Denial, Error, Refusal, Unavailable};
-use crate::broker::supervised::{Place, Reopen, State, Supervised, supervise};
+use crate::broker::supervised::{Reopen, State, StateSender, Supervised, supervise};
 
 /// How long RabbitMQ may take to declare the queue and start the consumer.
 const DECLARE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -49,7 +49,7 @@ impl Replies {
         settings: &Settings,
         unmatched: IntCounter,
     ) -> (Self, impl Future<Output = ()> + use<>) {
-        let (place, current) = Place::new(&Arc::new(watch::Sender::new(())));
+        let (sender, current) = StateSender::new(&Arc::new(watch::Sender::new(())));
         let (refusal, refused) = watch::channel(None);
         let connections = Arc::new(connections);
         let stop = connections.stop_token();
@@ -63,7 +63,7 @@ impl Replies {
             losses: Reminders::default(),
         };
         let max_waiting = settings.max_pending_replies;
-        (Self { connections, current, refused, max_waiting }, supervise(supervised, place, stop))
+        (Self { connections, current, refused, max_waiting }, supervise(supervised, sender, stop))
     }
 
     /// Registers a pending reply.
@@ -89,11 +89,11 @@ impl Replies {
             // If the queue was lost just now, the watch channel has its successor already or will get it.
             match queue.map(|queue| queue.expect(self.max_waiting)) {
                 Some(Ok(pending)) => return Ok(pending),
-                Some(Err(NoPlace::TooMany)) => return Err(Error::NotSent(Unavailable::TooManyCalls)),
-                Some(Err(NoPlace::Lost)) | None if self.connections.has_given_up() => {
+                Some(Err(NotRegistered::TooMany)) => return Err(Error::NotSent(Unavailable::TooManyCalls)),
+                Some(Err(NotRegistered::Lost)) | None if self.connections.has_given_up() => {
                     return Err(Error::NotSent(Unavailable::ShuttingDown));
                 }
-                Some(Err(NoPlace::Lost)) | None => sleep(REDECLARE_PAUSE).await,
+                Some(Err(NotRegistered::Lost)) | None => sleep(REDECLARE_PAUSE).await,
             }
         }
     }
@@ -234,7 +234,7 @@ async fn open(
 ) -> Result<(Channel, Arc<ReplyChannel>), Error> {
     let channel = connection.lapin().create_channel().await?;
     let exclusive = QueueDeclareOptions { exclusive: true, auto_delete: true, ..Default::default() };
-    let declared = channel.queue_declare(short(""), exclusive, AmqpTable::default()).await?;
+    let declared = channel.queue_declare(short_string(""), exclusive, AmqpTable::default()).await?;
     let queue = ReplyQueue::new(declared.name().to_string());
     let replies = ReplyChannel::new(queue, connection.router().outlet(channel.id()), unmatched.clone());
     connection.router().register(channel.id(), Arc::clone(&replies) as _);

@@ -29,18 +29,18 @@ struct Parts {
     limit: usize,
     turn: Arc<tokio::sync::Mutex<()>>,
     lifecycle: Lifecycle,
-    places: Mutex<BTreeMap<usize, Place>>,
+    slots: Mutex<BTreeMap<usize, Slot>>,
 }
 
-/// A connection that was dialled.
-struct Place {
+/// The slot of a connection that was dialled.
+struct Slot {
     connections: Arc<Connections>,
     /// The time since which no operation uses it; `None` while one does.
     free_since: Option<Instant>,
 }
 
-/// The connection of an operation, until this is dropped.
-struct TakenPlace {
+/// The slot of an operation, until this is dropped.
+struct TakenSlot {
     alone: Alone,
     number: usize,
     connections: Arc<Connections>,
@@ -48,17 +48,17 @@ struct TakenPlace {
     is_in_use: bool,
 }
 
-impl Drop for TakenPlace {
-    /// Frees the place, so that the next operation can also use an unfinished dial of the last one. If RabbitMQ may still
+impl Drop for TakenSlot {
+    /// Frees the slot, so that the next operation can also use an unfinished dial of the last one. If RabbitMQ may still
     /// run the operation, the gateway closes the socket, so that RabbitMQ does not keep that connection beside the next
     /// one.
     fn drop(&mut self) {
-        let mut places = self.alone.places();
+        let mut slots = self.alone.slots();
         if self.is_in_use {
-            places.remove(&self.number);
+            slots.remove(&self.number);
             self.connections.hang_up();
-        } else if let Some(place) = places.get_mut(&self.number) {
-            place.free_since = Some(Instant::now());
+        } else if let Some(slot) = slots.get_mut(&self.number) {
+            slot.free_since = Some(Instant::now());
         }
     }
 }
@@ -66,23 +66,23 @@ impl Drop for TakenPlace {
 impl Alone {
     /// At most `limit` connections; none is dialled yet.
     pub(super) fn new(connector: Connector, role: Role, limit: usize, lifecycle: &Lifecycle) -> Self {
-        let (turn, lifecycle, places) = (Arc::default(), lifecycle.clone(), Mutex::default());
-        Self(Arc::new(Parts { connector, role, limit, turn, lifecycle, places }))
+        let (turn, lifecycle, slots) = (Arc::default(), lifecycle.clone(), Mutex::default());
+        Self(Arc::new(Parts { connector, role, limit, turn, lifecycle, slots }))
     }
 
-    fn places(&self) -> MutexGuard<'_, BTreeMap<usize, Place>> {
-        self.0.places.lock().unwrap_or_else(PoisonError::into_inner)
+    fn slots(&self) -> MutexGuard<'_, BTreeMap<usize, Slot>> {
+        self.0.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The state of the connections.
     pub(super) fn state(&self) -> RoleState {
-        self.0.role.state(self.places().values().map(|place| &*place.connections))
+        self.0.role.state(self.slots().values().map(|slot| &*slot.connections))
     }
 
     /// Closes the connections.
     pub(super) fn stop(&self) {
-        for place in std::mem::take(&mut *self.places()).values() {
-            place.connections.stop();
+        for slot in std::mem::take(&mut *self.slots()).values() {
+            slot.connections.stop();
         }
     }
 
@@ -103,10 +103,10 @@ impl Alone {
     {
         let turn = timeout_at(deadline, Arc::clone(&self.0.turn).lock_owned()).await;
         let mut turn = Some(turn.map_err(|_| self.why_no_turn())?);
-        let mut place = self.take()?;
-        place.connections.wait(deadline).await?;
-        place.is_in_use = true;
-        let mut work = Box::pin(work(Arc::clone(&place.connections)));
+        let mut slot = self.take()?;
+        slot.connections.wait(deadline).await?;
+        slot.is_in_use = true;
+        let mut work = Box::pin(work(Arc::clone(&slot.connections)));
         let task = tokio::spawn(async move {
             let answer = tokio::select! {
                 biased;
@@ -116,8 +116,8 @@ impl Alone {
                     work.await
                 }
             };
-            place.is_in_use = matches!(answer, Err(Error::Unknown(_) | Error::NotSent(_)));
-            drop(place);
+            slot.is_in_use = matches!(answer, Err(Error::Unknown(_) | Error::NotSent(_)));
+            drop(slot);
             drop(turn);
             answer
         });
@@ -128,29 +128,29 @@ impl Alone {
     /// Why the current operation keeps its turn: it may wait for a connection.
     fn why_no_turn(&self) -> Error {
         let busy = Error::NotSent(Unavailable::Busy);
-        let places = self.places();
-        let mut reasons = places.values().map(|place| place.connections.why_busy());
+        let slots = self.slots();
+        let mut reasons = slots.values().map(|slot| slot.connections.why_busy());
         reasons.find(|reason| *reason != busy).unwrap_or(busy)
     }
 
-    /// Takes a free place, preferably one whose connection is up, or makes a new place.
-    fn take(&self) -> Result<TakenPlace, Error> {
-        let mut places = self.places();
+    /// Takes a free slot, preferably one whose connection is up, or makes a new slot.
+    fn take(&self) -> Result<TakenSlot, Error> {
+        let mut slots = self.slots();
         let taken =
-            |number, connections| TakenPlace { alone: self.clone(), number, connections, is_in_use: false };
-        let free = places.iter_mut().filter(|(_, place)| place.free_since.is_some());
-        if let Some((number, place)) = free.max_by_key(|(_, place)| place.connections.up().count()) {
-            place.free_since = None;
-            return Ok(taken(*number, Arc::clone(&place.connections)));
+            |number, connections| TakenSlot { alone: self.clone(), number, connections, is_in_use: false };
+        let free = slots.iter_mut().filter(|(_, slot)| slot.free_since.is_some());
+        if let Some((number, slot)) = free.max_by_key(|(_, slot)| slot.connections.up().count()) {
+            slot.free_since = None;
+            return Ok(taken(*number, Arc::clone(&slot.connections)));
         }
         if self.0.lifecycle.is_draining() {
             return Err(Error::NotSent(Unavailable::ShuttingDown));
         }
         let limit = self.0.limit;
-        let number = (0..limit).find(|number| !places.contains_key(number));
+        let number = (0..limit).find(|number| !slots.contains_key(number));
         let number = number.ok_or(Error::NotSent(Unavailable::TooManyLong { limit }))?;
         let connections = Arc::new(self.0.connector.start(self.0.role, number, 1));
-        places.insert(number, Place { connections: Arc::clone(&connections), free_since: None });
+        slots.insert(number, Slot { connections: Arc::clone(&connections), free_since: None });
         tokio::spawn(self.clone().close_idle(number, Arc::clone(&connections)));
         Ok(taken(number, connections))
     }
@@ -158,11 +158,11 @@ impl Alone {
     async fn close_idle(self, number: usize, connections: Arc<Connections>) {
         loop {
             sleep(IDLE).await;
-            let mut places = self.places();
-            let is_here = |place: &&Place| Arc::ptr_eq(&place.connections, &connections);
-            let Some(place) = places.get(&number).filter(is_here) else { return };
-            if place.free_since.is_some_and(|since| since.elapsed() >= IDLE) {
-                places.remove(&number);
+            let mut slots = self.slots();
+            let is_here = |slot: &&Slot| Arc::ptr_eq(&slot.connections, &connections);
+            let Some(slot) = slots.get(&number).filter(is_here) else { return };
+            if slot.free_since.is_some_and(|since| since.elapsed() >= IDLE) {
+                slots.remove(&number);
                 return connections.stop();
             }
         }

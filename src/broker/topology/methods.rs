@@ -10,7 +10,7 @@ use lapin::options::{
 use lapin::types::FieldTable as AmqpTable;
 use lapin::{Channel, ExchangeKind};
 
-use crate::broker::convert::{short, table};
+use crate::broker::convert::{short_string, table};
 use crate::broker::error::{Error, Refusal};
 use crate::domain::field::FieldValue;
 use crate::domain::names::{ExchangeName, QueueName};
@@ -19,7 +19,7 @@ use crate::domain::topology::{DeadLetterPair, DeleteConditions, QueueDeclaration
 /// Returns the counts of a queue.
 pub(in crate::broker) async fn inspect(channel: Channel, name: QueueName) -> Result<QueueState, Error> {
     let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-    let queue = channel.queue_declare(short(name.as_str()), options, AmqpTable::default()).await?;
+    let queue = channel.queue_declare(short_string(name.as_str()), options, AmqpTable::default()).await?;
     Ok(QueueState { message_count: queue.message_count(), consumer_count: queue.consumer_count() })
 }
 
@@ -30,11 +30,11 @@ pub(super) async fn delete(
 ) -> Result<u32, Error> {
     let DeleteConditions { if_unused, if_empty } = conditions;
     let options = QueueDeleteOptions { if_unused, if_empty, nowait: false };
-    Ok(channel.queue_delete(short(name.as_str()), options).await?)
+    Ok(channel.queue_delete(short_string(name.as_str()), options).await?)
 }
 
 pub(super) async fn purge(channel: Channel, name: QueueName) -> Result<u32, Error> {
-    Ok(channel.queue_purge(short(name.as_str()), QueuePurgeOptions::default()).await?)
+    Ok(channel.queue_purge(short_string(name.as_str()), QueuePurgeOptions::default()).await?)
 }
 
 /// Bytes of a `queue.declare` frame besides the name and the arguments: the eight bytes of each frame, class, method, a
@@ -71,7 +71,8 @@ pub(super) async fn declare(
         auto_delete: queue.auto_delete,
         ..QueueDeclareOptions::default()
     };
-    let found = channel.queue_declare(short(queue.name.as_str()), options, table(&queue.arguments)).await?;
+    let found =
+        channel.queue_declare(short_string(queue.name.as_str()), options, table(&queue.arguments)).await?;
     if let Some(pair) = pair.filter(|pair| is_there || !is_deletable(pair)) {
         makes_pair.store(true, Ordering::Relaxed);
         declare_pair(&channel, pair).await?;
@@ -83,7 +84,8 @@ pub(super) async fn declare(
 pub(super) async fn is_exchange(channel: Channel, name: ExchangeName) -> Result<bool, Error> {
     let options = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
     let kind = ExchangeKind::Fanout;
-    let declared = channel.exchange_declare(short(name.as_str()), kind, options, AmqpTable::default()).await;
+    let declared =
+        channel.exchange_declare(short_string(name.as_str()), kind, options, AmqpTable::default()).await;
     match declared.map_err(Error::from) {
         Ok(()) => Ok(true),
         Err(Error::Refused(Refusal::ExchangeMissing { .. })) => Ok(false),
@@ -94,7 +96,7 @@ pub(super) async fn is_exchange(channel: Channel, name: ExchangeName) -> Result<
 /// Deletes an exchange that has no bindings.
 pub(super) async fn delete_unused_exchange(channel: Channel, name: ExchangeName) -> Result<(), Error> {
     let options = ExchangeDeleteOptions { if_unused: true, nowait: false };
-    Ok(channel.exchange_delete(short(name.as_str()), options).await?)
+    Ok(channel.exchange_delete(short_string(name.as_str()), options).await?)
 }
 
 /// Whether the dead-letter queue can be deleted under conditions: RabbitMQ does so with classic queues only.
@@ -104,16 +106,16 @@ fn is_deletable(pair: &DeadLetterPair) -> bool {
 
 async fn declare_exchange(channel: &Channel, pair: &DeadLetterPair) -> Result<(), Error> {
     let durable = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
-    let exchange = short(pair.exchange.as_str());
+    let exchange = short_string(pair.exchange.as_str());
     Ok(channel.exchange_declare(exchange, ExchangeKind::Fanout, durable, AmqpTable::default()).await?)
 }
 
 async fn declare_pair(channel: &Channel, pair: &DeadLetterPair) -> Result<(), Error> {
     declare_exchange(channel, pair).await?;
-    let (exchange, queue) = (short(pair.exchange.as_str()), short(pair.queue.as_str()));
+    let (exchange, queue) = (short_string(pair.exchange.as_str()), short_string(pair.queue.as_str()));
     let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
     channel.queue_declare(queue.clone(), durable, table(&pair.arguments)).await?;
     let options = QueueBindOptions::default();
-    channel.queue_bind(queue, exchange, short(""), options, AmqpTable::default()).await?;
+    channel.queue_bind(queue, exchange, short_string(""), options, AmqpTable::default()).await?;
     Ok(())
 }

@@ -19,8 +19,13 @@ pub(super) struct Absent {
 }
 
 impl Topology {
-    /// Checks whether the parts of a pair exist.
-    pub(super) async fn absent_of(&self, pair: &DeadLetterPair, deadline: Instant) -> Result<Absent, Error> {
+    /// Checks whether the parts of a pair exist. Without a pair no part is absent.
+    pub(super) async fn absent_of(
+        &self,
+        pair: Option<&DeadLetterPair>,
+        deadline: Instant,
+    ) -> Result<Absent, Error> {
+        let Some(pair) = pair else { return Ok(Absent::default()) };
         let name = pair.exchange.clone();
         let exchange =
             self.repeat(deadline, false, move |channel| is_exchange(channel, name.clone())).await?;

@@ -7,7 +7,7 @@ use lapin::Channel;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::{AMQPValue, FieldTable as AmqpTable, LongString};
 
-use crate::broker::convert::short;
+use crate::broker::convert::short_string;
 use crate::broker::error::{Error, Refusal};
 use crate::domain::names::QueueName;
 
@@ -28,10 +28,10 @@ const OF_STREAMS: [&str; 6] = [
 /// Whether the queue is a stream. The user needs the permission to configure the queue, as for its deletion.
 pub(super) async fn is_stream(channel: Channel, name: QueueName) -> Result<bool, Error> {
     let mut arguments = AmqpTable::default();
-    arguments.insert(short("x-queue-type"), AMQPValue::LongString(LongString::from("stream")));
-    arguments.insert(short(IMPOSSIBLE.0), AMQPValue::LongInt(IMPOSSIBLE.1));
+    arguments.insert(short_string("x-queue-type"), AMQPValue::LongString(LongString::from("stream")));
+    arguments.insert(short_string(IMPOSSIBLE.0), AMQPValue::LongInt(IMPOSSIBLE.1));
     let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
-    let declared = channel.queue_declare(short(name.as_str()), options, arguments).await;
+    let declared = channel.queue_declare(short_string(name.as_str()), options, arguments).await;
     match declared.map_err(Error::from) {
         Ok(_) => Ok(true),
         Err(error @ Error::Refused(Refusal::Differs { .. })) => {

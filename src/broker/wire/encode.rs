@@ -140,7 +140,7 @@ fn push_properties(out: &mut Vec<u8>, message: &Message, expiration: Option<u64>
         app_id,
         cluster_id,
     } = &message.properties;
-    let mut properties = Pushed { start: out.len(), out, flags: 0 };
+    let mut properties = PropertyWriter { start: out.len(), out, flags: 0 };
     properties.out.extend_from_slice(&[0; 2]);
     properties.text(15, content_type.as_ref());
     properties.text(14, content_encoding.as_ref());
@@ -175,13 +175,14 @@ fn push_properties(out: &mut Vec<u8>, message: &Message, expiration: Option<u64>
     properties.finish();
 }
 
-struct Pushed<'a> {
+/// Appends properties, and fills in their flags at the end.
+struct PropertyWriter<'a> {
     out: &'a mut Vec<u8>,
     start: usize,
     flags: u16,
 }
 
-impl Pushed<'_> {
+impl PropertyWriter<'_> {
     fn set(&mut self, bit: u32) {
         self.flags |= 1 << bit;
     }

@@ -55,12 +55,12 @@ mod tests {
     use amq_protocol::types::LongString;
 
     use super::*;
-    use crate::broker::convert::short;
+    use crate::broker::convert::short_string;
 
     fn greeted(properties: &[(&str, &str)]) -> Server {
         let mut table = FieldTable::default();
         for (name, value) in properties {
-            table.insert(short(name), AMQPValue::LongString(LongString::from(*value)));
+            table.insert(short_string(name), AMQPValue::LongString(LongString::from(*value)));
         }
         let start = AMQPMethod::Start(Start { server_properties: table, ..Start::default() });
         let frame = AMQPFrame::Method(0, AMQPClass::Connection(start));

@@ -10,14 +10,15 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout};
 
+use super::connection_state::ConnectionState;
 use super::frame::{
     BASIC, BODY, CHANNEL_CLOSE, CHANNEL_CLOSE_OK, CONNECTION_BLOCKED, CONNECTION_CLOSE, CONNECTION_START,
     CONNECTION_UNBLOCKED, END_MARK, HEAD, HEADER, HEARTBEAT, Head, METHOD, Malformed, TLS_ALERT, method_of,
     payload_mut,
 };
 use super::greeting::server_of;
+use super::lapin_stream::LAPIN_STREAM;
 use super::owner::{Close, End, Owner};
-use super::router::{LAPIN_STREAM, Shared};
 use crate::broker::lapin_compat::sanitise;
 
 /// Number of bytes for one read.
@@ -34,7 +35,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 pub(super) struct Inbound<R, L> {
     from: R,
     lapin: L,
-    shared: Arc<Shared>,
+    state: Arc<ConnectionState>,
     bytes: BytesMut,
     for_lapin: BytesMut,
     is_greeted: bool,
@@ -43,9 +44,9 @@ pub(super) struct Inbound<R, L> {
 }
 
 impl<R: AsyncRead + Unpin, L: AsyncWrite + Unpin> Inbound<R, L> {
-    pub(super) fn new(from: R, lapin: L, shared: Arc<Shared>) -> Self {
+    pub(super) fn new(from: R, lapin: L, state: Arc<ConnectionState>) -> Self {
         let (bytes, for_lapin) = (BytesMut::new(), BytesMut::new());
-        Self { from, lapin, shared, bytes, for_lapin, is_greeted: false, handed: Instant::now() }
+        Self { from, lapin, state, bytes, for_lapin, is_greeted: false, handed: Instant::now() }
     }
 
     /// Reads until the socket ends or sends malformed bytes, and returns the reason for the end.
@@ -109,7 +110,7 @@ impl<R: AsyncRead + Unpin, L: AsyncWrite + Unpin> Inbound<R, L> {
                 _ => return Err(Malformed::NotAmqp),
             }
         }
-        let (size, limit) = (head.frame_len(), self.shared.frame_max());
+        let (size, limit) = (head.frame_len(), self.state.frame_max());
         if size > limit {
             return Err(Malformed::TooLarge { size, limit });
         }
@@ -144,12 +145,12 @@ impl<R: AsyncRead + Unpin, L: AsyncWrite + Unpin> Inbound<R, L> {
     fn take_method(&mut self, channel: u16, frame: &mut [u8]) -> Result<(), Malformed> {
         let method = method_of(frame).ok_or(Malformed::Frame("it has no method"))?;
         match method {
-            CONNECTION_START => self.shared.note_server(server_of(frame)),
-            CHANNEL_CLOSE => self.shared.release(channel, &End::ChannelClosed(close(frame)?)),
-            CHANNEL_CLOSE_OK => self.shared.release(channel, &End::CloseOk),
-            CONNECTION_CLOSE => self.shared.note_close(close(frame)?),
-            CONNECTION_BLOCKED => self.shared.set_blocked(Some(short_text(&frame[HEAD + 4..]))),
-            CONNECTION_UNBLOCKED => self.shared.set_blocked(None),
+            CONNECTION_START => self.state.note_server(server_of(frame)),
+            CHANNEL_CLOSE => self.state.release(channel, &End::ChannelClosed(close(frame)?)),
+            CHANNEL_CLOSE_OK => self.state.release(channel, &End::CloseOk),
+            CONNECTION_CLOSE => self.state.note_close(close(frame)?),
+            CONNECTION_BLOCKED => self.state.set_blocked(Some(short_text(&frame[HEAD + 4..]))),
+            CONNECTION_UNBLOCKED => self.state.set_blocked(None),
             [class @ .., _, _] if class == BASIC => {
                 return self.give(channel, frame, |owner, frame| owner.method(frame));
             }
@@ -166,7 +167,7 @@ impl<R: AsyncRead + Unpin, L: AsyncWrite + Unpin> Inbound<R, L> {
         frame: &mut [u8],
         to: impl FnOnce(&dyn Owner, &mut [u8]) -> Result<(), Malformed>,
     ) -> Result<(), Malformed> {
-        let Some(owner) = self.shared.owner(channel) else {
+        let Some(owner) = self.state.owner(channel) else {
             self.hand_to_lapin(frame);
             return Ok(());
         };

@@ -11,14 +11,14 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::task::yield_now;
 
 use super::batch::Batch;
+use super::connection_state::ConnectionState;
 use super::lapin_stream::{LapinFrames, split};
 use super::owner::Step;
-use super::router::{Shared, Turn};
 
 /// Writes the frames of lapin and of the owners.
 pub(super) struct Outbound<W> {
     to: W,
-    shared: Arc<Shared>,
+    state: Arc<ConnectionState>,
     lapin: Arc<LapinFrames>,
     batch: Batch,
     /// Channels with a message that is written in part, and the frames of lapin that wait for the end of that message.
@@ -26,8 +26,8 @@ pub(super) struct Outbound<W> {
 }
 
 impl<W: AsyncWrite + Unpin> Outbound<W> {
-    pub(super) fn new(to: W, shared: Arc<Shared>, lapin: Arc<LapinFrames>) -> Self {
-        Self { to, shared, lapin, batch: Batch::default(), inside: HashMap::new() }
+    pub(super) fn new(to: W, state: Arc<ConnectionState>, lapin: Arc<LapinFrames>) -> Self {
+        Self { to, state, lapin, batch: Batch::default(), inside: HashMap::new() }
     }
 
     /// Writes until lapin has closed its end and all its bytes are written.
@@ -36,7 +36,7 @@ impl<W: AsyncWrite + Unpin> Outbound<W> {
     /// The error of the socket.
     pub(super) async fn run(mut self) -> io::Result<()> {
         loop {
-            self.shared.work.notified().await;
+            self.state.work.notified().await;
             yield_now().await;
             loop {
                 self.gather();
@@ -55,11 +55,14 @@ impl<W: AsyncWrite + Unpin> Outbound<W> {
     fn gather(&mut self) {
         self.take_lapin_frames();
         while !self.batch.is_full()
-            && !self.shared.is_blocked()
-            && let Some(turn) = self.shared.next_turn()
+            && !self.state.is_blocked()
+            && let Some((channel, owner)) = self.state.next_ready()
         {
-            let step = turn.owner.write(&mut self.batch);
-            self.continue_after(turn, step);
+            let step = owner.write(&mut self.batch);
+            self.note_step(channel, step);
+            if step != Step::Done {
+                self.state.push_ready(channel, owner);
+            }
         }
     }
 
@@ -79,14 +82,12 @@ impl<W: AsyncWrite + Unpin> Outbound<W> {
         }
     }
 
-    fn continue_after(&mut self, turn: Turn, step: Step) {
+    /// Begins to hold back lapin's frames of a channel that is inside a message, and releases them after the message.
+    fn note_step(&mut self, channel: u16, step: Step) {
         if step == Step::Inside {
-            self.inside.entry(turn.channel).or_default();
-        } else if let Some(held) = self.inside.remove(&turn.channel) {
+            self.inside.entry(channel).or_default();
+        } else if let Some(held) = self.inside.remove(&channel) {
             self.batch.append(&held);
-        }
-        if step != Step::Done {
-            self.shared.requeue(turn);
         }
     }
 

@@ -1,10 +1,7 @@
 //! The interface between the router and an owned channel.
 
-use std::sync::Arc;
-
 use super::batch::Batch;
 use super::frame::Malformed;
-use super::router::Shared;
 
 /// Class and method of the methods that owners receive.
 pub(in crate::broker) const BASIC_CONSUME_OK: [u8; 4] = [0, 60, 0, 21];
@@ -73,32 +70,4 @@ pub(in crate::broker) struct Close {
     pub(in crate::broker) code: u16,
     /// RabbitMQ's text.
     pub(in crate::broker) text: String,
-}
-
-/// An owner's handle to the router of its connection.
-pub(in crate::broker) struct Outlet {
-    pub(super) shared: Arc<Shared>,
-    pub(super) channel: u16,
-}
-
-impl Outlet {
-    /// The channel's number.
-    pub(in crate::broker) fn channel(&self) -> u16 {
-        self.channel
-    }
-
-    /// The largest frame size in bytes.
-    pub(in crate::broker) fn frame_max(&self) -> usize {
-        self.shared.frame_max()
-    }
-
-    /// Whether RabbitMQ blocks the connection.
-    pub(in crate::broker) fn is_blocked(&self) -> bool {
-        self.shared.is_blocked()
-    }
-
-    /// Asks the router to call [`Owner::write`]. Call it once after a `write` that returned [`Step::Done`].
-    pub(in crate::broker) fn has_work(&self, owner: Arc<dyn Owner>) {
-        self.shared.queue(self.channel, owner);
-    }
 }

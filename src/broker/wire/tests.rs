@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::frame::{BODY, CHANNEL_CLOSE, CHANNEL_CLOSE_OK, END_MARK, HEADER, HEARTBEAT, METHOD, push_head};
 use super::owner::Close;
-use super::{BASIC_DELIVER, Batch, End, LapinEnd, Malformed, Owner, Router, Step, start};
+use super::{BASIC_DELIVER, Batch, End, Malformed, Owner, Router, Step, start};
 
 const FRAME_LIMIT: usize = 8 * 1024;
 const SOON: Duration = Duration::from_secs(5);
@@ -114,7 +114,7 @@ impl Owner for Recorder {
 struct Parts {
     wire: Router,
     rabbitmq: DuplexStream,
-    lapin: LapinEnd,
+    lapin: DuplexStream,
     owner: Arc<Recorder>,
 }
 

@@ -9,9 +9,10 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{sleep, timeout};
 
+use super::owner::{BASIC_ACK, BASIC_NACK};
 use super::*;
 use crate::broker::error::Refusal;
-use crate::broker::wire::{Router, publish_frames, start};
+use crate::broker::wire::{BASIC_RETURN, Router, publish_frames, start};
 use crate::domain::field::FieldTable;
 use crate::domain::message::{Destination, Message, MessageId, Properties};
 use crate::domain::names::{ExchangeName, ShortText};

@@ -1,7 +1,7 @@
 use lapin::protocol::AMQPError;
 
 use super::*;
-use crate::broker::convert::short;
+use crate::broker::convert::short_string;
 
 /// The exact texts of RabbitMQ 3.10.8 and 4.0.5, which are the same.
 #[test]
@@ -105,7 +105,7 @@ fn a_close_is_classified_by_its_code_and_a_connection_answers_no_single_message(
 #[test]
 fn an_error_of_lapin_is_classified_as_the_close_that_it_reports() {
     for code in [312, 320, 403, 404, 406, 530, 540] {
-        let error = AMQPError::from_id(code, short("words")).expect("it is an error's code");
+        let error = AMQPError::from_id(code, short_string("words")).expect("it is an error's code");
         let error = lapin::Error::from(ErrorKind::ProtocolError(error));
         assert_eq!(Error::from(error), Error::of_channel_close(code, "words"));
     }

@@ -15,31 +15,29 @@ use crate::broker::error::Error;
 /// Shortest time between two questions about one exchange.
 pub(super) const PAUSE: Duration = Duration::from_millis(10);
 
-/// The answer for all callers of one question, once it is known.
-pub(super) type Answer = Option<Error>;
+/// The callers that wait for the answer to another caller's publish. They receive the answer once it is known.
+pub(in crate::broker::publish) type Waiters = watch::Sender<Option<Error>>;
 
-/// The callers that wait for the answer to a publish; `None` if RabbitMQ does not refuse the exchange.
-pub(in crate::broker::publish) type Waiters = Option<watch::Sender<Answer>>;
-
-/// The next question about an exchange, or the last one. It is asked for all callers that come before `at`.
+/// An exchange that RabbitMQ refuses. The gateway asks RabbitMQ again, or has asked it last, at the instant `at`, for all
+/// callers that come before.
 #[derive(Debug)]
-pub(super) struct Question {
+pub(super) struct RefusedExchange {
     at: Instant,
-    answer: watch::Receiver<Answer>,
+    answer: watch::Receiver<Option<Error>>,
 }
 
 /// The next step of a publish.
 #[derive(Debug)]
-pub(super) enum Turn {
+pub(super) enum NextStep {
     /// Publish at once: RabbitMQ does not refuse the exchange, or the deadline leaves no time for a pause.
-    Free,
+    Publish,
     /// Publish at this instant, for all callers that come before it.
-    Ask { at: Instant, waiters: watch::Sender<Answer> },
+    Ask { at: Instant, waiters: Waiters },
     /// Wait for the answer to another caller's publish.
-    Wait(watch::Receiver<Answer>),
+    Wait(watch::Receiver<Option<Error>>),
 }
 
-impl Question {
+impl RefusedExchange {
     /// The state after RabbitMQ refused the exchange for the first time.
     pub(super) fn refused_at(at: Instant) -> Self {
         Self { at, answer: watch::channel(None).1 }
@@ -51,19 +49,19 @@ impl Question {
     }
 
     /// The step of a publish that comes now.
-    pub(super) fn turn(&mut self, deadline: Instant) -> Turn {
+    pub(super) fn next_step(&mut self, deadline: Instant) -> NextStep {
         let now = Instant::now();
         let is_to_come = self.at > now;
         let at = if is_to_come { self.at } else { now.max(self.at + PAUSE) };
         if deadline <= at + PAUSE {
-            return Turn::Free;
+            return NextStep::Publish;
         }
         // A question without a sender was given up, so the next caller asks instead.
         if is_to_come && self.answer.has_changed().is_ok() {
-            return Turn::Wait(self.answer.clone());
+            return NextStep::Wait(self.answer.clone());
         }
         let (waiters, answer) = watch::channel(None);
         *self = Self { at, answer };
-        Turn::Ask { at, waiters }
+        NextStep::Ask { at, waiters }
     }
 }

@@ -5,37 +5,26 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::route::Route;
 use crate::broker::destination::KnownDestination;
 use crate::broker::publish::slow::SlowLanes;
 
 /// After this time the gateway tries a slow destination without a connection again.
 const TRY_AGAIN: Duration = Duration::from_secs(10);
 
-/// The lanes of one slow destination; `None` if no connection is free.
-pub(super) type SlowLanesOf = Option<Arc<SlowLanes>>;
-
 /// The slow state of a destination.
-pub(super) struct Slow {
+pub(super) struct SlowState {
     destination: KnownDestination,
-    lanes: SlowLanesOf,
+    /// Its own connection, if one was free.
+    lanes: Option<Arc<SlowLanes>>,
     last_publish: Instant,
     /// If it has no connection: when the gateway last let a message through.
     tried: Instant,
 }
 
-/// The lanes that a message to a slow destination uses.
-pub(super) enum SlowWay {
-    /// The destination's own connection.
-    Own(Arc<SlowLanes>),
-    /// Alone on a channel of the isolated lanes, to find out whether RabbitMQ answers again.
-    Try,
-    /// None, because no connection is free.
-    None,
-}
-
-impl Slow {
+impl SlowState {
     /// A destination that is slow from now on.
-    pub(super) fn new(destination: KnownDestination, lanes: SlowLanesOf) -> Self {
+    pub(super) fn new(destination: KnownDestination, lanes: Option<Arc<SlowLanes>>) -> Self {
         let now = Instant::now();
         Self { destination, lanes, last_publish: now, tried: now }
     }
@@ -54,22 +43,27 @@ impl Slow {
         (Some(merged), unneeded)
     }
 
-    /// The lanes for a message that comes now. `open` opens a connection, if one is free.
-    pub(super) fn way(&mut self, open: impl FnOnce() -> SlowLanesOf) -> SlowWay {
+    /// The route of a message that comes now; `None` if the destination has no connection. Without one the gateway lets
+    /// a message through at times, to find out whether RabbitMQ answers again. `open` opens a connection, if one is free.
+    pub(super) fn route(
+        &mut self,
+        is_alone: bool,
+        open: impl FnOnce() -> Option<Arc<SlowLanes>>,
+    ) -> Option<Route> {
         let now = Instant::now();
         self.last_publish = now;
         if self.lanes.is_none() {
             self.lanes = open();
         }
         if let Some(lanes) = &self.lanes {
-            return SlowWay::Own(Arc::clone(lanes));
+            return Some(Route::Slow { lanes: Arc::clone(lanes), is_alone });
         }
         let answers_again = self.destination.last_answer().is_some_and(|at| at > self.tried);
         if answers_again || now >= self.tried + TRY_AGAIN {
             self.tried = now;
-            return SlowWay::Try;
+            return Some(Route::Isolated);
         }
-        SlowWay::None
+        None
     }
 
     /// Whether RabbitMQ answers in time again. The caller asks this after an answer in time. It is true if no other
@@ -89,12 +83,12 @@ impl Slow {
     }
 
     /// Its lanes.
-    pub(super) fn lanes(&self) -> SlowLanesOf {
+    pub(super) fn lanes(&self) -> Option<Arc<SlowLanes>> {
         self.lanes.clone()
     }
 
     /// Gives up its lanes and returns them.
-    pub(super) fn into_lanes(self) -> SlowLanesOf {
+    pub(super) fn into_lanes(self) -> Option<Arc<SlowLanes>> {
         self.lanes
     }
 }

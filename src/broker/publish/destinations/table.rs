@@ -7,91 +7,48 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::refused::Question;
-use super::slow_state::{Slow, SlowLanesOf};
+use super::exchange_state::ExchangeState;
+use super::refused::RefusedExchange;
+use super::slow_state::SlowState;
 use crate::broker::destination::KnownDestination;
+use crate::broker::publish::slow::SlowLanes;
 use crate::domain::names::{ExchangeName, ShortText};
 
-/// How long an exchange stays good without a new success, and key-restricted without a new refusal.
-const MEMORY: Duration = Duration::from_mins(1);
 /// The maximum number of remembered exchanges, and of destinations over all exchanges.
 const LIMIT: usize = 10_000;
 /// With this number of slow routing keys an exchange is slow as a whole.
 const SLOW_KEYS: usize = 8;
 
-/// The state of an exchange.
-#[derive(Debug)]
-pub(super) enum State {
-    /// It may be missing or forbidden.
-    Unknown,
-    /// It accepted a message at this instant.
-    Good { at: Instant },
-    /// RabbitMQ refused a message because of its routing key, as with topic permissions. RabbitMQ may refuse
-    /// the next message after a success with another key.
-    KeyRestricted { since: Instant },
-    /// RabbitMQ refuses every message: the exchange is missing, internal or forbidden.
-    Refused(Question),
-}
-
-impl State {
-    /// Whether a message to the exchange may share a channel with others.
-    fn is_good(&self, now: Instant) -> bool {
-        matches!(self, Self::Good { at } if now < *at + MEMORY)
-    }
-
-    /// Records that the exchange accepted a message.
-    pub(super) fn took_a_message(&mut self, now: Instant) {
-        match self {
-            Self::KeyRestricted { since } if now < *since + MEMORY => {}
-            state => *state = Self::Good { at: now },
-        }
-    }
-
-    /// Records that RabbitMQ refused the exchange.
-    pub(super) fn was_refused(&mut self, now: Instant) {
-        match self {
-            Self::Refused(question) => question.refused_again(now),
-            state => *state = Self::Refused(Question::refused_at(now)),
-        }
-    }
-
-    /// Records that a message to the exchange was lost and may be the reason for the loss.
-    pub(super) fn may_be_refused(&mut self) {
-        if matches!(self, Self::Good { .. }) {
-            *self = Self::Unknown;
-        }
-    }
-}
-
 /// An exchange with a recent publish.
 pub(super) struct Exchange {
-    state: State,
-    keys: HashMap<ShortText, Key>,
+    pub(super) state: ExchangeState,
+    keys: HashMap<ShortText, RoutingKey>,
     /// Set while the exchange is slow as a whole.
-    slow: Option<Slow>,
+    slow: Option<SlowState>,
 }
 
 /// A routing key of an exchange.
-struct Key {
+struct RoutingKey {
     destination: KnownDestination,
     /// Set while this key is slow and the exchange is not.
-    slow: Option<Slow>,
+    slow: Option<SlowState>,
 }
 
 impl Exchange {
     fn new() -> Self {
-        Self { state: State::Unknown, keys: HashMap::new(), slow: None }
+        Self { state: ExchangeState::Unknown, keys: HashMap::new(), slow: None }
     }
 
-    fn slow(&self) -> impl Iterator<Item = &Slow> {
+    fn slow(&self) -> impl Iterator<Item = &SlowState> {
         self.slow.iter().chain(self.keys.values().filter_map(|key| key.slow.as_ref()))
     }
 
-    fn slow_slots(&mut self) -> impl Iterator<Item = &mut Option<Slow>> {
+    fn slow_slots(&mut self) -> impl Iterator<Item = &mut Option<SlowState>> {
         std::iter::once(&mut self.slow).chain(self.keys.values_mut().map(|key| &mut key.slow))
     }
 
-    fn slow_key_mut(&mut self, routing_key: &ShortText) -> Option<&mut Slow> {
+    /// The slow state of a routing key, or of the whole exchange.
+    pub(super) fn slow_mut(&mut self, routing_key: &ShortText) -> Option<&mut SlowState> {
         match &mut self.slow {
             Some(slow) => Some(slow),
             None => self.keys.get_mut(routing_key)?.slow.as_mut(),
@@ -100,16 +57,8 @@ impl Exchange {
 
     /// Whether the table should remember it although its keys are gone.
     fn is_known(&self) -> bool {
-        !matches!(self.state, State::Unknown) || !self.keys.is_empty()
+        !matches!(self.state, ExchangeState::Unknown) || !self.keys.is_empty()
     }
-}
-
-/// The state that decides which lanes a message to a destination uses.
-pub(super) struct Found<'a> {
-    pub(super) destination: KnownDestination,
-    pub(super) is_good: bool,
-    /// Set if the destination is slow.
-    pub(super) slow: Option<&'a mut Slow>,
 }
 
 /// The table of all exchanges.
@@ -127,8 +76,12 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// Finds a destination, and remembers it from now on.
-    pub(super) fn find(&mut self, exchange: &ExchangeName, routing_key: &ShortText) -> Found<'_> {
+    /// Finds a destination and its exchange, and remembers them from now on.
+    pub(super) fn find(
+        &mut self,
+        exchange: &ExchangeName,
+        routing_key: &ShortText,
+    ) -> (KnownDestination, &mut Exchange) {
         let is_new = self.exchanges.get(exchange).is_none_or(|it| !it.keys.contains_key(routing_key));
         if is_new {
             self.add(exchange, routing_key);
@@ -139,8 +92,7 @@ impl Table {
             Some(key) => key.destination.clone(),
             None => KnownDestination::new(exchange.clone(), routing_key.clone()),
         };
-        let is_good = found.state.is_good(Instant::now());
-        Found { destination, is_good, slow: found.slow_key_mut(routing_key) }
+        (destination, found)
     }
 
     fn add(&mut self, exchange: &ExchangeName, routing_key: &ShortText) {
@@ -149,7 +101,7 @@ impl Table {
         }
         let destination = KnownDestination::new(exchange.clone(), routing_key.clone());
         let found = self.exchanges.entry(exchange.clone()).or_insert_with(Exchange::new);
-        found.keys.insert(routing_key.clone(), Key { destination, slow: None });
+        found.keys.insert(routing_key.clone(), RoutingKey { destination, slow: None });
         self.keys += 1;
     }
 
@@ -166,16 +118,16 @@ impl Table {
         self.limit = 2 * self.keys;
     }
 
-    /// The question about an exchange, if RabbitMQ refuses the exchange.
-    pub(super) fn refusal(&mut self, exchange: &ExchangeName) -> Option<&mut Question> {
+    /// The exchange, if RabbitMQ refuses it.
+    pub(super) fn refused(&mut self, exchange: &ExchangeName) -> Option<&mut RefusedExchange> {
         match &mut self.exchanges.get_mut(exchange)?.state {
-            State::Refused(question) => Some(question),
+            ExchangeState::Refused(refused) => Some(refused),
             _ => None,
         }
     }
 
     /// Changes the state of an exchange.
-    pub(super) fn change_state(&mut self, exchange: &ExchangeName, change: impl FnOnce(&mut State)) {
+    pub(super) fn change_state(&mut self, exchange: &ExchangeName, change: impl FnOnce(&mut ExchangeState)) {
         // The exchange may have been forgotten since the publish began. It is added again only if the table has room.
         let has_room = self.exchanges.len() < LIMIT;
         match self.exchanges.get_mut(exchange) {
@@ -195,7 +147,7 @@ impl Table {
         exchange: &ExchangeName,
         routing_key: &ShortText,
         slow_after: Duration,
-    ) -> SlowLanesOf {
+    ) -> Option<Arc<SlowLanes>> {
         if self.slow == 0 {
             return None;
         }
@@ -215,8 +167,8 @@ impl Table {
     pub(super) fn mark_slow(
         &mut self,
         destination: &KnownDestination,
-        open: impl FnOnce() -> SlowLanesOf,
-    ) -> Vec<Arc<super::SlowLanes>> {
+        open: impl FnOnce() -> Option<Arc<SlowLanes>>,
+    ) -> Vec<Arc<SlowLanes>> {
         let name = destination.exchange();
         let Some(exchange) = self.exchanges.get_mut(name) else { return Vec::new() };
         let is_slow_as_a_whole = exchange.slow.is_some();
@@ -224,7 +176,7 @@ impl Table {
         if is_slow_as_a_whole || key.slow.is_some() {
             return Vec::new();
         }
-        let slow = Slow::new(destination.clone(), open());
+        let slow = SlowState::new(destination.clone(), open());
         let (exchange_name, routing_key) = (name.as_str(), destination.routing_key().as_str());
         let consequence =
             if slow.has_lanes() { "it gets its own connection" } else { "no connection is free for it" };
@@ -243,7 +195,7 @@ impl Table {
             exchange = name.as_str(),
             slow_keys, "all destinations of this exchange get one connection together"
         );
-        let (slow, closed) = Slow::merge(exchange.slow_slots().filter_map(Option::take).collect());
+        let (slow, closed) = SlowState::merge(exchange.slow_slots().filter_map(Option::take).collect());
         self.slow = self.slow + 1 - slow_keys;
         exchange.slow = slow;
         closed
@@ -263,14 +215,14 @@ impl Table {
     }
 
     /// Every destination and exchange that is slow.
-    pub(super) fn slow(&self) -> impl Iterator<Item = &Slow> {
+    pub(super) fn slow(&self) -> impl Iterator<Item = &SlowState> {
         // If there is none, the search through all destinations is not needed.
         let exchanges = if self.slow == 0 { None } else { Some(self.exchanges.values()) };
         exchanges.into_iter().flatten().flat_map(Exchange::slow)
     }
 
     /// Forgets slow destinations that had no publish since this instant. Returns the lanes to close.
-    pub(super) fn forget_slow(&mut self, idle_since: Instant) -> Vec<Arc<super::SlowLanes>> {
+    pub(super) fn forget_slow(&mut self, idle_since: Instant) -> Vec<Arc<SlowLanes>> {
         if self.slow == 0 {
             return Vec::new();
         }
@@ -278,6 +230,6 @@ impl Table {
         let idle = slots.filter_map(|slot| slot.take_if(|slow| slow.is_idle_since(idle_since)));
         let forgotten: Vec<_> = idle.collect();
         self.slow -= forgotten.len();
-        forgotten.into_iter().filter_map(Slow::into_lanes).collect()
+        forgotten.into_iter().filter_map(SlowState::into_lanes).collect()
     }
 }

@@ -102,10 +102,10 @@ fn too_large() -> Result<(), Error> {
 impl Destinations {
     fn way(&self, publish: &Publish) -> &'static str {
         match self.route(publish, false) {
-            Ok((_, Way::Shared)) => "shared",
-            Ok((_, Way::Isolated)) => "isolated",
-            Ok((_, Way::Slow { is_alone: false, .. })) => "slow",
-            Ok((_, Way::Slow { is_alone: true, .. })) => "slow, alone",
+            Ok((_, Route::Shared)) => "shared",
+            Ok((_, Route::Isolated)) => "isolated",
+            Ok((_, Route::Slow { is_alone: false, .. })) => "slow",
+            Ok((_, Route::Slow { is_alone: true, .. })) => "slow, alone",
             Err(Unavailable::TooManySlow { .. }) => "none",
             Err(error) => panic!("{error}"),
         }
@@ -122,8 +122,8 @@ impl Destinations {
         destination
     }
 
-    fn next(&self, deadline: Instant) -> Turn {
-        self.lock().refusal(&exchange("x")).map_or(Turn::Free, |question| question.turn(deadline))
+    fn next(&self, deadline: Instant) -> NextStep {
+        self.lock().refused(&exchange("x")).map_or(NextStep::Publish, |refused| refused.next_step(deadline))
     }
 }
 
@@ -189,17 +189,17 @@ async fn a_body_larger_than_any_before_goes_alone() {
 async fn a_resent_message_goes_alone() {
     let (all, to) = (destinations(0), publish("x", "k"));
     all.learn_now(&to, &Ok(()));
-    assert!(matches!(all.route(&to, false), Ok((_, Way::Shared))));
-    assert!(matches!(all.route(&to, true), Ok((_, Way::Isolated))));
+    assert!(matches!(all.route(&to, false), Ok((_, Route::Shared))));
+    assert!(matches!(all.route(&to, true), Ok((_, Route::Isolated))));
 }
 
 #[tokio::test]
 async fn a_declared_exchange_is_no_longer_refused() {
     let (all, to) = (destinations(0), publish("x", "k"));
     all.learn_now(&to, &missing());
-    assert!(matches!(all.next(to.deadline), Turn::Ask { .. }));
+    assert!(matches!(all.next(to.deadline), NextStep::Ask { .. }));
     all.declared(&exchange("x"));
-    assert!(matches!(all.next(to.deadline), Turn::Free));
+    assert!(matches!(all.next(to.deadline), NextStep::Publish));
 }
 
 #[tokio::test(start_paused = true)]
@@ -297,18 +297,18 @@ fn later() -> Instant {
 /// A table with an exchange `x` that RabbitMQ has just refused.
 async fn refused() -> Destinations {
     let all = destinations(0);
-    let waiters = all.turn(&exchange("x"), later()).await.expect("it is free");
+    let waiters = all.wait_while_refused(&exchange("x"), later()).await.expect("it is free");
     assert!(waiters.is_none());
-    all.answer(&waiters, &missing());
+    all.answer(waiters.as_ref(), &missing());
     all
 }
 
 impl Destinations {
     /// Records an answer as the publisher does.
-    fn answer(&self, waiters: &Waiters, answer: &Result<(), Error>) {
+    fn answer(&self, waiters: Option<&Waiters>, answer: &Result<(), Error>) {
         self.learn_now(&publish("x", "k"), answer);
         if let Err(error) = answer {
-            Self::tell(waiters, error);
+            Self::answer_waiters(waiters, error);
         }
     }
 }
@@ -320,8 +320,8 @@ async fn callers_that_come_in_the_pause_are_told_the_answer_to_one_of_them() {
     let internal = Err(Error::Refused(Refusal::AccessRefused { reason: internal.to_owned() }));
     for told in [missing(), internal, Err(Error::NotSent(Unavailable::ShuttingDown))] {
         let name = exchange("x");
-        let turn = || all.turn(&name, later());
-        let ask = async { all.answer(&turn().await.expect("it asks"), &told) };
+        let turn = || all.wait_while_refused(&name, later());
+        let ask = async { all.answer(turn().await.expect("it asks").as_ref(), &told) };
         let ((), second, third) = tokio::join!(ask, turn(), turn());
         assert_eq!([second.map(drop), third.map(drop)], [told.clone(), told.clone()]);
     }
@@ -330,8 +330,8 @@ async fn callers_that_come_in_the_pause_are_told_the_answer_to_one_of_them() {
 #[tokio::test]
 async fn a_caller_that_comes_after_rabbitmq_was_asked_asks_again() {
     let all = refused().await;
-    let asked = all.turn(&exchange("x"), later()).await.expect("it asks");
-    assert!(matches!(all.next(later()), Turn::Ask { .. }));
+    let asked = all.wait_while_refused(&exchange("x"), later()).await.expect("it asks");
+    assert!(matches!(all.next(later()), NextStep::Ask { .. }));
     drop(asked);
 }
 
@@ -344,17 +344,17 @@ async fn one_of_the_callers_that_wait_asks_where_there_was_no_answer() {
         None,
     ] {
         let (all, name) = (refused().await, exchange("x"));
-        let Turn::Ask { waiters, .. } = all.next(later()) else { panic!("it asks") };
-        let mut turns: Vec<_> = (0..10).map(|_| Box::pin(all.turn(&name, later()))).collect();
+        let NextStep::Ask { waiters, .. } = all.next(later()) else { panic!("it asks") };
+        let mut turns: Vec<_> = (0..10).map(|_| Box::pin(all.wait_while_refused(&name, later()))).collect();
         let still_waits = join_all(turns.iter_mut().map(|turn| async { poll!(turn).is_pending() })).await;
         assert!(still_waits.iter().all(|it| *it));
         match ended {
-            Some(answer) => all.answer(&Some(waiters), &answer),
+            Some(answer) => all.answer(Some(waiters).as_ref(), &answer),
             None => drop(waiters),
         }
         let asks = async |turn: Pin<Box<_>>| match turn.await {
             Ok(waiters) => {
-                all.answer(&waiters, &missing());
+                all.answer(Option::as_ref(&waiters), &missing());
                 true
             }
             Err(error) => {
@@ -371,13 +371,13 @@ async fn one_of_the_callers_that_wait_asks_where_there_was_no_answer() {
 async fn all_callers_that_wait_publish_where_the_exchange_is_there() {
     for answer in [Ok(()), topic_refused(), Err(Error::Rejected)] {
         let all = refused().await;
-        let Turn::Ask { waiters, .. } = all.next(later()) else { panic!("it asks") };
-        let Turn::Wait(mut waiting) = all.next(later()) else { panic!("it waits") };
+        let NextStep::Ask { waiters, .. } = all.next(later()) else { panic!("it asks") };
+        let NextStep::Wait(mut waiting) = all.next(later()) else { panic!("it waits") };
         let waiters = Some(waiters);
-        all.answer(&waiters, &answer);
+        all.answer(waiters.as_ref(), &answer);
         drop(waiters);
         assert!(waiting.changed().await.is_err());
-        assert!(matches!(all.next(later()), Turn::Free));
+        assert!(matches!(all.next(later()), NextStep::Publish));
     }
 }
 
@@ -386,7 +386,7 @@ async fn no_caller_waits_longer_because_others_gave_up() {
     let all = refused().await;
     for _ in 0..1_000 {
         match all.next(later()) {
-            Turn::Ask { at, .. } => assert!(at <= Instant::now() + refused::PAUSE),
+            NextStep::Ask { at, .. } => assert!(at <= Instant::now() + refused::PAUSE),
             turn => panic!("{turn:?}"),
         }
     }
@@ -395,5 +395,5 @@ async fn no_caller_waits_longer_because_others_gave_up() {
 #[tokio::test]
 async fn a_caller_without_time_for_a_pause_has_none() {
     let all = refused().await;
-    assert!(matches!(all.next(Instant::now() + refused::PAUSE), Turn::Free));
+    assert!(matches!(all.next(Instant::now() + refused::PAUSE), NextStep::Publish));
 }

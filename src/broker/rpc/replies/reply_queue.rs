@@ -13,16 +13,16 @@ use crate::domain::message::ReceivedMessage;
 pub(super) type Reply = ReceivedMessage;
 
 /// The pending replies, by correlation id.
-type Callers = HashMap<Uuid, oneshot::Sender<Reply>>;
+type PendingReplies = HashMap<Uuid, oneshot::Sender<Reply>>;
 
 /// A reply queue. Its table of pending replies is gone when the queue is lost.
 pub(super) struct ReplyQueue {
     name: String,
-    callers: Mutex<Option<Callers>>,
+    callers: Mutex<Option<PendingReplies>>,
 }
 
 /// Why a call cannot register a pending reply.
-pub(super) enum NoPlace {
+pub(super) enum NotRegistered {
     /// The queue is lost.
     Lost,
     /// The maximum number of callers already waits.
@@ -40,17 +40,17 @@ impl ReplyQueue {
         &self.name
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Callers>> {
+    fn lock(&self) -> MutexGuard<'_, Option<PendingReplies>> {
         self.callers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Registers a pending reply.
-    pub(super) fn expect(self: Arc<Self>, max_waiting: usize) -> Result<PendingReply, NoPlace> {
+    pub(super) fn expect(self: Arc<Self>, max_waiting: usize) -> Result<PendingReply, NotRegistered> {
         let (sender, reply) = oneshot::channel();
         let id = Uuid::new_v4();
         match &mut *self.lock() {
-            None => return Err(NoPlace::Lost),
-            Some(callers) if callers.len() >= max_waiting => return Err(NoPlace::TooMany),
+            None => return Err(NotRegistered::Lost),
+            Some(callers) if callers.len() >= max_waiting => return Err(NotRegistered::TooMany),
             Some(callers) => callers.insert(id, sender),
         };
         Ok(PendingReply { queue: self, id, reply })

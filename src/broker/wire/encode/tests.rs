@@ -9,7 +9,7 @@ use proptest::option;
 use proptest::prelude::*;
 
 use super::*;
-use crate::broker::convert::short;
+use crate::broker::convert::short_string;
 use crate::domain::field::{FieldTable, FieldValue};
 use crate::domain::message::DeliveryMode;
 use crate::domain::message::MessageId;
@@ -25,8 +25,8 @@ fn encoded(frames: &[AMQPFrame]) -> Vec<u8> {
 /// A publish as amq-protocol encodes it.
 fn expected(frame_max: usize, message: &Message, to: &Destination, expiration: Option<u64>) -> Vec<u8> {
     let publish = Publish {
-        exchange: short(to.exchange.as_str()),
-        routing_key: short(to.routing_key.as_str()),
+        exchange: short_string(to.exchange.as_str()),
+        routing_key: short_string(to.routing_key.as_str()),
         mandatory: to.mandatory,
         immediate: false,
     };
@@ -42,7 +42,7 @@ fn expected(frame_max: usize, message: &Message, to: &Destination, expiration: O
     encoded(&frames)
 }
 
-type SetText = fn(BasicProperties, crate::broker::convert::Short) -> BasicProperties;
+type SetText = fn(BasicProperties, crate::broker::convert::AmqpShortString) -> BasicProperties;
 
 fn properties(message: &Message, expiration: Option<u64>) -> BasicProperties {
     let given = &message.properties;
@@ -63,7 +63,7 @@ fn properties(message: &Message, expiration: Option<u64>) -> BasicProperties {
     let mut amqp = BasicProperties::default();
     for (text, set) in texts {
         if let Some(text) = text {
-            amqp = set(amqp, short(&text));
+            amqp = set(amqp, short_string(&text));
         }
     }
     if !message.headers.0.is_empty() {
@@ -186,8 +186,8 @@ proptest! {
 #[test]
 fn consume_is_the_same_bytes_as_amq_protocols() {
     let consume = Consume {
-        queue: short("amq.gen-1"),
-        consumer_tag: short("replies"),
+        queue: short_string("amq.gen-1"),
+        consumer_tag: short_string("replies"),
         no_local: false,
         no_ack: true,
         exclusive: true,

@@ -9,9 +9,9 @@ use tokio::time::Instant;
 use crate::broker::channels::Progress;
 use crate::broker::destination::KnownDestination;
 
-/// The waiting publishes of a connection.
+/// The unanswered publishes of a connection.
 #[derive(Default)]
-pub(super) struct Waits {
+pub(super) struct Unanswered {
     /// Number of publishes that are past their callers' deadlines.
     pub(super) overdue: usize,
     /// The earliest deadline of all publishes.
@@ -29,14 +29,14 @@ struct Waiting {
     count: usize,
 }
 
-impl Waits {
+impl Unanswered {
     /// Adds the last answers on a channel of the connection.
     pub(super) fn note_progress(&mut self, progress: Progress) {
         self.last_answer = self.last_answer.max(progress.last_answer);
         self.newest_answered = self.newest_answered.max(progress.newest_answered);
     }
 
-    /// Adds a publish that was handed in at `since` and waits.
+    /// Adds a publish that was handed in at `since` and unanswered.
     pub(super) fn add(
         &mut self,
         destination: &KnownDestination,
@@ -131,25 +131,30 @@ mod tests {
     }
 
     impl Stage {
-        /// The waits if this number of publishes was handed in to each destination at the start.
-        fn waits(&self, stuck: usize, healthy: usize) -> Waits {
-            let mut waits = Waits::default();
+        /// The unanswered publishes if this number of publishes was handed in to each destination at the start.
+        fn unanswered(&self, stuck: usize, healthy: usize) -> Unanswered {
+            let mut unanswered = Unanswered::default();
             for (destination, count) in [(&self.stuck, stuck), (&self.healthy, healthy)] {
                 for _ in 0..count {
-                    waits.add(destination, self.start, self.start + SECOND * 10, self.start);
+                    unanswered.add(destination, self.start, self.start + SECOND * 10, self.start);
                 }
             }
-            waits
+            unanswered
         }
 
         /// The destinations that are slow after this time.
-        fn slow(&self, waits: &Waits, after: Duration, is_to_be_replaced: bool) -> Vec<&'static str> {
+        fn slow(
+            &self,
+            unanswered: &Unanswered,
+            after: Duration,
+            is_to_be_replaced: bool,
+        ) -> Vec<&'static str> {
             let now = self.start + after;
             let others = |destination: &KnownDestination, since| {
                 let other = if *destination == self.stuck { &self.healthy } else { &self.stuck };
                 other.last_confirm().is_some_and(|at| at >= since)
             };
-            let slow: Vec<_> = waits.slow(SECOND, is_to_be_replaced, now, others).collect();
+            let slow: Vec<_> = unanswered.slow(SECOND, is_to_be_replaced, now, others).collect();
             let names = [("stuck", &self.stuck), ("healthy", &self.healthy)];
             names.into_iter().filter(|(_, it)| slow.contains(it)).map(|(name, _)| name).collect()
         }
@@ -159,37 +164,37 @@ mod tests {
     fn destination_with_most_publishes_is_slow_while_another_is_confirmed() {
         let stage = stage();
         stage.healthy.note_answer(stage.start + SECOND / 2, true);
-        let waits = stage.waits(6, 4);
-        assert_eq!(stage.slow(&waits, SECOND, false), ["stuck"]);
-        assert!(stage.slow(&waits, SECOND * 9 / 10, false).is_empty(), "too early");
-        assert!(stage.slow(&waits, SECOND * 3, false).is_empty(), "nothing is confirmed any more");
+        let unanswered = stage.unanswered(6, 4);
+        assert_eq!(stage.slow(&unanswered, SECOND, false), ["stuck"]);
+        assert!(stage.slow(&unanswered, SECOND * 9 / 10, false).is_empty(), "too early");
+        assert!(stage.slow(&unanswered, SECOND * 3, false).is_empty(), "nothing is confirmed any more");
     }
 
     #[test]
     fn no_destination_is_slow_when_none_is_confirmed() {
         let stage = stage();
-        assert!(stage.slow(&stage.waits(30, 10), SECOND * 3, true).is_empty());
-        assert!(stage.slow(&stage.waits(9, 1), SECOND * 3, false).is_empty(), "it is not replaced");
-        assert!(stage.slow(&stage.waits(10, 0), SECOND * 3, true).is_empty(), "there is no other");
+        assert!(stage.slow(&stage.unanswered(30, 10), SECOND * 3, true).is_empty());
+        assert!(stage.slow(&stage.unanswered(9, 1), SECOND * 3, false).is_empty(), "it is not replaced");
+        assert!(stage.slow(&stage.unanswered(10, 0), SECOND * 3, true).is_empty(), "there is no other");
     }
 
     #[test]
     fn destination_with_nearly_all_publishes_is_slow_before_its_connection_is_replaced() {
         let stage = stage();
-        assert_eq!(stage.slow(&stage.waits(9, 1), SECOND * 3, true), ["stuck"]);
+        assert_eq!(stage.slow(&stage.unanswered(9, 1), SECOND * 3, true), ["stuck"]);
     }
 
     #[test]
     fn destination_with_few_overtaken_publishes_is_slow() {
         let stage = stage();
         stage.healthy.note_answer(stage.start + SECOND, true);
-        let mut waits = stage.waits(1, 5);
+        let mut unanswered = stage.unanswered(1, 5);
         let progress = Progress {
             last_answer: Some(stage.start + SECOND),
             newest_answered: Some(stage.start + SECOND / 2),
         };
-        waits.note_progress(progress);
-        assert_eq!(stage.slow(&waits, SECOND * 3 / 2, false), ["stuck"]);
+        unanswered.note_progress(progress);
+        assert_eq!(stage.slow(&unanswered, SECOND * 3 / 2, false), ["stuck"]);
     }
 
     #[test]
@@ -197,6 +202,6 @@ mod tests {
         let stage = stage();
         stage.stuck.note_answer(stage.start + SECOND / 2, false);
         stage.healthy.note_answer(stage.start + SECOND / 2, true);
-        assert!(stage.slow(&stage.waits(9, 1), SECOND, true).is_empty());
+        assert!(stage.slow(&stage.unanswered(9, 1), SECOND, true).is_empty());
     }
 }

@@ -1,0 +1,99 @@
+//! One attempt to publish: writes a message once and waits for RabbitMQ's answer.
+
+use tokio::time::Instant;
+
+use super::destinations::{Destinations, Route};
+use super::lanes::Lanes;
+use super::{Publish, Publisher};
+use crate::broker::channels::{NotWritten, WriteResult};
+use crate::broker::destination::KnownDestination;
+use crate::broker::error::{Error, Refusal, Unavailable};
+use crate::broker::wire::HeaderTooLarge;
+
+impl Publisher {
+    /// Writes a message once, on the lanes that the state of its destination selects. A message travels alone if it is
+    /// resent, or if its id is in flight on the channel that it was handed to.
+    pub(super) async fn attempt(&self, publish: &Publish, is_resent: bool) -> Result<(), Error> {
+        let mut is_alone = is_resent;
+        loop {
+            if self.blocked().is_some() {
+                return Err(Error::NotSent(Unavailable::Blocked));
+            }
+            let (destination, route) = self.destinations.route(publish, is_alone)?;
+            let result = match route {
+                Route::Shared => self.write(publish, destination, &self.shared).await?,
+                // Boxed because this future is large and rarely needed.
+                Route::Isolated => Box::pin(self.write_alone(publish, destination, &self.isolated)).await?,
+                Route::Slow { lanes, is_alone: true } => {
+                    Box::pin(self.write_alone(publish, destination, &lanes.isolated)).await?
+                }
+                Route::Slow { lanes, is_alone: false } => {
+                    Box::pin(self.write(publish, destination, &lanes.shared)).await?
+                }
+            };
+            match result {
+                WriteResult::Written(answer) => return answer,
+                WriteResult::NotWritten(NotWritten::SameId) => is_alone = true,
+                WriteResult::NotWritten(NotWritten::Blocked) => {
+                    return Err(Error::NotSent(Unavailable::Blocked));
+                }
+                WriteResult::NotWritten(NotWritten::Closed) => {}
+                WriteResult::NotWritten(NotWritten::HeaderTooLarge(HeaderTooLarge { bytes, limit })) => {
+                    return Err(Error::Refused(Refusal::HeadersTooLarge { bytes, limit }));
+                }
+            }
+        }
+    }
+
+    /// Writes a message on an isolated lane. If RabbitMQ refuses the exchange, the answer may come from another caller's
+    /// message.
+    async fn write_alone(
+        &self,
+        publish: &Publish,
+        destination: KnownDestination,
+        lanes: &Lanes,
+    ) -> Result<WriteResult, Error> {
+        let wait = self.destinations.wait_while_refused(&publish.destination.exchange, publish.deadline);
+        let waiters = lanes.connections().unwritten(publish.deadline, wait).await?;
+        let result = self.write(publish, destination, lanes).await;
+        match &result {
+            Ok(WriteResult::Written(Err(error))) | Err(error) => {
+                Destinations::answer_waiters(waiters.as_ref(), error);
+            }
+            Ok(_) => {}
+        }
+        result
+    }
+
+    async fn write(
+        &self,
+        publish: &Publish,
+        destination: KnownDestination,
+        lanes: &Lanes,
+    ) -> Result<WriteResult, Error> {
+        let Some((lane, permit)) = lanes.reserve(publish.message.body.len(), publish.deadline).await? else {
+            return if self.closing.is_cancelled() {
+                Err(Error::NotSent(Unavailable::ShuttingDown))
+            } else {
+                // The destination is no longer slow, so its lanes are closed.
+                Ok(WriteResult::NotWritten(NotWritten::Closed))
+            };
+        };
+        let (begun, _in_flight) = (Instant::now(), self.in_flight.token());
+        publish.attempts.begin();
+        let result = lane.publish(publish, destination, permit).await;
+        match &result {
+            WriteResult::Written(answer) => self.learn(publish, begun, answer),
+            WriteResult::NotWritten(_) => publish.attempts.take_back(),
+        }
+        Ok(result)
+    }
+
+    /// Updates the state of the destination with the answer to a written message.
+    fn learn(&self, publish: &Publish, begun: Instant, answer: &Result<(), Error>) {
+        if !matches!(answer, Err(Error::Unknown(_))) {
+            self.metrics.confirm_seconds.observe(begun.elapsed().as_secs_f64());
+        }
+        self.destinations.learn(publish, begun, answer);
+    }
+}

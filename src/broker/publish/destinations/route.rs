@@ -1,0 +1,19 @@
+//! The lanes that a message uses.
+
+use std::sync::Arc;
+
+use crate::broker::publish::slow::SlowLanes;
+
+/// The lanes that a message uses.
+pub(in crate::broker::publish) enum Route {
+    /// A channel that it shares with other messages.
+    Shared,
+    /// Alone on a channel.
+    Isolated,
+    /// The connection of a slow destination, or of hazardous messages.
+    Slow {
+        lanes: Arc<SlowLanes>,
+        /// Whether the message travels alone on a channel there.
+        is_alone: bool,
+    },
+}

@@ -1,0 +1,71 @@
+//! A message that a caller wants published, and the result for the caller.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use tokio::time::Instant;
+
+use crate::broker::error::Error;
+use crate::domain::message::{Destination, Message};
+use crate::domain::outcome::Outcome;
+
+/// A message, its destination, and its deadline.
+#[derive(Debug)]
+pub struct Publish {
+    /// The message.
+    pub message: Message,
+    /// The exchange and routing key.
+    pub destination: Destination,
+    /// The time by which the caller wants an answer.
+    pub deadline: Instant,
+    /// Whether the gateway may resend the message when a lost connection left its outcome unknown.
+    pub resend: bool,
+    /// Whether the message expires at the deadline, so that no consumer processes it later.
+    pub expires: bool,
+    /// How often the gateway has written the message so far; starts at 0.
+    pub attempts: Attempts,
+}
+
+/// RabbitMQ holds the message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Receipt {
+    /// [`Outcome::Confirmed`], or [`Outcome::Accepted`] if `mandatory` was off.
+    pub outcome: Outcome,
+    /// How often the gateway wrote the message.
+    pub attempts: u32,
+    /// Whether an earlier attempt may have left a copy in a queue.
+    pub duplicate_possible: bool,
+}
+
+/// RabbitMQ does not hold the message, or it is unknown whether RabbitMQ holds it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{error}")]
+pub struct PublishFailure {
+    /// The error of the last attempt.
+    #[source]
+    pub error: Error,
+    /// How often the gateway wrote the message; 0 if the answer to another caller's message was its answer too.
+    pub attempts: u32,
+    /// The outcome of the message, over all attempts.
+    pub outcome: Outcome,
+}
+
+/// Counts each time that a lane hands a message to a channel, before it does so. At 0 the message is certainly not
+/// written.
+#[derive(Debug, Default)]
+pub struct Attempts(AtomicU32);
+
+impl Attempts {
+    pub(super) fn begin(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Records that the channel has handed the message back unwritten.
+    pub(super) fn take_back(&self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// The number of attempts so far.
+    pub(in crate::broker) fn count(&self) -> u32 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
