@@ -87,6 +87,7 @@ impl Source {
         breaches.extend(self.forbidden_paths());
         breaches.extend(self.foreign_words());
         breaches.extend(self.paths_out_by_super());
+        breaches.extend(self.paths_out_of_the_server());
         if self.layer() == "broker" && self.code.contains(".into()") {
             breaches.push(self.breach("calls .into(), which panics when it makes a ShortString"));
         }
@@ -149,6 +150,18 @@ impl Source {
             }
         }
         breaches
+    }
+
+    /// Paths from the HTTP server to another part of the gateway. It serves any application, so it knows the lifecycle only.
+    fn paths_out_of_the_server(&self) -> Vec<String> {
+        if !self.modules().join("::").starts_with("http::server") {
+            return Vec::new();
+        }
+        let ups = "super::".repeat(self.modules().len() - 1);
+        let is_allowed = |path: &String| ["lifecycle", "http::server"].iter().any(|it| path.starts_with(it));
+        let by_super = self.code.contains(&ups).then(|| ups.clone());
+        let beyond = self.named_paths().into_iter().filter(|path| !is_allowed(path)).chain(by_super);
+        beyond.map(|path| self.breach(format!("the server must not name {path}"))).collect()
     }
 }
 
@@ -264,6 +277,9 @@ fn a_breach_is_found_in_each_way_to_write_a_path() {
         ("metrics.rs", "use crate::config::Config;"),
         ("novelty.rs", "use crate::domain::names::QueueName;"),
         ("http/state.rs", "use crate::telemetry::Settings;"),
+        ("http/server/body.rs", "use crate::http::problem::Problem;"),
+        ("http/server/body.rs", "use super::super::problem::Problem;"),
+        ("http/server.rs", "use super::layers::LayeredRouter;"),
         ("http/mod.rs", ""),
         ("http/long.rs", &"\n".repeat(MAX_LINES + 1)),
     ] {
@@ -281,6 +297,7 @@ fn an_allowed_path_is_not_reported() {
         ("http.rs", "mod tests {\n    use super::*;\n}"),
         ("http/openapi.rs", "document.merge(super::paths());"),
         ("http/state.rs", "use axum::http::StatusCode;\nuse crate::http::Limits;"),
+        ("http/server/body.rs", "use super::activity::Activity;\nuse crate::lifecycle::Lifecycle;"),
         ("main.rs", "use rabbitmq_gateway::{app, http};\napp::run(config);\nhttp::openapi::document();"),
     ] {
         assert_eq!(Source::new(path, code).breaches(), Vec::<String>::new(), "{path}: {code}");

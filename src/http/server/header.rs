@@ -64,8 +64,8 @@ impl Header {
 
 #[cfg(test)]
 mod tests {
-    use super::super::framing::Framing;
     use super::*;
+    use crate::http::server::framing::Framing;
 
     fn due_after(parts: &[&str]) -> bool {
         let (mut header, mut framing) = (Header::default(), Framing::new(16));
