@@ -83,6 +83,7 @@ async fn during_an_alarm_publishes_are_refused_at_once_and_afterwards_the_gatewa
 
     a_connection_blocked_for_too_long_is_replaced(&broker, &observer).await;
     however_many_are_held_the_next_is_refused_at_once(&broker).await;
+    broker.give_back().await;
 }
 
 /// RabbitMQ does not read while the messages are written, so it blocks the connection after all of them.

@@ -82,6 +82,7 @@ async fn kill_of_rabbitmq_under_load_delays_callers_but_causes_no_error_and_lose
     let observer = Observer::connect(&broker.url()).await;
     answers.assert_agree_with(&observer.drain_ids("q").await);
     gateway.stop().await;
+    broker.give_back().await;
 }
 
 /// SIGSTOP: the connections stay open, and RabbitMQ answers nothing.
@@ -130,6 +131,7 @@ async fn a_frozen_rabbitmq_makes_publishes_unknown_never_duplicates_them_and_lea
     };
     eventually(SOON, "RabbitMQ has the channels of the pool and no others", leaks).await;
     gateway.stop().await;
+    broker.give_back().await;
 }
 
 #[tokio::test]

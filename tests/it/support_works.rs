@@ -43,9 +43,17 @@ async fn wire() -> (Link, TcpStream, TcpStream) {
 }
 
 async fn carries(from: &mut TcpStream, to: &mut TcpStream, bytes: &[u8]) -> bool {
+    arrive_within(SOON, from, to, bytes).await
+}
+
+async fn holds_back(from: &mut TcpStream, to: &mut TcpStream, bytes: &[u8]) -> bool {
+    !arrive_within(QUIET, from, to, bytes).await
+}
+
+async fn arrive_within(deadline: Duration, from: &mut TcpStream, to: &mut TcpStream, bytes: &[u8]) -> bool {
     from.write_all(bytes).await.unwrap();
     let mut seen = vec![0; bytes.len()];
-    let read = tokio::time::timeout(QUIET, to.read_exact(&mut seen)).await;
+    let read = tokio::time::timeout(deadline, to.read_exact(&mut seen)).await;
     matches!(read, Ok(Ok(_))) && seen == bytes
 }
 
@@ -76,7 +84,7 @@ async fn link_reset_closes_both_ends() {
 async fn link_black_hole_drops_bytes_of_one_direction_only() {
     let (link, mut near, mut far) = wire().await;
     link.set(Mode::BlackHole(Way::ToBroker));
-    assert!(!carries(&mut near, &mut far, b"lost").await);
+    assert!(holds_back(&mut near, &mut far, b"lost").await);
     assert!(carries(&mut far, &mut near, b"back").await);
     link.mend();
     assert!(carries(&mut near, &mut far, b"there").await);
@@ -86,7 +94,7 @@ async fn link_black_hole_drops_bytes_of_one_direction_only() {
 async fn link_stall_keeps_the_bytes_until_it_ends() {
     let (link, mut near, mut far) = wire().await;
     link.set(Mode::Stall(Way::Both));
-    assert!(!carries(&mut near, &mut far, b"kept").await);
+    assert!(holds_back(&mut near, &mut far, b"kept").await);
     link.mend();
     let mut seen = [0; 4];
     within(SOON, "the kept bytes", far.read_exact(&mut seen)).await.unwrap();
@@ -287,6 +295,7 @@ async fn own_rabbitmq_keeps_its_messages_after_kill_and_restart() {
     assert_eq!(Observer::connect(&broker.url()).await.count("kept").await, Some(1));
     broker.restart().await;
     assert_eq!(Observer::connect(&broker.url()).await.count("kept").await, Some(1));
+    broker.give_back().await;
 }
 
 #[tokio::test]
@@ -316,6 +325,7 @@ async fn own_rabbitmq_can_be_paused_stopped_blocked_and_can_close_connections() 
     broker.close_all_connections("enough").await;
     let closed = || async { !observer.is_connected() };
     eventually(SOON, "the observer is disconnected", closed).await;
+    broker.give_back().await;
 }
 
 #[tokio::test]
