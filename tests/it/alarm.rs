@@ -10,7 +10,8 @@ use crate::support::{
     poll::eventually,
 };
 
-const SOON: Duration = Duration::from_secs(10);
+/// Deadline of waits that test no time limit of the gateway.
+const SOON: Duration = Duration::from_secs(30);
 const SECOND: Duration = Duration::from_secs(1);
 /// Shorter than any wait for RabbitMQ.
 const AT_ONCE: Duration = Duration::from_millis(500);

@@ -28,7 +28,8 @@ use crate::support::{
     raw::Raw,
 };
 
-const SOON: Duration = Duration::from_secs(10);
+/// Deadline of waits that test no time limit of the gateway.
+const SOON: Duration = Duration::from_secs(30);
 
 /// Short enough for a test, long enough for a byte to arrive over loopback.
 const QUIET: Duration = Duration::from_millis(100);
