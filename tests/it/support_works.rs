@@ -330,6 +330,18 @@ async fn own_rabbitmq_can_be_paused_stopped_blocked_and_can_close_connections() 
 }
 
 #[tokio::test]
+async fn own_rabbitmq_that_a_test_gives_back_is_empty_for_the_next_test() {
+    let broker = Broker::own().await;
+    let observer = Observer::connect(&broker.url()).await;
+    observer.declare_queue("left").await;
+    broker.give_back().await;
+    eventually(SOON, "the observer is disconnected", || async { !observer.is_connected() }).await;
+    let next = Broker::own().await;
+    assert_eq!(Observer::connect(&next.url()).await.count("left").await, None);
+    next.give_back().await;
+}
+
+#[tokio::test]
 async fn raw_reads_lengths_chunks_and_whole_streams() {
     let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = server.local_addr().unwrap();
