@@ -117,7 +117,7 @@ async fn missing_vhost_is_broker_refused_until_it_is_added() {
     vhost.delete().await;
     let gateway = TestGateway::start_unready(&[("AMQP_URL", &vhost.url)]).await;
     is_refused(&gateway, "guest", "virtual host does not exist").await;
-    vhost.create_again().await;
+    vhost.create().await;
     Observer::connect(&vhost.url).await.declare_queue("q").await;
     is_mended(&gateway).await;
     within(SOON, "the gateway stops", gateway.stop()).await;
@@ -149,7 +149,7 @@ async fn vhost_that_is_missing_for_a_moment_delays_callers_and_causes_no_error()
                 .contains("does not exist")
         };
         eventually(SOON, "a dial is refused", is_refused).await;
-        stage.vhost.create_again().await;
+        stage.vhost.create().await;
     };
     let (answer, ()) = tokio::join!(publish(&stage.gateway, target, "during"), again);
     assert_eq!(answer.outcome(), "accepted", "{answer:?}");

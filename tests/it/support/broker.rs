@@ -81,9 +81,8 @@ impl Broker {
     pub async fn vhost(&self, name: &str) -> Vhost<'_> {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let name = format!("{name}-{}", COUNT.fetch_add(1, Ordering::Relaxed));
-        self.eval(&format!("ok = rabbit_vhost:add({0}, {GUEST})", binary(&name))).await;
         let vhost = Vhost { url: format!("{}{name}", self.url()), name, broker: self };
-        vhost.permit("guest", ".*", ".*", ".*").await;
+        vhost.create().await;
         vhost
     }
 
@@ -161,7 +160,7 @@ impl OwnBroker {
         assert_eq!(self.eval("rabbit_alarm:get_alarms()").await, "[]", "an alarm is left");
         let vhost = Vhost { url: self.url(), name: "/".to_owned(), broker: &self.broker };
         vhost.delete().await;
-        vhost.create_again().await;
+        vhost.create().await;
         let are_closed = || async { self.eval("length(rabbit_networking:local_connections())").await == "0" };
         eventually(EFFECT_DEADLINE, "every connection is closed", are_closed).await;
         RETURNED.lock().expect("no test panics with it").push(self.broker.node);
@@ -265,9 +264,13 @@ impl Vhost<'_> {
 
     /// Sets a user's permissions here, as regular expressions over names.
     pub async fn permit(&self, user: &str, configure: &str, write: &str, read: &str) {
+        self.broker.eval(&self.permission(user, configure, write, read)).await;
+    }
+
+    fn permission(&self, user: &str, configure: &str, write: &str, read: &str) -> String {
         let [user, vhost, configure, write, read] = [user, &self.name, configure, write, read].map(binary);
         let arguments = format!("{user}, {vhost}, {configure}, {write}, {read}, {GUEST}");
-        self.broker.eval(&format!("ok = rabbit_auth_backend_internal:set_permissions({arguments})")).await;
+        format!("ok = rabbit_auth_backend_internal:set_permissions({arguments})")
     }
 
     /// Limits how many connections or queues this vhost may have: `max-connections` or `max-queues`.
@@ -324,11 +327,11 @@ impl Vhost<'_> {
         self.broker.eval(&format!("rabbit_vhost:delete({name}, {GUEST})")).await;
     }
 
-    /// Makes the vhost again after [`Self::delete`], empty, for guest.
-    pub async fn create_again(&self) {
-        let name = binary(&self.name);
-        self.broker.eval(&format!("ok = rabbit_vhost:add({name}, {GUEST})")).await;
-        self.permit("guest", ".*", ".*", ".*").await;
+    /// Makes the vhost, empty, with all permissions for guest: also after [`Self::delete`]. One call does both, since RabbitMQ
+    /// refuses guest in between.
+    pub async fn create(&self) {
+        let (name, permission) = (binary(&self.name), self.permission("guest", ".*", ".*", ".*"));
+        self.broker.eval(&format!("ok = rabbit_vhost:add({name}, {GUEST}), {permission}")).await;
     }
 
     fn connections_of(&self, variable: &str) -> String {
