@@ -10,7 +10,8 @@ use crate::support::{
     poll::eventually,
 };
 
-const SOON: Duration = Duration::from_secs(10);
+/// Deadline of waits that test no time limit of the gateway.
+const SOON: Duration = Duration::from_secs(30);
 const SECOND: Duration = Duration::from_secs(1);
 /// Shorter than any wait for RabbitMQ.
 const AT_ONCE: Duration = Duration::from_millis(500);
@@ -83,6 +84,7 @@ async fn during_an_alarm_publishes_are_refused_at_once_and_afterwards_the_gatewa
 
     a_connection_blocked_for_too_long_is_replaced(&broker, &observer).await;
     however_many_are_held_the_next_is_refused_at_once(&broker).await;
+    broker.give_back().await;
 }
 
 /// RabbitMQ does not read while the messages are written, so it blocks the connection after all of them.

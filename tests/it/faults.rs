@@ -27,7 +27,7 @@ use crate::support::{
 };
 
 /// Deadline of waits that test no time limit of the gateway.
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(30);
 const SECOND: Duration = Duration::from_secs(1);
 /// How long a fault may affect callers of other destinations.
 pub(crate) const NOTICED: Duration = Duration::from_secs(2);

@@ -23,7 +23,8 @@ use crate::support::{
     stuck::StuckQueue,
 };
 
-const SOON: Duration = Duration::from_secs(10);
+/// Deadline of waits that test no time limit of the gateway.
+const SOON: Duration = Duration::from_secs(30);
 const AT_ONCE: Duration = Duration::from_secs(2);
 /// After this time an operation no longer delays the next one.
 const LONG: Duration = Duration::from_secs(5);

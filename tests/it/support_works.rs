@@ -28,7 +28,8 @@ use crate::support::{
     raw::Raw,
 };
 
-const SOON: Duration = Duration::from_secs(10);
+/// Deadline of waits that test no time limit of the gateway.
+const SOON: Duration = Duration::from_secs(30);
 
 /// Short enough for a test, long enough for a byte to arrive over loopback.
 const QUIET: Duration = Duration::from_millis(100);
@@ -43,9 +44,17 @@ async fn wire() -> (Link, TcpStream, TcpStream) {
 }
 
 async fn carries(from: &mut TcpStream, to: &mut TcpStream, bytes: &[u8]) -> bool {
+    arrive_within(SOON, from, to, bytes).await
+}
+
+async fn holds_back(from: &mut TcpStream, to: &mut TcpStream, bytes: &[u8]) -> bool {
+    !arrive_within(QUIET, from, to, bytes).await
+}
+
+async fn arrive_within(deadline: Duration, from: &mut TcpStream, to: &mut TcpStream, bytes: &[u8]) -> bool {
     from.write_all(bytes).await.unwrap();
     let mut seen = vec![0; bytes.len()];
-    let read = tokio::time::timeout(QUIET, to.read_exact(&mut seen)).await;
+    let read = tokio::time::timeout(deadline, to.read_exact(&mut seen)).await;
     matches!(read, Ok(Ok(_))) && seen == bytes
 }
 
@@ -76,7 +85,7 @@ async fn link_reset_closes_both_ends() {
 async fn link_black_hole_drops_bytes_of_one_direction_only() {
     let (link, mut near, mut far) = wire().await;
     link.set(Mode::BlackHole(Way::ToBroker));
-    assert!(!carries(&mut near, &mut far, b"lost").await);
+    assert!(holds_back(&mut near, &mut far, b"lost").await);
     assert!(carries(&mut far, &mut near, b"back").await);
     link.mend();
     assert!(carries(&mut near, &mut far, b"there").await);
@@ -86,7 +95,7 @@ async fn link_black_hole_drops_bytes_of_one_direction_only() {
 async fn link_stall_keeps_the_bytes_until_it_ends() {
     let (link, mut near, mut far) = wire().await;
     link.set(Mode::Stall(Way::Both));
-    assert!(!carries(&mut near, &mut far, b"kept").await);
+    assert!(holds_back(&mut near, &mut far, b"kept").await);
     link.mend();
     let mut seen = [0; 4];
     within(SOON, "the kept bytes", far.read_exact(&mut seen)).await.unwrap();
@@ -287,6 +296,7 @@ async fn own_rabbitmq_keeps_its_messages_after_kill_and_restart() {
     assert_eq!(Observer::connect(&broker.url()).await.count("kept").await, Some(1));
     broker.restart().await;
     assert_eq!(Observer::connect(&broker.url()).await.count("kept").await, Some(1));
+    broker.give_back().await;
 }
 
 #[tokio::test]
@@ -316,6 +326,19 @@ async fn own_rabbitmq_can_be_paused_stopped_blocked_and_can_close_connections() 
     broker.close_all_connections("enough").await;
     let closed = || async { !observer.is_connected() };
     eventually(SOON, "the observer is disconnected", closed).await;
+    broker.give_back().await;
+}
+
+#[tokio::test]
+async fn own_rabbitmq_that_a_test_gives_back_is_empty_for_the_next_test() {
+    let broker = Broker::own().await;
+    let observer = Observer::connect(&broker.url()).await;
+    observer.declare_queue("left").await;
+    broker.give_back().await;
+    eventually(SOON, "the observer is disconnected", || async { !observer.is_connected() }).await;
+    let next = Broker::own().await;
+    assert_eq!(Observer::connect(&next.url()).await.count("left").await, None);
+    next.give_back().await;
 }
 
 #[tokio::test]

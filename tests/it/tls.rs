@@ -16,7 +16,8 @@ use crate::support::{
     raw::Raw,
 };
 
-const SOON: Duration = Duration::from_secs(10);
+/// Deadline of waits that test no time limit of the gateway.
+const SOON: Duration = Duration::from_secs(30);
 const CALLERS: usize = 16;
 const PASSWORD: &str = "never-to-be-printed";
 

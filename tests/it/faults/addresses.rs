@@ -1,7 +1,7 @@
 //! Several addresses in `AMQP_URL`: the connections of all roles are spread over them, and an address that does not answer does
 //! not delay the next one.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use reqwest::Client;
 
@@ -12,7 +12,7 @@ use crate::support::{
     link::{Link, Mode},
     load::publish,
     observer::Observer,
-    poll::eventually,
+    poll::{eventually, within},
     process::Process,
 };
 
@@ -35,14 +35,38 @@ fn names(links: &[Link]) -> Vec<Vec<String>> {
     links.iter().map(Link::names).collect()
 }
 
+/// After this time without an answer the gateway dials the next address too.
+const HEAD_START: Duration = Duration::from_millis(500);
+
+/// A gateway that has all its connections, and its addresses. Starts another one when the machine was so busy that an address
+/// lost its head start.
+async fn started(count: usize, vhost: &Vhost<'_>) -> (Vec<Link>, TestGateway) {
+    let attempt = async || {
+        let (links, url) = wires(count, vhost).await;
+        let start = Instant::now();
+        let gateway = TestGateway::start(&[("AMQP_URL", &url)]).await;
+        let are_there = || async { names(&links).concat().len() >= CONNECTIONS };
+        eventually(SOON, "all connections are open", are_there).await;
+        (start.elapsed(), links, gateway)
+    };
+    within(SOON * 3, "the gateway logs in before it dials a second address", async {
+        loop {
+            let (took, links, gateway) = attempt().await;
+            let dials: usize = links.iter().map(Link::accepted).sum();
+            if dials == CONNECTIONS || took < HEAD_START {
+                return (links, gateway);
+            }
+            gateway.stop().await;
+        }
+    })
+    .await
+}
+
 #[tokio::test]
 async fn connections_of_all_roles_are_spread_over_the_addresses() {
     let vhost = Broker::shared().await.vhost("spread").await;
     for count in [2, 3] {
-        let (links, url) = wires(count, &vhost).await;
-        let gateway = TestGateway::start(&[("AMQP_URL", &url)]).await;
-        let are_there = || async { names(&links).concat().len() == CONNECTIONS };
-        eventually(SOON, "all connections are open", are_there).await;
+        let (links, gateway) = started(count, &vhost).await;
         let names = names(&links);
         println!("{names:?}");
         for (link, names) in links.iter().zip(&names) {
@@ -57,28 +81,36 @@ async fn connections_of_all_roles_are_spread_over_the_addresses() {
     }
 }
 
+/// From the start of a gateway to its first confirm.
+async fn first_confirm(url: &str, id: &str) -> (TestGateway, Duration) {
+    let start = Instant::now();
+    let gateway = TestGateway::start_unready(&[("AMQP_URL", url)]).await;
+    eventually(SOON, "the gateway is ready", || gateway.is_ready()).await;
+    let answer = publish(&gateway, "amq.default?routing_key=q&timeout=10s", id).await;
+    answer.assert_confirmed();
+    (gateway, answer.at - start)
+}
+
 #[tokio::test]
 async fn a_dial_without_an_answer_does_not_delay_the_next_address() {
     let vhost = Broker::shared().await.vhost("hanging-dial").await;
     let observer = Observer::connect(&vhost.url).await;
     observer.declare_queue("q").await;
+    let (_links, url) = wires(2, &vhost).await;
+    let (gateway, usual) = first_confirm(&url, "usual").await;
+    gateway.stop().await;
     for hangs in [0, 1] {
         let (links, url) = wires(2, &vhost).await;
         links[hangs].set(Mode::Silence);
-        let start = Instant::now();
-        let gateway = TestGateway::start_unready(&[("AMQP_URL", &url)]).await;
-        eventually(SOON, "the gateway is ready", || gateway.is_ready()).await;
-        let ready = start.elapsed();
-        let answer = publish(&gateway, "amq.default?routing_key=q&timeout=10s", &hangs.to_string()).await;
-        answer.assert_confirmed();
-        println!("ready after {ready:?}, the first confirm took {:?}", answer.took());
-        assert!(answer.at - start <= NOTICED, "ready after {ready:?}, {answer:?}");
+        let (gateway, first) = first_confirm(&url, &hangs.to_string()).await;
+        println!("the first confirm came after {first:?}, and after {usual:?} without the fault");
+        assert!(first <= NOTICED + usual, "the first confirm came after {first:?}, usually after {usual:?}");
         let well = &links[1 - hangs];
         let are_there = || async { well.names().len() == CONNECTIONS };
         eventually(SECOND * 2, "all connections are open", are_there).await;
         gateway.stop().await;
     }
-    assert_eq!(observer.drain_ids("q").await, ["0", "1"]);
+    assert_eq!(observer.drain_ids("q").await, ["usual", "0", "1"]);
 }
 
 #[tokio::test]

@@ -16,8 +16,8 @@ use crate::support::{
 const HEALTHY_CALLERS: usize = 8;
 const STUCK_CALLERS: usize = 200;
 const ALONE: Duration = Duration::from_secs(2);
-/// Until this time after the fault, publishes that were in flight on the connection may be lost.
-const SETTLED: Duration = Duration::from_secs(5);
+/// Until this time after each stuck caller got an answer, publishes that were in flight on the connection may be lost.
+const SETTLED: Duration = Duration::from_millis(4_500);
 const BESIDE: Duration = Duration::from_secs(3);
 const SOON: Duration = Duration::from_secs(20);
 /// As a share of the rate alone.
@@ -48,6 +48,8 @@ pub(crate) async fn measure<T>(
 
     let fault = suspend().await;
     let stuck = Load::start(gateway, "stuck", STUCK_CALLERS, to_stuck);
+    // A busy machine sends late the publishes with which the fault begins.
+    stuck.is_answered(STUCK_CALLERS, SOON).await;
     pass(SETTLED).await;
     let beside = window(BESIDE).await;
 
@@ -80,10 +82,9 @@ impl Report {
         println!("figure: {self}");
         let [alone, beside, again] = self.figures();
         assert_eq!(beside.others, 0, "callers of the healthy queue saw errors: {:?}", self.first_error());
-        let share = beside.rate / alone.rate;
-        assert!(share >= LEAST_RATE, "{share:.2} of the rate alone");
         // The slower of the two measurements counts, because other programs use the machine too.
-        let p99 = alone.p99.max(again.p99);
+        let (share, p99) = (beside.rate / alone.rate.min(again.rate), alone.p99.max(again.p99));
+        assert!(share >= LEAST_RATE, "{share:.2} of the rate alone");
         assert!(beside.p99 <= p99 * MOST_P99, "p99 {:?}, alone {p99:?}", beside.p99);
         for answer in self.healthy.0.iter().filter(|answer| !answer.is_confirmed()) {
             assert!(answer.sent < self.beside.from, "{answer:?}");
@@ -127,7 +128,8 @@ impl fmt::Display for Report {
         let [alone, beside, again] = self.figures();
         let stuck = Figures::of(&self.stuck.0, self.beside);
         write!(out, "healthy alone: {alone}; beside: {beside}; again: {again}; stuck: {stuck}; ")?;
-        let (share, alone, beside) = (beside.rate / alone.rate, alone.p99.max(again.p99), beside.p99);
+        let share = beside.rate / alone.rate.min(again.rate);
+        let (alone, beside) = (alone.p99.max(again.p99), beside.p99);
         write!(out, "share {share:.2}, p99 {:.1} times", beside.as_secs_f64() / alone.as_secs_f64())
     }
 }

@@ -74,5 +74,6 @@ async fn freeze(to: fn(usize) -> String) -> usize {
     there.retain(|id| id != "proof");
     answers.assert_agree_with(&there);
     gateway.stop().await;
+    broker.give_back().await;
     slow
 }

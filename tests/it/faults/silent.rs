@@ -134,6 +134,7 @@ async fn a_connection_that_an_alarm_blocks_is_not_replaced() {
     }
     agree(&answers, &observer).await;
     gateway.stop().await;
+    broker.give_back().await;
 }
 
 /// The other connections learn about the alarm only when they have a message unconfirmed too.
@@ -155,6 +156,7 @@ async fn an_alarm_that_first_blocks_an_isolated_connection_causes_no_dial() {
     assert_eq!(link.accepted() - dialled, 0, "dials after the alarm");
     agree(&answers, &observer).await;
     gateway.stop().await;
+    broker.give_back().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

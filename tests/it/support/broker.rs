@@ -1,11 +1,15 @@
 //! `Broker`: a private RabbitMQ, with the operations of an operator.
 //!
-//! One node serves the whole test run, with a vhost for each test. A test that breaks RabbitMQ starts a node of its own.
+//! One node serves the whole test run, with a vhost for each test. A test that breaks RabbitMQ has a node of its own, which it
+//! gives back for the next such test when the node is as it was.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
     ops::Deref,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -23,6 +27,9 @@ const EFFECT_DEADLINE: Duration = Duration::from_secs(30);
 /// A node takes 140 MB, and its start uses a whole core.
 const NODES_OF_THEIR_OWN: usize = 2;
 
+/// Nodes that tests have given back. They end with the test process.
+static RETURNED: Mutex<Vec<Node>> = Mutex::new(Vec::new());
+
 /// A running RabbitMQ with user `guest`, password `guest`.
 pub struct Broker {
     node: Node,
@@ -37,21 +44,27 @@ impl Broker {
 
     /// A node that the test may break; it ends when dropped. Waits while two other tests have one.
     pub async fn own() -> OwnBroker {
-        Self::own_with("", "").await
+        let place = Self::place().await;
+        let returned = RETURNED.lock().expect("no test panics with it").pop();
+        let node = match returned {
+            Some(node) => node,
+            None => Node::launch().await,
+        };
+        OwnBroker { broker: Self { node }, _place: place }
     }
 
     /// The same, with a TLS listener at the second address of the result. It accepts client certificates as a login (SASL
     /// EXTERNAL).
     pub async fn own_with_tls(certificates: &Certificates) -> (OwnBroker, SocketAddr) {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
-        let broker = Self::own_with(&certificates.config(address), "rabbitmq_auth_mechanism_ssl").await;
-        (broker, address)
+        let place = Self::place().await;
+        let node = Node::launch_with(&certificates.config(address), "rabbitmq_auth_mechanism_ssl").await;
+        (OwnBroker { broker: Self { node }, _place: place }, address)
     }
 
-    async fn own_with(config: &str, plugins: &str) -> OwnBroker {
+    async fn place() -> SemaphorePermit<'static> {
         static PLACES: Semaphore = Semaphore::const_new(NODES_OF_THEIR_OWN);
-        let place = PLACES.acquire().await.expect("never closed");
-        OwnBroker { broker: Self { node: Node::launch_with(config, plugins).await }, _place: place }
+        PLACES.acquire().await.expect("never closed")
     }
 
     /// The address for AMQP, on loopback.
@@ -68,9 +81,8 @@ impl Broker {
     pub async fn vhost(&self, name: &str) -> Vhost<'_> {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let name = format!("{name}-{}", COUNT.fetch_add(1, Ordering::Relaxed));
-        self.eval(&format!("ok = rabbit_vhost:add({0}, {GUEST})", binary(&name))).await;
         let vhost = Vhost { url: format!("{}{name}", self.url()), name, broker: self };
-        vhost.permit("guest", ".*", ".*", ".*").await;
+        vhost.create().await;
         vhost
     }
 
@@ -142,6 +154,18 @@ impl Deref for OwnBroker {
 }
 
 impl OwnBroker {
+    /// Empties the default vhost and keeps the node for the next test. Not for a node with other settings, users or vhosts than at
+    /// the start. A test that panics does not come here, so its node ends.
+    pub async fn give_back(self) {
+        assert_eq!(self.eval("rabbit_alarm:get_alarms()").await, "[]", "an alarm is left");
+        let vhost = Vhost { url: self.url(), name: "/".to_owned(), broker: &self.broker };
+        vhost.delete().await;
+        vhost.create().await;
+        let are_closed = || async { self.eval("length(rabbit_networking:local_connections())").await == "0" };
+        eventually(EFFECT_DEADLINE, "every connection is closed", are_closed).await;
+        RETURNED.lock().expect("no test panics with it").push(self.broker.node);
+    }
+
     /// Writes queues, exchanges and bindings to disk. Call it between the last declare and a kill: RabbitMQ 3.10 answers
     /// declare-ok before it writes, and a new durable queue is then lost with its confirmed messages.
     pub async fn sync_topology(&self) {
@@ -240,9 +264,13 @@ impl Vhost<'_> {
 
     /// Sets a user's permissions here, as regular expressions over names.
     pub async fn permit(&self, user: &str, configure: &str, write: &str, read: &str) {
+        self.broker.eval(&self.permission(user, configure, write, read)).await;
+    }
+
+    fn permission(&self, user: &str, configure: &str, write: &str, read: &str) -> String {
         let [user, vhost, configure, write, read] = [user, &self.name, configure, write, read].map(binary);
         let arguments = format!("{user}, {vhost}, {configure}, {write}, {read}, {GUEST}");
-        self.broker.eval(&format!("ok = rabbit_auth_backend_internal:set_permissions({arguments})")).await;
+        format!("ok = rabbit_auth_backend_internal:set_permissions({arguments})")
     }
 
     /// Limits how many connections or queues this vhost may have: `max-connections` or `max-queues`.
@@ -299,11 +327,11 @@ impl Vhost<'_> {
         self.broker.eval(&format!("rabbit_vhost:delete({name}, {GUEST})")).await;
     }
 
-    /// Makes the vhost again after [`Self::delete`], empty, for guest.
-    pub async fn create_again(&self) {
-        let name = binary(&self.name);
-        self.broker.eval(&format!("ok = rabbit_vhost:add({name}, {GUEST})")).await;
-        self.permit("guest", ".*", ".*", ".*").await;
+    /// Makes the vhost, empty, with all permissions for guest: also after [`Self::delete`]. One call does both, since RabbitMQ
+    /// refuses guest in between.
+    pub async fn create(&self) {
+        let (name, permission) = (binary(&self.name), self.permission("guest", ".*", ".*", ".*"));
+        self.broker.eval(&format!("ok = rabbit_vhost:add({name}, {GUEST}), {permission}")).await;
     }
 
     fn connections_of(&self, variable: &str) -> String {

@@ -135,6 +135,11 @@ impl Load {
             .await;
     }
 
+    /// Waits until there are `count` answers of any kind.
+    pub async fn is_answered(&self, count: usize, deadline: Duration) {
+        eventually(deadline, &format!("{count} answers"), || async { self.answered() >= count }).await;
+    }
+
     /// Waits until every caller has finished its message; gives all answers.
     pub async fn stop(self) -> Answers {
         self.stop.store(true, Ordering::SeqCst);
