@@ -1,6 +1,6 @@
 //! The HTTP side: it parses each request into valid values, calls the broker side, and writes the answer.
 //!
-//! `routes.rs` has the table of operations, `middleware.rs` the layers that every request passes. Only `error.rs` decides which
+//! `routes.rs` has the table of operations, `layers.rs` the layers that every request passes. Only `error.rs` decides which
 //! problem an error of the broker side becomes.
 
 pub mod admission;
@@ -8,6 +8,7 @@ mod codec;
 mod docs;
 mod endpoints;
 mod error;
+mod header_names;
 pub mod layers;
 mod nearest;
 pub mod openapi;

@@ -50,7 +50,8 @@ impl AdmissionControl {
         self.0.limits.max_bytes_in_flight.saturating_sub(self.0.bytes.available_permits())
     }
 
-    /// Admits a request, and puts its permit into its extensions too.
+    /// Admits a request. A second clone of its permit is in the extensions of the request: `request::body` takes it from there, and
+    /// the bytes of the body hold it, also after the handler has ended.
     ///
     /// # Errors
     /// `overloaded`, at once, when all permits are taken.

@@ -1,4 +1,4 @@
-//! Converts errors of the broker side into problems. No other file knows both.
+//! Converts errors of the broker side into problems. An endpoint may replace the detail by one that knows the request.
 
 use super::problem::{Problem, ProblemType};
 use crate::broker::{Cause, Error, PublishFailure, Refusal, Unavailable};

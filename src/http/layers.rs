@@ -49,7 +49,7 @@ use crate::telemetry::panics;
 /// 4. CORS is outside of the layers below, which may refuse a request, so that an allowed page can read the refusal.
 /// 5. Validation refuses malformed HTTP before a handler sees it.
 /// 6. Admission limits the requests and bytes in flight. Health checks, metrics and pages need no admission.
-/// 7. The router finds the handler. Without one, the answer names the nearest path or the allowed methods.
+/// 7. The handler is called, directly or by axum's router. Without one, the answer names the nearest path or the allowed methods.
 ///
 /// The layers are one function in front of the router, because axum puts each layer into boxes of its own and clones them for
 /// each request.
@@ -111,8 +111,7 @@ impl Application for LayeredRouter {
         let traits = route.traits(request.method());
         let identified = Identified::new(&layers.metrics, route, traits, &request, prefix);
         let finishes_without_caller = traits.finishes_without_caller;
-        let begun =
-            identified.span().in_scope(|| panics::catch(|| layers.check_origin(request, route, traits)));
+        let begun = identified.span().in_scope(|| panics::catch(|| layers.begin(request, route, traits)));
         // An async block would hold memory for the handler twice.
         let response = match begun.unwrap_or_else(|panic| Either::Right(on_panic(&panic))) {
             Either::Left((handler, permit)) => {
@@ -136,19 +135,20 @@ impl Application for LayeredRouter {
 type HandlerOrRefusal = Either<(BoxFuture<'static, Response>, Option<RequestPermit>), Response>;
 
 impl Inner {
-    fn check_origin(&self, request: Request, route: &Arc<Route>, traits: Traits) -> HandlerOrRefusal {
+    /// Passes the request through the layers and begins its handler.
+    fn begin(&self, request: Request, route: &Arc<Route>, traits: Traits) -> HandlerOrRefusal {
         match self.origins.check(&request, traits) {
-            Ok(()) => self.with_cors(request, route, traits),
+            Ok(()) => self.begin_with_cors(request, route, traits),
             Err(problem) => Either::Right(browser::refusal(problem)),
         }
     }
 
-    fn with_cors(&self, request: Request, route: &Arc<Route>, traits: Traits) -> HandlerOrRefusal {
+    fn begin_with_cors(&self, request: Request, route: &Arc<Route>, traits: Traits) -> HandlerOrRefusal {
         let Some(cors) = self.cors.as_ref().filter(|_| is_for_cors(&request)) else {
-            return self.call_handler(request, route, traits);
+            return self.begin_handler(request, route, traits);
         };
         let rest = service_fn(|request| {
-            let answer = match self.call_handler(request, route, traits) {
+            let answer = match self.begin_handler(request, route, traits) {
                 Either::Left((handler, permit)) => Either::Left(handler.inspect(|_| drop(permit))),
                 Either::Right(refusal) => Either::Right(ready(refusal)),
             };
@@ -157,8 +157,8 @@ impl Inner {
         Either::Left((cors.layer(rest).call(request).map(infallible).boxed(), None))
     }
 
-    fn call_handler(&self, mut request: Request, route: &Arc<Route>, traits: Traits) -> HandlerOrRefusal {
-        let permit = match self.admit(&mut request, traits) {
+    fn begin_handler(&self, mut request: Request, route: &Arc<Route>, traits: Traits) -> HandlerOrRefusal {
+        let permit = match self.validate_and_admit(&mut request, traits) {
             Ok(permit) => permit,
             Err(problem) => return Either::Right(problem.into_response()),
         };
@@ -179,7 +179,11 @@ impl Inner {
         answer.map(move |answer| unmatched::name_methods(infallible(answer), &route, &method))
     }
 
-    fn admit(&self, request: &mut Request, traits: Traits) -> Result<Option<RequestPermit>, Problem> {
+    fn validate_and_admit(
+        &self,
+        request: &mut Request,
+        traits: Traits,
+    ) -> Result<Option<RequestPermit>, Problem> {
         self.validation.check(request)?;
         traits.is_admitted.then(|| self.admission.admit(request)).transpose()
     }

@@ -18,7 +18,7 @@ pub(super) use self::body::{ReadBody, with_body};
 pub(super) use self::json::{json, object, word};
 pub(super) use self::path::PathNames;
 pub(super) use self::query::Query;
-pub(super) use self::timed::{Calling, Publishing, TimedQuery, Topology};
+pub(super) use self::timed::{CallDeadline, PublishDeadline, TimedQuery, TopologyDeadline};
 pub(super) use self::whole_number::whole;
 use super::problem::{Problem, ProblemType};
 use super::quote::quoted;

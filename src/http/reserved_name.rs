@@ -5,7 +5,7 @@ use super::quote::quoted;
 use crate::domain::names::{ExchangeName, ShortText};
 use crate::domain::reserved;
 
-/// Refuses to declare or delete a name that RabbitMQ reserves for itself.
+/// Refuses to declare a name that RabbitMQ reserves for itself.
 pub(super) fn refuse(name: &str) -> Result<(), Problem> {
     if reserved::is_reserved(name) {
         return Err(reserved_name(format!(

@@ -15,9 +15,9 @@ use super::{docs, problem};
 use crate::domain::permission::Permission::{Any, Call, Configure, Monitoring, Read, Write};
 
 /// The operations of the contract.
-pub(super) fn operations() -> [Operation; 10] {
+pub(super) fn operations() -> Vec<Operation> {
     let operation = Operation::new;
-    [
+    vec![
         operation(routes!(publish::publish_message), PUBLISH.needs(Write))
             .called_directly(publish::publish_message),
         operation(routes!(queues::inspect_queue), TOPOLOGY.needs(Any)),

@@ -11,6 +11,7 @@ use super::property::{delivery_mode, expiration, priority, timestamp};
 use crate::domain::field::{FieldTable, FieldValue};
 use crate::domain::message::{Message, MessageId, Properties};
 use crate::domain::names::ShortText;
+use crate::http::header_names::X_AMQP_MESSAGE_ID;
 use crate::http::problem::Problem;
 
 /// The bytes of a message.
@@ -22,7 +23,6 @@ pub(in crate::http) struct RawBody(Vec<u8>);
 /// The prefix of the HTTP headers that are properties of the message.
 pub(super) const PREFIX: &str = "x-amqp-";
 const HEADER_PREFIX: &str = "x-amqp-header-";
-const MESSAGE_ID: &str = "x-amqp-message-id";
 
 pub(super) fn read(headers: &HeaderMap, body: Bytes) -> Result<ParsedMessage, Problem> {
     let mut properties = Properties {
@@ -36,7 +36,7 @@ pub(super) fn read(headers: &HeaderMap, body: Bytes) -> Result<ParsedMessage, Pr
         let value = single(headers, name)?.unwrap_or_default();
         match name.as_str().strip_prefix(HEADER_PREFIX) {
             Some(key) => table.insert(parse(name, key)?, FieldValue::from(value)),
-            None if name.as_str() == MESSAGE_ID => id = Some(parse(name, value)?),
+            None if *name == X_AMQP_MESSAGE_ID => id = Some(parse(name, value)?),
             None => set(&mut properties, name, value)?,
         }
     }

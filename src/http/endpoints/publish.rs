@@ -1,5 +1,7 @@
 //! `POST /publish/{exchange}`: publishes a message, and answers after RabbitMQ's confirm.
 
+mod failure;
+
 use std::future::ready;
 
 use axum::extract::{Request, State};
@@ -9,28 +11,24 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::broker::{Attempts, Publish, PublishFailure, Receipt};
+use crate::broker::{Attempts, Publish, Receipt};
 use crate::domain::message::{DeliveryMode, Destination, MessageId};
 use crate::domain::names::{ExchangeName, ShortText};
 use crate::domain::outcome::Outcome;
 use crate::http::codec::{self, Envelope, ParsedMessage, RawBody};
-use crate::http::problem::{Problem, ProblemType};
-use crate::http::quote::quoted;
-use crate::http::request::{PathNames, Publishing, ReadBody, TimedQuery, with_body};
+use crate::http::header_names::X_AMQP_MESSAGE_ID;
+use crate::http::problem::Problem;
+use crate::http::request::{PathNames, PublishDeadline, ReadBody, TimedQuery, with_body};
 use crate::http::reserved_name;
 use crate::http::state::AppState;
 
-const MESSAGE_ID: HeaderName = HeaderName::from_static("x-amqp-message-id");
 const ATTEMPTS: HeaderName = HeaderName::from_static("x-gateway-attempts");
 const DUPLICATE_POSSIBLE: HeaderName = HeaderName::from_static("x-gateway-duplicate-possible");
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
-/// Characters that have to be escaped in a segment of a path (RFC 3986, 3.3), or that have a meaning in a shell.
-const NOT_IN_SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const RETURN_MINIMAL: HeaderValue = HeaderValue::from_static("return=minimal");
 
@@ -130,52 +128,21 @@ async fn publish(state: AppState, asked: Publish, minimal: bool) -> Response {
     match state.broker.publish(&asked).await {
         Ok(receipt) => PublishReceipt::of(&asked, receipt).answer(minimal),
         Err(failure) => {
-            refuse(&asked.destination, failure).message_id(asked.message.id.clone()).into_response()
+            failure::problem(&asked.destination, failure).message_id(asked.message.id.clone()).into_response()
         }
     }
-}
-
-/// The problem of a publish that failed. For an unroutable message, the detail says how the caller gets it to a queue.
-fn refuse(destination: &Destination, failure: PublishFailure) -> Problem {
-    let problem = Problem::from(failure);
-    if problem.kind() == ProblemType::Unroutable {
-        problem.with_detail(unroutable(destination))
-    } else {
-        problem
-    }
-}
-
-fn unroutable(destination: &Destination) -> String {
-    let Destination { exchange, routing_key, .. } = destination;
-    let (name, key) = (quoted(exchange.in_path()), quoted(routing_key.as_str()));
-    if !exchange.is_default() {
-        return format!(
-            "no queue is bound to the exchange {name} for the routing key {key}: bind a queue to the exchange with a binding \
-             that matches (rabbitmqadmin declare binding), or correct the routing key"
-        );
-    }
-    if routing_key.as_str().is_empty() {
-        return format!(
-            "the exchange {name} routes to the queue that the routing key names, and the key is empty: give routing_key"
-        );
-    }
-    let path = utf8_percent_encode(routing_key.as_str(), NOT_IN_SEGMENT);
-    format!(
-        "the exchange {name} routes to the queue that the routing key names, and there is no queue {key}: declare it with PUT \
-         /queues/{path}, or correct the routing key"
-    )
 }
 
 /// Reads the publish from the request.
 fn read(
     state: &AppState,
     exchange: ExchangeName,
-    mut query: TimedQuery<Publishing>,
+    mut query: TimedQuery<PublishDeadline>,
     headers: &HeaderMap,
     body: &ReadBody,
 ) -> Result<Publish, Problem> {
     codec::refuse_idempotency_key(headers)?;
-    let parameters = &mut query.query;
+    let parameters = &mut query.parameters;
     let resend = parameters.flag("retry")?.unwrap_or(true);
     let (routing_key, mandatory) = (parameters.text("routing_key")?, parameters.flag("mandatory")?);
     let deadline = query.finish()?;
@@ -249,7 +216,7 @@ impl<'a> PublishReceipt<'a> {
         let headers = response.headers_mut();
         // An id has no control characters, so it is a valid header value.
         if let Ok(id) = HeaderValue::from_bytes(self.message_id.as_bytes()) {
-            headers.insert(MESSAGE_ID, id);
+            headers.insert(X_AMQP_MESSAGE_ID, id);
         }
         headers.insert(ATTEMPTS, self.attempts.into());
         let duplicate = if self.duplicate_possible { "true" } else { "false" };

@@ -13,7 +13,7 @@ use crate::domain::names::QueueName;
 use crate::domain::topology::{DeleteConditions, QueueState};
 use crate::http::codec::check_integers;
 use crate::http::problem::Problem;
-use crate::http::request::{self, Headers, PathNames, ReadBody, TimedQuery, Topology};
+use crate::http::request::{self, Headers, PathNames, ReadBody, TimedQuery, TopologyDeadline};
 use crate::http::state::AppState;
 
 /// A queue and its counts.
@@ -65,7 +65,7 @@ impl Queue {
 pub(in crate::http) async fn inspect_queue(
     State(state): State<AppState>,
     PathNames(name): PathNames<QueueName>,
-    query: TimedQuery<Topology>,
+    query: TimedQuery<TopologyDeadline>,
 ) -> Result<Json<Queue>, Problem> {
     let deadline = query.finish()?;
     let found = state.broker.topology().inspect(&name, deadline).await?;
@@ -102,7 +102,7 @@ pub(in crate::http) async fn inspect_queue(
 pub(in crate::http) async fn declare_queue(
     State(state): State<AppState>,
     PathNames(name): PathNames<QueueName>,
-    query: TimedQuery<Topology>,
+    query: TimedQuery<TopologyDeadline>,
     Headers(headers): Headers,
     body: ReadBody,
 ) -> Result<(StatusCode, Json<Queue>), Problem> {
@@ -144,10 +144,10 @@ pub(in crate::http) async fn declare_queue(
 pub(in crate::http) async fn delete_queue(
     State(state): State<AppState>,
     PathNames(name): PathNames<QueueName>,
-    mut query: TimedQuery<Topology>,
+    mut query: TimedQuery<TopologyDeadline>,
 ) -> Result<Json<RemovedMessages>, Problem> {
-    let if_unused = query.query.flag("if_unused")?.unwrap_or_default();
-    let if_empty = query.query.flag("if_empty")?.unwrap_or_default();
+    let if_unused = query.parameters.flag("if_unused")?.unwrap_or_default();
+    let if_empty = query.parameters.flag("if_empty")?.unwrap_or_default();
     let deadline = query.finish()?;
     let conditions = DeleteConditions { if_unused, if_empty };
     let messages_removed = state.broker.topology().delete(&name, conditions, deadline).await?;
@@ -176,7 +176,7 @@ pub(in crate::http) async fn delete_queue(
 pub(in crate::http) async fn purge_queue(
     State(state): State<AppState>,
     PathNames(name): PathNames<QueueName>,
-    query: TimedQuery<Topology>,
+    query: TimedQuery<TopologyDeadline>,
 ) -> Result<Json<RemovedMessages>, Problem> {
     let deadline = query.finish()?;
     let messages_removed = state.broker.topology().purge(&name, deadline).await?;

@@ -20,7 +20,7 @@ use crate::http::codec::{self, EnvelopeOut, ParsedMessage, RawBody};
 use crate::http::layers::IsReply;
 use crate::http::problem::{Problem, ProblemType};
 use crate::http::quote::quoted;
-use crate::http::request::{Calling, PathNames, Query, ReadBody, TimedQuery, with_body};
+use crate::http::request::{CallDeadline, PathNames, Query, ReadBody, TimedQuery, with_body};
 use crate::http::reserved_name;
 use crate::http::state::AppState;
 
@@ -124,13 +124,13 @@ impl CallRequest {
     fn read(
         state: &AppState,
         queue: QueueName,
-        mut query: TimedQuery<Calling>,
+        mut query: TimedQuery<CallDeadline>,
         headers: &HeaderMap,
         body: ReadBody,
     ) -> Result<Self, Problem> {
         codec::refuse_idempotency_key(headers)?;
-        let require_consumers = query.query.flag("require_consumers")?.unwrap_or(false);
-        let form = ReplyForm::take(&mut query.query)?.unwrap_or_else(|| ReplyForm::accepted(headers));
+        let require_consumers = query.parameters.flag("require_consumers")?.unwrap_or(false);
+        let form = ReplyForm::take(&mut query.parameters)?.unwrap_or_else(|| ReplyForm::accepted(headers));
         let deadline = query.finish()?;
         let message = request(state, &queue, headers, &body)?;
         let call = Call { message, queue, deadline };

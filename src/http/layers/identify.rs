@@ -17,13 +17,13 @@ use crate::domain::message::MessageId;
 use crate::domain::names::ShortText;
 use crate::domain::outcome::Outcome;
 use crate::domain::path_prefix::PathPrefix;
+use crate::http::header_names::X_AMQP_MESSAGE_ID;
 use crate::http::problem::Problem;
 use crate::http::routes::{Route, Traits};
 use crate::metrics::Metrics;
 
 /// The header with the id, of the request and of the answer.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const X_AMQP_MESSAGE_ID: HeaderName = HeaderName::from_static("x-amqp-message-id");
 const MAX_ID_BYTES: usize = 128;
 
 /// The id of a request: the caller's `x-request-id`, or a new UUID of version 7.

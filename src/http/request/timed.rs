@@ -15,53 +15,53 @@ use crate::http::quote::quoted;
 use crate::http::state::AppState;
 use crate::http::{Deadline, Limits};
 
-/// The query of an operation of kind `K`: its deadline, and the parameters that the handler has not taken yet.
+/// The query of an operation with a deadline of kind `K`: the deadline, and the parameters that the handler has not taken yet.
 #[derive(Debug)]
 pub(in crate::http) struct TimedQuery<K> {
     /// The other parameters.
-    pub(in crate::http) query: Query,
+    pub(in crate::http) parameters: Query,
     /// Time for the request after its last byte has arrived.
     timeout: Duration,
     kind: PhantomData<fn() -> K>,
 }
 
-/// A kind of operation that has a deadline.
-pub(in crate::http) trait HasDeadline {
+/// A kind of deadline.
+pub(in crate::http) trait DeadlineKind {
     /// The setting of its deadline.
     fn deadline(limits: &Limits) -> Deadline;
 }
 
-/// A publish.
+/// The deadline of a publish.
 #[derive(Debug)]
-pub(in crate::http) struct Publishing;
+pub(in crate::http) struct PublishDeadline;
 
-/// An RPC call.
+/// The deadline of an RPC call.
 #[derive(Debug)]
-pub(in crate::http) struct Calling;
+pub(in crate::http) struct CallDeadline;
 
-/// An operation on queues and exchanges.
+/// The deadline of an operation on queues and exchanges.
 #[derive(Debug)]
-pub(in crate::http) struct Topology;
+pub(in crate::http) struct TopologyDeadline;
 
-impl HasDeadline for Publishing {
+impl DeadlineKind for PublishDeadline {
     fn deadline(limits: &Limits) -> Deadline {
         limits.publish
     }
 }
 
-impl HasDeadline for Calling {
+impl DeadlineKind for CallDeadline {
     fn deadline(limits: &Limits) -> Deadline {
         limits.rpc
     }
 }
 
-impl HasDeadline for Topology {
+impl DeadlineKind for TopologyDeadline {
     fn deadline(limits: &Limits) -> Deadline {
         limits.topology
     }
 }
 
-impl<K: HasDeadline> TimedQuery<K> {
+impl<K: DeadlineKind> TimedQuery<K> {
     /// Reads the query of a URI and takes `timeout`.
     ///
     /// # Errors
@@ -69,7 +69,7 @@ impl<K: HasDeadline> TimedQuery<K> {
     pub(in crate::http) fn of(uri: &Uri, limits: &Limits) -> Result<Self, Problem> {
         let mut query = Query::of(uri)?;
         let timeout = timeout(&mut query, K::deadline(limits))?;
-        Ok(Self { query, timeout, kind: PhantomData })
+        Ok(Self { parameters: query, timeout, kind: PhantomData })
     }
 
     /// Checks that the handler has taken every parameter. Returns the deadline of a request whose last byte has just arrived.
@@ -77,12 +77,12 @@ impl<K: HasDeadline> TimedQuery<K> {
     /// # Errors
     /// When a parameter is left that the handler does not know.
     pub(in crate::http) fn finish(self) -> Result<Instant, Problem> {
-        self.query.finish()?;
+        self.parameters.finish()?;
         Ok(Instant::now() + self.timeout)
     }
 }
 
-impl<K: HasDeadline> FromRequestParts<AppState> for TimedQuery<K> {
+impl<K: DeadlineKind> FromRequestParts<AppState> for TimedQuery<K> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {

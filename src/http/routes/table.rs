@@ -18,13 +18,13 @@ use crate::metrics::Metrics;
 #[derive(Debug)]
 pub struct Route {
     path: String,
-    operations: Vec<Operation>,
+    operations: Vec<RoutedOperation>,
     counts: [OnceLock<Counts>; METHODS.len()],
 }
 
 /// The requests of a route with this method, or with any method.
 #[derive(Debug)]
-struct Operation {
+struct RoutedOperation {
     method: Option<Method>,
     traits: Traits,
     direct: Option<Direct>,
@@ -93,7 +93,7 @@ impl Route {
     /// operation on the path, so that its refusal has the form that callers of the path expect.
     #[must_use]
     pub fn traits(&self, method: &Method) -> Traits {
-        let traits_of = |operation: &Operation| operation.traits;
+        let traits_of = |operation: &RoutedOperation| operation.traits;
         self.operation(method)
             .map(traits_of)
             .or_else(|| {
@@ -103,10 +103,11 @@ impl Route {
             .unwrap_or_default()
     }
 
-    fn operation(&self, method: &Method) -> Option<&Operation> {
+    fn operation(&self, method: &Method) -> Option<&RoutedOperation> {
         // axum answers HEAD by the handler of GET.
         let method = if method == Method::HEAD { &Method::GET } else { method };
-        let of_method = |operation: &&Operation| operation.method.as_ref().is_none_or(|it| it == method);
+        let of_method =
+            |operation: &&RoutedOperation| operation.method.as_ref().is_none_or(|it| it == method);
         self.operations.iter().find(of_method)
     }
 
@@ -138,7 +139,7 @@ impl RouteTable {
     /// # Panics
     /// When another route matches the same requests.
     pub fn add(&mut self, path: &str, traits: Traits) {
-        self.insert(path, Operation { method: None, traits, direct: None });
+        self.insert(path, RoutedOperation { method: None, traits, direct: None });
     }
 
     /// Adds an operation: a method of a path. `direct` is its handler, if the gateway calls it directly.
@@ -146,10 +147,10 @@ impl RouteTable {
     /// # Panics
     /// As [`Self::add`].
     pub fn add_operation(&mut self, path: &str, method: Method, traits: Traits, direct: Option<Direct>) {
-        self.insert(path, Operation { method: Some(method), traits, direct });
+        self.insert(path, RoutedOperation { method: Some(method), traits, direct });
     }
 
-    fn insert(&mut self, path: &str, operation: Operation) {
+    fn insert(&mut self, path: &str, operation: RoutedOperation) {
         let index = self.routes.iter().position(|route| route.path == path).unwrap_or_else(|| {
             let inserted = self.paths.insert(path, self.routes.len());
             inserted.expect("no two routes match the same requests");

@@ -1,6 +1,6 @@
 //! Wraps the bodies of one connection's requests and answers. The wrappers report to the connection's [`Activity`].
 //!
-//! An answer is in flight until hyper drops its body, which owns the [`InFlight`].
+//! An answer is in flight until hyper drops its body, which owns the [`RequestInFlight`].
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,13 +13,13 @@ use super::activity::Activity;
 
 /// One request, from its header to the last byte of its answer.
 #[derive(Debug)]
-pub struct InFlight {
+pub struct RequestInFlight {
     activity: Arc<Activity>,
     http2: bool,
     offered: bool,
 }
 
-impl InFlight {
+impl RequestInFlight {
     /// Begins a request, and returns its number on the connection.
     pub fn new(activity: Arc<Activity>, http2: bool) -> (Self, u64) {
         let number = activity.begin(http2);
@@ -37,7 +37,7 @@ impl InFlight {
     }
 }
 
-impl Drop for InFlight {
+impl Drop for RequestInFlight {
     fn drop(&mut self) {
         if self.offered {
             self.offer(false);
@@ -121,14 +121,14 @@ impl HttpBody for RequestBody {
 #[derive(Debug)]
 pub struct AnswerBody {
     inner: Body,
-    flight: InFlight,
+    in_flight: RequestInFlight,
 }
 
 impl AnswerBody {
     /// Offers `inner` to the client.
-    pub fn new(inner: Body, mut flight: InFlight) -> Self {
-        flight.offer(true);
-        Self { inner, flight }
+    pub fn new(inner: Body, mut in_flight: RequestInFlight) -> Self {
+        in_flight.offer(true);
+        Self { inner, in_flight }
     }
 }
 
@@ -141,7 +141,7 @@ impl HttpBody for AnswerBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let frame = Pin::new(&mut self.inner).poll_frame(cx);
-        self.flight.offer(frame.is_ready());
+        self.in_flight.offer(frame.is_ready());
         frame
     }
 

@@ -25,7 +25,7 @@ use tokio::time::sleep;
 
 use super::activity::Activity;
 use super::application::Application;
-use super::body::{AnswerBody, InFlight, RequestBody};
+use super::body::{AnswerBody, RequestBody, RequestInFlight};
 use super::limits::ConnectionLimits;
 use super::socket::Socket;
 use crate::lifecycle::Lifecycle;
@@ -79,7 +79,7 @@ impl<A: Application> Server<A> {
         activity: &Arc<Activity>,
     ) -> impl Future<Output = Result<Response<AnswerBody>, Infallible>> + use<A> {
         let http2 = request.version() > Version::HTTP_11;
-        let (flight, number) = InFlight::new(activity.clone(), http2);
+        let (in_flight, number) = RequestInFlight::new(activity.clone(), http2);
         let request = request.map(|body| Body::new(RequestBody::new(body, activity.clone(), number, http2)));
         let lifecycle = self.lifecycle.clone();
         // The request begins here and not at the first poll: hyper drops the future when its client has closed.
@@ -91,7 +91,7 @@ impl<A: Application> Server<A> {
             if !http2 && (lifecycle.is_closing() || leaves_a_body_unread(response.status())) {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
-            Ok(response.map(|body| AnswerBody::new(body, flight)))
+            Ok(response.map(|body| AnswerBody::new(body, in_flight)))
         })
     }
 }

@@ -9,6 +9,7 @@ use super::harden::harden;
 use crate::domain::field::FieldValue;
 use crate::domain::message::{Properties, ReceivedMessage};
 use crate::domain::names::ShortText;
+use crate::http::header_names::X_AMQP_MESSAGE_ID;
 
 /// The header of a content type that is not an HTTP media type. Such values have their own headers, because HTTP clients fail on
 /// a content coding that they cannot decode.
@@ -30,7 +31,6 @@ const CONTENT_CODINGS: [&str; 13] = [
     "x-gzip",
     "zstd",
 ];
-const MESSAGE_ID: HeaderName = HeaderName::from_static("x-amqp-message-id");
 const CORRELATION_ID: HeaderName = HeaderName::from_static("x-amqp-correlation-id");
 const REPLY_TO: HeaderName = HeaderName::from_static("x-amqp-reply-to");
 const TYPE: HeaderName = HeaderName::from_static("x-amqp-type");
@@ -84,7 +84,7 @@ impl Fields<'_> {
             (AMQP_CONTENT_TYPE, other_type),
             (CONTENT_ENCODING, content_coding),
             (AMQP_CONTENT_ENCODING, other_encoding),
-            (MESSAGE_ID, id),
+            (X_AMQP_MESSAGE_ID, id),
             (CORRELATION_ID, properties.correlation_id.as_ref()),
             (REPLY_TO, properties.reply_to.as_ref()),
             (TYPE, properties.kind.as_ref()),
