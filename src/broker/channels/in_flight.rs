@@ -49,7 +49,7 @@ pub(in crate::broker) struct Pending {
     /// The caller's deadline.
     pub(in crate::broker) deadline: Instant,
     /// Whether the lane is isolated: it carries one message at a time.
-    pub(in crate::broker) is_alone: bool,
+    pub(in crate::broker) is_isolated: bool,
     /// The permit of the lane's window, held until RabbitMQ's answer.
     #[expect(dead_code, reason = "the permit is held until RabbitMQ answers the publish, and then dropped")]
     pub(in crate::broker) permit: OwnedSemaphorePermit,

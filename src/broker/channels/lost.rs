@@ -21,7 +21,7 @@ pub(super) fn tell_lost(written: Vec<Answered>, end: &End, is_blocked: bool) {
     for lost in written {
         let told = match lost.returned {
             Some(reason) => Error::Unroutable { reason },
-            None if lost.pending.is_alone || (is_known && is_named(&lost)) => error.clone(),
+            None if lost.pending.is_isolated || (is_known && is_named(&lost)) => error.clone(),
             None => Error::lost(&error.to_string()),
         };
         lost.pending.tell(WriteResult::Written(Err(told.unless_blocked(is_blocked))));

@@ -14,26 +14,26 @@ impl Publisher {
     /// Writes a message once, on the lanes that the state of its destination selects. A message travels alone if it is
     /// resent, or if its id is in flight on the channel that it was handed to.
     pub(super) async fn attempt(&self, publish: &Publish, is_resent: bool) -> Result<(), Error> {
-        let mut is_alone = is_resent;
+        let mut must_be_isolated = is_resent;
         loop {
             if self.blocked().is_some() {
                 return Err(Error::NotSent(Unavailable::Blocked));
             }
-            let (destination, route) = self.destinations.route(publish, is_alone)?;
+            let (destination, route) = self.destinations.route(publish, must_be_isolated)?;
             let result = match route {
                 Route::Shared => self.write(publish, destination, &self.shared).await?,
                 // Boxed because this future is large and rarely needed.
                 Route::Isolated => Box::pin(self.write_alone(publish, destination, &self.isolated)).await?,
-                Route::Slow { lanes, is_alone: true } => {
+                Route::Slow { lanes, is_isolated: true } => {
                     Box::pin(self.write_alone(publish, destination, &lanes.isolated)).await?
                 }
-                Route::Slow { lanes, is_alone: false } => {
+                Route::Slow { lanes, is_isolated: false } => {
                     Box::pin(self.write(publish, destination, &lanes.shared)).await?
                 }
             };
             match result {
                 WriteResult::Written(answer) => return answer,
-                WriteResult::NotWritten(NotWritten::SameId) => is_alone = true,
+                WriteResult::NotWritten(NotWritten::SameId) => must_be_isolated = true,
                 WriteResult::NotWritten(NotWritten::Blocked) => {
                     return Err(Error::NotSent(Unavailable::Blocked));
                 }

@@ -123,8 +123,8 @@ impl Lane {
             Ok(encoded) => encoded,
             Err(too_large) => return WriteResult::NotWritten(NotWritten::HeaderTooLarge(too_large)),
         };
-        let (id, is_alone) = (message.id.clone(), self.kind.is_isolated);
-        let pending = Pending { id, destination, since, deadline: *deadline, is_alone, permit, caller };
+        let (id, is_isolated) = (message.id.clone(), self.kind.is_isolated);
+        let pending = Pending { id, destination, since, deadline: *deadline, is_isolated, permit, caller };
         if let Err(not_written) = publishes.hand_in(pending, encoded) {
             if not_written == NotWritten::Closed {
                 // The lane's supervisor notices this soon. Until then no caller may try this lane again.

@@ -14,6 +14,6 @@ pub(in crate::broker::publish) enum Route {
     Slow {
         lanes: Arc<SlowLanes>,
         /// Whether the message travels alone on a channel there.
-        is_alone: bool,
+        is_isolated: bool,
     },
 }

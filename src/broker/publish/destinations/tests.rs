@@ -104,8 +104,8 @@ impl Destinations {
         match self.route(publish, false) {
             Ok((_, Route::Shared)) => "shared",
             Ok((_, Route::Isolated)) => "isolated",
-            Ok((_, Route::Slow { is_alone: false, .. })) => "slow",
-            Ok((_, Route::Slow { is_alone: true, .. })) => "slow, alone",
+            Ok((_, Route::Slow { is_isolated: false, .. })) => "slow",
+            Ok((_, Route::Slow { is_isolated: true, .. })) => "slow, alone",
             Err(Unavailable::TooManySlow { .. }) => "none",
             Err(error) => panic!("{error}"),
         }
