@@ -71,8 +71,8 @@ struct Entry {
     returned: Option<String>,
 }
 
-/// A publish that was written and no longer waits for an answer.
-pub(super) struct Answered {
+/// A written publish that no longer waits for an answer: RabbitMQ has answered it, or will never answer it.
+pub(super) struct Finished {
     pub(super) pending: Pending,
     /// RabbitMQ's text if it returned the message.
     pub(super) returned: Option<String>,
@@ -132,7 +132,7 @@ impl InFlight {
     }
 
     /// Removes and returns all publishes that are written and have no answer.
-    pub(super) fn take_written(&mut self) -> Vec<Answered> {
+    pub(super) fn take_written(&mut self) -> Vec<Finished> {
         self.written = 0;
         let written: Vec<_> = self.entries.drain(..).filter_map(|mut entry| entry.take()).collect();
         self.first_tag = u64::MAX;
@@ -159,7 +159,7 @@ impl InFlight {
         &mut self,
         tag: u64,
         multiple: bool,
-        mut each: impl FnMut(Answered),
+        mut each: impl FnMut(Finished),
     ) -> Result<(), Malformed> {
         let unknown = Malformed::UnknownTag(tag);
         let end = self.first_tag.saturating_add(self.written as u64);
@@ -225,8 +225,8 @@ impl InFlight {
 }
 
 impl Entry {
-    fn take(&mut self) -> Option<Answered> {
-        Some(Answered { pending: self.pending.take()?, returned: self.returned.take() })
+    fn take(&mut self) -> Option<Finished> {
+        Some(Finished { pending: self.pending.take()?, returned: self.returned.take() })
     }
 }
 
