@@ -65,9 +65,9 @@ impl Publisher {
         metrics: Metrics,
     ) -> Result<Self, SettingsError> {
         let bytes = sizes.channel_window_bytes;
-        let start = |role, connections, lanes, publishes| {
+        let start = |role, connections, lanes, messages| {
             let is_isolated = role == Role::Isolated;
-            let window = Window { publishes, bytes };
+            let window = Window { messages, bytes };
             let kind = LaneKind { window, is_isolated, is_for_slow_destination: false };
             Lanes::start(Arc::new(connector.start(role, 0, connections)), lanes, kind).map(Arc::new)
         };
@@ -168,7 +168,7 @@ impl Publisher {
         self.close();
         let lanes = slow.iter().flat_map(|slow| slow.groups()).chain([&*self.shared, &*self.isolated]);
         for channel in lanes.flat_map(Lanes::channels) {
-            channel.publishes().give_up();
+            channel.owner().give_up();
         }
     }
 }

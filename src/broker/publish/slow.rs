@@ -60,8 +60,8 @@ impl SlowConnections {
     fn start(self: &Arc<Self>, number: usize) -> Option<Arc<SlowLanes>> {
         let sizes = &self.sizes;
         let connections = Arc::new(self.connector.start(Role::Slow, number, 1));
-        let lanes = |publishes: u32, is_isolated: bool| {
-            let window = Window { publishes, bytes: sizes.channel_window_bytes };
+        let lanes = |messages: u32, is_isolated: bool| {
+            let window = Window { messages, bytes: sizes.channel_window_bytes };
             let kind = LaneKind { window, is_isolated, is_for_slow_destination: true };
             Lanes::start(Arc::clone(&connections), 1, kind)
         };
@@ -96,7 +96,7 @@ impl SlowLanes {
         self.groups()
             .into_iter()
             .flat_map(Lanes::channels)
-            .any(|channel| channel.publishes().oldest_since().is_some_and(|since| now >= since + time))
+            .any(|channel| channel.owner().oldest_since().is_some_and(|since| now >= since + time))
     }
 
     /// Accepts no more publishes, and closes the connection when those in flight have their answers or are past their
