@@ -27,7 +27,7 @@ use tokio_util::task::TaskTracker;
 pub(super) use self::destinations::Destinations;
 use self::lane::{LaneKind, Window};
 use self::lanes::Lanes;
-pub use self::request::{Attempts, Publish, PublishFailure, Receipt};
+pub use self::request::{Publish, PublishFailure, Receipt};
 use self::slow::SlowConnections;
 use self::watch::Watch;
 use super::connection::{Connections, Connector, Role};
@@ -96,7 +96,7 @@ impl Publisher {
         let mut duplicate_possible = false;
         loop {
             let answer = self.attempt(publish, duplicate_possible).await;
-            let attempts = publish.attempts.count();
+            let attempts = publish.attempts();
             let error = match answer {
                 Ok(()) => {
                     let mandatory = publish.destination.mandatory;

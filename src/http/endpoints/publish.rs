@@ -13,7 +13,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::broker::{Attempts, Publish, PublishFailure, Receipt};
+use crate::broker::{Publish, PublishFailure, Receipt};
 use crate::domain::message::{DeliveryMode, Destination, MessageId};
 use crate::domain::names::{ExchangeName, ShortText};
 use crate::domain::outcome::Outcome;
@@ -182,8 +182,7 @@ fn read(
     let mut parsed = codec::read(headers, body, DeliveryMode::Persistent, state)?;
     let destination = destination(exchange, routing_key, mandatory, &mut parsed)
         .map_err(|problem| problem.message_id(parsed.message.id.clone()))?;
-    let message = parsed.message;
-    Ok(Publish { message, destination, deadline, resend, expires: false, attempts: Attempts::default() })
+    Ok(Publish::new(parsed.message, destination, deadline, resend))
 }
 
 fn destination(

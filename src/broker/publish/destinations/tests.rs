@@ -10,7 +10,6 @@ use tokio_util::task::TaskTracker;
 
 use super::*;
 use crate::broker::connection::{Connector, OutageLog};
-use crate::broker::publish::Attempts;
 use crate::broker::{Address, Login, PublishSettings, Settings};
 use crate::domain::field::FieldTable;
 use crate::domain::message::{Destination, Message, MessageId, Properties};
@@ -61,23 +60,18 @@ fn exchange(name: &str) -> ExchangeName {
 }
 
 fn publish_of(size: usize, name: &str, routing_key: &str) -> Publish {
-    Publish {
-        message: Message {
-            id: MessageId::generate(),
-            properties: Properties::default(),
-            headers: FieldTable::default(),
-            body: Bytes::from(vec![0; size]),
-        },
-        destination: Destination {
-            exchange: exchange(name),
-            routing_key: ShortText::parse(routing_key).expect("short"),
-            mandatory: true,
-        },
-        deadline: Instant::now() + MINUTE,
-        resend: true,
-        expires: false,
-        attempts: Attempts::default(),
-    }
+    let message = Message {
+        id: MessageId::generate(),
+        properties: Properties::default(),
+        headers: FieldTable::default(),
+        body: Bytes::from(vec![0; size]),
+    };
+    let destination = Destination {
+        exchange: exchange(name),
+        routing_key: ShortText::parse(routing_key).expect("short"),
+        mandatory: true,
+    };
+    Publish::new(message, destination, Instant::now() + MINUTE, true)
 }
 
 fn publish(name: &str, routing_key: &str) -> Publish {
