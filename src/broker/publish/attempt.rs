@@ -23,9 +23,11 @@ impl Publisher {
             let result = match route {
                 Route::Shared => self.write(publish, destination, &self.shared).await?,
                 // Boxed because this future is large and rarely needed.
-                Route::Isolated => Box::pin(self.write_alone(publish, destination, &self.isolated)).await?,
+                Route::Isolated => {
+                    Box::pin(self.write_unless_refused(publish, destination, &self.isolated)).await?
+                }
                 Route::Slow { lanes, is_isolated: true } => {
-                    Box::pin(self.write_alone(publish, destination, &lanes.isolated)).await?
+                    Box::pin(self.write_unless_refused(publish, destination, &lanes.isolated)).await?
                 }
                 Route::Slow { lanes, is_isolated: false } => {
                     Box::pin(self.write(publish, destination, &lanes.shared)).await?
@@ -45,16 +47,16 @@ impl Publisher {
         }
     }
 
-    /// Writes a message on an isolated lane. If RabbitMQ refuses the exchange, the answer may come from another caller's
-    /// message.
-    async fn write_alone(
+    /// Writes a message on an isolated lane. While RabbitMQ refuses the exchange, the message waits, and is not written
+    /// if RabbitMQ refuses another caller's message meanwhile: that answer is its answer too.
+    async fn write_unless_refused(
         &self,
         publish: &Publish,
         destination: KnownDestination,
         lanes: &Lanes,
     ) -> Result<WriteResult, Error> {
         let wait = self.destinations.wait_while_refused(&publish.destination.exchange, publish.deadline);
-        let waiters = lanes.connections().unwritten(publish.deadline, wait).await?;
+        let waiters = lanes.connections().wait_before_write(publish.deadline, wait).await?;
         let result = self.write(publish, destination, lanes).await;
         match &result {
             Ok(WriteResult::Written(Err(error))) | Err(error) => {

@@ -87,7 +87,7 @@ impl Lanes {
         deadline: Instant,
     ) -> Result<Option<(Arc<Lane>, OwnedSemaphorePermit)>, Error> {
         let _waiting = self.waiting.token();
-        self.connections.unwritten(deadline, self.reserve_later(bytes)).await
+        self.connections.wait_before_write(deadline, self.reserve_later(bytes)).await
     }
 
     fn reserve_now(&self, bytes: usize) -> Option<(Arc<Lane>, OwnedSemaphorePermit)> {
