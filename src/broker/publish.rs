@@ -47,7 +47,7 @@ pub(super) struct Publisher {
     shared: Arc<Lanes>,
     isolated: Arc<Lanes>,
     destinations: Arc<Destinations>,
-    /// Counts the publishes that are written and wait for their answers.
+    /// Counts the publishes that are handed in and wait for their answers.
     in_flight: TaskTracker,
     overdue: Arc<AtomicUsize>,
     closing: CancellationToken,

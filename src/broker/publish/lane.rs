@@ -135,6 +135,7 @@ impl Lane {
         match timeout_at(publish.deadline, ended).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => WriteResult::Written(Err(Error::gone())),
+            // The message may still be unwritten. The router can write it at each moment, so its outcome is unknown.
             Err(_) => WriteResult::Written(Err(Error::Unknown(Cause::Silence))),
         }
     }

@@ -42,7 +42,7 @@ impl Publish {
 pub struct Receipt {
     /// [`Outcome::Confirmed`], or [`Outcome::Accepted`] if `mandatory` was off.
     pub outcome: Outcome,
-    /// How often the gateway wrote the message.
+    /// The number of attempts.
     pub attempts: u32,
     /// Whether an earlier attempt may have left a copy in a queue.
     pub duplicate_possible: bool,
@@ -55,7 +55,7 @@ pub struct PublishFailure {
     /// The error of the last attempt.
     #[source]
     pub error: Error,
-    /// How often the gateway wrote the message; 0 if the answer to another caller's message was its answer too.
+    /// The number of attempts; 0 if the answer to another caller's message was its answer too.
     pub attempts: u32,
     /// The outcome of the message, over all attempts.
     pub outcome: Outcome,
