@@ -139,7 +139,7 @@ impl Publisher {
     /// The connections of slow destinations.
     pub(super) fn slow_connections(&self) -> RoleState {
         let slow = self.destinations.slow_lanes();
-        Role::Slow.state(slow.iter().map(|lanes| lanes.shared.connections()))
+        Role::Slow.state(slow.iter().map(|lanes| lanes.connections()))
     }
 
     /// The state of publishing, without asking RabbitMQ.

@@ -18,8 +18,8 @@ use crate::domain::message::MessageId;
 /// How a publish on a channel ended.
 #[derive(Debug)]
 pub(in crate::broker) enum WriteResult {
-    /// The gateway wrote it, or may still write it after the deadline of its caller. The value is RabbitMQ's answer, or the
-    /// reason why the wait for it ended.
+    /// The gateway wrote it, or may still write it after the deadline of its caller. The value is RabbitMQ's answer, or
+    /// the reason why the wait for it ended.
     Written(Result<(), Error>),
     /// The gateway did not write it.
     NotWritten(NotWritten),

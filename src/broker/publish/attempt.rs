@@ -31,11 +31,11 @@ impl Publisher {
                 Route::Isolated => {
                     Box::pin(self.write_unless_refused(publish, destination, &self.isolated)).await?
                 }
-                Route::Slow { lanes, is_isolated: true } => {
+                Route::Slow { lanes, is_isolated: true } | Route::Hazardous(lanes) => {
                     Box::pin(self.write_unless_refused(publish, destination, &lanes.isolated)).await?
                 }
                 Route::Slow { lanes, is_isolated: false } => {
-                    Box::pin(self.write(publish, destination, &lanes.shared)).await?
+                    Box::pin(self.write(publish, destination, lanes.shared())).await?
                 }
             };
             match result {

@@ -39,7 +39,7 @@ const SLOW_MEMORY: Duration = Duration::from_mins(1);
 pub(in crate::broker) struct Destinations {
     table: Mutex<Table>,
     slow: Arc<SlowConnections>,
-    /// The connection for messages that can make RabbitMQ close it, see [`overflow`]. Opened on demand.
+    /// The connection for hazardous messages, which can make RabbitMQ close it, see [`overflow`]. Opened on demand.
     hazardous: OnceLock<Option<Arc<SlowLanes>>>,
     /// The time limit for an answer to be in time.
     slow_after: Duration,
@@ -71,7 +71,7 @@ impl Destinations {
         let (destination, exchange) = table.find(&to.exchange, &to.routing_key);
         if overflow::of_destination(to) {
             let lanes = self.hazardous.get_or_init(|| self.slow.open_hazardous()).clone();
-            let route = lanes.map_or(Route::Isolated, |lanes| Route::Slow { lanes, is_isolated: true });
+            let route = lanes.map_or(Route::Isolated, Route::Hazardous);
             return Ok((destination, route));
         }
         let is_isolated = must_be_isolated || !fits || !exchange.state.is_good(Instant::now());

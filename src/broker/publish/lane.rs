@@ -42,7 +42,8 @@ pub(super) struct LaneKind {
     pub(super) window: Window,
     /// Whether the lane carries one message at a time. Such a lane is opened on demand.
     pub(super) is_isolated: bool,
-    /// Whether the lane is one of a slow destination, where silence is expected.
+    /// Whether the lane is on the connection of a slow destination, where silence is expected, or on the one for
+    /// hazardous messages.
     pub(super) is_for_slow_destination: bool,
 }
 

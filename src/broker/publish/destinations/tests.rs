@@ -100,6 +100,7 @@ impl Destinations {
             Ok((_, Route::Isolated)) => "isolated",
             Ok((_, Route::Slow { is_isolated: false, .. })) => "slow",
             Ok((_, Route::Slow { is_isolated: true, .. })) => "slow, alone",
+            Ok((_, Route::Hazardous(_))) => "hazardous",
             Err(Unavailable::TooManySlow { .. }) => "none",
             Err(error) => panic!("{error}"),
         }
