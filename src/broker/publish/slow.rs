@@ -1,8 +1,8 @@
 //! Separate connections for destinations whose publishes stay unanswered, and for hazardous messages.
 //!
 //! When one queue does not accept messages, RabbitMQ's flow control stops the whole connection. So the gateway moves such
-//! a destination to a connection of its own. It dials these connections on demand, and their number is bounded. One more
-//! connection carries the hazardous messages of all destinations, over which RabbitMQ may close it.
+//! a destination to a connection of its own. It dials these connections on demand, and their number is bounded. One
+//! more connection carries the hazardous messages of all destinations, over which RabbitMQ may close it.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,8 +25,8 @@ pub(super) struct SlowConnections {
     free: Mutex<BTreeSet<usize>>,
 }
 
-/// The connection of one slow destination: a shared lane with a small window, and an isolated lane. Or the connection for
-/// hazardous messages: an isolated lane.
+/// The connection of one slow destination: a shared lane with a small window, and an isolated lane. The connection for
+/// hazardous messages has an isolated lane only.
 pub(super) struct SlowLanes {
     /// For messages that share a channel with other messages to the same destination.
     shared: Option<Lanes>,
@@ -89,7 +89,8 @@ impl SlowConnections {
 }
 
 impl SlowLanes {
-    /// The lanes for messages that share a channel. There are none for hazardous messages, which all travel alone.
+    /// The lanes for messages that share a channel. On the connection for hazardous messages, which all travel alone,
+    /// these are the isolated lanes.
     pub(super) fn shared(&self) -> &Lanes {
         self.shared.as_ref().unwrap_or(&self.isolated)
     }

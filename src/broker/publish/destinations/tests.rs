@@ -66,11 +66,8 @@ fn publish_of(size: usize, name: &str, routing_key: &str) -> Publish {
         headers: FieldTable::default(),
         body: Bytes::from(vec![0; size]),
     };
-    let destination = Destination {
-        exchange: exchange(name),
-        routing_key: ShortText::parse(routing_key).expect("short"),
-        mandatory: true,
-    };
+    let routing_key = ShortText::parse(routing_key).expect("short");
+    let destination = Destination { exchange: exchange(name), routing_key, mandatory: true };
     Publish::new(message, destination, Instant::now() + MINUTE, true)
 }
 
@@ -211,6 +208,13 @@ async fn a_slow_destination_beyond_the_limit_is_refused_until_it_answers() {
     assert_eq!(all.way(&stuck), "none");
     all.learn_now(&stuck, &Ok(()));
     assert_eq!(all.way(&stuck), "shared");
+}
+
+#[tokio::test]
+async fn a_hazardous_message_travels_apart_although_its_exchange_is_good() {
+    let (all, hazardous) = (destinations(1), publish(&"ü".repeat(60), ""));
+    all.learn_now(&hazardous, &Ok(()));
+    assert_eq!(all.way(&hazardous), "hazardous");
 }
 
 #[tokio::test]
