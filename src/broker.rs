@@ -33,7 +33,7 @@ use tokio_util::task::TaskTracker;
 pub use self::connection::{Reached, Trial, Unreached, try_all};
 pub use self::error::{Cause, Denial, Error, Refusal, Unavailable};
 pub use self::probe::Look;
-pub use self::publish::{Attempts, Publish, PublishFailure, Receipt};
+pub use self::publish::{Publish, PublishFailure, Receipt};
 pub use self::rpc::Call;
 pub use self::settings::{Address, ClientCertificate, Login, PublishSettings, Settings, SettingsError, Tls};
 pub use self::state::{Publishing, ReplyState, RoleState};
@@ -66,7 +66,8 @@ struct Inner {
     user: Option<String>,
     lifecycle: Lifecycle,
     closed: CancellationToken,
-    publishes: TaskTracker,
+    /// Counts the publishes without a result, requests of calls included.
+    unfinished: TaskTracker,
     log: OutageLog,
     supervisors: TaskTracker,
 }
@@ -114,7 +115,7 @@ impl Broker {
             user,
             lifecycle: lifecycle.clone(),
             closed: CancellationToken::new(),
-            publishes: TaskTracker::new(),
+            unfinished: TaskTracker::new(),
             log,
             supervisors,
         };
@@ -137,7 +138,7 @@ impl Broker {
 
     /// Publishes a message, or the request of a call, and counts no outcome.
     async fn send(&self, publish: &Publish) -> Result<Receipt, PublishFailure> {
-        let _unfinished = self.inner.publishes.token();
+        let _unfinished = self.inner.unfinished.token();
         self.inner.publisher.publish(publish).await
     }
 
@@ -232,13 +233,13 @@ impl Broker {
 
     /// Finishes the publishes in flight, at most until the deadline, then closes channels and connections.
     pub async fn close(&self, deadline: Instant) {
-        let Inner { publisher, topology, publishes, lifecycle, closed, supervisors, .. } = &*self.inner;
+        let Inner { publisher, topology, unfinished, lifecycle, closed, supervisors, .. } = &*self.inner;
         lifecycle.drain();
-        publishes.close();
-        let unfinished = timeout_at(deadline, publishes.wait()).await.is_err();
-        if unfinished {
+        unfinished.close();
+        let is_late = timeout_at(deadline, unfinished.wait()).await.is_err();
+        if is_late {
             tracing::warn!(
-                publishes = publishes.len(),
+                publishes = unfinished.len(),
                 "the gateway stops before RabbitMQ has answered every publish"
             );
         }

@@ -16,7 +16,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use rabbitmq_gateway::broker::{Attempts, Broker, Publish};
+use rabbitmq_gateway::broker::{Broker, Publish};
 use rabbitmq_gateway::config::Config;
 use rabbitmq_gateway::domain::field::FieldTable;
 use rabbitmq_gateway::domain::message::{DeliveryMode, Destination, Message, MessageId, Properties};
@@ -84,23 +84,18 @@ async fn publish(broker: Broker, request: Request<Incoming>) -> anyhow::Result<S
         delivery_mode: Some(delivery_mode(header("x-amqp-delivery-mode"))),
         ..Properties::default()
     };
-    let publish = Publish {
-        message: Message {
-            id: id.clone(),
-            properties,
-            headers: FieldTable::default(),
-            body: body.collect().await?.to_bytes(),
-        },
-        destination: Destination {
-            exchange: ExchangeName::from_path(exchange)?,
-            routing_key: ShortText::parse(key)?,
-            mandatory: true,
-        },
-        deadline: Instant::now() + DEADLINE,
-        resend: true,
-        expires: false,
-        attempts: Attempts::default(),
+    let message = Message {
+        id: id.clone(),
+        properties,
+        headers: FieldTable::default(),
+        body: body.collect().await?.to_bytes(),
     };
+    let destination = Destination {
+        exchange: ExchangeName::from_path(exchange)?,
+        routing_key: ShortText::parse(key)?,
+        mandatory: true,
+    };
+    let publish = Publish::new(message, destination, Instant::now() + DEADLINE, true);
     tokio::spawn(async move { broker.publish(&publish).await }).await??;
     Ok(format!(
         r#"{{"outcome":"confirmed","message_id":"{id}","exchange":"{exchange}","routing_key":"{key}","attempts":1,"duplicate_possible":false}}"#

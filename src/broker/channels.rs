@@ -33,15 +33,15 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(2);
 pub(super) struct ConfirmChannel {
     /// lapin's handle; lapin closes the channel when this is dropped.
     channel: Channel,
-    publishes: Arc<PublishChannel>,
+    owner: Arc<PublishChannel>,
     connection: Arc<Connection>,
     _user: TaskTrackerToken,
 }
 
 impl ConfirmChannel {
-    /// The publishes on the channel.
-    pub(super) fn publishes(&self) -> &Arc<PublishChannel> {
-        &self.publishes
+    /// The owner of the channel, which writes its publishes and gets RabbitMQ's answers.
+    pub(super) fn owner(&self) -> &Arc<PublishChannel> {
+        &self.owner
     }
 
     /// The connection.
@@ -52,14 +52,14 @@ impl ConfirmChannel {
     /// Resolves when lapin has noticed that the channel has ended, see [`until_noticed`]. Await it before dropping the
     /// channel.
     pub(super) async fn until_noticed(&self) {
-        if self.publishes.has_ended() {
+        if self.owner.has_ended() {
             until_noticed(&self.channel).await;
         }
     }
 
     /// Whether a publish may start on this channel.
     pub(super) fn is_usable(&self) -> bool {
-        !self.publishes.has_ended() && self.connection.is_usable()
+        !self.owner.has_ended() && self.connection.is_usable()
     }
 }
 
@@ -83,16 +83,16 @@ impl managed::Manager for ChannelManager {
     async fn create(&self) -> Result<Self::Type, Error> {
         let connection = self.connections.wait_slot(self.slot).await?;
         let channel = self.open(&connection).await?;
-        let publishes = PublishChannel::new(connection.router().outlet(channel.id()));
-        connection.router().register(channel.id(), Arc::clone(&publishes) as _);
+        let owner = PublishChannel::new(connection.router().outlet(channel.id()));
+        connection.router().register(channel.id(), Arc::clone(&owner) as _);
         let user = connection.users().token();
-        let confirm = Arc::new(ConfirmChannel { channel, publishes, connection, _user: user });
+        let confirm = Arc::new(ConfirmChannel { channel, owner, connection, _user: user });
         self.opened.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&confirm));
         Ok(confirm)
     }
 
     async fn recycle(&self, confirm: &mut Self::Type, _: &Metrics) -> RecycleResult<Error> {
-        if confirm.is_usable() && confirm.publishes.is_empty() {
+        if confirm.is_usable() && confirm.owner.is_empty() {
             Ok(())
         } else {
             Err(RecycleError::message("the channel is gone, or a publish on it has no answer"))

@@ -1,4 +1,5 @@
-//! The fence around lapin 4.12: all workarounds for it are in this folder.
+//! The fence around lapin 4.12: all workarounds for its defects are in this folder. The heartbeat in the last row makes up
+//! for the frames that the router keeps from lapin, so its code is in the router, in `wire/inbound.rs`.
 //!
 //! | defect | reported upstream | workaround of the gateway | delete when |
 //! |---|---|---|---|

@@ -27,7 +27,7 @@ use tokio_util::task::TaskTracker;
 pub(super) use self::destinations::Destinations;
 use self::lane::{LaneKind, Window};
 use self::lanes::Lanes;
-pub use self::request::{Attempts, Publish, PublishFailure, Receipt};
+pub use self::request::{Publish, PublishFailure, Receipt};
 use self::slow::SlowConnections;
 use self::watch::Watch;
 use super::connection::{Connections, Connector, Role};
@@ -47,7 +47,7 @@ pub(super) struct Publisher {
     shared: Arc<Lanes>,
     isolated: Arc<Lanes>,
     destinations: Arc<Destinations>,
-    /// Counts the publishes that are written and wait for their answers.
+    /// Counts the publishes that are handed in and wait for their answers.
     in_flight: TaskTracker,
     overdue: Arc<AtomicUsize>,
     closing: CancellationToken,
@@ -65,9 +65,9 @@ impl Publisher {
         metrics: Metrics,
     ) -> Result<Self, SettingsError> {
         let bytes = sizes.channel_window_bytes;
-        let start = |role, connections, lanes, publishes| {
+        let start = |role, connections, lanes, messages| {
             let is_isolated = role == Role::Isolated;
-            let window = Window { publishes, bytes };
+            let window = Window { messages, bytes };
             let kind = LaneKind { window, is_isolated, is_for_slow_destination: false };
             Lanes::start(Arc::new(connector.start(role, 0, connections)), lanes, kind).map(Arc::new)
         };
@@ -96,7 +96,7 @@ impl Publisher {
         let mut duplicate_possible = false;
         loop {
             let answer = self.attempt(publish, duplicate_possible).await;
-            let attempts = publish.attempts.count();
+            let attempts = publish.attempts();
             let error = match answer {
                 Ok(()) => {
                     let mandatory = publish.destination.mandatory;
@@ -139,7 +139,7 @@ impl Publisher {
     /// The connections of slow destinations.
     pub(super) fn slow_connections(&self) -> RoleState {
         let slow = self.destinations.slow_lanes();
-        Role::Slow.state(slow.iter().map(|lanes| lanes.shared.connections()))
+        Role::Slow.state(slow.iter().map(|lanes| lanes.connections()))
     }
 
     /// The state of publishing, without asking RabbitMQ.
@@ -168,7 +168,7 @@ impl Publisher {
         self.close();
         let lanes = slow.iter().flat_map(|slow| slow.groups()).chain([&*self.shared, &*self.isolated]);
         for channel in lanes.flat_map(Lanes::channels) {
-            channel.publishes().give_up();
+            channel.owner().give_up();
         }
     }
 }

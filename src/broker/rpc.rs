@@ -14,7 +14,7 @@ use self::replies::PendingReply;
 pub(super) use self::replies::Replies;
 use super::Broker;
 use super::error::{Cause, Error, Unavailable};
-use super::publish::{Attempts, Publish, PublishFailure};
+use super::publish::{Publish, PublishFailure};
 use crate::domain::message::{Destination, Message, ReceivedMessage};
 use crate::domain::names::{ExchangeName, QueueName, ShortText};
 use crate::domain::outcome::Outcome;
@@ -38,14 +38,9 @@ impl Call {
             routing_key: ShortText::parse(self.queue.as_str()).unwrap_or_default(),
             mandatory: true,
         };
-        Publish {
-            message: self.message,
-            destination,
-            deadline: self.deadline,
-            resend: false,
-            expires: true,
-            attempts: Attempts::default(),
-        }
+        let mut publish = Publish::new(self.message, destination, self.deadline, false);
+        publish.expires = true;
+        publish
     }
 }
 
@@ -81,7 +76,7 @@ impl Broker {
             address(&mut publish, &pending);
             let answer = first_of(pin!(self.send(&publish)), &mut pending, publish.deadline).await;
             let is_unknown = answer.as_ref().is_err_and(|failure| failure.outcome == Outcome::Unknown);
-            if is_unknown && publish.attempts.count() == 0 {
+            if is_unknown && publish.attempts() == 0 {
                 // The reply queue is lost, and the request was not written: the call waits for the next reply queue.
                 continue;
             }

@@ -11,7 +11,7 @@ pub struct Publishing {
     pub lanes: usize,
     /// Confirm channels that are open, those of isolated lanes included.
     pub channels: usize,
-    /// Publishes that were written and wait for RabbitMQ's answer.
+    /// Publishes that were handed in and wait for RabbitMQ's answer.
     pub in_flight: usize,
     /// Publishes that wait for a permit on a lane.
     pub waiting: usize,

@@ -18,7 +18,8 @@ use crate::domain::message::MessageId;
 /// How a publish on a channel ended.
 #[derive(Debug)]
 pub(in crate::broker) enum WriteResult {
-    /// The gateway wrote it. The value is RabbitMQ's answer, or the reason why the wait for it ended.
+    /// The gateway wrote it, or may still write it after the deadline of its caller. The value is RabbitMQ's answer, or
+    /// the reason why the wait for it ended.
     Written(Result<(), Error>),
     /// The gateway did not write it.
     NotWritten(NotWritten),
@@ -49,7 +50,7 @@ pub(in crate::broker) struct Pending {
     /// The caller's deadline.
     pub(in crate::broker) deadline: Instant,
     /// Whether the lane is isolated: it carries one message at a time.
-    pub(in crate::broker) is_alone: bool,
+    pub(in crate::broker) is_isolated: bool,
     /// The permit of the lane's window, held until RabbitMQ's answer.
     #[expect(dead_code, reason = "the permit is held until RabbitMQ answers the publish, and then dropped")]
     pub(in crate::broker) permit: OwnedSemaphorePermit,
@@ -71,8 +72,8 @@ struct Entry {
     returned: Option<String>,
 }
 
-/// A publish that was written and no longer waits for an answer.
-pub(super) struct Answered {
+/// A written publish that no longer waits for an answer: RabbitMQ has answered it, or will never answer it.
+pub(super) struct Finished {
     pub(super) pending: Pending,
     /// RabbitMQ's text if it returned the message.
     pub(super) returned: Option<String>,
@@ -132,7 +133,7 @@ impl InFlight {
     }
 
     /// Removes and returns all publishes that are written and have no answer.
-    pub(super) fn take_written(&mut self) -> Vec<Answered> {
+    pub(super) fn take_written(&mut self) -> Vec<Finished> {
         self.written = 0;
         let written: Vec<_> = self.entries.drain(..).filter_map(|mut entry| entry.take()).collect();
         self.first_tag = u64::MAX;
@@ -159,7 +160,7 @@ impl InFlight {
         &mut self,
         tag: u64,
         multiple: bool,
-        mut each: impl FnMut(Answered),
+        mut each: impl FnMut(Finished),
     ) -> Result<(), Malformed> {
         let unknown = Malformed::UnknownTag(tag);
         let end = self.first_tag.saturating_add(self.written as u64);
@@ -225,8 +226,8 @@ impl InFlight {
 }
 
 impl Entry {
-    fn take(&mut self) -> Option<Answered> {
-        Some(Answered { pending: self.pending.take()?, returned: self.returned.take() })
+    fn take(&mut self) -> Option<Finished> {
+        Some(Finished { pending: self.pending.take()?, returned: self.returned.take() })
     }
 }
 

@@ -46,12 +46,12 @@ impl Connections {
         self.alarms.reason()
     }
 
-    /// Waits for `wait`, the step before a message is written.
+    /// Waits for `wait`, a step before a message is written, at the longest to the deadline.
     ///
     /// # Errors
     /// [`Unavailable::Blocked`] at once, [`Unavailable::Denied`] as soon as it is certain; at the deadline the reason for
     /// the long wait.
-    pub(in crate::broker) async fn unwritten<T>(
+    pub(in crate::broker) async fn wait_before_write<T>(
         &self,
         deadline: Instant,
         wait: impl Future<Output = Result<T, Error>>,

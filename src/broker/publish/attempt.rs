@@ -1,4 +1,6 @@
-//! One attempt to publish: writes a message once and waits for RabbitMQ's answer.
+//! One attempt to publish: hands a message in to a channel and waits for RabbitMQ's answer.
+//!
+//! A message that a channel hands back unwritten is handed in again, within the same attempt.
 
 use tokio::time::Instant;
 
@@ -11,29 +13,34 @@ use crate::broker::error::{Error, Refusal, Unavailable};
 use crate::broker::wire::HeaderTooLarge;
 
 impl Publisher {
-    /// Writes a message once, on the lanes that the state of its destination selects. A message travels alone if it is
-    /// resent, or if its id is in flight on the channel that it was handed to.
+    /// Hands a message in until a channel keeps it, on the lanes that the state of its destination selects, and returns
+    /// RabbitMQ's answer. The message is isolated if it is resent, or if its id is in flight on the channel that it was
+    /// handed to.
     pub(super) async fn attempt(&self, publish: &Publish, is_resent: bool) -> Result<(), Error> {
-        let mut is_alone = is_resent;
+        let mut must_be_isolated = is_resent;
         loop {
+            // This check spares the message the wait for a permit, and an alarm that begins later ends that wait. The
+            // check in `PublishChannel::hand_in` decides: it holds the lock of the channel.
             if self.blocked().is_some() {
                 return Err(Error::NotSent(Unavailable::Blocked));
             }
-            let (destination, route) = self.destinations.route(publish, is_alone)?;
+            let (destination, route) = self.destinations.route(publish, must_be_isolated)?;
             let result = match route {
                 Route::Shared => self.write(publish, destination, &self.shared).await?,
                 // Boxed because this future is large and rarely needed.
-                Route::Isolated => Box::pin(self.write_alone(publish, destination, &self.isolated)).await?,
-                Route::Slow { lanes, is_alone: true } => {
-                    Box::pin(self.write_alone(publish, destination, &lanes.isolated)).await?
+                Route::Isolated => {
+                    Box::pin(self.write_unless_refused(publish, destination, &self.isolated)).await?
                 }
-                Route::Slow { lanes, is_alone: false } => {
-                    Box::pin(self.write(publish, destination, &lanes.shared)).await?
+                Route::Slow { lanes, is_isolated: true } | Route::Hazardous(lanes) => {
+                    Box::pin(self.write_unless_refused(publish, destination, &lanes.isolated)).await?
+                }
+                Route::Slow { lanes, is_isolated: false } => {
+                    Box::pin(self.write(publish, destination, lanes.shared())).await?
                 }
             };
             match result {
                 WriteResult::Written(answer) => return answer,
-                WriteResult::NotWritten(NotWritten::SameId) => is_alone = true,
+                WriteResult::NotWritten(NotWritten::SameId) => must_be_isolated = true,
                 WriteResult::NotWritten(NotWritten::Blocked) => {
                     return Err(Error::NotSent(Unavailable::Blocked));
                 }
@@ -45,16 +52,16 @@ impl Publisher {
         }
     }
 
-    /// Writes a message on an isolated lane. If RabbitMQ refuses the exchange, the answer may come from another caller's
-    /// message.
-    async fn write_alone(
+    /// Writes a message on an isolated lane. While RabbitMQ refuses the exchange, the message waits, and is not written
+    /// if RabbitMQ refuses another caller's message meanwhile: that answer is its answer too.
+    async fn write_unless_refused(
         &self,
         publish: &Publish,
         destination: KnownDestination,
         lanes: &Lanes,
     ) -> Result<WriteResult, Error> {
         let wait = self.destinations.wait_while_refused(&publish.destination.exchange, publish.deadline);
-        let waiters = lanes.connections().unwritten(publish.deadline, wait).await?;
+        let waiters = lanes.connections().wait_before_write(publish.deadline, wait).await?;
         let result = self.write(publish, destination, lanes).await;
         match &result {
             Ok(WriteResult::Written(Err(error))) | Err(error) => {
@@ -65,6 +72,7 @@ impl Publisher {
         result
     }
 
+    /// Hands a message in once, on one of these lanes, and waits for RabbitMQ's answer.
     async fn write(
         &self,
         publish: &Publish,
@@ -83,17 +91,19 @@ impl Publisher {
         publish.attempts.begin();
         let result = lane.publish(publish, destination, permit).await;
         match &result {
-            WriteResult::Written(answer) => self.learn(publish, begun, answer),
+            WriteResult::Written(answer) => {
+                self.measure(begun, answer);
+                self.destinations.learn(publish, begun, answer);
+            }
             WriteResult::NotWritten(_) => publish.attempts.take_back(),
         }
         Ok(result)
     }
 
-    /// Updates the state of the destination with the answer to a written message.
-    fn learn(&self, publish: &Publish, begun: Instant, answer: &Result<(), Error>) {
+    /// Measures how long RabbitMQ took to answer.
+    fn measure(&self, begun: Instant, answer: &Result<(), Error>) {
         if !matches!(answer, Err(Error::Unknown(_))) {
             self.metrics.confirm_seconds.observe(begun.elapsed().as_secs_f64());
         }
-        self.destinations.learn(publish, begun, answer);
     }
 }

@@ -39,7 +39,7 @@ const SLOW_MEMORY: Duration = Duration::from_mins(1);
 pub(in crate::broker) struct Destinations {
     table: Mutex<Table>,
     slow: Arc<SlowConnections>,
-    /// The connection for messages that can make RabbitMQ close it, see [`overflow`]. Opened on demand.
+    /// The connection for hazardous messages, which can make RabbitMQ close it, see [`overflow`]. Opened on demand.
     hazardous: OnceLock<Option<Arc<SlowLanes>>>,
     /// The time limit for an answer to be in time.
     slow_after: Duration,
@@ -55,15 +55,15 @@ impl Destinations {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Selects the lanes for a message. A resent message travels alone, because it may have caused the end of its
-    /// channel.
+    /// Selects the lanes for a message. `must_be_isolated` holds for a resent message, which may have caused the end of
+    /// its channel, and for a message whose id is in flight on a shared channel.
     ///
     /// # Errors
     /// [`Unavailable::TooManySlow`] when the destination is slow and no connection is free for it.
     pub(super) fn route(
         &self,
         publish: &Publish,
-        is_resent: bool,
+        must_be_isolated: bool,
     ) -> Result<(KnownDestination, Route), Unavailable> {
         let to = &publish.destination;
         let mut table = self.lock();
@@ -71,14 +71,14 @@ impl Destinations {
         let (destination, exchange) = table.find(&to.exchange, &to.routing_key);
         if overflow::of_destination(to) {
             let lanes = self.hazardous.get_or_init(|| self.slow.open_hazardous()).clone();
-            let route = lanes.map_or(Route::Isolated, |lanes| Route::Slow { lanes, is_alone: true });
+            let route = lanes.map_or(Route::Isolated, Route::Hazardous);
             return Ok((destination, route));
         }
-        let is_alone = is_resent || !fits || !exchange.state.is_good(Instant::now());
+        let is_isolated = must_be_isolated || !fits || !exchange.state.is_good(Instant::now());
         let route = match exchange.slow_mut(&to.routing_key) {
-            None if is_alone => Some(Route::Isolated),
+            None if is_isolated => Some(Route::Isolated),
             None => Some(Route::Shared),
-            Some(slow) => slow.route(is_alone, || self.slow.open()),
+            Some(slow) => slow.route(is_isolated, || self.slow.open()),
         };
         let too_many = || Unavailable::TooManySlow { limit: self.slow.limit() };
         Ok((destination, route.ok_or_else(too_many)?))

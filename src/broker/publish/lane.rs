@@ -22,7 +22,7 @@ const MAX_WINDOWS_AHEAD: usize = 4;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Window {
     /// Number of messages.
-    pub(super) publishes: u32,
+    pub(super) messages: u32,
     /// Bytes of their bodies. A body that is larger goes alone.
     pub(super) bytes: usize,
 }
@@ -30,8 +30,8 @@ pub(super) struct Window {
 impl Window {
     /// The number of permits for a body: one, or more if the body is larger than its share of the bytes.
     fn permits(self, bytes: usize) -> u32 {
-        let share = (self.bytes / self.publishes as usize).max(1);
-        u32::try_from(bytes.div_ceil(share)).unwrap_or(u32::MAX).clamp(1, self.publishes)
+        let share = (self.bytes / self.messages as usize).max(1);
+        u32::try_from(bytes.div_ceil(share)).unwrap_or(u32::MAX).clamp(1, self.messages)
     }
 }
 
@@ -42,7 +42,8 @@ pub(super) struct LaneKind {
     pub(super) window: Window,
     /// Whether the lane carries one message at a time. Such a lane is opened on demand.
     pub(super) is_isolated: bool,
-    /// Whether the lane is one of a slow destination, where silence is expected.
+    /// Whether the lane is on the connection of a slow destination, where silence is expected, or on the one for
+    /// hazardous messages.
     pub(super) is_for_slow_destination: bool,
 }
 
@@ -57,7 +58,7 @@ pub(super) struct Lane {
 impl Lane {
     /// A lane on this channel.
     pub(super) fn on(channel: Arc<ConfirmChannel>, kind: LaneKind) -> Self {
-        let permits = Arc::new(Semaphore::new(kind.window.publishes as usize));
+        let permits = Arc::new(Semaphore::new(kind.window.messages as usize));
         Self { channel, permits, kind, retired: CancellationToken::new() }
     }
 
@@ -73,12 +74,12 @@ impl Lane {
 
     /// Whether publishes are in flight on the lane and RabbitMQ answers none of them.
     pub(super) fn is_silent(&self) -> bool {
-        self.channel.publishes().is_silent()
+        self.channel.owner().is_silent()
     }
 
     /// Whether the newest publish is too far ahead of the oldest unanswered one.
     pub(super) fn is_stretched(&self) -> bool {
-        self.channel.publishes().span() > MAX_WINDOWS_AHEAD * self.kind.window.publishes as usize
+        self.channel.owner().span() > MAX_WINDOWS_AHEAD * self.kind.window.messages as usize
     }
 
     /// The number of free permits.
@@ -89,7 +90,7 @@ impl Lane {
     /// Whether the lane is less than half full and has room for a body of this size.
     pub(super) fn has_plenty(&self, bytes: usize) -> bool {
         let free = self.free();
-        2 * free > self.kind.window.publishes as usize && free >= self.kind.window.permits(bytes) as usize
+        2 * free > self.kind.window.messages as usize && free >= self.kind.window.permits(bytes) as usize
     }
 
     /// Whether a body of this size needs more than one permit.
@@ -116,16 +117,16 @@ impl Lane {
         permit: OwnedSemaphorePermit,
     ) -> WriteResult {
         let (caller, ended) = oneshot::channel();
-        let (since, publishes) = (Instant::now(), self.channel.publishes());
+        let (since, owner) = (Instant::now(), self.channel.owner());
         let expiration = publish.expires.then(|| left(publish.deadline, since));
         let Publish { message, destination: to, deadline, .. } = publish;
-        let encoded = match publish_frames(publishes.frame_target(), message, to, expiration) {
+        let encoded = match publish_frames(owner.frame_target(), message, to, expiration) {
             Ok(encoded) => encoded,
             Err(too_large) => return WriteResult::NotWritten(NotWritten::HeaderTooLarge(too_large)),
         };
-        let (id, is_alone) = (message.id.clone(), self.kind.is_isolated);
-        let pending = Pending { id, destination, since, deadline: *deadline, is_alone, permit, caller };
-        if let Err(not_written) = publishes.hand_in(pending, encoded) {
+        let (id, is_isolated) = (message.id.clone(), self.kind.is_isolated);
+        let pending = Pending { id, destination, since, deadline: *deadline, is_isolated, permit, caller };
+        if let Err(not_written) = owner.hand_in(pending, encoded) {
             if not_written == NotWritten::Closed {
                 // The lane's supervisor notices this soon. Until then no caller may try this lane again.
                 self.permits.close();
@@ -135,6 +136,7 @@ impl Lane {
         match timeout_at(publish.deadline, ended).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => WriteResult::Written(Err(Error::gone())),
+            // The message may still be unwritten. The router can write it at each moment, so its outcome is unknown.
             Err(_) => WriteResult::Written(Err(Error::Unknown(Cause::Silence))),
         }
     }
@@ -149,11 +151,11 @@ impl Lane {
     pub(super) async fn until_closed(&self) {
         tokio::select! {
             () = self.retired.cancelled() => {}
-            () = self.channel.publishes().until_ended() => {}
+            () = self.channel.owner().until_ended() => {}
             _why = self.channel.connection().retired() => {}
         }
         self.permits.close();
-        self.channel.publishes().take_no_more();
+        self.channel.owner().take_no_more();
     }
 }
 
@@ -166,13 +168,13 @@ fn left(deadline: Instant, now: Instant) -> u64 {
 /// Keeps a channel that accepts no more publishes until each one on it has its answer, or its connection is gone. When
 /// the connection closes too, the channel is kept at most until the last deadline or the end of an alarm.
 pub(super) async fn drain(channel: Arc<ConfirmChannel>, closing: CancellationToken) {
-    let (publishes, connection) = (channel.publishes(), channel.connection());
+    let (owner, connection) = (channel.owner(), channel.connection());
     let last_deadline = async {
         tokio::select! {
             _why = connection.retired() => {}
             () = closing.cancelled() => {}
         }
-        if let Some(deadline) = publishes.last_deadline() {
+        if let Some(deadline) = owner.last_deadline() {
             sleep_until(deadline).await;
         }
         // During an alarm RabbitMQ answers only when the alarm is over.
@@ -181,8 +183,8 @@ pub(super) async fn drain(channel: Arc<ConfirmChannel>, closing: CancellationTok
         }
     };
     tokio::select! {
-        () = publishes.until_empty() => {}
-        () = publishes.until_ended() => {}
+        () = owner.until_empty() => {}
+        () = owner.until_ended() => {}
         () = last_deadline => {}
     }
     channel.until_noticed().await;

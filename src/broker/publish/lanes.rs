@@ -77,17 +77,9 @@ impl Lanes {
         if let Some(found) = self.reserve_now(bytes) {
             return Ok(Some(found));
         }
-        // Boxed because this future is large and rarely needed.
-        Box::pin(self.reserve_in_time(bytes, deadline)).await
-    }
-
-    async fn reserve_in_time(
-        &self,
-        bytes: usize,
-        deadline: Instant,
-    ) -> Result<Option<(Arc<Lane>, OwnedSemaphorePermit)>, Error> {
         let _waiting = self.waiting.token();
-        self.connections.unwritten(deadline, self.reserve_later(bytes)).await
+        // Boxed because this future is large and rarely needed.
+        Box::pin(self.connections.wait_before_write(deadline, self.reserve_later(bytes))).await
     }
 
     fn reserve_now(&self, bytes: usize) -> Option<(Arc<Lane>, OwnedSemaphorePermit)> {
@@ -98,15 +90,16 @@ impl Lanes {
 
     async fn reserve_later(&self, bytes: usize) -> Result<Option<(Arc<Lane>, OwnedSemaphorePermit)>, Error> {
         let (mut changed, mut connected) = (self.changes.subscribe(), self.connections.changes());
-        let mut is_overdue = false;
+        let mut is_late = false;
         loop {
             changed.mark_unchanged();
             connected.mark_unchanged();
+            // Tried after the marks, so that the wait below misses no change.
             if let Some(found) = self.reserve_now(bytes) {
                 return Ok(Some(found));
             }
-            self.ask_for_lanes(is_overdue);
-            is_overdue = false;
+            self.ask_for_lanes(is_late);
+            is_late = false;
             let is_away = self.open().next().is_none() && self.connections.up().next().is_none();
             tokio::select! {
                 biased;
@@ -115,7 +108,7 @@ impl Lanes {
                 _change = changed.changed() => {}
                 () = self.connections.given_up(), if is_away => return Err(Error::NotSent(Unavailable::ShuttingDown)),
                 _change = connected.changed() => {}
-                () = sleep(ASK_AGAIN), if self.kind.is_isolated => is_overdue = true,
+                () = sleep(ASK_AGAIN), if self.kind.is_isolated => is_late = true,
             }
         }
     }
@@ -167,12 +160,12 @@ impl Lanes {
     }
 
     /// Requests one more lane, if lanes are opened on demand: when more publishes wait than lanes are being opened, or
-    /// when the lane that is being opened takes too long. It chooses the connection with the fewest lanes, and prefers
+    /// when the lane that is being opened is late. It chooses the connection with the fewest lanes, and prefers
     /// one without a silent lane.
-    fn ask_for_lanes(&self, is_overdue: bool) {
+    fn ask_for_lanes(&self, is_late: bool) {
         let is_up = |slot: &&LaneSlot| self.connections.slot(slot.connection).is_some();
         let opening = self.slots.iter().filter(is_up).filter(|slot| slot.is_opening()).count();
-        if opening >= self.waiting() && !is_overdue {
+        if opening >= self.waiting() && !is_late {
             return;
         }
         let burden = |slot: &&LaneSlot| {

@@ -20,9 +20,21 @@ pub struct Publish {
     /// Whether the gateway may resend the message when a lost connection left its outcome unknown.
     pub resend: bool,
     /// Whether the message expires at the deadline, so that no consumer processes it later.
-    pub expires: bool,
-    /// How often the gateway has written the message so far; starts at 0.
-    pub attempts: Attempts,
+    pub(in crate::broker) expires: bool,
+    pub(super) attempts: Attempts,
+}
+
+impl Publish {
+    /// A publish without any attempt so far, of a message that does not expire at the deadline.
+    #[must_use]
+    pub fn new(message: Message, destination: Destination, deadline: Instant, resend: bool) -> Self {
+        Self { message, destination, deadline, resend, expires: false, attempts: Attempts::default() }
+    }
+
+    /// The number of attempts so far. At 0 the message is certainly not written.
+    pub(in crate::broker) fn attempts(&self) -> u32 {
+        self.attempts.0.load(Ordering::Relaxed)
+    }
 }
 
 /// RabbitMQ holds the message.
@@ -30,7 +42,7 @@ pub struct Publish {
 pub struct Receipt {
     /// [`Outcome::Confirmed`], or [`Outcome::Accepted`] if `mandatory` was off.
     pub outcome: Outcome,
-    /// How often the gateway wrote the message.
+    /// The number of attempts.
     pub attempts: u32,
     /// Whether an earlier attempt may have left a copy in a queue.
     pub duplicate_possible: bool,
@@ -43,18 +55,19 @@ pub struct PublishFailure {
     /// The error of the last attempt.
     #[source]
     pub error: Error,
-    /// How often the gateway wrote the message; 0 if the answer to another caller's message was its answer too.
+    /// The number of attempts; 0 if the answer to another caller's message was its answer too.
     pub attempts: u32,
     /// The outcome of the message, over all attempts.
     pub outcome: Outcome,
 }
 
-/// Counts each time that a lane hands a message to a channel, before it does so. At 0 the message is certainly not
-/// written.
+/// Counts the attempts of a publish. An attempt counts from the moment before a lane hands the message in, until the
+/// channel hands it back unwritten.
 #[derive(Debug, Default)]
-pub struct Attempts(AtomicU32);
+pub(super) struct Attempts(AtomicU32);
 
 impl Attempts {
+    /// Records that a lane is about to hand the message in.
     pub(super) fn begin(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
@@ -62,10 +75,5 @@ impl Attempts {
     /// Records that the channel has handed the message back unwritten.
     pub(super) fn take_back(&self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    /// The number of attempts so far.
-    pub(in crate::broker) fn count(&self) -> u32 {
-        self.0.load(Ordering::Relaxed)
     }
 }

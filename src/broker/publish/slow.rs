@@ -1,21 +1,23 @@
-//! Separate connections for destinations whose publishes stay unanswered.
+//! Separate connections for destinations whose publishes stay unanswered, and for hazardous messages.
 //!
 //! When one queue does not accept messages, RabbitMQ's flow control stops the whole connection. So the gateway moves such
-//! a destination to a connection of its own. It dials these connections on demand, and their number is bounded.
+//! a destination to a connection of its own. It dials these connections on demand, and their number is bounded. One
+//! more connection carries the hazardous messages of all destinations, over which RabbitMQ may close it.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::time::Instant;
 
 use super::lane::{LaneKind, Window};
 use super::lanes::Lanes;
 use crate::broker::PublishSettings;
-use crate::broker::connection::{Connector, Role};
+use crate::broker::connection::{Connections, Connector, Role};
 
-/// The connections for slow destinations.
+/// The connections for slow destinations, and the one for hazardous messages.
 pub(super) struct SlowConnections {
     connector: Connector,
     sizes: PublishSettings,
@@ -23,10 +25,11 @@ pub(super) struct SlowConnections {
     free: Mutex<BTreeSet<usize>>,
 }
 
-/// The connection of one slow destination: a shared lane with a small window, and an isolated lane.
+/// The connection of one slow destination: a shared lane with a small window, and an isolated lane. The connection for
+/// hazardous messages has an isolated lane only.
 pub(super) struct SlowLanes {
     /// For messages that share a channel with other messages to the same destination.
-    pub(super) shared: Lanes,
+    shared: Option<Lanes>,
     /// For messages that travel alone.
     pub(super) isolated: Lanes,
     number: usize,
@@ -44,28 +47,29 @@ impl SlowConnections {
     /// Opens a connection; `None` if all are in use.
     pub(super) fn open(self: &Arc<Self>) -> Option<Arc<SlowLanes>> {
         let number = self.free().pop_first()?;
-        let lanes = self.start(number);
+        let lanes = self.start(number, true);
         if lanes.is_none() {
             self.free().insert(number);
         }
         lanes
     }
 
-    /// Opens a connection in addition to that number, for messages that can make RabbitMQ close the connection.
+    /// Opens the connection for hazardous messages, in addition to that number.
     pub(super) fn open_hazardous(self: &Arc<Self>) -> Option<Arc<SlowLanes>> {
-        self.start(self.limit())
+        self.start(self.limit(), false)
     }
 
     /// `None` only with sizes below 1, see [`PublishSettings`].
-    fn start(self: &Arc<Self>, number: usize) -> Option<Arc<SlowLanes>> {
+    fn start(self: &Arc<Self>, number: usize, has_shared: bool) -> Option<Arc<SlowLanes>> {
         let sizes = &self.sizes;
         let connections = Arc::new(self.connector.start(Role::Slow, number, 1));
-        let lanes = |publishes: u32, is_isolated: bool| {
-            let window = Window { publishes, bytes: sizes.channel_window_bytes };
+        let lanes = |messages: u32, is_isolated: bool| {
+            let window = Window { messages, bytes: sizes.channel_window_bytes };
             let kind = LaneKind { window, is_isolated, is_for_slow_destination: true };
             Lanes::start(Arc::clone(&connections), 1, kind)
         };
-        let (shared, isolated) = (lanes(sizes.slow_window, false), lanes(1, true));
+        let shared = has_shared.then(|| lanes(sizes.slow_window, false)).transpose();
+        let isolated = lanes(1, true);
         let (Ok(shared), Ok(isolated)) = (shared, isolated) else {
             connections.stop();
             return None;
@@ -85,18 +89,28 @@ impl SlowConnections {
 }
 
 impl SlowLanes {
-    /// Both groups of lanes.
-    pub(super) fn groups(&self) -> [&Lanes; 2] {
-        [&self.shared, &self.isolated]
+    /// The lanes for messages that share a channel. On the connection for hazardous messages, which all travel alone,
+    /// these are the isolated lanes.
+    pub(super) fn shared(&self) -> &Lanes {
+        self.shared.as_ref().unwrap_or(&self.isolated)
+    }
+
+    /// All groups of lanes.
+    pub(super) fn groups(&self) -> impl Iterator<Item = &Lanes> {
+        self.shared.iter().chain([&self.isolated])
+    }
+
+    /// The connection.
+    pub(super) fn connections(&self) -> &Connections {
+        self.isolated.connections()
     }
 
     /// Whether a publish on the connection has waited for its answer for this time.
     pub(super) fn has_waited(&self, time: Duration) -> bool {
         let now = Instant::now();
         self.groups()
-            .into_iter()
             .flat_map(Lanes::channels)
-            .any(|channel| channel.publishes().oldest_since().is_some_and(|since| now >= since + time))
+            .any(|channel| channel.owner().oldest_since().is_some_and(|since| now >= since + time))
     }
 
     /// Accepts no more publishes, and closes the connection when those in flight have their answers or are past their
@@ -106,9 +120,9 @@ impl SlowLanes {
             return;
         }
         tokio::spawn(async move {
-            let connections = self.shared.connections();
+            let connections = self.connections();
             connections.give_up_waiting();
-            tokio::join!(self.shared.finish(), self.isolated.finish());
+            join_all(self.groups().map(Lanes::finish)).await;
             connections.stop();
             if self.number < self.from.limit() {
                 self.from.free().insert(self.number);

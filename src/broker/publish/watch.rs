@@ -96,7 +96,7 @@ impl Watch {
         for slot in lanes.slots() {
             let Some(lane) = slot.lane() else { continue };
             let is_silent = self.is_silent(lane.channel(), now);
-            lane.channel().publishes().set_silent(is_silent);
+            lane.channel().owner().set_silent(is_silent);
             silent += usize::from(is_silent);
             let is_stuck = is_silent && lanes.replaces_silent_lanes();
             if is_stuck || lane.is_stretched() || is_only_nacked(slot, &lane, now) {
@@ -107,7 +107,7 @@ impl Watch {
     }
 
     fn is_silent(&self, channel: &ConfirmChannel, now: Instant) -> bool {
-        channel.publishes().silent_since().is_some_and(|since| now >= since + self.slow_after)
+        channel.owner().silent_since().is_some_and(|since| now >= since + self.slow_after)
     }
 
     fn look_at_connections(&self, slow: &[Arc<SlowLanes>], now: Instant) {
@@ -198,13 +198,13 @@ impl Watch {
 impl WatchedConnection {
     /// Adds the publishes on a channel.
     fn add(&mut self, channel: &ConfirmChannel, now: Instant) {
-        let publishes = channel.publishes();
-        let progress = publishes.progress();
+        let owner = channel.owner();
+        let progress = owner.progress();
         if progress.last_answer.is_some() {
             self.connection.note_answer();
         }
         self.unanswered.note_progress(progress);
-        publishes.look_at_waiting(|pending| {
+        owner.look_at_waiting(|pending| {
             self.unanswered.add(&pending.destination, pending.since, pending.deadline, now);
         });
     }
@@ -212,7 +212,7 @@ impl WatchedConnection {
 
 /// Whether the lane should get a fresh channel because RabbitMQ only nacks a destination on it.
 fn is_only_nacked(slot: &LaneSlot, lane: &Lane, now: Instant) -> bool {
-    let nacked = now.checked_sub(NACKING).map(|since| lane.channel().publishes().nacked_since(since));
+    let nacked = now.checked_sub(NACKING).map(|since| lane.channel().owner().nacked_since(since));
     let mut pauses = slot.nack_pauses.lock().unwrap_or_else(PoisonError::into_inner);
     nacked.is_some_and(|nacked| !nacked.is_empty() && pauses.wants_fresh_channel(&nacked, now))
 }

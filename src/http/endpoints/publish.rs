@@ -14,7 +14,7 @@ use futures_util::future::BoxFuture;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::broker::{Attempts, Publish, Receipt};
+use crate::broker::{Publish, Receipt};
 use crate::domain::message::{DeliveryMode, Destination, MessageId};
 use crate::domain::names::{ExchangeName, ShortText};
 use crate::domain::outcome::Outcome;
@@ -149,8 +149,7 @@ fn read(
     let mut parsed = codec::read(headers, body, DeliveryMode::Persistent, state)?;
     let destination = destination(exchange, routing_key, mandatory, &mut parsed)
         .map_err(|problem| problem.message_id(parsed.message.id.clone()))?;
-    let message = parsed.message;
-    Ok(Publish { message, destination, deadline, resend, expires: false, attempts: Attempts::default() })
+    Ok(Publish::new(parsed.message, destination, deadline, resend))
 }
 
 fn destination(

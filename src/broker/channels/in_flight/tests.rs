@@ -18,7 +18,7 @@ fn pending(number: usize) -> Pending {
     let destination = KnownDestination::new(ExchangeName::default(), ShortText::default());
     let now = Instant::now();
     let caller = oneshot::channel().0;
-    Pending { id: id(number), destination, since: now, deadline: now, is_alone: false, permit, caller }
+    Pending { id: id(number), destination, since: now, deadline: now, is_isolated: false, permit, caller }
 }
 
 fn encoded() -> Encoded {

@@ -6,7 +6,7 @@ use amq_protocol::frame::{AMQPFrame, parse_frame};
 use tokio::time::Instant;
 
 use super::{PublishChannel, State};
-use crate::broker::channels::in_flight::{Answered, NotWritten, WriteResult};
+use crate::broker::channels::in_flight::{Finished, NotWritten, WriteResult};
 use crate::broker::channels::lost::tell_lost;
 use crate::broker::error::Error;
 use crate::broker::lapin_compat::sanitise;
@@ -117,7 +117,7 @@ impl PublishChannel {
     }
 }
 
-impl Answered {
+impl Finished {
     fn tell(self, is_ack: bool) {
         let answer = match (is_ack, self.returned) {
             (true, None) => Ok(()),

@@ -43,7 +43,7 @@ fn hand_in(
     id: &str,
     to: &str,
     size: usize,
-    is_alone: bool,
+    is_isolated: bool,
 ) -> Result<Sent, NotWritten> {
     let message = Message {
         id: MessageId::from(text(id)),
@@ -62,7 +62,7 @@ fn hand_in(
         destination: KnownDestination::new(destination.exchange, destination.routing_key),
         since: now,
         deadline: now + SOON,
-        is_alone,
+        is_isolated,
         permit: Arc::new(Semaphore::new(1)).try_acquire_owned().expect("a permit"),
         caller,
     };

@@ -10,10 +10,12 @@ pub(in crate::broker::publish) enum Route {
     Shared,
     /// Alone on a channel.
     Isolated,
-    /// The connection of a slow destination, or of hazardous messages.
+    /// The connection of a slow destination.
     Slow {
         lanes: Arc<SlowLanes>,
         /// Whether the message travels alone on a channel there.
-        is_alone: bool,
+        is_isolated: bool,
     },
+    /// Alone on a channel of the connection for hazardous messages.
+    Hazardous(Arc<SlowLanes>),
 }

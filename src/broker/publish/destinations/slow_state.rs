@@ -47,7 +47,7 @@ impl SlowState {
     /// a message through at times, to find out whether RabbitMQ answers again. `open` opens a connection, if one is free.
     pub(super) fn route(
         &mut self,
-        is_alone: bool,
+        is_isolated: bool,
         open: impl FnOnce() -> Option<Arc<SlowLanes>>,
     ) -> Option<Route> {
         let now = Instant::now();
@@ -56,7 +56,7 @@ impl SlowState {
             self.lanes = open();
         }
         if let Some(lanes) = &self.lanes {
-            return Some(Route::Slow { lanes: Arc::clone(lanes), is_alone });
+            return Some(Route::Slow { lanes: Arc::clone(lanes), is_isolated });
         }
         let answers_again = self.destination.last_answer().is_some_and(|at| at > self.tried);
         if answers_again || now >= self.tried + TRY_AGAIN {

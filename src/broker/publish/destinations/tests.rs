@@ -10,7 +10,6 @@ use tokio_util::task::TaskTracker;
 
 use super::*;
 use crate::broker::connection::{Connector, OutageLog};
-use crate::broker::publish::Attempts;
 use crate::broker::{Address, Login, PublishSettings, Settings};
 use crate::domain::field::FieldTable;
 use crate::domain::message::{Destination, Message, MessageId, Properties};
@@ -61,23 +60,15 @@ fn exchange(name: &str) -> ExchangeName {
 }
 
 fn publish_of(size: usize, name: &str, routing_key: &str) -> Publish {
-    Publish {
-        message: Message {
-            id: MessageId::generate(),
-            properties: Properties::default(),
-            headers: FieldTable::default(),
-            body: Bytes::from(vec![0; size]),
-        },
-        destination: Destination {
-            exchange: exchange(name),
-            routing_key: ShortText::parse(routing_key).expect("short"),
-            mandatory: true,
-        },
-        deadline: Instant::now() + MINUTE,
-        resend: true,
-        expires: false,
-        attempts: Attempts::default(),
-    }
+    let message = Message {
+        id: MessageId::generate(),
+        properties: Properties::default(),
+        headers: FieldTable::default(),
+        body: Bytes::from(vec![0; size]),
+    };
+    let routing_key = ShortText::parse(routing_key).expect("short");
+    let destination = Destination { exchange: exchange(name), routing_key, mandatory: true };
+    Publish::new(message, destination, Instant::now() + MINUTE, true)
 }
 
 fn publish(name: &str, routing_key: &str) -> Publish {
@@ -104,8 +95,9 @@ impl Destinations {
         match self.route(publish, false) {
             Ok((_, Route::Shared)) => "shared",
             Ok((_, Route::Isolated)) => "isolated",
-            Ok((_, Route::Slow { is_alone: false, .. })) => "slow",
-            Ok((_, Route::Slow { is_alone: true, .. })) => "slow, alone",
+            Ok((_, Route::Slow { is_isolated: false, .. })) => "slow",
+            Ok((_, Route::Slow { is_isolated: true, .. })) => "slow, alone",
+            Ok((_, Route::Hazardous(_))) => "hazardous",
             Err(Unavailable::TooManySlow { .. }) => "none",
             Err(error) => panic!("{error}"),
         }
@@ -216,6 +208,13 @@ async fn a_slow_destination_beyond_the_limit_is_refused_until_it_answers() {
     assert_eq!(all.way(&stuck), "none");
     all.learn_now(&stuck, &Ok(()));
     assert_eq!(all.way(&stuck), "shared");
+}
+
+#[tokio::test]
+async fn a_hazardous_message_travels_apart_although_its_exchange_is_good() {
+    let (all, hazardous) = (destinations(1), publish(&"ü".repeat(60), ""));
+    all.learn_now(&hazardous, &Ok(()));
+    assert_eq!(all.way(&hazardous), "hazardous");
 }
 
 #[tokio::test]
