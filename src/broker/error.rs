@@ -146,9 +146,9 @@ impl Refusal {
         self
     }
 
-    /// Whether RabbitMQ answers with it by closing the channel, and not the connection.
+    /// Whether RabbitMQ always answers with it by closing the channel, and never by closing the connection.
     pub(super) fn is_of_a_channel(&self) -> bool {
-        !matches!(self, Self::NotSupported { .. })
+        !matches!(self, Self::NotSupported { .. } | Self::TypeUnknown { .. })
     }
 
     fn reason_mut(&mut self) -> Option<&mut String> {
