@@ -112,10 +112,13 @@ pub enum Refusal {
     /// The request itself is wrong.
     #[error("invalid: {reason}")]
     Invalid { reason: String },
+    /// RabbitMQ has no exchange type of this name: a plugin may have it.
+    #[error("unknown exchange type: {reason}")]
+    TypeUnknown { reason: String },
     /// The queue or exchange already exists with other arguments.
     #[error("already exists with other arguments: {reason}")]
     Differs { reason: String },
-    /// The queue has consumers or messages, and the request forbids the deletion in that case.
+    /// The queue has consumers or messages, or the exchange has bindings, and the request forbids the deletion in that case.
     #[error("in use: {reason}")]
     InUse { reason: String },
     /// The properties and headers of a message, or the arguments of a declaration, are larger than a frame. The gateway
@@ -143,9 +146,9 @@ impl Refusal {
         self
     }
 
-    /// Whether RabbitMQ answers with it by closing the channel, and not the connection.
+    /// Whether RabbitMQ always answers with it by closing the channel, and never by closing the connection.
     pub(super) fn is_of_a_channel(&self) -> bool {
-        !matches!(self, Self::NotSupported { .. })
+        !matches!(self, Self::NotSupported { .. } | Self::TypeUnknown { .. })
     }
 
     fn reason_mut(&mut self) -> Option<&mut String> {
@@ -155,6 +158,7 @@ impl Refusal {
             | Self::QueueMissing { reason }
             | Self::AccessRefused { reason }
             | Self::Invalid { reason }
+            | Self::TypeUnknown { reason }
             | Self::Differs { reason }
             | Self::InUse { reason }
             | Self::TooLarge { reason }

@@ -4,12 +4,12 @@
 //! the letters are not all ASCII, the text stays too long, and RabbitMQ closes the connection (541 `INTERNAL_ERROR`)
 //! instead of the channel.
 
-use crate::domain::field::FieldValue;
+use crate::domain::field::{FieldTable, FieldValue};
 use crate::domain::message::Destination;
-use crate::domain::names::QueueName;
 use crate::domain::topology::QueueDeclaration;
+use crate::domain::topology::exchange::{Binding, BindingTarget, ExchangeDeclaration};
 
-/// Length limit of a queue's name in bytes. Up to it, the error text for a missing or forbidden queue fits, including the
+/// Length limit of the name of a queue or exchange in bytes. Up to it, the error text for a missing or forbidden one fits, including the
 /// names of the virtual host and the user.
 const SHORT_NAME: usize = 100;
 
@@ -21,9 +21,9 @@ const SHORT_DESTINATION: usize = 100;
 /// about 150 bytes of its own.
 const SHORT_DIFFERENCE: usize = 60;
 
-/// Whether the error text for a missing or forbidden queue may be too long.
-pub(super) fn of_name(name: &QueueName) -> bool {
-    !name.as_str().is_ascii() && name.as_str().len() > SHORT_NAME
+/// Whether the error text for a missing or forbidden queue or exchange may be too long.
+pub(super) fn of_name(name: &str) -> bool {
+    !name.is_ascii() && name.len() > SHORT_NAME
 }
 
 /// Whether the error text for a missing or forbidden exchange, or for a forbidden routing key, may be too long. The
@@ -36,30 +36,52 @@ pub(super) fn of_destination(destination: &Destination) -> bool {
         && !(exchange.is_ascii() && routing_key.is_ascii())
 }
 
-/// Whether the error text for a difference from the existing queue may be too long. The text repeats the name, an
-/// argument and both of its values. The gateway assumes that the existing value is as long as the requested one.
+/// Whether the error text for a missing or forbidden end of a binding, or for a forbidden routing key, may be too long.
+pub(super) fn of_binding(binding: &Binding) -> bool {
+    let target = match &binding.target {
+        BindingTarget::Queue(name) => name.as_str(),
+        BindingTarget::Exchange(name) => name.as_str(),
+    };
+    let texts = [binding.source.as_str(), target, binding.routing_key.as_str()];
+    texts.iter().any(|text| !text.is_ascii())
+        && texts.iter().map(|text| text.len()).sum::<usize>() > SHORT_NAME
+}
+
+/// Whether the error text for a difference from the existing queue may be too long.
 pub(super) fn of_declaration(queue: &QueueDeclaration) -> bool {
-    let texts = queue.arguments.0.values().filter_map(|value| match value {
+    of_difference(queue.name.as_str(), &queue.arguments)
+}
+
+/// Whether the error text for an unknown type of the exchange, or for a difference from the existing exchange, may be too long.
+pub(super) fn of_exchange(exchange: &ExchangeDeclaration) -> bool {
+    let kind = exchange.kind.as_str();
+    let is_short = exchange.name.as_str().len() + 2 * kind.len() <= SHORT_DIFFERENCE;
+    let is_ascii = exchange.name.as_str().is_ascii() && kind.is_ascii();
+    !(is_short || is_ascii) || of_difference(exchange.name.as_str(), &exchange.arguments)
+}
+
+/// The text repeats the name, an argument and both of its values. The gateway assumes that the existing value is as long as the
+/// requested one.
+fn of_difference(name: &str, arguments: &FieldTable) -> bool {
+    let texts = arguments.0.values().filter_map(|value| match value {
         FieldValue::Text(text) => Some(text),
         _ => None,
     });
     let longest = texts.clone().map(Vec::len).max().unwrap_or_default();
-    let is_ascii = queue.name.as_str().is_ascii() && texts.into_iter().all(|text| text.is_ascii());
-    !is_ascii && queue.name.as_str().len() + 2 * longest > SHORT_DIFFERENCE
+    let is_ascii = name.is_ascii() && texts.into_iter().all(|text| text.is_ascii());
+    !is_ascii && name.len() + 2 * longest > SHORT_DIFFERENCE
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::field::FieldTable;
-    use crate::domain::names::{ExchangeName, ShortText};
+    use crate::domain::names::{ExchangeName, QueueName, ShortText};
 
     #[test]
     fn only_long_names_with_non_ascii_letters_run_alone() {
         for (name, may_overflow) in
             [("q".repeat(255), false), ("ü".repeat(50), false), ("ü".repeat(51), true)]
         {
-            let name = QueueName::parse(&name).expect("a name");
             assert_eq!(of_name(&name), may_overflow, "{name}");
         }
     }
@@ -81,6 +103,23 @@ mod tests {
                 mandatory: true,
             };
             assert_eq!(of_destination(&destination), may_overflow, "{exchange} {routing_key}");
+        }
+    }
+
+    #[test]
+    fn a_binding_of_long_names_with_non_ascii_letters_runs_alone() {
+        for (source, queue, may_overflow) in [
+            ("e".repeat(200), "q".repeat(200), false),
+            ("ü".repeat(10), "q".to_owned(), false),
+            ("ü".repeat(40), "q".repeat(40), true),
+        ] {
+            let binding = Binding {
+                source: ExchangeName::from_path(&source).expect("a name"),
+                target: BindingTarget::Queue(QueueName::parse(&queue).expect("a name")),
+                routing_key: ShortText::default(),
+                arguments: FieldTable::default(),
+            };
+            assert_eq!(of_binding(&binding), may_overflow, "{source} {queue}");
         }
     }
 

@@ -1,10 +1,14 @@
-//! Declares, inspects, purges and deletes queues, on separate connections.
+//! Declares, inspects, purges and deletes queues; declares, inspects, deletes and binds exchanges; all on separate connections.
 //!
 //! Each operation has its own channel, since RabbitMQ answers a mistake by closing the channel. Operations that can take
 //! long, or can make RabbitMQ close the whole connection, run alone on a connection, so no other operation waits for
 //! them. The gateway repeats an operation after a lost connection if a repetition does no harm.
 
 mod alone;
+mod argument_at_fault;
+mod exchange_methods;
+mod exchanges;
+mod frame_size;
 mod methods;
 mod operation;
 mod pair;
@@ -17,15 +21,16 @@ use lapin::Channel;
 use tokio::time::Instant;
 
 use self::alone::Alone;
+use self::argument_at_fault::attribute_to_argument;
+use self::frame_size::check_queue;
 pub(super) use self::methods::inspect;
-use self::methods::{check_frame, declare, delete, purge};
+use self::methods::{declare, delete, purge};
 use self::operation::Operation;
 use self::stream::is_stream;
 use super::connection::{Connections, Connector, Role};
 use super::error::{Cause, Error, Refusal};
 use super::publish::Destinations;
 use super::{RoleState, overflow};
-use crate::domain::field::FieldTable;
 use crate::domain::names::QueueName;
 use crate::domain::topology::{DeleteConditions, QueueDeclaration, QueueState};
 use crate::lifecycle::Lifecycle;
@@ -103,7 +108,7 @@ impl Topology {
     /// # Errors
     /// [`Refusal::QueueMissing`] and others.
     pub async fn inspect(&self, name: &QueueName, deadline: Instant) -> Result<QueueState, Error> {
-        let (is_alone, name) = (overflow::of_name(name), name.clone());
+        let (is_alone, name) = (overflow::of_name(name.as_str()), name.clone());
         self.repeat(deadline, is_alone, move |channel| inspect(channel, name.clone())).await
     }
 
@@ -117,7 +122,7 @@ impl Topology {
         queue: &QueueDeclaration,
         deadline: Instant,
     ) -> Result<(bool, QueueState), Error> {
-        check_frame(queue, self.connections.wait(deadline).await?.frame_max())?;
+        check_queue(queue, self.connections.wait(deadline).await?.frame_max())?;
         let is_there = self.is_there(&queue.name, deadline).await?;
         let absent = self.absent_of(queue.dead_letter_pair.as_ref(), deadline).await?;
         let is_alone = queue.has_unknown_arguments || overflow::of_declaration(queue);
@@ -147,7 +152,9 @@ impl Topology {
             Ok(_) => Ok(true),
             Err(Error::Refused(Refusal::QueueMissing { .. })) => Ok(false),
             // RabbitMQ 4.0 found no such queue, or it refuses the declaration too.
-            Err(Error::Unknown(Cause::Lost { repeatable: false, .. })) if overflow::of_name(name) => {
+            Err(Error::Unknown(Cause::Lost { repeatable: false, .. }))
+                if overflow::of_name(name.as_str()) =>
+            {
                 Ok(false)
             }
             Err(error) => Err(error),
@@ -167,7 +174,7 @@ impl Topology {
         // RabbitMQ answers the deletion of a missing queue with success.
         self.inspect(name, deadline).await?;
         let operation = self.operation(deadline);
-        if !conditions.any() && !overflow::of_name(name) {
+        if !conditions.any() && !overflow::of_name(name.as_str()) {
             return operation
                 .once(&self.connections, |channel| delete(channel, name.clone(), conditions))
                 .await;
@@ -195,46 +202,5 @@ impl Topology {
             operation.once(&connections, |channel| purge(channel, name.clone())).await
         };
         self.removals.run(deadline, work).await
-    }
-}
-
-/// The error of a declaration that ran alone on a connection which RabbitMQ then closed. If RabbitMQ's text names an
-/// argument, that argument is wrong.
-fn attribute_to_argument(error: Error, arguments: &FieldTable) -> Error {
-    match error {
-        Error::Unknown(Cause::Lost { reason, repeatable: false })
-            if words_of(&reason).any(|word| arguments.get(word).is_some()) =>
-        {
-            Error::Refused(Refusal::Invalid { reason })
-        }
-        other => other,
-    }
-}
-
-/// The parts of RabbitMQ's text that may be names of arguments.
-fn words_of(text: &str) -> impl Iterator<Item = &str> {
-    text.split(|letter: char| !letter.is_alphanumeric() && letter != '-')
-        .filter(|word| word.starts_with("x-"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::field::FieldValue;
-    use crate::domain::names::ShortText;
-
-    #[test]
-    fn an_argument_is_wrong_if_the_text_of_the_close_names_it() {
-        let mut arguments = FieldTable::default();
-        arguments.insert(ShortText::parse("x-plugin").expect("short"), FieldValue::Void);
-        arguments.insert(ShortText::default(), FieldValue::Void);
-        let closed = |text: &str| Error::of_connection_close(541, text);
-        let named = closed("INTERNAL_ERROR - invalid x-plugin");
-        assert!(matches!(attribute_to_argument(named, &arguments), Error::Refused(Refusal::Invalid { .. })));
-        for error in
-            [closed("INTERNAL_ERROR - x-plugins"), Error::lost("x-plugin"), Error::Unknown(Cause::Silence)]
-        {
-            assert_eq!(attribute_to_argument(error.clone(), &arguments), error);
-        }
     }
 }

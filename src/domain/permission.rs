@@ -14,6 +14,8 @@ pub enum Permission {
     Read,
     /// Configure, write or read: one of them is enough to look at the queue or exchange.
     Any,
+    /// Bind: write to the target of the binding, and read from its source.
+    Bind,
     /// Call: send requests to the servers of the queue. Write to the queue by the default exchange includes it.
     Call,
     /// The tag `monitoring`: read the state of the whole gateway.

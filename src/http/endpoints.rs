@@ -1,5 +1,7 @@
 //! The handlers, one file for each REST noun. Each handler has four steps: extract, convert, one call, answer.
 
+pub(super) mod bindings;
+pub(super) mod exchanges;
 pub(super) mod health;
 pub(super) mod metrics;
 pub(super) mod publish;

@@ -113,6 +113,11 @@ fn refused(refusal: &Refusal) -> Problem {
              publish, write on a queue and read on its exchange to bind dead letters; or use another name",
         ),
         Refusal::Invalid { reason } => Problem::new(Kind::MalformedRequest, reason),
+        Refusal::TypeUnknown { reason } => with_advice(
+            Kind::MalformedRequest,
+            reason,
+            "use direct, fanout, topic or headers, or enable the plugin that has this type (rabbitmq-plugins enable)",
+        ),
         Refusal::Differs { reason } => with_advice(
             Kind::PreconditionFailed,
             reason,

@@ -43,6 +43,8 @@ use crate::domain::path_prefix::PathPrefix;
         (name = "publish", description = "Publish a message to an exchange; the gateway answers after RabbitMQ has confirmed it"),
         (name = "queues", description = "Declare, inspect, delete and purge queues"),
         (name = "rpc", description = "Send a request to a queue; the answer is the reply of the queue's server"),
+        (name = "exchanges", description = "Declare, inspect and delete exchanges"),
+        (name = "bindings", description = "Bind queues and exchanges to exchanges, and unbind them"),
         (name = "health", description = "Probes, and the state of the gateway and its connections to RabbitMQ"),
     )
 )]

@@ -10,9 +10,9 @@ pub(super) use self::operation::Operation;
 pub use self::table::{Direct, Route, RouteTable};
 pub use self::traits::Traits;
 use self::traits::{CALL, PAGE, PROBE, PUBLISH, SERVED_WHEN_FULL, TOPOLOGY};
-use super::endpoints::{health, metrics, publish, queues, rpc};
+use super::endpoints::{bindings, exchanges, health, metrics, publish, queues, rpc};
 use super::{docs, problem};
-use crate::domain::permission::Permission::{Any, Call, Configure, Monitoring, Read, Write};
+use crate::domain::permission::Permission::{Any, Bind, Call, Configure, Monitoring, Read, Write};
 
 /// The operations of the contract.
 pub(super) fn operations() -> Vec<Operation> {
@@ -25,6 +25,13 @@ pub(super) fn operations() -> Vec<Operation> {
         operation(routes!(queues::delete_queue), TOPOLOGY.needs(Configure)),
         operation(routes!(queues::purge_queue), TOPOLOGY.needs(Read)),
         operation(routes!(rpc::call_queue), CALL.needs(Call)).called_directly(rpc::call_queue),
+        operation(routes!(exchanges::declare_exchange), TOPOLOGY.needs(Configure)),
+        operation(routes!(exchanges::inspect_exchange), TOPOLOGY.needs(Any)),
+        operation(routes!(exchanges::delete_exchange), TOPOLOGY.needs(Configure)),
+        operation(routes!(bindings::bind_queue), TOPOLOGY.needs(Bind)),
+        operation(routes!(bindings::unbind_queue), TOPOLOGY.needs(Bind)),
+        operation(routes!(bindings::bind_exchange), TOPOLOGY.needs(Bind)),
+        operation(routes!(bindings::unbind_exchange), TOPOLOGY.needs(Bind)),
         operation(routes!(health::check_liveness), PROBE),
         operation(routes!(health::check_readiness), PROBE),
         operation(routes!(health::check_rabbitmq), PROBE.needs(Monitoring)),

@@ -4,6 +4,7 @@
 
 mod alarm;
 mod arguments;
+mod bindings;
 mod clients;
 mod cluster;
 mod connection_names;
@@ -11,6 +12,7 @@ mod deploy;
 mod docs;
 mod envelope;
 mod exact;
+mod exchanges;
 mod faults;
 mod health;
 mod layers;

@@ -139,7 +139,7 @@ fn operations_stand_in_the_order_in_which_a_newcomer_needs_them() {
         ["publish_message", "declare_queue", "inspect_queue", "delete_queue", "purge_queue", "call_queue"];
     assert_eq!(ids[..first.len()], first);
     let tags: Vec<_> = list(&DOCUMENT["tags"]).iter().map(|tag| &tag["name"]).collect();
-    assert_eq!(tags, ["publish", "queues", "rpc", "health"]);
+    assert_eq!(tags, ["publish", "queues", "rpc", "exchanges", "bindings", "health"]);
 }
 
 #[test]
@@ -246,12 +246,19 @@ async fn examples_work_in_a_fresh_vhost() {
         ("publish_message", envelope, 200),
         ("inspect_queue", None, 200),
         ("purge_queue", None, 200),
+        ("bind_queue", json, 200),
+        ("unbind_queue", None, 204),
         ("delete_queue", None, 200),
+        ("declare_exchange", json, 201),
+        ("inspect_exchange", None, 200),
+        ("bind_exchange", json, 200),
+        ("unbind_exchange", None, 204),
+        ("delete_exchange", None, 204),
         ("check_liveness", None, 200),
     ];
     for (id, media_type, status) in script {
         let answer = Answer::to(example(&stage, id, media_type)).await;
-        assert_eq!(answer.status, status, "{id} {media_type:?}: {}", answer.json());
+        assert_eq!(answer.status, status, "{id} {media_type:?}: {:?}", answer.body);
         let counted = [("inspect_queue", "message_count"), ("purge_queue", "messages_removed")];
         if let Some((_, member)) = counted.iter().find(|(of, _)| *of == id) {
             assert_eq!(answer.json()[member], 2, "{id}");

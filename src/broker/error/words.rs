@@ -83,6 +83,10 @@ fn of_close(code: u16, text: &str) -> Error {
     if let Some(soft) = AMQPSoftError::from_id(code) {
         return from_soft(&soft, reason);
     }
+    // RabbitMQ 3.10 closes the connection over it.
+    if is_unknown_type(&reason) {
+        return Error::Refused(Refusal::TypeUnknown { reason });
+    }
     match AMQPHardError::from_id(code) {
         Some(AMQPHardError::NOTIMPLEMENTED) => Error::Refused(Refusal::NotSupported { reason }),
         Some(hard) if hard.get_id() != CONNECTION_FORCED => lost_for_good(reason),
@@ -112,14 +116,25 @@ fn from_soft(soft: &AMQPSoftError, reason: String) -> Error {
     Error::Refused(refusal)
 }
 
-/// One code has four meanings, which the text distinguishes (the tests check it against 3.10 and 4.0).
+/// Whether the text is about an exchange type that RabbitMQ does not know, or that is no name of a type.
+fn is_unknown_type(reason: &str) -> bool {
+    ["unknown exchange type '", "invalid exchange type '"]
+        .iter()
+        .any(|start| words(reason).starts_with(start))
+}
+
+/// One code has several meanings, which the text distinguishes (the tests check it against 3.10 and 4.0).
 fn from_precondition(reason: String) -> Refusal {
     let words = words(&reason);
     if words.starts_with("message size ") {
         Refusal::TooLarge { reason }
     } else if words.starts_with(INEQUIVALENT) {
         Refusal::Differs { reason }
-    } else if words.starts_with("queue '") && ENDS_OF_IN_USE.iter().any(|end| words.ends_with(end)) {
+    } else if is_unknown_type(&reason) {
+        Refusal::TypeUnknown { reason }
+    } else if ["queue '", "exchange '"].iter().any(|start| words.starts_with(start))
+        && ENDS_OF_IN_USE.iter().any(|end| words.ends_with(end))
+    {
         Refusal::InUse { reason }
     } else {
         Refusal::Invalid { reason }

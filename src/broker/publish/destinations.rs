@@ -166,6 +166,11 @@ impl Destinations {
         });
     }
 
+    /// Records that the gateway deletes this exchange: RabbitMQ closes the channel of the next publish to it.
+    pub(in crate::broker) fn deleted(&self, exchange: &ExchangeName) {
+        self.lock().change_state(exchange, |state| *state = ExchangeState::Unknown);
+    }
+
     /// Marks a destination as slow: its publishes stay unanswered while RabbitMQ answers others.
     pub(super) fn mark_slow(&self, destination: &KnownDestination) {
         let closed = self.lock().mark_slow(destination, || self.slow.open());

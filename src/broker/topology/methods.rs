@@ -4,16 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use lapin::options::{
-    ExchangeDeclareOptions, ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
-    QueuePurgeOptions,
+    ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions, QueuePurgeOptions,
 };
 use lapin::types::FieldTable as AmqpTable;
 use lapin::{Channel, ExchangeKind};
 
 use crate::broker::convert::{short_string, table};
-use crate::broker::error::{Error, Refusal};
+use crate::broker::error::Error;
 use crate::domain::field::FieldValue;
-use crate::domain::names::{ExchangeName, QueueName};
+use crate::domain::names::QueueName;
 use crate::domain::topology::{DeadLetterPair, DeleteConditions, QueueDeclaration, QueueState};
 
 /// Returns the counts of a queue.
@@ -35,16 +34,6 @@ pub(super) async fn delete(
 
 pub(super) async fn purge(channel: Channel, name: QueueName) -> Result<u32, Error> {
     Ok(channel.queue_purge(short_string(name.as_str()), QueuePurgeOptions::default()).await?)
-}
-
-/// Bytes of a `queue.declare` frame besides the name and the arguments: the eight bytes of each frame, class, method, a
-/// reserved number, the length of the name, and the flags.
-const DECLARE: usize = 16;
-
-/// Checks that the declaration of a queue fits a frame of `limit` bytes.
-pub(super) fn check_frame(queue: &QueueDeclaration, limit: usize) -> Result<(), Error> {
-    let bytes = DECLARE + queue.name.as_str().len() + queue.arguments.encoded_len();
-    if bytes <= limit { Ok(()) } else { Err(Error::Refused(Refusal::HeadersTooLarge { bytes, limit })) }
 }
 
 /// Declares a queue and its dead-letter pair. A queue that is there already comes first: where it differs, the gateway does not
@@ -78,25 +67,6 @@ pub(super) async fn declare(
         declare_pair(&channel, pair).await?;
     }
     Ok(QueueState { message_count: found.message_count(), consumer_count: found.consumer_count() })
-}
-
-/// Whether the exchange exists.
-pub(super) async fn is_exchange(channel: Channel, name: ExchangeName) -> Result<bool, Error> {
-    let options = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
-    let kind = ExchangeKind::Fanout;
-    let declared =
-        channel.exchange_declare(short_string(name.as_str()), kind, options, AmqpTable::default()).await;
-    match declared.map_err(Error::from) {
-        Ok(()) => Ok(true),
-        Err(Error::Refused(Refusal::ExchangeMissing { .. })) => Ok(false),
-        Err(error) => Err(error),
-    }
-}
-
-/// Deletes an exchange that has no bindings.
-pub(super) async fn delete_unused_exchange(channel: Channel, name: ExchangeName) -> Result<(), Error> {
-    let options = ExchangeDeleteOptions { if_unused: true, nowait: false };
-    Ok(channel.exchange_delete(short_string(name.as_str()), options).await?)
 }
 
 /// Whether the dead-letter queue can be deleted under conditions: RabbitMQ does so with classic queues only.

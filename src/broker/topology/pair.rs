@@ -7,7 +7,7 @@
 use tokio::time::Instant;
 
 use super::Topology;
-use super::methods::{delete_unused_exchange, is_exchange};
+use super::exchange_methods::delete;
 use crate::broker::error::Error;
 use crate::domain::topology::{DeadLetterPair, DeleteConditions, QueueDeclaration};
 
@@ -26,9 +26,7 @@ impl Topology {
         deadline: Instant,
     ) -> Result<Absent, Error> {
         let Some(pair) = pair else { return Ok(Absent::default()) };
-        let name = pair.exchange.clone();
-        let exchange =
-            self.repeat(deadline, false, move |channel| is_exchange(channel, name.clone())).await?;
+        let exchange = self.is_exchange_there(&pair.exchange, deadline).await?;
         let queue = self.is_there(&pair.queue, deadline).await?;
         Ok(Absent { exchange: !exchange, queue: !queue })
     }
@@ -68,8 +66,7 @@ impl Topology {
     async fn take_back_exchange(&self, pair: &DeadLetterPair, deadline: Instant) -> bool {
         let name = pair.exchange.clone();
         // RabbitMQ answers the deletion of a missing exchange with success.
-        let deleted =
-            self.repeat(deadline, false, move |channel| delete_unused_exchange(channel, name.clone()));
+        let deleted = self.repeat(deadline, false, move |channel| delete(channel, name.clone(), true));
         deleted.await.is_ok()
     }
 }

@@ -1,7 +1,7 @@
 //! Schemas that no derive macro can write: values that have several forms in a request, and strings with a form.
 //!
 //! A form that no keyword of JSON Schema can express has a `format` that only the gateway defines: `timeout`, `timestamp`,
-//! `user`. Programs ignore a format that they do not know.
+//! `user`, `arguments` (a JSON object of arguments). Programs ignore a format that they do not know.
 
 use serde_json::{Value, json};
 use utoipa::openapi::extensions::Extensions;

@@ -24,13 +24,13 @@ pub(super) fn add_ranges(operation: &mut Operation) {
 /// The kinds whose statuses the operation does not list, in the order of their statuses.
 fn kinds_of(operation: &Operation) -> Vec<Kind> {
     let has_tag = |tag: &str| operation.tags.iter().flatten().any(|other| other == tag);
-    let (is_probe, is_publish) = (has_tag("health"), has_tag("publish"));
+    let is_probe = has_tag("health");
     let is_listed = |kind: &Kind| operation.responses.responses.contains_key(kind.status().as_str());
     let is_of_it = |kind: &Kind| match kind.row().operations {
         Operations::Every => true,
         Operations::WithBody => operation.request_body.is_some(),
         Operations::AsksRabbitMq => !is_probe,
-        Operations::OnQueues => !is_probe && !is_publish,
+        Operations::OnQueues => ["queues", "rpc", "bindings"].into_iter().any(has_tag),
         Operations::Named => false,
     };
     Kind::ALL.into_iter().filter(|kind| is_of_it(kind) && !is_listed(kind)).collect()

@@ -32,7 +32,7 @@ pub enum Operations {
     WithBody,
     /// Operations that ask RabbitMQ.
     AsksRabbitMq,
-    /// Operations on queues, and calls, which may inspect their queue.
+    /// Operations on queues and bindings, and calls, which may inspect their queue.
     OnQueues,
     /// No other operations.
     Named,

@@ -96,6 +96,10 @@ fn wrong_value(parent: &str, said: &str) -> Problem {
         let field = if parent.is_empty() { cut(name) } else { cut(&format!("{parent}.{name}")) };
         return Problem::malformed(&field, "is given more than once: give it once");
     }
+    if let Some((name, _)) = named(said, "missing field") {
+        let field = if parent.is_empty() { cut(name) } else { cut(&format!("{parent}.{name}")) };
+        return Problem::malformed(&field, "is missing");
+    }
     if let Some((name, known)) = named(said, "unknown variant") {
         return Problem::malformed(or_body(parent), format!("must be one of {known}, not {}", quoted(name)));
     }

@@ -8,15 +8,19 @@ import json
 import sys
 
 from gateway_client import Client
+from gateway_client.api.bindings import bind_exchange, bind_queue, unbind_exchange, unbind_queue
+from gateway_client.api.exchanges import declare_exchange, delete_exchange, inspect_exchange
 from gateway_client.api.health import check_liveness, check_rabbitmq
 from gateway_client.api.publish import publish_message
 from gateway_client.api.queues import declare_queue, delete_queue, inspect_queue, purge_queue
 from gateway_client.api.rpc import call_queue
 from gateway_client.models import (
+    BindingDeclaration,
     CallEnvelope,
     DeliveryMode,
     Envelope,
     EnvelopeHeaders,
+    ExchangeDeclaration,
     MessageProperties,
     Outcome,
     Overflow,
@@ -85,3 +89,17 @@ assert purge_queue.sync_detailed("spare", client=client).status_code == 200
 assert delete_queue.sync_detailed("spare", client=client).status_code == 200
 gone = inspect_queue.sync("spare", client=client)
 assert gone.type_ is ProblemType.QUEUE_NOT_FOUND, gone
+
+assert declare_queue.sync_detailed("bound", client=client, body=QueueDeclaration()).status_code == 201
+assert declare_exchange.sync_detailed("events", client=client, body=ExchangeDeclaration(type_="topic")).status_code == 201
+assert inspect_exchange.sync("events", client=client).name == "events"
+binding = BindingDeclaration(routing_key="order.*")
+bound = bind_queue.sync("bound", "events", client=client, body=binding)
+assert (bound.source, bound.destination, bound.routing_key) == ("events", "bound", "order.*"), bound
+assert bind_exchange.sync("events", "amq.topic", client=client, body=binding).destination_type == "exchange"
+published = publish_message.sync("amq.topic", client=client, body=Envelope(body_text="x"), routing_key="order.new")
+expect_confirmed(published)
+assert unbind_exchange.sync_detailed("events", "amq.topic", client=client, routing_key="order.*").status_code == 204
+assert unbind_queue.sync_detailed("bound", "events", client=client, routing_key="order.*").status_code == 204
+assert delete_exchange.sync_detailed("events", client=client).status_code == 204
+assert delete_queue.sync_detailed("bound", client=client).status_code == 200

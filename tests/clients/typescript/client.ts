@@ -101,3 +101,22 @@ expect((await gateway.DELETE('/queues/{name}/messages', spare)).response.status 
 expect((await gateway.DELETE('/queues/{name}', spare)).response.status === 200, spare)
 const gone = await gateway.GET('/queues/{name}', spare)
 expect(gone.error?.type === '/problems/queue-not-found', gone)
+
+const bound = { params: { path: { name: 'bound' } } }
+const events = { params: { path: { name: 'events' } } }
+const toBound = { path: { name: 'bound', exchange: 'events' } }
+const toEvents = { path: { name: 'events', source: 'amq.topic' } }
+expect((await gateway.PUT('/queues/{name}', { ...bound, body: {} })).response.status === 201, bound)
+expect((await gateway.PUT('/exchanges/{name}', { ...events, body: { type: 'topic' } })).response.status === 201, events)
+expect((await gateway.GET('/exchanges/{name}', events)).data?.name === 'events', events)
+const binding = await gateway.PUT('/queues/{name}/bindings/{exchange}', { params: toBound, body: { routing_key: 'order.*' } })
+expect(binding.data?.source === 'events' && binding.data.destination_type === 'queue', binding)
+const through = await gateway.PUT('/exchanges/{name}/bindings/{source}', { params: toEvents, body: { routing_key: 'order.*' } })
+expect(through.data?.destination === 'events', through)
+const key = { query: { routing_key: 'order.*' } }
+const unbound = await gateway.DELETE('/exchanges/{name}/bindings/{source}', { params: { ...toEvents, ...key } })
+expect(unbound.response.status === 204, unbound)
+const removed = await gateway.DELETE('/queues/{name}/bindings/{exchange}', { params: { ...toBound, ...key } })
+expect(removed.response.status === 204, removed)
+expect((await gateway.DELETE('/exchanges/{name}', events)).response.status === 204, events)
+expect((await gateway.DELETE('/queues/{name}', bound)).response.status === 200, bound)

@@ -288,6 +288,29 @@ impl Vhost<'_> {
             .await;
     }
 
+    /// RabbitMQ's description of an exchange, as the text of an Erlang term without spaces.
+    pub async fn exchange(&self, exchange: &str) -> String {
+        let resource = format!("rabbit_misc:r({}, exchange, {})", binary(&self.name), binary(exchange));
+        let items = "[type, durable, auto_delete, internal, arguments]";
+        self.described(&format!(
+            "rabbit_exchange:info(element(2, rabbit_exchange:lookup({resource})), {items})"
+        ))
+        .await
+    }
+
+    /// RabbitMQ's description of all bindings of an exchange, in the same form.
+    pub async fn bindings(&self, source: &str) -> String {
+        let resource = format!("rabbit_misc:r({}, exchange, {})", binary(&self.name), binary(source));
+        let items = "[destination_name, destination_kind, routing_key, arguments]";
+        let all = format!("rabbit_binding:list_for_source({resource})");
+        self.described(&format!("[rabbit_binding:info(B, {items}) || B <- {all}]")).await
+    }
+
+    async fn described(&self, expression: &str) -> String {
+        let text = format!("lists:flatten(io_lib:format(\"~0p\", [{expression}]))");
+        self.broker.eval(&text).await.replace([' ', '\n', '\\'], "").trim_matches('"').to_owned()
+    }
+
     /// Closes every connection to this vhost with 320 `CONNECTION_FORCED`.
     pub async fn close_connections(&self) {
         let mine = self.connections_of("C");

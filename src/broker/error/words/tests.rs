@@ -110,3 +110,22 @@ fn an_error_of_lapin_is_classified_as_the_close_that_it_reports() {
         assert_eq!(Error::from(error), Error::of_channel_close(code, "words"));
     }
 }
+
+/// RabbitMQ 3.10 closes the connection over it, RabbitMQ 4.0 the channel.
+#[test]
+fn an_unknown_exchange_type_is_refused_by_either_close() {
+    for text in ["COMMAND_INVALID - unknown exchange type 'x'", "COMMAND_INVALID - invalid exchange type ''"]
+    {
+        assert!(matches!(of_close(503, text), Error::Refused(Refusal::TypeUnknown { .. })), "{text}");
+    }
+    let text = "PRECONDITION_FAILED - unknown exchange type 'x'";
+    assert!(matches!(of_close(406, text), Error::Refused(Refusal::TypeUnknown { .. })));
+    let other = "COMMAND_INVALID - unknown exchange";
+    assert!(matches!(of_close(503, other), Error::Unknown(_)));
+}
+
+#[test]
+fn an_exchange_with_bindings_is_in_use() {
+    let text = "PRECONDITION_FAILED - exchange 'e' in vhost '/' in use";
+    assert!(matches!(of_close(406, text), Error::Refused(Refusal::InUse { .. })));
+}
