@@ -96,7 +96,7 @@ fn refused(refusal: &Refusal) -> Problem {
         Refusal::ExchangeMissing { reason } => with_advice(
             Kind::ExchangeNotFound,
             reason,
-            "declare the exchange or correct its name; the default exchange is called amq.default",
+            "declare the exchange with PUT /exchanges/{name} or correct its name; the default exchange is called amq.default",
         ),
         Refusal::QueueMissing { reason } => with_advice(
             Kind::QueueNotFound,
@@ -126,7 +126,7 @@ fn refused(refusal: &Refusal) -> Problem {
         Refusal::InUse { reason } => with_advice(
             Kind::ResourceInUse,
             reason,
-            "stop its consumers or purge it, or leave out if_unused and if_empty",
+            "stop its consumers, purge it or remove its bindings, or leave out if_unused and if_empty",
         ),
         Refusal::NotSupported { reason } => {
             with_advice(Kind::NotSupported, reason, "this type of queue does not support it")

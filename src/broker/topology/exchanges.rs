@@ -79,7 +79,9 @@ impl Topology {
         // RabbitMQ answers with success also when an end is missing.
         self.inspect_exchange(&binding.source, deadline).await?;
         match &binding.target {
-            BindingTarget::Queue(queue) => drop(self.inspect(queue, deadline).await?),
+            BindingTarget::Queue(queue) => {
+                self.inspect(queue, deadline).await?;
+            }
             BindingTarget::Exchange(exchange) => self.inspect_exchange(exchange, deadline).await?,
         }
         let (is_alone, owned) = (overflow::of_binding(binding), binding.clone());

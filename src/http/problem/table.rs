@@ -104,7 +104,7 @@ problem_types! {
     ExchangeNotFound {
         name: "exchange-not-found", status: NOT_FOUND, title: "Exchange not found", retry_after: None, operations: Named,
         meaning: "RabbitMQ has no exchange with this name in the gateway's virtual host. The message was not sent.",
-        advice: "Declare the exchange, or correct the name; the default exchange is called `amq.default`.",
+        advice: "Declare the exchange with `PUT /exchanges/{name}`, or correct the name; the default exchange is called `amq.default`.",
     }
     QueueNotFound {
         name: "queue-not-found", status: NOT_FOUND, title: "Queue not found", retry_after: None, operations: Named,
@@ -128,13 +128,13 @@ problem_types! {
     }
     PreconditionFailed {
         name: "precondition-failed", status: CONFLICT, title: "Exists with other properties", retry_after: None, operations: Named,
-        meaning: "The queue already exists with another type or with other arguments. It was not changed.",
-        advice: "Declare the queue with the arguments that it has, or delete it, with its messages, and declare it again: RabbitMQ cannot change the arguments of a queue.",
+        meaning: "The queue or exchange already exists with another type or with other arguments. It was not changed.",
+        advice: "Declare it with the arguments that it has, or delete it (a queue with its messages, an exchange with its bindings) and declare it again: RabbitMQ cannot change the arguments.",
     }
     ResourceInUse {
         name: "resource-in-use", status: CONFLICT, title: "Resource in use", retry_after: None, operations: Named,
-        meaning: "The queue has consumers or messages. It was not changed.",
-        advice: "Stop its consumers or empty it first, or leave `if_unused` and `if_empty` out.",
+        meaning: "The queue has consumers or messages, or the exchange has bindings. It was not changed.",
+        advice: "Stop its consumers, empty it or remove its bindings first, or leave `if_unused` and `if_empty` out.",
     }
     ResourceLocked {
         name: "resource-locked", status: CONFLICT, title: "Resource locked", retry_after: None, operations: OnQueues,

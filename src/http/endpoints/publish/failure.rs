@@ -24,9 +24,10 @@ fn unroutable(destination: &Destination) -> String {
     let Destination { exchange, routing_key, .. } = destination;
     let (name, key) = (quoted(exchange.in_path()), quoted(routing_key.as_str()));
     if !exchange.is_default() {
+        let path = utf8_percent_encode(exchange.as_str(), NOT_IN_SEGMENT);
         return format!(
-            "no queue is bound to the exchange {name} for the routing key {key}: bind a queue to the exchange with a binding \
-             that matches (rabbitmqadmin declare binding), or correct the routing key"
+            "no queue is bound to the exchange {name} for the routing key {key}: bind a queue with PUT \
+             /queues/{{name}}/bindings/{path}, or correct the routing key"
         );
     }
     if routing_key.as_str().is_empty() {
