@@ -6,6 +6,7 @@
 
 mod alone;
 mod argument_at_fault;
+mod document;
 mod exchange_methods;
 mod exchanges;
 mod frame_size;
@@ -22,6 +23,7 @@ use tokio::time::Instant;
 
 use self::alone::Alone;
 use self::argument_at_fault::attribute_to_argument;
+pub use self::document::{DocumentFailure, ItemResult, ItemResults};
 use self::frame_size::check_queue;
 pub(super) use self::methods::inspect;
 use self::methods::{declare, delete, purge};
@@ -147,6 +149,7 @@ impl Topology {
         }
     }
 
+    /// Whether a queue exists.
     async fn is_there(&self, name: &QueueName, deadline: Instant) -> Result<bool, Error> {
         match self.inspect(name, deadline).await {
             Ok(_) => Ok(true),

@@ -16,6 +16,8 @@ pub enum Permission {
     Any,
     /// Bind: write to the target of the binding, and read from its source.
     Bind,
+    /// The permissions of every item of the document in the body.
+    Document,
     /// Call: send requests to the servers of the queue. Write to the queue by the default exchange includes it.
     Call,
     /// The tag `monitoring`: read the state of the whole gateway.

@@ -1,6 +1,7 @@
 //! Queues: their declarations, and their state in RabbitMQ.
 
 pub mod arguments;
+pub mod document;
 pub mod exchange;
 
 use super::field::{FieldTable, FieldValue};

@@ -7,3 +7,4 @@ pub(super) mod metrics;
 pub(super) mod publish;
 pub(super) mod queues;
 pub(super) mod rpc;
+pub(super) mod topology;

@@ -3,6 +3,7 @@
 mod calls;
 mod example;
 mod finish;
+mod named;
 mod order;
 mod parameters;
 pub(super) mod schemas;
@@ -45,6 +46,7 @@ use crate::domain::path_prefix::PathPrefix;
         (name = "rpc", description = "Send a request to a queue; the answer is the reply of the queue's server"),
         (name = "exchanges", description = "Declare, inspect and delete exchanges"),
         (name = "bindings", description = "Bind queues and exchanges to exchanges, and unbind them"),
+        (name = "topology", description = "Apply a document of exchanges, queues and bindings"),
         (name = "health", description = "Probes, and the state of the gateway and its connections to RabbitMQ"),
     )
 )]

@@ -17,7 +17,7 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
-use utoipa::openapi::Object;
+use utoipa::openapi::Schema;
 
 pub use self::table::{Operations, ProblemType};
 use crate::domain::message::MessageId;
@@ -31,11 +31,15 @@ pub const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/prob
 /// The value of `X-Content-Type-Options`.
 pub(super) const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 
-type WriteSchema = fn() -> Object;
+type WriteSchema = fn() -> Schema;
 
 /// The members that a problem may have in addition to those of [`ProblemBody`], each with its schema.
-pub(super) const FURTHER_MEMBERS: [(&str, WriteSchema); 3] =
-    [("attempts", schemas::attempts), ("field", schemas::field), ("limit", schemas::limit)];
+pub(super) const FURTHER_MEMBERS: [(&str, WriteSchema); 4] = [
+    ("attempts", schemas::attempts),
+    ("field", schemas::field),
+    ("limit", schemas::limit),
+    ("results", schemas::results),
+];
 
 /// The characters that have to be escaped in a URN.
 const NOT_IN_URN: &AsciiSet = &CONTROLS
@@ -148,6 +152,16 @@ impl Problem {
         Self::new(ProblemType::PayloadTooLarge, detail).with("limit", limit)
     }
 
+    /// The same problem of an item of a document. The description and the field name the item first.
+    pub(super) fn of_item(mut self, item: &str) -> Self {
+        self.0.body.detail = format!("{item}: {}", self.0.body.detail);
+        let field = match self.0.body.members.get("field").and_then(Value::as_str) {
+            Some(field) => format!("{item}.{field}"),
+            None => item.to_owned(),
+        };
+        self.with("field", field)
+    }
+
     /// 500 with a constant text. Only the log shows `cause`.
     #[must_use]
     pub fn internal(cause: impl Into<String>) -> Self {
@@ -184,7 +198,7 @@ impl Problem {
         self
     }
 
-    /// Adds one more member of the body: `attempts`, `field` or `limit`.
+    /// Adds one more member of the body: `attempts`, `field`, `limit` or `results`.
     #[must_use]
     pub fn with(mut self, name: &'static str, value: impl Into<Value>) -> Self {
         debug_assert!(FURTHER_MEMBERS.iter().any(|(known, _)| *known == name), "{name} has no schema");

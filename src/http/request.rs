@@ -2,6 +2,7 @@
 
 pub mod body;
 mod json;
+mod named;
 mod path;
 mod query;
 mod timed;
@@ -16,6 +17,7 @@ use axum::http::request::Parts;
 
 pub(super) use self::body::{ReadBody, with_body};
 pub(super) use self::json::{json, object, word};
+pub(super) use self::named::Named;
 pub(super) use self::path::PathNames;
 pub(super) use self::query::Query;
 pub(super) use self::timed::{CallDeadline, PublishDeadline, TimedQuery, TopologyDeadline};

@@ -10,9 +10,9 @@ pub(super) use self::operation::Operation;
 pub use self::table::{Direct, Route, RouteTable};
 pub use self::traits::Traits;
 use self::traits::{CALL, PAGE, PROBE, PUBLISH, SERVED_WHEN_FULL, TOPOLOGY};
-use super::endpoints::{bindings, exchanges, health, metrics, publish, queues, rpc};
+use super::endpoints::{bindings, exchanges, health, metrics, publish, queues, rpc, topology};
 use super::{docs, problem};
-use crate::domain::permission::Permission::{Any, Bind, Call, Configure, Monitoring, Read, Write};
+use crate::domain::permission::Permission::{Any, Bind, Call, Configure, Document, Monitoring, Read, Write};
 
 /// The operations of the contract.
 pub(super) fn operations() -> Vec<Operation> {
@@ -32,6 +32,7 @@ pub(super) fn operations() -> Vec<Operation> {
         operation(routes!(bindings::unbind_queue), TOPOLOGY.needs(Bind)),
         operation(routes!(bindings::bind_exchange), TOPOLOGY.needs(Bind)),
         operation(routes!(bindings::unbind_exchange), TOPOLOGY.needs(Bind)),
+        operation(routes!(topology::apply_topology), TOPOLOGY.needs(Document)),
         operation(routes!(health::check_liveness), PROBE),
         operation(routes!(health::check_readiness), PROBE),
         operation(routes!(health::check_rabbitmq), PROBE.needs(Monitoring)),

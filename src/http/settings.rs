@@ -53,6 +53,8 @@ pub struct Limits {
     pub max_bytes_in_flight: usize,
     /// Requests between their header and their answer.
     pub max_requests_in_flight: usize,
+    /// Items of one topology document.
+    pub max_topology_items: usize,
     /// Bounds of a message's AMQP header table.
     pub amqp_headers: HeaderLimits,
     /// Deadline of a publish.

@@ -87,7 +87,8 @@ async fn during_an_alarm_publishes_are_refused_at_once_and_afterwards_the_gatewa
     broker.give_back().await;
 }
 
-/// RabbitMQ does not read while the messages are written, so it blocks the connection after all of them.
+/// RabbitMQ does not read while the messages are written, so it blocks the connection after all of them. A busy machine may take some
+/// seconds to write them, and none of them may have reached its deadline by then.
 async fn however_many_are_held_the_next_is_refused_at_once(broker: &OwnBroker) {
     let settings = [("AMQP_URL", &*broker.url()), ("RABBITMQ_PUBLISH_CONNECTIONS", "1")];
     let gateway = TestGateway::start(&settings).await;
@@ -95,7 +96,7 @@ async fn however_many_are_held_the_next_is_refused_at_once(broker: &OwnBroker) {
     publish(&gateway, "amq.default?routing_key=q", "before").await.assert_confirmed();
     broker.alarm_on().await;
     broker.pause().await;
-    let held = Load::of(&gateway, "many", 600, 1, |_| "amq.default?routing_key=q&timeout=5s".to_owned());
+    let held = Load::of(&gateway, "many", 600, 1, |_| "amq.default?routing_key=q&timeout=12s".to_owned());
     let written = || async { gateway.observes("publishes:in_flight").await == 600 };
     eventually(SOON, "all messages are written", written).await;
     broker.resume().await;

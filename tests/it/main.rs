@@ -36,3 +36,4 @@ mod serve;
 mod support;
 mod support_works;
 mod tls;
+mod topology;

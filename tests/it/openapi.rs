@@ -139,7 +139,7 @@ fn operations_stand_in_the_order_in_which_a_newcomer_needs_them() {
         ["publish_message", "declare_queue", "inspect_queue", "delete_queue", "purge_queue", "call_queue"];
     assert_eq!(ids[..first.len()], first);
     let tags: Vec<_> = list(&DOCUMENT["tags"]).iter().map(|tag| &tag["name"]).collect();
-    assert_eq!(tags, ["publish", "queues", "rpc", "exchanges", "bindings", "health"]);
+    assert_eq!(tags, ["publish", "queues", "rpc", "exchanges", "bindings", "topology", "health"]);
 }
 
 #[test]
@@ -254,6 +254,7 @@ async fn examples_work_in_a_fresh_vhost() {
         ("bind_exchange", json, 200),
         ("unbind_exchange", None, 204),
         ("delete_exchange", None, 204),
+        ("apply_topology", json, 200),
         ("check_liveness", None, 200),
     ];
     for (id, media_type, status) in script {

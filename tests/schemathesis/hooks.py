@@ -51,6 +51,8 @@ def map_case(context, case):
         be_bindable(case)
     if case.path == "/exchanges/{name}" and case.meta and case.meta.generation.mode.is_positive:
         be_declarable(case)
+    if case.path == "/topology" and case.meta and case.meta.generation.mode.is_positive and isinstance(case.body, dict):
+        fit_topology(case)
     for member in ["headers", "arguments"]:
         if isinstance(case.body, dict) and isinstance(case.body.get(member), dict):
             case.body[member] = {name: mended(value) for name, value in case.body[member].items()}
@@ -59,8 +61,25 @@ def map_case(context, case):
 
 def fit_type(case):
     if case.method == "PUT" and isinstance(case.body, dict):
-        refused = REFUSED[case.body.get("type") or "classic"]
-        case.body = {word: value for word, value in case.body.items() if word not in refused}
+        case.body = without_refused(case.body)
+
+
+def without_refused(queue):
+    refused = REFUSED[queue.get("type") or "classic"]
+    return {word: value for word, value in queue.items() if word not in refused}
+
+
+def fit_topology(case):
+    """Each item as in the operations on single objects, and each object once. The arguments are those of the other operations."""
+    queues = {item["name"]: without_refused(item) for item in case.body.get("queues") or []}
+    exchanges = [item["name"] for item in case.body.get("exchanges") or []]
+    case.body = {
+        "exchanges": [{"name": name, "type": "topic"} for name in sorted(set(exchanges) - {"amq.default"})],
+        "queues": [{**queue, "arguments": {}} for queue in queues.values()],
+        "bindings": [
+            {"source": "amq.topic", "queue": name, "routing_key": "#"} for name in queues
+        ],
+    }
 
 
 def be_bindable(case):

@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use self::parts::{BindingBody, Ends};
+pub(in crate::http) use self::parts::{BindingBody, Ends};
 use crate::domain::names::{ExchangeName, QueueName};
 use crate::domain::topology::exchange::{Binding, BindingTarget};
 use crate::http::problem::Problem;

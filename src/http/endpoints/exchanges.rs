@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use self::declaration::ExchangeDeclarationBody;
+pub(in crate::http) use self::declaration::ExchangeDeclarationBody;
 use crate::broker::{Error, Refusal};
 use crate::domain::names::ExchangeName;
 use crate::domain::topology::exchange::plugin_of;

@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use self::declaration::QueueDeclarationBody;
+pub(in crate::http) use self::declaration::QueueDeclarationBody;
 use crate::domain::names::QueueName;
 use crate::domain::topology::{DeleteConditions, QueueState};
 use crate::http::codec::check_integers;

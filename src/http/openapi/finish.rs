@@ -6,7 +6,7 @@ use utoipa::openapi::path::Operation;
 use utoipa::openapi::{Object, OpenApi, RefOr, Required, Schema};
 
 use super::schemas::forbid_null;
-use super::{calls, example, parameters, schemas, shared_problems};
+use super::{calls, example, named, parameters, schemas, shared_problems};
 use crate::http::problem::FURTHER_MEMBERS;
 
 /// Schemas of answers, which have no null. In schemas of requests, null means absent.
@@ -27,6 +27,7 @@ pub(super) fn finish(document: &mut OpenApi, carrying: &[String]) {
             }
         }
         calls::add_envelope(components);
+        named::add_items(components);
     }
 }
 
@@ -53,6 +54,7 @@ fn finish_schema(name: &str, schema: &mut Object) {
         "Problem" => add_further_members(schema),
         "Envelope" => schema.extensions = Some(schemas::exactly_one_body()),
         "MessageProperties" => limit_texts(schema),
+        "BindingItem" => schema.extensions = Some(schemas::queue_or_exchange()),
         "DeadLetterDetail" => {
             limit_texts(schema);
             schema.extensions = Some(schemas::exchange_or_queue());

@@ -6,7 +6,7 @@
 use serde_json::{Value, json};
 use utoipa::openapi::extensions::Extensions;
 use utoipa::openapi::schema::{AdditionalProperties, KnownFormat, SchemaFormat, SchemaType, Type};
-use utoipa::openapi::{Object, ObjectBuilder, OneOfBuilder, Ref, RefOr, Schema};
+use utoipa::openapi::{ArrayBuilder, Object, ObjectBuilder, OneOfBuilder, Ref, RefOr, Schema};
 use utoipa::{Number, ToSchema};
 
 use crate::domain::message::{DeliveryMode, MAX_EXPIRATION, MAX_TIMESTAMP};
@@ -124,27 +124,40 @@ pub(in crate::http) fn timestamp() -> Object {
 }
 
 /// `field` of a problem.
-pub(in crate::http) fn field() -> Object {
+pub(in crate::http) fn field() -> Schema {
     let said = "The part of the request that is wrong, such as `timeout` or `properties.priority`.";
-    ObjectBuilder::new().schema_type(Type::String).description(Some(said)).build()
+    ObjectBuilder::new().schema_type(Type::String).description(Some(said)).build().into()
 }
 
 /// `attempts` of a problem.
-pub(in crate::http) fn attempts() -> Object {
+pub(in crate::http) fn attempts() -> Schema {
     ObjectBuilder::new()
         .schema_type(Type::Integer)
         .format(Some(SchemaFormat::KnownFormat(KnownFormat::Int32)))
         .description(Some("How often the gateway wrote the message to RabbitMQ."))
         .minimum(Some(Number::UInt(0)))
         .build()
+        .into()
 }
 
 /// `limit` of a problem: a number, or a duration.
-pub(in crate::http) fn limit() -> Object {
+pub(in crate::http) fn limit() -> Schema {
     ObjectBuilder::new()
         .schema_type(SchemaType::from_iter([Type::Integer, Type::String]))
         .description(Some("The limit that the request exceeds: a number, or a duration such as `1m`."))
         .build()
+        .into()
+}
+
+/// `results` of a problem of a topology document.
+pub(in crate::http) fn results() -> Schema {
+    ArrayBuilder::new()
+        .items(Ref::from_schema_name("AppliedItem"))
+        .description(Some(
+            "The result of each item of the document, where the gateway had made objects before the problem.",
+        ))
+        .build()
+        .into()
 }
 
 /// `observedValue` of a health check.
@@ -177,6 +190,12 @@ pub(super) fn exchange_or_queue() -> Extensions {
     let (exchange, queue) = (has_text("exchange"), has_text("queue"));
     let default = json!({ "required": ["exchange"], "properties": { "exchange": { "const": "" } } });
     wrong_if_any(&[json!({ "not": { "anyOf": [exchange, queue] } }), json!({ "allOf": [default, queue] })])
+}
+
+/// States that a binding names a queue or an exchange, and not both.
+pub(super) fn queue_or_exchange() -> Extensions {
+    let (queue, exchange) = (has_text("queue"), has_text("exchange"));
+    wrong_if_any(&[json!({ "allOf": [queue, exchange] }), json!({ "not": { "anyOf": [queue, exchange] } })])
 }
 
 fn has_text(member: &str) -> Value {

@@ -14,14 +14,17 @@ from gateway_client.api.health import check_liveness, check_rabbitmq
 from gateway_client.api.publish import publish_message
 from gateway_client.api.queues import declare_queue, delete_queue, inspect_queue, purge_queue
 from gateway_client.api.rpc import call_queue
+from gateway_client.api.topology import apply_topology
 from gateway_client.models import (
     BindingDeclaration,
+    BindingItem,
     CallEnvelope,
     DeliveryMode,
     Envelope,
     EnvelopeHeaders,
     ExchangeDeclaration,
     MessageProperties,
+    NamedQueue,
     Outcome,
     Overflow,
     Problem,
@@ -33,6 +36,7 @@ from gateway_client.models import (
     ReceivedEnvelope,
     ReplyForm,
     Status,
+    Topology,
 )
 from gateway_client.types import File
 
@@ -103,3 +107,10 @@ assert unbind_exchange.sync_detailed("events", "amq.topic", client=client, routi
 assert unbind_queue.sync_detailed("bound", "events", client=client, routing_key="order.*").status_code == 204
 assert delete_exchange.sync_detailed("events", client=client).status_code == 204
 assert delete_queue.sync_detailed("bound", client=client).status_code == 200
+
+document = Topology(queues=[NamedQueue(name="whole")], bindings=[BindingItem(source="amq.topic", queue="whole", routing_key="#")])
+applied = apply_topology.sync(client=client, body=document)
+assert [item.result for item in applied.results] == ["created", "bound"], applied
+looked = apply_topology.sync(client=client, body=document, dry_run=True)
+assert [item.result for item in looked.results] == ["exists", "unknown"], looked
+assert delete_queue.sync_detailed("whole", client=client).status_code == 200

@@ -120,3 +120,11 @@ const removed = await gateway.DELETE('/queues/{name}/bindings/{exchange}', { par
 expect(removed.response.status === 204, removed)
 expect((await gateway.DELETE('/exchanges/{name}', events)).response.status === 204, events)
 expect((await gateway.DELETE('/queues/{name}', bound)).response.status === 200, bound)
+
+const document = {
+  queues: [{ name: 'whole' }],
+  bindings: [{ source: 'amq.topic', queue: 'whole', routing_key: '#' }],
+}
+const applied = await gateway.PUT('/topology', { body: document })
+expect(applied.data?.results.map(item => item.result).join() === 'created,bound', applied)
+expect((await gateway.DELETE('/queues/{name}', { params: { path: { name: 'whole' } } })).response.status === 200, document)

@@ -17,15 +17,27 @@ use crate::http::request::{self, Query, ReadBody};
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = BindingDeclaration, example = json!({"routing_key": "greeting.#"}))]
-pub(super) struct BindingBody {
+pub(in crate::http) struct BindingBody {
     /// Routing key; empty if not given.
     #[schema(example = "greeting.#")]
-    routing_key: Option<String>,
+    pub(in crate::http) routing_key: Option<String>,
     /// For a headers exchange: the headers to compare, and `x-match`: `all`, `any`, `all-with-x` or `any-with-x`. Types that
     /// JSON lacks are written `{"$amqp": "int32", "value": 5}`.
     #[serde(default)]
     #[schema(schema_with = schemas::arguments)]
-    arguments: Table,
+    pub(in crate::http) arguments: Table,
+}
+
+impl BindingBody {
+    /// The binding between these ends.
+    ///
+    /// # Errors
+    /// 400 naming the field.
+    pub(in crate::http) fn into_binding(self, ends: Ends, limits: &HeaderLimits) -> Result<Binding, Problem> {
+        let routing_key = self.routing_key.map(ShortText::parse).transpose();
+        let routing_key = routing_key.map_err(|error| Problem::malformed("routing_key", error))?;
+        ends.binding(routing_key, self.arguments, limits)
+    }
 }
 
 /// The arguments in the query, as a document, so that their mistakes are told as those of a body.
@@ -36,9 +48,9 @@ struct ArgumentsDocument {
 }
 
 /// The ends of a binding.
-pub(super) struct Ends {
-    pub(super) source: ExchangeName,
-    pub(super) target: BindingTarget,
+pub(in crate::http) struct Ends {
+    pub(in crate::http) source: ExchangeName,
+    pub(in crate::http) target: BindingTarget,
 }
 
 impl Ends {
@@ -55,9 +67,7 @@ impl Ends {
             request::expect_json(headers)?;
             request::json::<Option<BindingBody>>(&body.bytes)?.unwrap_or_default()
         };
-        let routing_key = given.routing_key.map(ShortText::parse).transpose();
-        let routing_key = routing_key.map_err(|error| Problem::malformed("routing_key", error))?;
-        let binding = self.binding(routing_key, given.arguments, &limits.amqp_headers)?;
+        let binding = given.into_binding(self, &limits.amqp_headers)?;
         check_integers(&binding.arguments, &body.bytes, "arguments")?;
         Ok(binding)
     }

@@ -16,7 +16,7 @@ use crate::http::reserved_name;
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = ExchangeDeclaration, example = json!({"type": "topic"}))]
-pub(super) struct ExchangeDeclarationBody {
+pub(in crate::http) struct ExchangeDeclarationBody {
     /// `direct`, `fanout`, `topic`, `headers`, or the type of a plugin such as `x-delayed-message`.
     #[schema(example = "topic", min_length = 1)]
     r#type: String,
@@ -39,7 +39,7 @@ impl ExchangeDeclarationBody {
     ///
     /// # Errors
     /// 400 naming the field, 403 `reserved-name`.
-    pub(super) fn into_declaration(
+    pub(in crate::http) fn into_declaration(
         self,
         name: ExchangeName,
         limits: &HeaderLimits,

@@ -21,7 +21,7 @@ use crate::http::reserved_name;
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = QueueDeclaration, example = json!({}))]
-pub(super) struct QueueDeclarationBody {
+pub(in crate::http) struct QueueDeclarationBody {
     /// `classic`, `quorum` or `stream`; RabbitMQ's default if not given.
     #[serde(default, deserialize_with = "word")]
     r#type: Option<QueueType>,
@@ -91,7 +91,7 @@ impl QueueDeclarationBody {
     ///
     /// # Errors
     /// 400 naming the field, 403 `reserved-name`.
-    pub(super) fn into_declaration(
+    pub(in crate::http) fn into_declaration(
         mut self,
         name: QueueName,
         limits: &HeaderLimits,

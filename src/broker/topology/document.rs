@@ -1,0 +1,290 @@
+//! Applies a whole topology, so that applying it again changes nothing.
+//!
+//! First the gateway looks at each queue and exchange. Then it declares those that exist: RabbitMQ changes nothing and refuses a
+//! difference, so nothing was made by then. At last it creates the absent ones and the bindings.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use tokio::time::Instant;
+
+use super::Topology;
+use crate::broker::error::Error;
+use crate::domain::topology::document::{Place, TopologyDocument};
+use crate::domain::topology::exchange::BindingTarget;
+use crate::domain::topology::{DeadLetterPair, QueueDeclaration};
+
+/// Operations of one document at a time.
+const AT_A_TIME: usize = 8;
+
+/// The result of one item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ItemResult {
+    /// It is there, as the document asks.
+    Exists,
+    /// It is not there.
+    Absent,
+    /// It was made.
+    Created,
+    /// The binding exists now. AMQP does not tell whether it existed before.
+    Bound,
+    /// RabbitMQ refused it, or the gateway could not ask.
+    Failed,
+    /// Whether it was made is unknown.
+    Unknown,
+    /// The gateway did not come to it.
+    NotDone,
+}
+
+/// The results of all items, in the order of the document.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ItemResults {
+    /// The exchanges.
+    pub exchanges: Vec<ItemResult>,
+    /// The queues.
+    pub queues: Vec<ItemResult>,
+    /// The bindings.
+    pub bindings: Vec<ItemResult>,
+}
+
+/// Why a document was not applied.
+#[derive(Debug)]
+pub struct DocumentFailure {
+    /// The item at which the gateway stopped.
+    pub place: Place,
+    /// Why.
+    pub error: Error,
+    /// What was made; `None` if nothing was made.
+    pub results: Option<ItemResults>,
+}
+
+/// Whether each queue and exchange exists, those for dead letters included.
+struct Presence {
+    exchanges: Vec<bool>,
+    queues: Vec<bool>,
+    /// The exchange and the queue of the dead-letter pair, for each queue that has one.
+    pairs: Vec<Option<(bool, bool)>>,
+}
+
+type Failed = (Place, Error);
+
+impl Topology {
+    /// Looks at each queue and exchange of the document, and at those that its bindings name.
+    ///
+    /// # Errors
+    /// `QueueMissing` or `ExchangeMissing` for an end of a binding that does not exist, and others.
+    pub async fn look_at(
+        &self,
+        document: &TopologyDocument,
+        deadline: Instant,
+    ) -> Result<ItemResults, DocumentFailure> {
+        let presence = self.presence(document, deadline).await.map_err(nothing_made)?;
+        let told = |is_there: &bool| if *is_there { ItemResult::Exists } else { ItemResult::Absent };
+        Ok(ItemResults {
+            exchanges: presence.exchanges.iter().map(told).collect(),
+            queues: presence.queues.iter().map(told).collect(),
+            bindings: vec![ItemResult::Unknown; document.bindings.len()],
+        })
+    }
+
+    /// Applies the document.
+    ///
+    /// # Errors
+    /// The first item that RabbitMQ refused, with the results of all items if objects were made by then.
+    pub async fn apply(
+        &self,
+        document: &TopologyDocument,
+        deadline: Instant,
+    ) -> Result<ItemResults, DocumentFailure> {
+        let presence = self.presence(document, deadline).await.map_err(nothing_made)?;
+        self.confirm_existing(document, &presence, deadline).await.map_err(nothing_made)?;
+        self.create(document, &presence, deadline).await
+    }
+
+    /// Looks at all objects.
+    async fn presence(&self, document: &TopologyDocument, deadline: Instant) -> Result<Presence, Failed> {
+        let references = document.references();
+        each(references.iter(), |(index, end)| async move {
+            self.expect_end(end, deadline).await.map_err(|error| (Place::Binding(*index), error))
+        })
+        .await?;
+        let exchanges = each(document.exchanges.iter().enumerate(), |(n, exchange)| async move {
+            self.is_exchange_there(&exchange.name, deadline)
+                .await
+                .map_err(|error| (Place::Exchange(n), error))
+        });
+        let exchanges = exchanges.await?;
+        let queues = each(document.queues.iter().enumerate(), |(n, queue)| async move {
+            self.is_there(&queue.name, deadline).await.map_err(|error| (Place::Queue(n), error))
+        });
+        let queues = queues.await?;
+        let pairs = each(document.queues.iter().enumerate(), |(n, queue)| async move {
+            let Some(pair) = &queue.dead_letter_pair else { return Ok(None) };
+            let found = self.is_pair_there(pair, deadline).await;
+            found.map(Some).map_err(|error| (Place::Queue(n), error))
+        });
+        Ok(Presence { exchanges, queues, pairs: pairs.await? })
+    }
+
+    async fn expect_end(&self, end: &BindingTarget, deadline: Instant) -> Result<(), Error> {
+        match end {
+            BindingTarget::Queue(queue) => self.inspect(queue, deadline).await.map(|_| ()),
+            BindingTarget::Exchange(exchange) => self.inspect_exchange(exchange, deadline).await,
+        }
+    }
+
+    async fn is_pair_there(&self, pair: &DeadLetterPair, deadline: Instant) -> Result<(bool, bool), Error> {
+        Ok((
+            self.is_exchange_there(&pair.exchange, deadline).await?,
+            self.is_there(&pair.queue, deadline).await?,
+        ))
+    }
+
+    /// Declares the objects that exist, so that RabbitMQ refuses one that differs before the gateway makes another one.
+    async fn confirm_existing(
+        &self,
+        document: &TopologyDocument,
+        presence: &Presence,
+        deadline: Instant,
+    ) -> Result<(), Failed> {
+        let exchanges = document.exchanges.iter().enumerate().filter(|(n, _)| presence.exchanges[*n]);
+        each(exchanges, |(n, exchange)| async move {
+            self.declare_exchange(exchange, deadline).await.map_err(|error| (Place::Exchange(n), error))
+        })
+        .await?;
+        let queues = document.queues.iter().enumerate();
+        each(queues, |(n, queue)| async move {
+            let confirmed = self.confirm_queue(queue, presence.queues[n], presence.pairs[n], deadline).await;
+            confirmed.map_err(|error| (Place::Queue(n), error))
+        })
+        .await?;
+        Ok(())
+    }
+
+    async fn confirm_queue(
+        &self,
+        queue: &QueueDeclaration,
+        is_there: bool,
+        pair_is_there: Option<(bool, bool)>,
+        deadline: Instant,
+    ) -> Result<(), Error> {
+        if is_there {
+            self.declare(&without_pair(queue), deadline).await?;
+        }
+        if let (Some(pair), Some((exchange, dead_letters))) = (&queue.dead_letter_pair, pair_is_there) {
+            if exchange {
+                self.declare_exchange(&pair.exchange_declaration(), deadline).await?;
+            }
+            if dead_letters {
+                self.declare(&pair.queue_declaration(), deadline).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Creates the absent objects: exchanges, then queues, each after the objects for its dead letters, then bindings.
+    async fn create(
+        &self,
+        document: &TopologyDocument,
+        presence: &Presence,
+        deadline: Instant,
+    ) -> Result<ItemResults, DocumentFailure> {
+        let steps = Steps::default();
+        let exchanges = steps.run(document.exchanges.iter().enumerate(), |(n, exchange)| async move {
+            if presence.exchanges[n] {
+                return (Place::Exchange(n), Ok(ItemResult::Exists));
+            }
+            (Place::Exchange(n), self.declare_exchange(exchange, deadline).await.map(created))
+        });
+        let exchanges = exchanges.await;
+        let queues = steps.run(document.queues.iter().enumerate(), |(n, queue)| async move {
+            let made = self.create_queue(queue, presence.queues[n], deadline).await;
+            (Place::Queue(n), made)
+        });
+        let queues = queues.await;
+        let bindings = steps.run(document.bindings.iter().enumerate(), |(n, binding)| async move {
+            (Place::Binding(n), self.bind(binding, deadline).await.map(|()| ItemResult::Bound))
+        });
+        let results = ItemResults { exchanges, queues, bindings: bindings.await };
+        match steps.failure.into_inner() {
+            None => Ok(results),
+            Some((place, error)) => Err(DocumentFailure { place, error, results: Some(results) }),
+        }
+    }
+
+    async fn create_queue(
+        &self,
+        queue: &QueueDeclaration,
+        is_there: bool,
+        deadline: Instant,
+    ) -> Result<ItemResult, Error> {
+        if let Some(pair) = &queue.dead_letter_pair {
+            self.declare_exchange(&pair.exchange_declaration(), deadline).await?;
+            self.declare(&pair.queue_declaration(), deadline).await?;
+            self.bind(&pair.binding(), deadline).await?;
+        }
+        if is_there {
+            return Ok(ItemResult::Exists);
+        }
+        self.declare(&without_pair(queue), deadline).await.map(|(is_new, _)| created(is_new))
+    }
+}
+
+/// The steps of a document. After the first failure no further step begins.
+#[derive(Default)]
+struct Steps {
+    has_failed: AtomicBool,
+    failure: tokio::sync::OnceCell<Failed>,
+}
+
+impl Steps {
+    async fn run<T, F>(&self, items: impl Iterator<Item = T>, step: impl Fn(T) -> F) -> Vec<ItemResult>
+    where
+        F: Future<Output = (Place, Result<ItemResult, Error>)>,
+    {
+        // The futures are made at once: a closure within a stream would not be general enough for the compiler.
+        let steps: Vec<_> = items.map(|item| self.unless_failed(step(item))).collect();
+        stream::iter(steps).buffered(AT_A_TIME).collect().await
+    }
+
+    async fn unless_failed(
+        &self,
+        step: impl Future<Output = (Place, Result<ItemResult, Error>)>,
+    ) -> ItemResult {
+        if self.has_failed.load(Ordering::Acquire) {
+            return ItemResult::NotDone;
+        }
+        match step.await {
+            (_, Ok(result)) => result,
+            (place, Err(error)) => {
+                self.has_failed.store(true, Ordering::Release);
+                let is_unknown = matches!(error, Error::Unknown(_));
+                // The first failure is the one that the caller gets.
+                let _later = self.failure.set((place, error));
+                if is_unknown { ItemResult::Unknown } else { ItemResult::Failed }
+            }
+        }
+    }
+}
+
+/// Does the work for each item, some at a time, in the order of the items. Ends at the first error.
+async fn each<I, T, F>(items: impl Iterator<Item = I>, work: impl Fn(I) -> F) -> Result<Vec<T>, Failed>
+where
+    F: Future<Output = Result<T, Failed>>,
+{
+    let work: Vec<_> = items.map(work).collect();
+    stream::iter(work).buffered(AT_A_TIME).try_collect().await
+}
+
+fn nothing_made((place, error): Failed) -> DocumentFailure {
+    DocumentFailure { place, error, results: None }
+}
+
+fn created(is_new: bool) -> ItemResult {
+    if is_new { ItemResult::Created } else { ItemResult::Exists }
+}
+
+/// The queue alone: the gateway declares the objects for its dead letters one by one.
+fn without_pair(queue: &QueueDeclaration) -> QueueDeclaration {
+    QueueDeclaration { dead_letter_pair: None, ..queue.clone() }
+}

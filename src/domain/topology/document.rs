@@ -1,0 +1,219 @@
+//! A whole topology: exchanges, queues and bindings that belong together.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use super::exchange::{Binding, BindingTarget, ExchangeDeclaration};
+use super::{DeadLetterPair, QueueDeclaration};
+use crate::domain::field::FieldTable;
+use crate::domain::names::ShortText;
+
+/// Exchanges, queues and bindings, in the order of the document.
+#[derive(Debug, Clone, Default)]
+pub struct TopologyDocument {
+    /// The exchanges.
+    pub exchanges: Vec<ExchangeDeclaration>,
+    /// The queues.
+    pub queues: Vec<QueueDeclaration>,
+    /// The bindings.
+    pub bindings: Vec<Binding>,
+}
+
+/// An item of a document, by its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// The exchange with this index.
+    Exchange(usize),
+    /// The queue with this index.
+    Queue(usize),
+    /// The binding with this index.
+    Binding(usize),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exchange(index) => write!(f, "exchanges[{index}]"),
+            Self::Queue(index) => write!(f, "queues[{index}]"),
+            Self::Binding(index) => write!(f, "bindings[{index}]"),
+        }
+    }
+}
+
+/// Two items of a document declare the same object. Completes a sentence that begins with the item.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("declares {object}, which another item of the document declares too: declare it once")]
+pub struct DeclaredTwice {
+    /// The second item.
+    pub place: Place,
+    /// The object, such as `queue "orders"`.
+    pub object: String,
+}
+
+impl TopologyDocument {
+    /// The number of items.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.exchanges.len() + self.queues.len() + self.bindings.len()
+    }
+
+    /// Whether there are no items.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Checks that no exchange and no queue is declared twice, those for dead letters included.
+    ///
+    /// # Errors
+    /// The second declaration.
+    pub fn check(&self) -> Result<(), DeclaredTwice> {
+        let pairs = self
+            .queues
+            .iter()
+            .enumerate()
+            .filter_map(|(n, queue)| Some((n, queue.dead_letter_pair.as_ref()?)));
+        let exchanges = self.exchanges.iter().enumerate().map(|(n, it)| (Place::Exchange(n), &it.name));
+        let exchanges = exchanges.chain(pairs.clone().map(|(n, pair)| (Place::Queue(n), &pair.exchange)));
+        let queues = self.queues.iter().enumerate().map(|(n, it)| (Place::Queue(n), &it.name));
+        let queues = queues.chain(pairs.map(|(n, pair)| (Place::Queue(n), &pair.queue)));
+        refuse_second(exchanges, "exchange")?;
+        refuse_second(queues, "queue")
+    }
+
+    /// The exchanges and queues that bindings name and the document does not declare, each with the first such binding.
+    #[must_use]
+    pub fn references(&self) -> Vec<(usize, BindingTarget)> {
+        let mut known: BTreeSet<BindingTarget> = BTreeSet::new();
+        known.extend(self.exchanges.iter().map(|it| BindingTarget::Exchange(it.name.clone())));
+        known.extend(self.queues.iter().map(|it| BindingTarget::Queue(it.name.clone())));
+        for pair in self.queues.iter().filter_map(|queue| queue.dead_letter_pair.as_ref()) {
+            known.insert(BindingTarget::Exchange(pair.exchange.clone()));
+            known.insert(BindingTarget::Queue(pair.queue.clone()));
+        }
+        let mut references = Vec::new();
+        for (index, binding) in self.bindings.iter().enumerate() {
+            for end in [BindingTarget::Exchange(binding.source.clone()), binding.target.clone()] {
+                if known.insert(end.clone()) {
+                    references.push((index, end));
+                }
+            }
+        }
+        references
+    }
+}
+
+fn refuse_second<'a, N: Ord + fmt::Display + 'a>(
+    names: impl Iterator<Item = (Place, &'a N)>,
+    kind: &str,
+) -> Result<(), DeclaredTwice> {
+    let mut known = BTreeSet::new();
+    for (place, name) in names {
+        if !known.insert(name) {
+            return Err(DeclaredTwice { place, object: format!("{kind} \"{name}\"") });
+        }
+    }
+    Ok(())
+}
+
+impl DeadLetterPair {
+    /// The exchange of the pair.
+    #[must_use]
+    pub fn exchange_declaration(&self) -> ExchangeDeclaration {
+        ExchangeDeclaration {
+            name: self.exchange.clone(),
+            kind: ShortText::parse("fanout").unwrap_or_default(),
+            durable: true,
+            auto_delete: false,
+            internal: false,
+            arguments: FieldTable::default(),
+        }
+    }
+
+    /// The queue of the pair.
+    #[must_use]
+    pub fn queue_declaration(&self) -> QueueDeclaration {
+        QueueDeclaration {
+            name: self.queue.clone(),
+            durable: true,
+            auto_delete: false,
+            arguments: self.arguments.clone(),
+            has_unknown_arguments: false,
+            dead_letter_pair: None,
+        }
+    }
+
+    /// The binding between the two.
+    #[must_use]
+    pub fn binding(&self) -> Binding {
+        Binding {
+            source: self.exchange.clone(),
+            target: BindingTarget::Queue(self.queue.clone()),
+            routing_key: ShortText::default(),
+            arguments: FieldTable::default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::names::{ExchangeName, QueueName};
+
+    fn queue(name: &str, pair: Option<(&str, &str)>) -> QueueDeclaration {
+        QueueDeclaration {
+            name: QueueName::parse(name).expect("a name"),
+            durable: true,
+            auto_delete: false,
+            arguments: FieldTable::default(),
+            has_unknown_arguments: false,
+            dead_letter_pair: pair.map(|(exchange, queue)| DeadLetterPair {
+                exchange: ExchangeName::from_path(exchange).expect("a name"),
+                queue: QueueName::parse(queue).expect("a name"),
+                arguments: FieldTable::default(),
+            }),
+        }
+    }
+
+    fn binding(source: &str, target: BindingTarget) -> Binding {
+        Binding {
+            source: ExchangeName::from_path(source).expect("a name"),
+            target,
+            routing_key: ShortText::default(),
+            arguments: FieldTable::default(),
+        }
+    }
+
+    #[test]
+    fn an_object_that_is_declared_twice_is_named_with_the_second_item() {
+        let queues = vec![queue("a", Some(("a.dlx", "a.dlq"))), queue("b", None), queue("a.dlq", None)];
+        let document = TopologyDocument { queues, ..TopologyDocument::default() };
+        let error = document.check().expect_err("twice");
+        assert_eq!((error.place, error.object.as_str()), (Place::Queue(0), "queue \"a.dlq\""));
+        assert!(TopologyDocument::default().check().is_ok());
+    }
+
+    #[test]
+    fn a_queue_and_an_exchange_may_have_one_name() {
+        let queues = vec![queue("a", None)];
+        let exchanges =
+            vec![queue("x", Some(("a", "q"))).dead_letter_pair.expect("a pair").exchange_declaration()];
+        assert!(TopologyDocument { queues, exchanges, bindings: Vec::new() }.check().is_ok());
+    }
+
+    #[test]
+    fn references_are_the_ends_of_bindings_that_the_document_does_not_declare() {
+        let target = |name: &str| BindingTarget::Queue(QueueName::parse(name).expect("a name"));
+        let document = TopologyDocument {
+            queues: vec![queue("mine", Some(("mine.dlx", "mine.dlq")))],
+            bindings: vec![
+                binding("mine.dlx", target("mine")),
+                binding("theirs", target("mine")),
+                binding("theirs", target("other")),
+            ],
+            ..TopologyDocument::default()
+        };
+        let theirs = BindingTarget::Exchange(ExchangeName::from_path("theirs").expect("a name"));
+        assert_eq!(document.references(), [(1, theirs), (2, target("other"))]);
+    }
+}

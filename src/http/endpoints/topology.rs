@@ -1,0 +1,173 @@
+//! `PUT /topology`: applies a document of exchanges, queues and bindings.
+
+mod document;
+
+use axum::Json;
+use axum::extract::State;
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use self::document::TopologyBody;
+use crate::broker::{DocumentFailure, ItemResult, ItemResults};
+use crate::domain::topology::document::TopologyDocument;
+use crate::domain::topology::exchange::BindingTarget;
+use crate::http::problem::{Problem, ProblemType};
+use crate::http::request::{self, Headers, ReadBody, TimedQuery, TopologyDeadline};
+use crate::http::state::AppState;
+
+/// The results of a document, an item each, in the order of the document.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::http) struct TopologyApplied {
+    /// The items.
+    results: Vec<AppliedItem>,
+}
+
+/// The result of an item.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::http) struct AppliedItem {
+    /// The item's place in the document.
+    #[schema(example = "queues[0]")]
+    item: String,
+    /// The name of the exchange or queue; for a binding its ends.
+    #[schema(example = "hello")]
+    name: String,
+    /// The result.
+    result: Applied,
+}
+
+/// The result of an item: `exists` (as the document asks), `created`, `bound`; `absent` and `unknown` in a dry run; `failed`,
+/// `unknown` and `not_done` in a problem.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum Applied {
+    Exists,
+    Absent,
+    Created,
+    Bound,
+    Failed,
+    Unknown,
+    NotDone,
+}
+
+impl From<ItemResult> for Applied {
+    fn from(result: ItemResult) -> Self {
+        match result {
+            ItemResult::Exists => Self::Exists,
+            ItemResult::Absent => Self::Absent,
+            ItemResult::Created => Self::Created,
+            ItemResult::Bound => Self::Bound,
+            ItemResult::Failed => Self::Failed,
+            ItemResult::Unknown => Self::Unknown,
+            ItemResult::NotDone => Self::NotDone,
+        }
+    }
+}
+
+/// Apply a topology
+///
+/// Declares the exchanges, queues and bindings of a document. Applying it again changes nothing. Where an exchange or queue exists
+/// with other arguments, the answer is 409 and nothing was made. Only a lost connection or another client can interrupt the
+/// document later: the problem then lists `results`, and applying the document again is safe.
+///
+/// With `dry_run=true` the gateway only looks: each exchange and queue `exists` or is `absent`, and a binding is `unknown`, since
+/// AMQP cannot read bindings.
+#[utoipa::path(
+    put,
+    path = "/topology",
+    operation_id = "apply_topology",
+    tag = "topology",
+    params(
+        ("dry_run" = Option<bool>, Query, description = "Whether the gateway only looks and makes nothing; false by default"),
+        ("timeout" = Option<String>, Query, description = "Deadline, such as `5s`; 10 s by default, 60 s at most"),
+    ),
+    request_body(
+        content = TopologyBody,
+        description = "Exchanges, queues and bindings, at most 1,000 together by default",
+        example = json!({
+            "exchanges": [{"name": "greetings", "type": "topic"}],
+            "queues": [{"name": "hello", "dead_letter": true}],
+            "bindings": [{"source": "greetings", "queue": "hello", "routing_key": "greeting.#"}]
+        })
+    ),
+    responses(
+        (status = 200, description = "The document is applied", body = TopologyApplied),
+        (status = 400, description = "`malformed-request`: names the item and the field"),
+        (status = 404, description = "`queue-not-found`, `exchange-not-found`: an end of a binding is neither in the document nor in RabbitMQ; nothing was made"),
+        (status = 409, description = "`precondition-failed`: an object exists with other arguments; nothing was made"),
+        (status = 413, description = "`payload-too-large`: too many items, or too many bytes"),
+    )
+)]
+pub(in crate::http) async fn apply_topology(
+    State(state): State<AppState>,
+    mut query: TimedQuery<TopologyDeadline>,
+    Headers(headers): Headers,
+    body: ReadBody,
+) -> Result<Json<TopologyApplied>, Problem> {
+    let dry_run = query.parameters.flag("dry_run")?.unwrap_or_default();
+    let deadline = query.finish()?;
+    request::expect_json(&headers)?;
+    let given: TopologyBody = request::json(&body.bytes)?;
+    refuse_too_many(given.len(), state.limits().max_topology_items)?;
+    let document = given.into_document(&body.bytes, &state.limits().amqp_headers)?;
+    let topology = state.broker.topology();
+    let applied = if dry_run {
+        topology.look_at(&document, deadline).await
+    } else {
+        topology.apply(&document, deadline).await
+    };
+    let results = applied.map_err(|failure| problem(&document, failure))?;
+    Ok(Json(TopologyApplied { results: items(&document, &results) }))
+}
+
+fn refuse_too_many(items: usize, limit: usize) -> Result<(), Problem> {
+    if items <= limit {
+        return Ok(());
+    }
+    let detail =
+        format!("the document has {items} items, and GATEWAY_MAX_TOPOLOGY_ITEMS allows {limit}: split it");
+    Err(Problem::new(ProblemType::PayloadTooLarge, detail).with("limit", limit))
+}
+
+/// The problem of the item at which the gateway stopped, with the results of all items if objects were made.
+fn problem(document: &TopologyDocument, failure: DocumentFailure) -> Problem {
+    let DocumentFailure { place, error, results } = failure;
+    let problem = Problem::from(error).of_item(&place.to_string());
+    match results {
+        Some(results) => {
+            let items = serde_json::to_value(items(document, &results)).unwrap_or(Value::Null);
+            problem.with("results", items)
+        }
+        None => problem,
+    }
+}
+
+fn items(document: &TopologyDocument, results: &ItemResults) -> Vec<AppliedItem> {
+    let exchanges = document.exchanges.iter().map(|exchange| exchange.name.in_path().to_owned());
+    let queues = document.queues.iter().map(|queue| queue.name.to_string());
+    let bindings = document.bindings.iter().map(|binding| {
+        let target = match &binding.target {
+            BindingTarget::Queue(name) => name.as_str(),
+            BindingTarget::Exchange(name) => name.in_path(),
+        };
+        format!("{} -> {target}", binding.source.in_path())
+    });
+    let mut items = Vec::with_capacity(document.len());
+    items.extend(numbered("exchanges", exchanges, &results.exchanges));
+    items.extend(numbered("queues", queues, &results.queues));
+    items.extend(numbered("bindings", bindings, &results.bindings));
+    items
+}
+
+fn numbered<'a>(
+    list: &'a str,
+    names: impl Iterator<Item = String> + 'a,
+    results: &'a [ItemResult],
+) -> impl Iterator<Item = AppliedItem> + 'a {
+    let items = names.zip(results).enumerate();
+    items.map(move |(n, (name, result))| AppliedItem {
+        item: format!("{list}[{n}]"),
+        name,
+        result: (*result).into(),
+    })
+}

@@ -1,0 +1,133 @@
+//! Reads an object that has a name among the members of another type.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeSeed, Error, IntoDeserializer, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+
+/// An object with a member `name`. All its other members are those of `T`.
+#[derive(Debug)]
+pub(in crate::http) struct Named<T> {
+    pub(in crate::http) name: String,
+    pub(in crate::http) rest: T,
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Named<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(NamedVisitor(PhantomData))
+    }
+}
+
+struct NamedVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for NamedVisitor<T> {
+    type Value = Named<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Named<T>, A::Error> {
+        let mut name = None;
+        let rest = T::deserialize(MapAccessDeserializer::new(WithoutName { map, name: &mut name }))?;
+        let name = name.ok_or_else(|| A::Error::missing_field("name"))?;
+        Ok(Named { name, rest })
+    }
+}
+
+/// The members of a map without `name`, which goes to the variable.
+struct WithoutName<'a, A> {
+    map: A,
+    name: &'a mut Option<String>,
+}
+
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for WithoutName<'_, A> {
+    type Error = A::Error;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, mut seed: K) -> Result<Option<K::Value>, A::Error> {
+        loop {
+            match self.map.next_key_seed(KeySeed(seed))? {
+                None => return Ok(None),
+                Some(Key::Other(key)) => return Ok(Some(key)),
+                Some(Key::Name(unused)) => seed = unused,
+            }
+            if self.name.replace(self.map.next_value()?).is_some() {
+                return Err(A::Error::duplicate_field("name"));
+            }
+        }
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, A::Error> {
+        self.map.next_value_seed(seed)
+    }
+}
+
+/// Reads a key by its own seed, unless it is `name`. The error of an unknown key arises where the key is read, so its path is known.
+struct KeySeed<K>(K);
+
+/// A key, or the unused seed.
+enum Key<K, V> {
+    Name(K),
+    Other(V),
+}
+
+impl<'de, K: DeserializeSeed<'de>> DeserializeSeed<'de> for KeySeed<K> {
+    type Value = Key<K, K::Value>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl<'de, K: DeserializeSeed<'de>> Visitor<'de> for KeySeed<K> {
+    type Value = Key<K, K::Value>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the name of a member")
+    }
+
+    fn visit_str<E: Error>(self, key: &str) -> Result<Self::Value, E> {
+        if key == "name" {
+            Ok(Key::Name(self.0))
+        } else {
+            self.0.deserialize(key.into_deserializer()).map(Key::Other)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Rest {
+        size: u8,
+    }
+
+    fn read(json: &str) -> Result<(String, u8), String> {
+        let named: Result<Named<Rest>, _> = serde_json::from_str(json);
+        named.map(|named| (named.name, named.rest.size)).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_name_may_stand_anywhere_among_the_other_members() {
+        for json in [r#"{"name":"a","size":5}"#, r#"{"size":5,"name":"a"}"#] {
+            assert_eq!(read(json), Ok(("a".to_owned(), 5)));
+        }
+    }
+
+    #[test]
+    fn a_missing_or_repeated_name_and_unknown_members_are_errors() {
+        for (json, said) in [
+            (r#"{"size":5}"#, "missing field `name`"),
+            (r#"{"name":"a","name":"b","size":5}"#, "duplicate field `name`"),
+            (r#"{"name":"a","size":5,"colour":1}"#, "unknown field `colour`"),
+            (r#"{"name":5,"size":5}"#, "invalid type"),
+        ] {
+            assert!(read(json).expect_err(json).contains(said), "{json}");
+        }
+    }
+}

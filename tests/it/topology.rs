@@ -1,0 +1,199 @@
+//! Whole topologies: `PUT /topology`. The second AMQP client and RabbitMQ itself check the results.
+
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::support::{
+    broker::Broker,
+    contract::Answer,
+    gateway::TestGateway,
+    observer::Observer,
+    poll::{eventually, within},
+    stage::Stage,
+};
+
+const SOON: Duration = Duration::from_secs(30);
+
+fn problem(status: u16, name: &str) -> (u16, String) {
+    (status, name.to_owned())
+}
+
+async fn apply(gateway: &TestGateway, query: &str, document: &Value) -> Answer {
+    let request = gateway.put(&format!("/topology{query}")).header("content-type", "application/json");
+    within(SOON, "an answer", Answer::to(request.body(document.to_string()))).await
+}
+
+/// The results, in the order of the document.
+fn results(answer: &Answer) -> Vec<String> {
+    let items = answer.json()["results"].as_array().cloned().unwrap_or_default();
+    items.iter().map(|item| item["result"].as_str().unwrap_or_default().to_owned()).collect()
+}
+
+fn orders() -> Value {
+    json!({
+        "exchanges": [{"name": "orders", "type": "topic", "alternate_exchange": "unrouted"}, {"name": "unrouted", "type": "fanout"}],
+        "queues": [{"name": "eu", "type": "quorum", "dead_letter": true}, {"name": "lost"}],
+        "bindings": [
+            {"source": "orders", "queue": "eu", "routing_key": "eu.#"},
+            {"source": "unrouted", "queue": "lost"},
+            {"source": "amq.topic", "exchange": "orders", "routing_key": "#"},
+        ],
+    })
+}
+
+#[tokio::test]
+async fn a_document_is_applied_and_applying_it_again_changes_nothing() {
+    let stage = Stage::set("topology").await;
+    let answer = apply(&stage.gateway, "", &orders()).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(results(&answer), ["created", "created", "created", "created", "bound", "bound", "bound"]);
+    let first = answer.json()["results"][4].clone();
+    assert_eq!(first, json!({"item": "bindings[0]", "name": "orders -> eu", "result": "bound"}));
+    let again = apply(&stage.gateway, "", &orders()).await;
+    assert_eq!(results(&again), ["exists", "exists", "exists", "exists", "bound", "bound", "bound"]);
+    for (exchange, key, queue) in
+        [("orders", "eu.new", "eu"), ("orders", "us.new", "lost"), ("amq.topic", "eu.x", "eu")]
+    {
+        assert_eq!(stage.gateway.publish(exchange, key, "x").await.status(), 200);
+        stage.observer.get_one(queue, SOON).await;
+    }
+    for name in ["eu.dlx", "eu.dlq"] {
+        let kind = if name.ends_with('x') { "exchanges" } else { "queues" };
+        assert_eq!(stage.ask(Method::GET, &format!("/{kind}/{name}")).await.status, 200, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_dry_run_tells_what_exists_and_makes_nothing() {
+    let stage = Stage::set("topology-dry").await;
+    stage.declare("/queues/lost", "{}").await;
+    let answer = apply(&stage.gateway, "?dry_run=true", &orders()).await;
+    assert_eq!(results(&answer), ["absent", "absent", "absent", "exists", "unknown", "unknown", "unknown"]);
+    for path in
+        ["/exchanges/orders", "/exchanges/unrouted", "/queues/eu", "/queues/eu.dlq", "/exchanges/eu.dlx"]
+    {
+        assert_eq!(stage.ask(Method::GET, path).await.status, 404, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_document_over_a_conflicting_queue_is_409_names_it_and_makes_nothing() {
+    let stage = Stage::set("topology-conflict").await;
+    stage.declare("/queues/lost", r#"{"max_length":5}"#).await;
+    let answer = apply(&stage.gateway, "", &orders()).await;
+    assert_eq!(answer.verdict(), problem(409, "precondition-failed"));
+    let detail = answer.text("detail");
+    assert!(detail.starts_with("queues[1]: ") && detail.contains("'x-max-length'"), "{detail}");
+    assert_eq!(answer.text("field"), "queues[1]");
+    assert_eq!(answer.json().get("results"), None, "nothing was made");
+    for path in
+        ["/exchanges/orders", "/exchanges/unrouted", "/queues/eu", "/queues/eu.dlq", "/exchanges/eu.dlx"]
+    {
+        assert_eq!(stage.ask(Method::GET, path).await.status, 404, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn an_end_of_a_binding_that_does_not_exist_is_404_and_nothing_is_made() {
+    let stage = Stage::set("topology-reference").await;
+    for (binding, name) in [
+        (json!({"source": "nowhere", "queue": "q"}), "exchange-not-found"),
+        (json!({"source": "amq.topic", "queue": "nowhere"}), "queue-not-found"),
+    ] {
+        let document =
+            json!({"queues": [{"name": "q"}], "bindings": [{"source": "amq.topic", "queue": "q"}, binding]});
+        let answer = apply(&stage.gateway, "", &document).await;
+        assert_eq!(answer.verdict(), problem(404, name));
+        assert!(answer.text("detail").starts_with("bindings[1]: "), "{}", answer.text("detail"));
+        assert_eq!(stage.ask(Method::GET, "/queues/q").await.status, 404);
+    }
+}
+
+#[tokio::test]
+async fn wrong_documents_are_refused_with_the_item_and_the_field() {
+    let stage = Stage::set_with("topology-wrong", &[("GATEWAY_MAX_TOPOLOGY_ITEMS", "3")]).await;
+    let queue = |rest: &str| {
+        serde_json::from_str::<Value>(&format!("{{\"queues\":[{{\"name\":\"a\"}},{rest}]}}")).unwrap()
+    };
+    for (document, status, field) in [
+        (json!([]), 400, "body"),
+        (json!({"queue": []}), 400, "queue"),
+        (queue(r#"{"name":"a"}"#), 400, "queues[1]"),
+        (queue(r#"{"type":"quorum"}"#), 400, "queues[1].name"),
+        (queue(r#"{"name":""}"#), 400, "queues[1].name"),
+        (queue(r#"{"name":"b","tipe":"quorum"}"#), 400, "queues[1].tipe"),
+        (queue(r#"{"name":"b","max_length":-1}"#), 400, "queues[1].max_length"),
+        (queue(r#"{"name":"b","arguments":{"n":18446744073709551615}}"#), 400, "queues[1].arguments.n"),
+        (queue(r#"{"name":"a.dlq"},{"name":"c","dead_letter":{"queue":"a.dlq"}}"#), 400, "queues[2]"),
+        (queue(r#"{"name":"amq.mine"}"#), 403, "queues[1]"),
+        (queue(r#"{"name":"b"},{"name":"c"},{"name":"d"}"#), 413, ""),
+        (json!({"bindings": [{"source": "e", "queue": "q", "exchange": "f"}]}), 400, "bindings[0].queue"),
+        (json!({"bindings": [{"source": "e"}]}), 400, "bindings[0].queue"),
+        (json!({"exchanges": [{"name": "e"}]}), 400, "exchanges[0].type"),
+    ] {
+        let answer = apply(&stage.gateway, "", &document).await;
+        assert_eq!((answer.status, answer.text("field").as_str()), (status, field), "{document}: {answer:?}");
+    }
+    let nested = format!("{}1{}", "[".repeat(5000), "]".repeat(5000));
+    let request = stage.gateway.put("/topology").header("content-type", "application/json");
+    assert_eq!(Answer::to(request.body(format!("{{\"queues\":{nested}}}"))).await.status, 400);
+    assert_eq!(stage.ask(Method::GET, "/queues/a").await.status, 404, "a refused document made nothing");
+}
+
+#[tokio::test]
+async fn cycles_of_exchange_bindings_and_of_dead_letters_are_applied_and_publishes_through_them_end() {
+    let stage = Stage::set("topology-cycle").await;
+    let document = json!({
+        "exchanges": [{"name": "a", "type": "fanout"}, {"name": "b", "type": "fanout"}],
+        "queues": [{"name": "q", "dead_letter": {"exchange": "a"}}],
+        "bindings": [{"source": "a", "exchange": "b"}, {"source": "b", "exchange": "a"}, {"source": "b", "queue": "q"}],
+    });
+    assert_eq!(apply(&stage.gateway, "", &document).await.status, 200);
+    assert_eq!(stage.gateway.publish("a", "", "x").await.status(), 200);
+    stage.observer.get_one("q", SOON).await;
+}
+
+/// The plugin's type is unknown, so RabbitMQ refuses it after the other exchange was made.
+#[tokio::test]
+async fn a_document_that_rabbitmq_refuses_in_the_middle_lists_what_was_made() {
+    let stage = Stage::set("topology-middle").await;
+    let document = json!({
+        "exchanges": [{"name": "good", "type": "topic"}],
+        "queues": [{"name": "bad", "arguments": {"x-plugin": {"$amqp": "int8", "value": 1}, "x-max-priority": 5, "x-queue-type": "quorum"}}],
+        "bindings": [{"source": "good", "queue": "bad"}],
+    });
+    let answer = apply(&stage.gateway, "", &document).await;
+    assert_eq!(answer.status / 100, 4, "{answer:?}");
+    assert!(answer.text("detail").starts_with("queues[0]: "), "{}", answer.text("detail"));
+    assert_eq!(results(&answer), ["created", "failed", "not_done"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_document_that_a_kill_of_rabbitmq_interrupts_is_completed_by_applying_it_again() {
+    let broker = Broker::own().await;
+    let gateway = TestGateway::start(&[("AMQP_URL", &broker.url())]).await;
+    let queues: Vec<_> = (0..150).map(|n| json!({"name": format!("q{n}")})).collect();
+    let exchanges: Vec<_> = (0..50).map(|n| json!({"name": format!("e{n}"), "type": "topic"})).collect();
+    let bindings: Vec<_> = (0..100)
+        .map(|n| json!({"source": format!("e{}", n % 50), "queue": format!("q{n}"), "routing_key": "#"}))
+        .collect();
+    let document = json!({"queues": queues, "exchanges": exchanges, "bindings": bindings});
+    let kill = async {
+        let observer = Observer::connect(&broker.url()).await;
+        eventually(SOON, "a queue is made", || async { observer.count("q5").await.is_some() }).await;
+        broker.kill().await;
+    };
+    let (first, ()) = tokio::join!(apply(&gateway, "?timeout=4s", &document), kill);
+    assert!([503, 504].contains(&first.status), "{first:?}");
+    assert_eq!(results(&first).len(), 300, "the problem lists the result of each item");
+    broker.start().await;
+    let again = apply(&gateway, "?timeout=60s", &document).await;
+    assert_eq!(again.status, 200, "{again:?}");
+    let observer = Observer::connect(&broker.url()).await;
+    for n in [0, 99, 149] {
+        assert_eq!(observer.count(&format!("q{n}")).await, Some(0), "q{n}");
+    }
+    assert_eq!(gateway.publish("e49", "any", "x").await.status(), 200);
+}
