@@ -37,7 +37,7 @@ pub use self::publish::{Publish, PublishFailure, Receipt};
 pub use self::rpc::Call;
 pub use self::settings::{Address, ClientCertificate, Login, PublishSettings, Settings, SettingsError, Tls};
 pub use self::state::{Publishing, ReplyState, RoleState};
-pub use self::topology::{DocumentFailure, ItemResult, ItemResults, Topology};
+pub use self::topology::{DocumentFailure, ItemResults, Topology};
 pub use self::wire::Server;
 
 use self::connection::{Connections, Connector, OutageLog, Role};

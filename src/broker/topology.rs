@@ -23,7 +23,7 @@ use tokio::time::Instant;
 
 use self::alone::Alone;
 use self::argument_at_fault::attribute_to_argument;
-pub use self::document::{DocumentFailure, ItemResult, ItemResults};
+pub use self::document::{DocumentFailure, ItemResults};
 use self::frame_size::check_queue;
 pub(super) use self::methods::inspect;
 use self::methods::{declare, delete, purge};

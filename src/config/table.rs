@@ -121,7 +121,7 @@ pub static SETTINGS: &[Setting] = &[
     plain("GATEWAY_RPC_STATUS_HEADER", Value("false"), SWITCH, "Whether a reply's x-http-status header sets the HTTP status"),
     plain("GATEWAY_TOPOLOGY_TIMEOUT", Value("10s"), DURATION, "Deadline of a topology request without ?timeout="),
     plain("GATEWAY_TOPOLOGY_TIMEOUT_MAX", Value("60s"), DURATION, "Largest ?timeout= of a topology request"),
-    plain("GATEWAY_MAX_TOPOLOGY_ITEMS", Value("1000"), "whole number from 1 to 100000",
+    plain("GATEWAY_MAX_TOPOLOGY_ITEMS", Value("1000"), "whole number from 1 to 10000",
         "Exchanges, queues and bindings of one topology document"),
     plain("GATEWAY_ALLOWED_ORIGINS", Unset("none"), "origins such as https://app.example.org, comma-separated",
         "Other origins whose pages may call the gateway"),

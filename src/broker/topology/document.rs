@@ -10,31 +10,12 @@ use tokio::time::Instant;
 
 use super::Topology;
 use crate::broker::error::Error;
-use crate::domain::topology::document::{Place, TopologyDocument};
+use crate::domain::topology::document::{ItemResult, Place, TopologyDocument};
 use crate::domain::topology::exchange::BindingTarget;
 use crate::domain::topology::{DeadLetterPair, QueueDeclaration};
 
 /// Operations of one document at a time.
 const AT_A_TIME: usize = 8;
-
-/// The result of one item.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ItemResult {
-    /// It is there, as the document asks.
-    Exists,
-    /// It is not there.
-    Absent,
-    /// It was made.
-    Created,
-    /// The binding exists now. AMQP does not tell whether it existed before.
-    Bound,
-    /// RabbitMQ refused it, or the gateway could not ask.
-    Failed,
-    /// Whether it was made is unknown.
-    Unknown,
-    /// The gateway did not come to it.
-    NotDone,
-}
 
 /// The results of all items, in the order of the document.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -3,6 +3,9 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use serde::Serialize;
+use utoipa::ToSchema;
+
 use super::exchange::{Binding, BindingTarget, ExchangeDeclaration};
 use super::{DeadLetterPair, QueueDeclaration};
 use crate::domain::field::FieldTable;
@@ -38,6 +41,26 @@ impl fmt::Display for Place {
             Self::Binding(index) => write!(f, "bindings[{index}]"),
         }
     }
+}
+
+/// The result of an item. In a dry run the queues and exchanges exist or are absent, and bindings are unknown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ItemResult {
+    /// It is there, as the document asks.
+    Exists,
+    /// It is not there.
+    Absent,
+    /// It was made.
+    Created,
+    /// The binding exists now. AMQP does not tell whether it existed before.
+    Bound,
+    /// RabbitMQ refused it, or the gateway could not ask.
+    Failed,
+    /// Whether it was made is unknown.
+    Unknown,
+    /// The gateway did not come to it.
+    NotDone,
 }
 
 /// Two items of a document declare the same object. Completes a sentence that begins with the item.

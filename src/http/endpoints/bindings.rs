@@ -4,7 +4,7 @@ mod parts;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -88,11 +88,7 @@ pub(in crate::http) async fn bind_queue(
     Headers(headers): Headers,
     body: ReadBody,
 ) -> Result<Json<BindingMade>, Problem> {
-    let ends = Ends { source, target: BindingTarget::Queue(queue) };
-    let deadline = query.finish()?;
-    let binding = ends.with_body(&headers, &body, state.limits())?;
-    state.broker.topology().bind(&binding, deadline).await?;
-    Ok(Json(BindingMade::new(&binding)))
+    bind(&state, Ends { source, target: BindingTarget::Queue(queue) }, query, &headers, &body).await
 }
 
 /// Unbind a queue
@@ -158,11 +154,7 @@ pub(in crate::http) async fn bind_exchange(
     Headers(headers): Headers,
     body: ReadBody,
 ) -> Result<Json<BindingMade>, Problem> {
-    let ends = Ends { source, target: BindingTarget::Exchange(exchange) };
-    let deadline = query.finish()?;
-    let binding = ends.with_body(&headers, &body, state.limits())?;
-    state.broker.topology().bind(&binding, deadline).await?;
-    Ok(Json(BindingMade::new(&binding)))
+    bind(&state, Ends { source, target: BindingTarget::Exchange(exchange) }, query, &headers, &body).await
 }
 
 /// Unbind an exchange
@@ -194,6 +186,19 @@ pub(in crate::http) async fn unbind_exchange(
     body: ReadBody,
 ) -> Result<StatusCode, Problem> {
     unbind(&state, Ends { source, target: BindingTarget::Exchange(exchange) }, query, &body).await
+}
+
+async fn bind(
+    state: &AppState,
+    ends: Ends,
+    query: TimedQuery<TopologyDeadline>,
+    headers: &HeaderMap,
+    body: &ReadBody,
+) -> Result<Json<BindingMade>, Problem> {
+    let deadline = query.finish()?;
+    let binding = ends.with_body(headers, body, state.limits())?;
+    state.broker.topology().bind(&binding, deadline).await?;
+    Ok(Json(BindingMade::new(&binding)))
 }
 
 async fn unbind(

@@ -9,8 +9,8 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use self::document::TopologyBody;
-use crate::broker::{DocumentFailure, ItemResult, ItemResults};
-use crate::domain::topology::document::TopologyDocument;
+use crate::broker::{DocumentFailure, ItemResults};
+use crate::domain::topology::document::{ItemResult, TopologyDocument};
 use crate::domain::topology::exchange::BindingTarget;
 use crate::http::problem::{Problem, ProblemType};
 use crate::http::request::{self, Headers, ReadBody, TimedQuery, TopologyDeadline};
@@ -33,35 +33,7 @@ pub(in crate::http) struct AppliedItem {
     #[schema(example = "hello")]
     name: String,
     /// The result.
-    result: Applied,
-}
-
-/// The result of an item: `exists` (as the document asks), `created`, `bound`; `absent` and `unknown` in a dry run; `failed`,
-/// `unknown` and `not_done` in a problem.
-#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-enum Applied {
-    Exists,
-    Absent,
-    Created,
-    Bound,
-    Failed,
-    Unknown,
-    NotDone,
-}
-
-impl From<ItemResult> for Applied {
-    fn from(result: ItemResult) -> Self {
-        match result {
-            ItemResult::Exists => Self::Exists,
-            ItemResult::Absent => Self::Absent,
-            ItemResult::Created => Self::Created,
-            ItemResult::Bound => Self::Bound,
-            ItemResult::Failed => Self::Failed,
-            ItemResult::Unknown => Self::Unknown,
-            ItemResult::NotDone => Self::NotDone,
-        }
-    }
+    result: ItemResult,
 }
 
 /// Apply a topology
@@ -165,9 +137,5 @@ fn numbered<'a>(
     results: &'a [ItemResult],
 ) -> impl Iterator<Item = AppliedItem> + 'a {
     let items = names.zip(results).enumerate();
-    items.map(move |(n, (name, result))| AppliedItem {
-        item: format!("{list}[{n}]"),
-        name,
-        result: (*result).into(),
-    })
+    items.map(move |(n, (name, result))| AppliedItem { item: format!("{list}[{n}]"), name, result: *result })
 }
