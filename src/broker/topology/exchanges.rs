@@ -15,7 +15,7 @@ impl Topology {
     /// Checks that an exchange exists.
     ///
     /// # Errors
-    /// [`Refusal::ExchangeMissing`] and others.
+    /// `Refusal::ExchangeMissing` and others.
     pub async fn inspect_exchange(&self, name: &ExchangeName, deadline: Instant) -> Result<(), Error> {
         let is_alone = overflow::of_name(name.as_str());
         let name = name.clone();
@@ -25,7 +25,7 @@ impl Topology {
     /// Declares an exchange. True when it was not there before.
     ///
     /// # Errors
-    /// [`Refusal::Differs`] if it exists with another type or other arguments, [`Refusal::TypeUnknown`], and others.
+    /// `Refusal::Differs` if it exists with another type or other arguments, `Refusal::TypeUnknown`, and others.
     pub async fn declare_exchange(
         &self,
         exchange: &ExchangeDeclaration,
@@ -44,7 +44,7 @@ impl Topology {
     /// Deletes an exchange with its bindings.
     ///
     /// # Errors
-    /// [`Refusal::ExchangeMissing`], [`Refusal::InUse`] if it has bindings and `if_unused` is set, and others.
+    /// `Refusal::ExchangeMissing`, `Refusal::InUse` if it has bindings and `if_unused` is set, and others.
     pub async fn delete_exchange(
         &self,
         name: &ExchangeName,
@@ -63,7 +63,7 @@ impl Topology {
     /// Binds. Binding again changes nothing.
     ///
     /// # Errors
-    /// [`Refusal::ExchangeMissing`], [`Refusal::QueueMissing`] if an end is missing, and others.
+    /// `Refusal::ExchangeMissing`, `Refusal::QueueMissing` if an end is missing, and others.
     pub async fn bind(&self, binding: &Binding, deadline: Instant) -> Result<(), Error> {
         check_binding(binding, self.connections.wait(deadline).await?.frame_max())?;
         let (is_alone, owned) = (overflow::of_binding(binding), binding.clone());
