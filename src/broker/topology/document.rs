@@ -35,7 +35,7 @@ pub struct DocumentFailure {
     pub place: Place,
     /// Why.
     pub error: Error,
-    /// What was made; `None` if nothing was made.
+    /// The results of all items if objects were made; `None` if the gateway made no object.
     pub results: Option<ItemResults>,
 }
 

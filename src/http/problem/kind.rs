@@ -1,4 +1,4 @@
-//! What follows from the row of a problem type: its path, its schema, and the outcome of a message with such a problem.
+//! The path and the schema of a problem type, and the outcome of a message with such a problem. All follow from its row in the table.
 
 use axum::http::StatusCode;
 use serde::{Serialize, Serializer};

@@ -17,7 +17,7 @@ pub(in crate::http) struct PathNames<T>(pub(in crate::http) T);
 
 /// A name that may stand in a path.
 pub(in crate::http) trait PathName: Sized {
-    /// What a problem calls it.
+    /// Its name in the text of a problem.
     const FIELD: &'static str;
 
     /// Checks the decoded name.
