@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub(super) use self::destinations::Destinations;
-use self::lane::{LaneKind, Window};
+use self::lane::LaneKind;
 use self::lanes::Lanes;
 pub use self::request::{Publish, PublishFailure, Receipt};
 use self::slow::SlowConnections;
@@ -67,8 +67,7 @@ impl Publisher {
         let bytes = sizes.channel_window_bytes;
         let start = |role, connections, lanes, messages| {
             let is_isolated = role == Role::Isolated;
-            let window = Window { messages, bytes };
-            let kind = LaneKind { window, is_isolated, is_for_slow_destination: false };
+            let kind = LaneKind { messages, bytes, is_isolated, is_for_slow_destination: false };
             Lanes::start(Arc::new(connector.start(role, 0, connections)), lanes, kind).map(Arc::new)
         };
         let shared = start(Role::Publish, sizes.connections, sizes.pool_size, sizes.channel_window)?;

@@ -27,7 +27,7 @@ mod router;
 mod tests;
 
 pub(super) use self::batch::Batch;
-pub(super) use self::encode::{Encoded, HeaderTooLarge, consume_frame, publish_frames};
+pub(super) use self::encode::{Encoded, consume_frame, publish_frames};
 pub(super) use self::frame::{Malformed, method_of};
 pub use self::greeting::Server;
 pub(super) use self::outlet::Outlet;

@@ -11,8 +11,8 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::Instant;
 
 use crate::broker::destination::KnownDestination;
-use crate::broker::error::Error;
-use crate::broker::wire::{Encoded, HeaderTooLarge, Malformed};
+use crate::broker::error::{Error, Refusal};
+use crate::broker::wire::{Encoded, Malformed};
 use crate::domain::message::MessageId;
 
 /// How a publish on a channel ended.
@@ -26,7 +26,7 @@ pub(in crate::broker) enum WriteResult {
 }
 
 /// Why the gateway did not write a publish.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::broker) enum NotWritten {
     /// The channel accepts no more publishes.
     Closed,
@@ -34,8 +34,8 @@ pub(in crate::broker) enum NotWritten {
     SameId,
     /// RabbitMQ blocks the connection.
     Blocked,
-    /// The message's properties and headers do not fit a frame of the connection.
-    HeaderTooLarge(HeaderTooLarge),
+    /// RabbitMQ would refuse it: the message's properties and headers do not fit a frame of the connection.
+    Refused(Refusal),
 }
 
 /// A publish that waits for RabbitMQ's answer.

@@ -9,8 +9,7 @@ use super::lanes::Lanes;
 use super::{Publish, Publisher};
 use crate::broker::channels::{NotWritten, WriteResult};
 use crate::broker::destination::KnownDestination;
-use crate::broker::error::{Error, Refusal, Unavailable};
-use crate::broker::wire::HeaderTooLarge;
+use crate::broker::error::{Error, Unavailable};
 
 impl Publisher {
     /// Hands a message in until a channel keeps it, on the lanes that the state of its destination selects, and returns
@@ -45,9 +44,7 @@ impl Publisher {
                     return Err(Error::NotSent(Unavailable::Blocked));
                 }
                 WriteResult::NotWritten(NotWritten::Closed) => {}
-                WriteResult::NotWritten(NotWritten::HeaderTooLarge(HeaderTooLarge { bytes, limit })) => {
-                    return Err(Error::Refused(Refusal::HeadersTooLarge { bytes, limit }));
-                }
+                WriteResult::NotWritten(NotWritten::Refused(refusal)) => return Err(Error::Refused(refusal)),
             }
         }
     }
@@ -88,14 +85,14 @@ impl Publisher {
             };
         };
         let (begun, _in_flight) = (Instant::now(), self.in_flight.token());
-        publish.attempts.begin();
+        publish.begin_attempt();
         let result = lane.publish(publish, destination, permit).await;
         match &result {
             WriteResult::Written(answer) => {
                 self.measure(begun, answer);
                 self.destinations.learn(publish, begun, answer);
             }
-            WriteResult::NotWritten(_) => publish.attempts.take_back(),
+            WriteResult::NotWritten(_) => publish.take_attempt_back(),
         }
         Ok(result)
     }

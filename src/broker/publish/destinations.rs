@@ -16,10 +16,11 @@ mod tests;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use self::exchange_state::ExchangeState;
-use self::refused::{NextStep, Waiters};
+use self::refused::NextStep;
 pub(super) use self::route::Route;
 use self::slow_state::SlowState;
 use self::table::Table;
@@ -94,7 +95,7 @@ impl Destinations {
         &self,
         exchange: &ExchangeName,
         deadline: Instant,
-    ) -> Result<Option<Waiters>, Error> {
+    ) -> Result<Option<watch::Sender<Option<Error>>>, Error> {
         loop {
             let step = self.lock().refused(exchange).map(|refused| refused.next_step(deadline));
             match step.unwrap_or(NextStep::Publish) {
@@ -150,7 +151,7 @@ impl Destinations {
     }
 
     /// Gives an answer to the callers that wait for it, if it is the answer to their publishes too.
-    pub(super) fn answer_waiters(waiters: Option<&Waiters>, error: &Error) {
+    pub(super) fn answer_waiters(waiters: Option<&watch::Sender<Option<Error>>>, error: &Error) {
         let is_theirs = error.refuses_the_exchange() || *error == Error::NotSent(Unavailable::ShuttingDown);
         if let Some(waiters) = waiters.filter(|_| is_theirs) {
             waiters.send_replace(Some(error.clone()));

@@ -18,33 +18,26 @@ use crate::broker::wire::publish_frames;
 /// The maximum distance between the newest publish of a lane and its oldest unanswered one, in windows.
 const MAX_WINDOWS_AHEAD: usize = 4;
 
-/// The maximum of messages in flight on one lane.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Window {
-    /// Number of messages.
-    pub(super) messages: u32,
-    /// Bytes of their bodies. A body that is larger goes alone.
-    pub(super) bytes: usize,
-}
-
-impl Window {
-    /// The number of permits for a body: one, or more if the body is larger than its share of the bytes.
-    fn permits(self, bytes: usize) -> u32 {
-        let share = (self.bytes / self.messages as usize).max(1);
-        u32::try_from(bytes.div_ceil(share)).unwrap_or(u32::MAX).clamp(1, self.messages)
-    }
-}
-
 /// The kind of a lane.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct LaneKind {
-    /// The window of the lane.
-    pub(super) window: Window,
+    /// The window: the maximum number of messages in flight on the lane.
+    pub(super) messages: u32,
+    /// The maximum of the bytes of their bodies. A body that is larger goes alone.
+    pub(super) bytes: usize,
     /// Whether the lane carries one message at a time. Such a lane is opened on demand.
     pub(super) is_isolated: bool,
     /// Whether the lane is on the connection of a slow destination, where silence is expected, or on the one for
     /// hazardous messages.
     pub(super) is_for_slow_destination: bool,
+}
+
+impl LaneKind {
+    /// The number of permits for a body: one, or more if the body is larger than its share of the bytes.
+    fn permits(self, bytes: usize) -> u32 {
+        let share = (self.bytes / self.messages as usize).max(1);
+        u32::try_from(bytes.div_ceil(share)).unwrap_or(u32::MAX).clamp(1, self.messages)
+    }
 }
 
 /// A lane on one channel. With a fresh channel, a new `Lane` replaces this one.
@@ -58,7 +51,7 @@ pub(super) struct Lane {
 impl Lane {
     /// A lane on this channel.
     pub(super) fn on(channel: Arc<ConfirmChannel>, kind: LaneKind) -> Self {
-        let permits = Arc::new(Semaphore::new(kind.window.messages as usize));
+        let permits = Arc::new(Semaphore::new(kind.messages as usize));
         Self { channel, permits, kind, retired: CancellationToken::new() }
     }
 
@@ -79,7 +72,7 @@ impl Lane {
 
     /// Whether the newest publish is too far ahead of the oldest unanswered one.
     pub(super) fn is_stretched(&self) -> bool {
-        self.channel.owner().span() > MAX_WINDOWS_AHEAD * self.kind.window.messages as usize
+        self.channel.owner().span() > MAX_WINDOWS_AHEAD * self.kind.messages as usize
     }
 
     /// The number of free permits.
@@ -90,22 +83,22 @@ impl Lane {
     /// Whether the lane is less than half full and has room for a body of this size.
     pub(super) fn has_plenty(&self, bytes: usize) -> bool {
         let free = self.free();
-        2 * free > self.kind.window.messages as usize && free >= self.kind.window.permits(bytes) as usize
+        2 * free > self.kind.messages as usize && free >= self.kind.permits(bytes) as usize
     }
 
     /// Whether a body of this size needs more than one permit.
     pub(super) fn is_large(&self, bytes: usize) -> bool {
-        self.kind.window.permits(bytes) > 1
+        self.kind.permits(bytes) > 1
     }
 
     /// A permit for a body of this size, if one is free now; several permits in one for a large body.
     pub(super) fn try_permit(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.permits).try_acquire_many_owned(self.kind.window.permits(bytes)).ok()
+        Arc::clone(&self.permits).try_acquire_many_owned(self.kind.permits(bytes)).ok()
     }
 
     /// Waits for a permit for a body of this size; `None` when the lane is closed.
     pub(super) async fn permit(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.permits).acquire_many_owned(self.kind.window.permits(bytes)).await.ok()
+        Arc::clone(&self.permits).acquire_many_owned(self.kind.permits(bytes)).await.ok()
     }
 
     /// Publishes, and waits for RabbitMQ's answer until the caller's deadline. Cancel safe: a publish that was handed in
@@ -122,7 +115,7 @@ impl Lane {
         let Publish { message, destination: to, deadline, .. } = publish;
         let encoded = match publish_frames(owner.frame_target(), message, to, expiration) {
             Ok(encoded) => encoded,
-            Err(too_large) => return WriteResult::NotWritten(NotWritten::HeaderTooLarge(too_large)),
+            Err(refusal) => return WriteResult::NotWritten(NotWritten::Refused(refusal)),
         };
         let (id, is_isolated) = (message.id.clone(), self.kind.is_isolated);
         let pending = Pending { id, destination, since, deadline: *deadline, is_isolated, permit, caller };

@@ -5,6 +5,7 @@
 //! channels doubles until RabbitMQ confirms.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -23,25 +24,20 @@ const MAX_DESTINATIONS: usize = 1_000;
 /// The pauses of one lane, by nacked destination.
 #[derive(Debug, Default)]
 pub(super) struct NackPauses {
-    pauses: HashMap<KnownDestination, Pause>,
+    /// Each pause begins with a fresh channel, and ends when the next one is due.
+    pauses: HashMap<KnownDestination, Range<Instant>>,
     last_fresh: Option<Instant>,
-}
-
-#[derive(Debug)]
-struct Pause {
-    begun: Instant,
-    length: Duration,
 }
 
 impl NackPauses {
     /// Whether the lane should get a fresh channel now, when RabbitMQ has only nacked these destinations for [`NACKING`].
     pub(super) fn wants_fresh_channel(&mut self, nacked: &[KnownDestination], now: Instant) -> bool {
-        self.pauses.retain(|destination, pause| destination.last_confirm().is_none_or(|at| at < pause.begun));
+        self.pauses.retain(|destination, pause| destination.last_confirm().is_none_or(|at| at < pause.start));
         if self.last_fresh.is_some_and(|at| now < at + PAUSE) {
             return false;
         }
         let is_due = |destination: &&KnownDestination| {
-            self.pauses.get(destination).is_none_or(|pause| now >= pause.begun + pause.length)
+            self.pauses.get(destination).is_none_or(|pause| now >= pause.end)
         };
         let due: Vec<_> = nacked.iter().filter(is_due).cloned().collect();
         if due.is_empty() {
@@ -51,9 +47,9 @@ impl NackPauses {
             self.pauses.clear();
         }
         for destination in due {
-            let last = self.pauses.get(&destination).map(|pause| pause.length);
+            let last = self.pauses.get(&destination).map(|pause| pause.end - pause.start);
             let length = last.map_or(PAUSE, |last| MAX_PAUSE.min(last * 2));
-            self.pauses.insert(destination, Pause { begun: now, length });
+            self.pauses.insert(destination, now..now + length);
         }
         self.last_fresh = Some(now);
         true

@@ -21,19 +21,29 @@ pub struct Publish {
     pub resend: bool,
     /// Whether the message expires at the deadline, so that no consumer processes it later.
     pub(in crate::broker) expires: bool,
-    pub(super) attempts: Attempts,
+    attempts: AtomicU32,
 }
 
 impl Publish {
     /// A publish without any attempt so far, of a message that does not expire at the deadline.
     #[must_use]
     pub fn new(message: Message, destination: Destination, deadline: Instant, resend: bool) -> Self {
-        Self { message, destination, deadline, resend, expires: false, attempts: Attempts::default() }
+        Self { message, destination, deadline, resend, expires: false, attempts: AtomicU32::new(0) }
     }
 
     /// The number of attempts so far. At 0 the message is certainly not written.
     pub(in crate::broker) fn attempts(&self) -> u32 {
-        self.attempts.0.load(Ordering::Relaxed)
+        self.attempts.load(Ordering::Relaxed)
+    }
+
+    /// Counts an attempt; to call before a lane hands the message in.
+    pub(super) fn begin_attempt(&self) {
+        self.attempts.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Takes the attempt back: the channel has handed the message back unwritten.
+    pub(super) fn take_attempt_back(&self) {
+        self.attempts.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -59,21 +69,4 @@ pub struct PublishFailure {
     pub attempts: u32,
     /// The outcome of the message, over all attempts.
     pub outcome: Outcome,
-}
-
-/// Counts the attempts of a publish. An attempt counts from the moment before a lane hands the message in, until the
-/// channel hands it back unwritten.
-#[derive(Debug, Default)]
-pub(super) struct Attempts(AtomicU32);
-
-impl Attempts {
-    /// Records that a lane is about to hand the message in.
-    pub(super) fn begin(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Records that the channel has handed the message back unwritten.
-    pub(super) fn take_back(&self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
 }

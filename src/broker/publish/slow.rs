@@ -12,7 +12,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
-use super::lane::{LaneKind, Window};
+use super::lane::LaneKind;
 use super::lanes::Lanes;
 use crate::broker::PublishSettings;
 use crate::broker::connection::{Connections, Connector, Role};
@@ -64,8 +64,8 @@ impl SlowConnections {
         let sizes = &self.sizes;
         let connections = Arc::new(self.connector.start(Role::Slow, number, 1));
         let lanes = |messages: u32, is_isolated: bool| {
-            let window = Window { messages, bytes: sizes.channel_window_bytes };
-            let kind = LaneKind { window, is_isolated, is_for_slow_destination: true };
+            let bytes = sizes.channel_window_bytes;
+            let kind = LaneKind { messages, bytes, is_isolated, is_for_slow_destination: true };
             Lanes::start(Arc::clone(&connections), 1, kind)
         };
         let shared = has_shared.then(|| lanes(sizes.slow_window, false)).transpose();

@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use super::frame::{BODY, END_MARK, HEAD, HEADER, METHOD, OVERHEAD, push_head};
 use crate::broker::convert;
+use crate::broker::error::Refusal;
 use crate::domain::message::{Destination, Message, Properties};
 use crate::domain::names::ShortText;
 
@@ -36,26 +37,18 @@ pub(in crate::broker) struct Encoded {
     pub(in crate::broker) body: Bytes,
 }
 
-/// The content header of a message is larger than a frame. AMQP cannot split it, and RabbitMQ would close the connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::broker) struct HeaderTooLarge {
-    /// Bytes of its frame.
-    pub(in crate::broker) bytes: usize,
-    /// The largest frame size in bytes.
-    pub(in crate::broker) limit: usize,
-}
-
 /// Encodes a publish for a channel with frames of at most `frame_max` bytes. An `expiration` in milliseconds replaces the
 /// message's own.
 ///
 /// # Errors
-/// The content header does not fit a frame.
+/// [`Refusal::HeadersTooLarge`]: the content header does not fit a frame. AMQP cannot split it, and RabbitMQ would close the
+/// connection.
 pub(in crate::broker) fn publish_frames(
     (channel, frame_max): (u16, usize),
     message: &Message,
     destination: &Destination,
     expiration: Option<u64>,
-) -> Result<Encoded, HeaderTooLarge> {
+) -> Result<Encoded, Refusal> {
     let body = &message.body;
     let is_small = body.len() <= COPIED;
     let mut out = Vec::with_capacity(HEADS + if is_small { body.len() } else { 0 });
@@ -73,7 +66,7 @@ pub(in crate::broker) fn publish_frames(
     });
     let bytes = out.len() - method;
     if bytes > frame_max {
-        return Err(HeaderTooLarge { bytes, limit: frame_max });
+        return Err(Refusal::HeadersTooLarge { bytes, limit: frame_max });
     }
     if !is_small {
         return Ok(Encoded { frames: out, body: body.clone() });

@@ -15,9 +15,6 @@ use crate::broker::error::Error;
 /// Shortest time between two questions about one exchange.
 pub(super) const PAUSE: Duration = Duration::from_millis(10);
 
-/// The callers that wait for the answer to another caller's publish. They receive the answer once it is known.
-pub(in crate::broker::publish) type Waiters = watch::Sender<Option<Error>>;
-
 /// An exchange that RabbitMQ refuses. The gateway asks RabbitMQ again, or has asked it last, at the instant `at`, for all
 /// callers that come before.
 #[derive(Debug)]
@@ -31,8 +28,8 @@ pub(super) struct RefusedExchange {
 pub(super) enum NextStep {
     /// Publish at once: RabbitMQ does not refuse the exchange, or the deadline leaves no time for a pause.
     Publish,
-    /// Publish at this instant, for all callers that come before it.
-    Ask { at: Instant, waiters: Waiters },
+    /// Publish at this instant, for all callers that come before it. The waiters receive the answer once it is known.
+    Ask { at: Instant, waiters: watch::Sender<Option<Error>> },
     /// Wait for the answer to another caller's publish.
     Wait(watch::Receiver<Option<Error>>),
 }

@@ -304,7 +304,7 @@ async fn refused() -> Destinations {
 
 impl Destinations {
     /// Records an answer as the publisher does.
-    fn answer(&self, waiters: Option<&Waiters>, answer: &Result<(), Error>) {
+    fn answer(&self, waiters: Option<&watch::Sender<Option<Error>>>, answer: &Result<(), Error>) {
         self.learn_now(&publish("x", "k"), answer);
         if let Err(error) = answer {
             Self::answer_waiters(waiters, error);

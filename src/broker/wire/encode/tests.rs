@@ -176,9 +176,10 @@ proptest! {
         let expected = expected(frame_max, &message, &to, expiration);
         match publish_frames((CHANNEL, frame_max), &message, &to, expiration) {
             Ok(frames) => prop_assert_eq!(written(frames, frame_max), expected),
-            Err(HeaderTooLarge { bytes, limit }) => {
+            Err(Refusal::HeadersTooLarge { bytes, limit }) => {
                 prop_assert!(limit == frame_max && bytes > limit && bytes < expected.len());
             }
+            Err(other) => prop_assert!(false, "{other:?}"),
         }
     }
 }
@@ -210,5 +211,5 @@ fn a_content_header_of_one_byte_over_the_frame_is_refused() {
         Destination { exchange: ExchangeName::default(), routing_key: ShortText::default(), mandatory: true };
     let too_large = |letters| publish_frames((CHANNEL, 4096), &message(letters), &to, None).err();
     let fits = (0..4096).take_while(|letters| too_large(*letters).is_none()).count();
-    assert_eq!(too_large(fits), Some(HeaderTooLarge { bytes: 4097, limit: 4096 }));
+    assert_eq!(too_large(fits), Some(Refusal::HeadersTooLarge { bytes: 4097, limit: 4096 }));
 }
