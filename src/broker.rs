@@ -35,15 +35,18 @@ pub use self::error::{Cause, Denial, Error, Refusal, Unavailable};
 pub use self::probe::Look;
 pub use self::publish::{Publish, PublishFailure, Receipt};
 pub use self::rpc::Call;
-pub use self::settings::{Address, ClientCertificate, Login, PublishSettings, Settings, SettingsError, Tls};
+pub use self::settings::{
+    Address, ClientCertificate, Login, PublishSettings, Settings, SettingsError, Tls, TopologyFile,
+};
 pub use self::state::{Publishing, ReplyState, RoleState};
-pub use self::topology::{DocumentFailure, ItemResults, Topology};
+pub use self::topology::{DocumentFailure, ItemResults, Topology, TopologyFileState};
 pub use self::wire::Server;
 
 use self::connection::{Connections, Connector, OutageLog, Role};
 use self::probe::Probe;
 use self::publish::Publisher;
 use self::rpc::Replies;
+use self::topology::KeptFile;
 use crate::domain::names::QueueName;
 use crate::domain::outcome::Outcome;
 use crate::lifecycle::Lifecycle;
@@ -61,6 +64,8 @@ struct Inner {
     /// Counters of the outcomes that occurred, in the order of [`Outcome::ALL`].
     outcomes: [OnceLock<IntCounter>; Outcome::ALL.len()],
     topology: Topology,
+    /// The topology file, if there is one.
+    topology_file: Option<KeptFile>,
     replies: Replies,
     probe: Probe,
     user: Option<String>,
@@ -110,6 +115,7 @@ impl Broker {
             metrics: metrics.clone(),
             outcomes: Default::default(),
             topology,
+            topology_file: KeptFile::of(settings),
             replies,
             probe,
             user,
@@ -121,6 +127,7 @@ impl Broker {
         };
         let broker = Self { inner: Arc::new(inner) };
         tokio::spawn(broker.clone().tell_outcomes_at_abort());
+        tokio::spawn(broker.clone().keep_topology_file_applied());
         Ok(broker)
     }
 
@@ -149,11 +156,13 @@ impl Broker {
     }
 
     /// Whether the gateway would send a publish now: a shared lane is open, a connection for isolated publishes is up or
-    /// was up within the last minute, no alarm blocks publishers, and the gateway is not stopping. Does not ask RabbitMQ.
+    /// was up within the last minute, no alarm blocks publishers, and the gateway is not stopping. A required topology file
+    /// must have been applied once. Does not ask RabbitMQ.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        let publisher = &self.inner.publisher;
-        !self.is_stopping() && publisher.can_publish() && publisher.blocked().is_none()
+        let Inner { publisher, topology_file, .. } = &*self.inner;
+        let lacks_topology = topology_file.as_ref().is_some_and(KeptFile::is_missing);
+        !self.is_stopping() && publisher.can_publish() && publisher.blocked().is_none() && !lacks_topology
     }
 
     /// Whether shutdown has begun.
@@ -197,6 +206,12 @@ impl Broker {
         ReplyState { ready: replies.is_ready(), denial: replies.denial(), waiting: replies.waiting() }
     }
 
+    /// The state of the topology file, if there is one. Does not ask RabbitMQ.
+    #[must_use]
+    pub fn topology_file(&self) -> Option<TopologyFileState> {
+        self.inner.topology_file.as_ref().map(KeptFile::state)
+    }
+
     /// Asks RabbitMQ, at most once a second, for a round trip and for the counts of these queues.
     pub async fn look(&self, queues: &[QueueName]) -> Look {
         self.inner.probe.look(queues).await
@@ -216,6 +231,12 @@ impl Broker {
             publisher.give_up();
             replies.give_up();
         }
+    }
+
+    /// Keeps the topology file applied, if there is one.
+    async fn keep_topology_file_applied(self) {
+        let Inner { topology, topology_file: Some(file), closed, .. } = &*self.inner else { return };
+        let _closed = closed.run_until_cancelled(file.keep_applied(topology)).await;
     }
 
     /// Whether the gateway tells callers their outcomes without waiting for RabbitMQ's answers.

@@ -20,6 +20,7 @@ pub mod sources;
 pub mod table;
 #[cfg(test)]
 mod tests;
+mod topology_file;
 mod unknown;
 mod warning;
 
@@ -48,7 +49,8 @@ pub struct Config {
 impl Config {
     /// Reads every setting of [`table::SETTINGS`] from `lookup`; an empty value counts as none.
     ///
-    /// Files (`GATEWAY_CONFIG`, `_FILE`) are not opened here: [`sources::load`] has put their content into its look-up.
+    /// Files (`GATEWAY_CONFIG`, `GATEWAY_TOPOLOGY`, `_FILE`) are not opened here: [`sources::load`] has put their content into
+    /// its look-up. The value of `GATEWAY_TOPOLOGY` is the content of the file, not its path.
     ///
     /// # Errors
     /// All mistakes together.
@@ -58,9 +60,12 @@ impl Config {
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Mistakes> {
         let mut reader = reader::Reader::new(&lookup);
         let amqp_headers = http::amqp_headers(&mut reader);
+        let mut broker = broker::read(&mut reader, amqp_headers.bytes);
+        let http = http::read(&mut reader, amqp_headers);
+        broker.topology_file = topology_file::read(&mut reader, &http.limits);
         let config = Self {
-            broker: broker::read(&mut reader, amqp_headers.bytes),
-            http: http::read(&mut reader, amqp_headers),
+            broker,
+            http,
             telemetry: telemetry::Settings {
                 filter: reader.read("GATEWAY_LOG", telemetry::Filter::parse),
                 format: reader.read("GATEWAY_LOG_FORMAT", telemetry::Format::parse),

@@ -29,6 +29,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use self::admission::AdmissionControl;
 pub use self::docs::PAGE as SWAGGER_UI;
+pub use self::endpoints::topology::topology_document;
 use self::layers::{LayerSettings, LayeredRouter};
 use self::routes::RouteTable;
 pub use self::server::ConnectionLimits;

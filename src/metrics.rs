@@ -60,6 +60,8 @@ pub struct List {
     pub calls: IntCounterVec,
     /// RPC calls that wait for their replies.
     pub pending_replies: IntGauge,
+    /// Whether the gateway could not apply the topology file.
+    pub topology_file_failed: IntGauge,
     /// Whether there is a reply queue.
     pub reply_queue: IntGauge,
     /// Replies without a pending call.
@@ -126,6 +128,10 @@ impl Default for List {
             calls: list.counters("gateway_rpc_calls_total", "RPC calls that have ended.", &["result"]),
             pending_replies: list
                 .gauge("gateway_rpc_pending_replies", "RPC calls that wait for their replies."),
+            topology_file_failed: list.gauge(
+                "gateway_topology_file_failed",
+                "1 while the gateway cannot apply the topology file, else 0.",
+            ),
             reply_queue: list
                 .gauge("gateway_rpc_reply_queue", "1 while the gateway has a reply queue for calls, else 0."),
             unmatched_replies: list.counter(

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
+use crate::domain::topology::document::TopologyDocument;
+
 /// A setting that can never work.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SettingsError {
@@ -51,6 +53,19 @@ pub struct Settings {
     pub topology_connections: usize,
     /// The maximum number of RPC calls that wait for their replies.
     pub max_pending_replies: usize,
+    /// The topology that the gateway keeps applied, if any.
+    pub topology_file: Option<TopologyFile>,
+}
+
+/// The content of the topology file.
+#[derive(Debug, Clone)]
+pub struct TopologyFile {
+    /// The document.
+    pub document: TopologyDocument,
+    /// Whether the gateway is not ready until it has applied the document once.
+    pub is_required: bool,
+    /// Deadline of one attempt to apply the document.
+    pub timeout: Duration,
 }
 
 /// The sizes of publishing. All are at least 1, unless the field says otherwise.

@@ -45,6 +45,7 @@ pub(super) fn read(from: &mut Reader<'_>, max_header_bytes: usize) -> Settings {
         publish: publish(from, max_header_bytes),
         topology_connections: from.read("RABBITMQ_TOPOLOGY_CONNECTIONS", forms::count(256)),
         max_pending_replies: from.read("GATEWAY_MAX_PENDING_REPLIES", forms::count(1_000_000)),
+        topology_file: None,
     };
     from.refuse_if(
         settings.publish.pool_size > settings.publish.connections * CHANNELS_A_CONNECTION,

@@ -8,7 +8,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 
 use super::mistakes::{Mistakes, quoted};
-use super::table::{CONFIG_FILE, FILE_SUFFIX, SETTINGS, Setting};
+use super::table::{CONFIG_FILE, FILE_SUFFIX, SETTINGS, Setting, TOPOLOGY_FILE};
 use super::{Config, file, unknown};
 
 /// The source of a value.
@@ -52,7 +52,11 @@ pub fn load(
         }
     }
     given.read_secrets(&mut mistakes);
-    match Config::from_lookup(|name| given.value(name).map(str::to_owned)) {
+    let topology = given.topology(&mut mistakes);
+    let lookup = |name: &str| {
+        if name == TOPOLOGY_FILE { topology.clone() } else { given.value(name).map(str::to_owned) }
+    };
+    match Config::from_lookup(lookup) {
         Ok(mut config) => {
             config.warnings.extend(unknown);
             mistakes.or((config, given))
@@ -86,6 +90,15 @@ impl Given {
         self.get(name).map(|(value, _)| value)
     }
 
+    /// The content of the topology file. A file that cannot be read counts as an empty document, so that it makes one mistake.
+    fn topology(&self, mistakes: &mut Mistakes) -> Option<String> {
+        let path = self.value(TOPOLOGY_FILE)?;
+        Some(content(path).unwrap_or_else(|why| {
+            mistakes.about(TOPOLOGY_FILE, &format!("{why}: {}", quoted(path)));
+            "{}".to_owned()
+        }))
+    }
+
     fn read_secrets(&mut self, mistakes: &mut Mistakes) {
         for setting in SETTINGS.iter().filter(|setting| setting.secret) {
             let variant = SETTINGS.iter().find(|it| it.name.strip_suffix(FILE_SUFFIX) == Some(setting.name));
@@ -98,7 +111,7 @@ impl Given {
                 mistakes.conflict(&[setting.name, variant], "are mutually exclusive: give one of them");
                 continue;
             }
-            match secret(&path) {
+            match content(&path) {
                 Ok(content) => self.add(setting, Some(content), Source::SecretFile(variant)),
                 Err(why) => mistakes.about(variant, &format!("{why}: {}", quoted(&path))),
             }
@@ -107,7 +120,7 @@ impl Given {
 }
 
 /// The file's content without one line break at its end.
-fn secret(path: &str) -> Result<String, String> {
+fn content(path: &str) -> Result<String, String> {
     let bytes = fs::read(path).map_err(|error| format!("cannot read the file, {}", error.kind()))?;
     let text = String::from_utf8(bytes).map_err(|_| "the file is not UTF-8")?;
     let text = text.strip_suffix('\n').map_or(text.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));

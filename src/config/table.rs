@@ -38,6 +38,9 @@ pub const FILE_SUFFIX: &str = "_FILE";
 /// The setting that names the configuration file. It is the only setting that the file may not hold.
 pub const CONFIG_FILE: &str = "GATEWAY_CONFIG";
 
+/// The setting that names the topology file.
+pub const TOPOLOGY_FILE: &str = "GATEWAY_TOPOLOGY";
+
 const SIZE: &str = "size such as 8388608, 512KiB or 8MiB";
 const DURATION: &str = "duration such as 500ms, 5s or 1m30s, above 0";
 const PAUSE: &str = "duration such as 500ms, 5s or 1m30s, 0 for none";
@@ -123,6 +126,10 @@ pub static SETTINGS: &[Setting] = &[
     plain("GATEWAY_TOPOLOGY_TIMEOUT_MAX", Value("60s"), DURATION, "Largest ?timeout= of a topology request"),
     plain("GATEWAY_MAX_TOPOLOGY_ITEMS", Value("1000"), "whole number from 1 to 10000",
         "Exchanges, queues and bindings of one topology document"),
+    plain(TOPOLOGY_FILE, Unset("none"), PATH,
+        "Topology document that the gateway applies at the start and after each reconnect, a JSON file like the body of PUT /topology"),
+    plain("GATEWAY_TOPOLOGY_REQUIRED", Value("false"), SWITCH,
+        "Whether the gateway is ready only after it has applied the file of GATEWAY_TOPOLOGY once"),
     plain("GATEWAY_ALLOWED_ORIGINS", Unset("none"), "origins such as https://app.example.org, comma-separated",
         "Other origins whose pages may call the gateway"),
     plain("GATEWAY_ALLOWED_HOSTS", Unset("none"), "host names or IP addresses without ports, comma-separated",

@@ -37,3 +37,4 @@ mod support;
 mod support_works;
 mod tls;
 mod topology;
+mod topology_file;

@@ -7,6 +7,7 @@ mod log;
 mod outage_log;
 mod secrets;
 mod stopping;
+mod topology_file;
 
 use std::{net::SocketAddr, time::Duration};
 

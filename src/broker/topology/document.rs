@@ -28,6 +28,13 @@ pub struct ItemResults {
     pub bindings: Vec<ItemResult>,
 }
 
+impl ItemResults {
+    /// The results of all items.
+    pub fn all(&self) -> impl Iterator<Item = &ItemResult> {
+        self.exchanges.iter().chain(&self.queues).chain(&self.bindings)
+    }
+}
+
 /// Why a document was not applied.
 #[derive(Debug)]
 pub struct DocumentFailure {

@@ -86,6 +86,24 @@ impl TopologyDocument {
         self.len() == 0
     }
 
+    /// The places of all items.
+    pub fn places(&self) -> impl Iterator<Item = Place> {
+        let exchanges = (0..self.exchanges.len()).map(Place::Exchange);
+        let queues = (0..self.queues.len()).map(Place::Queue);
+        exchanges.chain(queues).chain((0..self.bindings.len()).map(Place::Binding))
+    }
+
+    /// The name of an item: of the exchange or queue, or of the two ends of the binding. Empty for an item that does not exist.
+    #[must_use]
+    pub fn name_of(&self, place: Place) -> String {
+        let name = match place {
+            Place::Exchange(n) => self.exchanges.get(n).map(|it| it.name.in_path().to_owned()),
+            Place::Queue(n) => self.queues.get(n).map(|it| it.name.to_string()),
+            Place::Binding(n) => self.bindings.get(n).map(ToString::to_string),
+        };
+        name.unwrap_or_default()
+    }
+
     /// Checks that no exchange and no queue is declared twice, those for dead letters included.
     ///
     /// # Errors

@@ -1,5 +1,7 @@
 //! Exchanges and bindings.
 
+use std::fmt;
+
 use crate::domain::field::{FieldTable, FieldValue};
 use crate::domain::names::{ExchangeName, QueueName, ShortText};
 
@@ -79,6 +81,16 @@ pub enum BindingTarget {
     Queue(QueueName),
     /// Another exchange.
     Exchange(ExchangeName),
+}
+
+impl fmt::Display for Binding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let target = match &self.target {
+            BindingTarget::Queue(name) => name.as_str(),
+            BindingTarget::Exchange(name) => name.in_path(),
+        };
+        write!(f, "{} -> {target}", self.source.in_path())
+    }
 }
 
 /// RabbitMQ would close the connection, or the channel, over the value of [`MATCH`].

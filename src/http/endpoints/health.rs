@@ -10,7 +10,9 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::broker::{Cause, Error, Look, Publishing, Refusal, ReplyState, RoleState, Unavailable};
+use crate::broker::{
+    Cause, Error, Look, Publishing, Refusal, ReplyState, RoleState, TopologyFileState, Unavailable,
+};
 use crate::domain::names::QueueName;
 use crate::domain::topology::QueueState;
 use crate::http::openapi::schemas;
@@ -110,8 +112,8 @@ pub(in crate::http) async fn check_liveness() -> Health {
 /// Whether the gateway would send a publish now
 ///
 /// Fails while no lane for publishes is open, while no connection for isolated publishes has been up for a minute, while RabbitMQ
-/// blocks publishers, and from the moment shutdown begins. The gateway still accepts publishes meanwhile: they wait until their
-/// deadline.
+/// blocks publishers, until a required topology file was applied once, and from the moment shutdown begins. The gateway still
+/// accepts publishes meanwhile: they wait until their deadline.
 #[utoipa::path(
     get,
     path = "/health/ready",
@@ -129,8 +131,8 @@ pub(in crate::http) async fn check_readiness(State(state): State<AppState>) -> H
 /// State of the gateway and of RabbitMQ
 ///
 /// Shows the connections of each role and the reply queue, with the reason where RabbitMQ refuses them; the blocked state,
-/// channels and publishes in flight, the round trip, and the counts of each queue that the request names. The gateway asks
-/// RabbitMQ at most once a second, for any number of requests.
+/// channels and publishes in flight, the round trip, whether the topology file is applied, and the counts of each queue that the
+/// request names. The gateway asks RabbitMQ at most once a second, for any number of requests.
 #[utoipa::path(
     get,
     path = "/health/rabbitmq",
@@ -154,6 +156,7 @@ pub(in crate::http) async fn check_rabbitmq(
     let mut checks = publishing(&state.broker.publishing());
     checks.extend(state.broker.roles().iter().map(connections));
     checks.extend([reply_queue(state.broker.replies())]);
+    checks.extend(state.broker.topology_file().map(topology_file));
     checks.extend(looked(&look, &queues));
     Ok(Health::of(checks))
 }
@@ -196,6 +199,18 @@ fn reply_queue(queue: ReplyState) -> (String, Vec<Check>) {
         queue.denial.map_or_else(|| "there is no reply queue".to_owned(), |denial| denial.to_string())
     });
     ("reply:queue".to_owned(), vec![Check::new(status, queue.ready, "boolean").with_detail(reason)])
+}
+
+/// Warns until the gateway has tried to apply the topology file. Fails while the last attempt failed.
+fn topology_file(file: TopologyFileState) -> (String, Vec<Check>) {
+    let status = match &file.failure {
+        Some(_) => Status::Fail,
+        None if file.was_applied => Status::Pass,
+        None => Status::Warn,
+    };
+    let reason = file.failure.map(|(item, error)| format!("{item}: {}", safe_words(&error)));
+    let check = Check::new(status, status == Status::Pass, "boolean").with_detail(reason);
+    ("topology:applied".to_owned(), vec![check])
 }
 
 fn publishing(publishing: &Publishing) -> BTreeMap<String, Vec<Check>> {
@@ -243,8 +258,11 @@ fn safe_words(error: &Error) -> String {
     let words = match error {
         Error::NotSent(Unavailable::Denied(denial)) => return denial.to_string(),
         Error::Refused(Refusal::QueueMissing { .. }) => "no such queue",
+        Error::Refused(Refusal::ExchangeMissing { .. }) => "no such exchange",
         Error::Refused(Refusal::AccessRefused { .. }) => "access refused",
+        Error::Refused(Refusal::Differs { .. }) => "exists with other arguments",
         Error::Refused(Refusal::Locked { .. }) => "exclusive to another connection",
+        Error::Refused(_) => "RabbitMQ refuses it; the gateway's log tells why",
         Error::Unknown(Cause::Silence) => "no answer in time",
         _ => "no connection",
     };

@@ -48,6 +48,8 @@ fn read_broker(metrics: &Metrics, broker: &Broker) {
     let replies = broker.replies();
     set(&metrics.pending_replies, replies.waiting);
     set(&metrics.reply_queue, usize::from(replies.ready));
+    let has_failed = broker.topology_file().is_some_and(|file| file.failure.is_some());
+    set(&metrics.topology_file_failed, usize::from(has_failed));
 }
 
 fn set(gauge: &prometheus::IntGauge, value: usize) {

@@ -11,8 +11,8 @@ use utoipa::ToSchema;
 use self::document::TopologyBody;
 use crate::broker::{DocumentFailure, ItemResults};
 use crate::domain::topology::document::{ItemResult, TopologyDocument};
-use crate::domain::topology::exchange::BindingTarget;
-use crate::http::problem::{Problem, ProblemType};
+use crate::http::Limits;
+use crate::http::problem::Problem;
 use crate::http::request::{self, Headers, ReadBody, TimedQuery, TopologyDeadline};
 use crate::http::state::AppState;
 
@@ -79,9 +79,7 @@ pub(in crate::http) async fn apply_topology(
     let dry_run = query.parameters.flag("dry_run")?.unwrap_or_default();
     let deadline = query.finish()?;
     request::expect_json(&headers)?;
-    let given: TopologyBody = request::json(&body.bytes)?;
-    refuse_too_many(given.len(), state.limits().max_topology_items)?;
-    let document = given.into_document(&body.bytes, &state.limits().amqp_headers)?;
+    let document = document::read(&body.bytes, state.limits())?;
     let topology = state.broker.topology();
     let applied = if dry_run {
         topology.look_at(&document, deadline).await
@@ -92,13 +90,19 @@ pub(in crate::http) async fn apply_topology(
     Ok(Json(TopologyApplied { results: items(&document, &results) }))
 }
 
-fn refuse_too_many(items: usize, limit: usize) -> Result<(), Problem> {
-    if items <= limit {
-        return Ok(());
+/// The topology document in this text, read like the body of a request. The text is the content of the topology file.
+///
+/// # Errors
+/// The mistake, with the item and the field.
+pub fn topology_document(text: &str, limits: &Limits) -> Result<TopologyDocument, String> {
+    let (bytes, limit) = (text.len(), limits.max_body_bytes);
+    if bytes > limit {
+        return Err(format!("the document has {bytes} bytes, and GATEWAY_MAX_BODY_BYTES allows {limit}"));
     }
-    let detail =
-        format!("the document has {items} items, and GATEWAY_MAX_TOPOLOGY_ITEMS allows {limit}: split it");
-    Err(Problem::new(ProblemType::PayloadTooLarge, detail).with("limit", limit))
+    document::read(text.as_bytes(), limits).map_err(|problem| {
+        let detail = problem.detail();
+        detail.strip_prefix("body ").map_or_else(|| detail.to_owned(), |rest| format!("the document {rest}"))
+    })
 }
 
 /// The problem of the item at which the gateway stopped, with the results of all items if objects were made.
@@ -115,27 +119,12 @@ fn problem(document: &TopologyDocument, failure: DocumentFailure) -> Problem {
 }
 
 fn items(document: &TopologyDocument, results: &ItemResults) -> Vec<AppliedItem> {
-    let exchanges = document.exchanges.iter().map(|exchange| exchange.name.in_path().to_owned());
-    let queues = document.queues.iter().map(|queue| queue.name.to_string());
-    let bindings = document.bindings.iter().map(|binding| {
-        let target = match &binding.target {
-            BindingTarget::Queue(name) => name.as_str(),
-            BindingTarget::Exchange(name) => name.in_path(),
-        };
-        format!("{} -> {target}", binding.source.in_path())
-    });
-    let mut items = Vec::with_capacity(document.len());
-    items.extend(numbered("exchanges", exchanges, &results.exchanges));
-    items.extend(numbered("queues", queues, &results.queues));
-    items.extend(numbered("bindings", bindings, &results.bindings));
+    let items = document.places().zip(results.all());
     items
-}
-
-fn numbered<'a>(
-    list: &'a str,
-    names: impl Iterator<Item = String> + 'a,
-    results: &'a [ItemResult],
-) -> impl Iterator<Item = AppliedItem> + 'a {
-    let items = names.zip(results).enumerate();
-    items.map(move |(n, (name, result))| AppliedItem { item: format!("{list}[{n}]"), name, result: *result })
+        .map(|(place, result)| AppliedItem {
+            item: place.to_string(),
+            name: document.name_of(place),
+            result: *result,
+        })
+        .collect()
 }

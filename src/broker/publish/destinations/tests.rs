@@ -47,6 +47,7 @@ fn destinations(slow_connections: usize) -> Destinations {
         blocked_timeout: None,
         publish: publish.clone(),
         topology_connections: 1,
+        topology_file: None,
         max_pending_replies: 1,
     };
     let (log, lifecycle, tasks) = (OutageLog::default(), Lifecycle::default(), TaskTracker::new());

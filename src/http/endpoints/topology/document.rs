@@ -10,12 +10,13 @@ use crate::domain::field::HeaderLimits;
 use crate::domain::names::{ExchangeName, NameError, QueueName};
 use crate::domain::topology::document::{Place, TopologyDocument};
 use crate::domain::topology::exchange::{Binding, BindingTarget};
+use crate::http::Limits;
 use crate::http::codec::{Table, check_integers};
 use crate::http::endpoints::bindings::{BindingBody, Ends};
 use crate::http::endpoints::exchanges::ExchangeDeclarationBody;
 use crate::http::endpoints::queues::QueueDeclarationBody;
 use crate::http::openapi::schemas;
-use crate::http::problem::Problem;
+use crate::http::problem::{Problem, ProblemType};
 use crate::http::quote::quoted;
 use crate::http::request::{self, Named};
 
@@ -71,21 +72,29 @@ struct BindingItem {
     arguments: Table,
 }
 
+/// Reads a document.
+///
+/// # Errors
+/// 400 or 403 naming the item and the field; 413 for too many items.
+pub(super) fn read(bytes: &[u8], limits: &Limits) -> Result<TopologyDocument, Problem> {
+    let body: TopologyBody = request::json(bytes)?;
+    let (items, limit) = (body.len(), limits.max_topology_items);
+    if items > limit {
+        let detail = format!(
+            "the document has {items} items, and GATEWAY_MAX_TOPOLOGY_ITEMS allows {limit}: split it"
+        );
+        return Err(Problem::new(ProblemType::PayloadTooLarge, detail).with("limit", limit));
+    }
+    body.into_document(bytes, &limits.amqp_headers)
+}
+
 impl TopologyBody {
-    /// The number of items.
-    pub(in crate::http) fn len(&self) -> usize {
+    fn len(&self) -> usize {
         self.exchanges.len() + self.queues.len() + self.bindings.len()
     }
 
     /// The document that was read from these bytes.
-    ///
-    /// # Errors
-    /// 400 or 403 naming the item and the field.
-    pub(in crate::http) fn into_document(
-        self,
-        bytes: &[u8],
-        limits: &HeaderLimits,
-    ) -> Result<TopologyDocument, Problem> {
+    fn into_document(self, bytes: &[u8], limits: &HeaderLimits) -> Result<TopologyDocument, Problem> {
         let exchanges = self.exchanges.into_iter().enumerate().map(|(n, Named { name, rest })| {
             let name = ExchangeName::from_path(&name).map_err(|error| wrong_name(&name, &error));
             name.and_then(|name| rest.into_declaration(name, limits))
