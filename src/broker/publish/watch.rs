@@ -4,9 +4,9 @@
 //!   publishes while another lane is not silent.
 //! - A lane gets a fresh channel in three cases: RabbitMQ only nacks a destination on it, its newest publish is too far
 //!   ahead of its oldest unanswered one, or it is isolated and silent.
-//! - The gateway replaces a connection when RabbitMQ has answered none of its publishes for twice that time, or when its
-//!   confirms are overdue for too long. It replaces the connection of a slow destination after ten times that time, and
-//!   only if no caller waits on it.
+//! - A connection is silent when RabbitMQ has answered none of its publishes for twice that time: its supervisor replaces
+//!   it. This watch retires a connection when its confirms are overdue for too long. It retires the connection of a slow
+//!   destination after ten times that time, and only if no caller waits on it.
 //! - A destination is slow when its publishes stay unanswered while RabbitMQ answers others, or when nearly all publishes
 //!   on a connection that the gateway is about to replace go to it.
 
