@@ -3,9 +3,10 @@
 //! First the gateway looks at each queue and exchange. Then it declares those that exist: RabbitMQ changes nothing and refuses a
 //! difference, so nothing was made by then. At last it creates the absent ones and the bindings.
 
+use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use futures_util::stream::{self, StreamExt, TryStreamExt};
+use futures_util::stream::{FuturesOrdered, TryStreamExt};
 use tokio::time::Instant;
 
 use super::Topology;
@@ -230,9 +231,11 @@ impl Steps {
     where
         F: Future<Output = (Place, Result<ItemResult, Error>)>,
     {
-        // The futures are made at once: a closure within a stream would not be general enough for the compiler.
-        let steps: Vec<_> = items.map(|item| self.unless_failed(step(item))).collect();
-        stream::iter(steps).buffered(AT_A_TIME).collect().await
+        let results = each(items, |item| {
+            let step = step(item);
+            async move { Ok::<_, Infallible>(self.unless_failed(step).await) }
+        });
+        results.await.unwrap_or_else(|never| match never {})
     }
 
     async fn unless_failed(
@@ -256,12 +259,26 @@ impl Steps {
 }
 
 /// Does the work for each item, some at a time, in the order of the items. Ends at the first error.
-async fn each<I, T, F>(items: impl Iterator<Item = I>, work: impl Fn(I) -> F) -> Result<Vec<T>, Failed>
+///
+/// Makes a future only when its turn comes: the futures of a long document would need megabytes. A stream of `map` and `buffered`
+/// would do the same, but its closure is not general enough for the compiler.
+async fn each<I, T, E, F>(items: impl Iterator<Item = I>, work: impl Fn(I) -> F) -> Result<Vec<T>, E>
 where
-    F: Future<Output = Result<T, Failed>>,
+    F: Future<Output = Result<T, E>>,
 {
-    let work: Vec<_> = items.map(work).collect();
-    stream::iter(work).buffered(AT_A_TIME).try_collect().await
+    let items: Vec<I> = items.collect();
+    let mut results = Vec::with_capacity(items.len());
+    let mut running = FuturesOrdered::new();
+    for item in items {
+        if running.len() == AT_A_TIME {
+            results.extend(running.try_next().await?);
+        }
+        running.push_back(work(item));
+    }
+    while let Some(result) = running.try_next().await? {
+        results.push(result);
+    }
+    Ok(results)
 }
 
 fn nothing_made((place, error): Failed) -> DocumentFailure {
