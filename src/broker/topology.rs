@@ -154,17 +154,7 @@ impl Topology {
 
     /// Whether a queue exists.
     async fn is_there(&self, name: &QueueName, deadline: Instant) -> Result<bool, Error> {
-        match self.inspect(name, deadline).await {
-            Ok(_) => Ok(true),
-            Err(Error::Refused(Refusal::QueueMissing { .. })) => Ok(false),
-            // RabbitMQ 4.0 found no such queue, or it refuses the declaration too.
-            Err(Error::Unknown(Cause::Lost { repeatable: false, .. }))
-                if overflow::of_name(name.as_str()) =>
-            {
-                Ok(false)
-            }
-            Err(error) => Err(error),
-        }
+        is_there(self.inspect(name, deadline).await.map(|_| ()), name.as_str())
     }
 
     /// Deletes a queue. Returns the number of ready messages that were deleted with it.
@@ -208,5 +198,16 @@ impl Topology {
             operation.once(&connections, |channel| purge(channel, name.clone())).await
         };
         self.removals.run(deadline, work).await
+    }
+}
+
+/// Whether the queue or exchange exists, by the answer to a look at it.
+fn is_there(looked: Result<(), Error>, name: &str) -> Result<bool, Error> {
+    match looked {
+        Ok(()) => Ok(true),
+        Err(Error::Refused(Refusal::QueueMissing { .. } | Refusal::ExchangeMissing { .. })) => Ok(false),
+        // RabbitMQ 4.0 found none, or it refuses the declaration too.
+        Err(Error::Unknown(Cause::Lost { repeatable: false, .. })) if overflow::of_name(name) => Ok(false),
+        Err(error) => Err(error),
     }
 }

@@ -58,10 +58,10 @@ struct Presence {
 type Failed = (Place, Error);
 
 impl Topology {
-    /// Looks at each queue and exchange of the document, and at those that its bindings name.
+    /// Looks at each queue and exchange of the document, and at those that its items name.
     ///
     /// # Errors
-    /// `QueueMissing` or `ExchangeMissing` for an end of a binding that does not exist, and others.
+    /// `QueueMissing` or `ExchangeMissing` for a name of an item that neither the document nor RabbitMQ has, and others.
     pub async fn look_at(
         &self,
         document: &TopologyDocument,
@@ -93,8 +93,8 @@ impl Topology {
     /// Looks at all objects.
     async fn presence(&self, document: &TopologyDocument, deadline: Instant) -> Result<Presence, Failed> {
         let references = document.references();
-        each(references.iter(), |(index, end)| async move {
-            self.expect_end(end, deadline).await.map_err(|error| (Place::Binding(*index), error))
+        each(references.iter(), |(place, end)| async move {
+            self.expect_end(end, deadline).await.map_err(|error| (*place, error))
         })
         .await?;
         let exchanges = each(document.exchanges.iter().enumerate(), |(n, exchange)| async move {
@@ -187,7 +187,7 @@ impl Topology {
         });
         let exchanges = exchanges.await;
         let queues = steps.run(document.queues.iter().enumerate(), |(n, queue)| async move {
-            let made = self.create_queue(queue, presence.queues[n], deadline).await;
+            let made = self.create_queue(queue, presence.queues[n], presence.pairs[n], deadline).await;
             (Place::Queue(n), made)
         });
         let queues = queues.await;
@@ -205,6 +205,7 @@ impl Topology {
         &self,
         queue: &QueueDeclaration,
         is_there: bool,
+        pair_was_there: Option<(bool, bool)>,
         deadline: Instant,
     ) -> Result<ItemResult, Error> {
         if let Some(pair) = &queue.dead_letter_pair {
@@ -215,7 +216,8 @@ impl Topology {
         if is_there {
             return Ok(ItemResult::Exists);
         }
-        self.declare(&without_pair(queue), deadline).await.map(|(is_new, _)| created(is_new))
+        let declared = self.declare(&without_pair(queue), deadline).await;
+        declared.map(|(is_new, _)| created(is_new)).map_err(|error| naming_pair(error, queue, pair_was_there))
     }
 }
 
@@ -279,6 +281,20 @@ where
         results.push(result);
     }
     Ok(results)
+}
+
+/// The refusal of a queue, which also names the objects for its dead letters that the gateway has made.
+fn naming_pair(error: Error, queue: &QueueDeclaration, pair_was_there: Option<(bool, bool)>) -> Error {
+    let (Error::Refused(refusal), Some(pair), Some((exchange, dead_letters))) =
+        (error.clone(), &queue.dead_letter_pair, pair_was_there)
+    else {
+        return error;
+    };
+    let made = [
+        (!exchange).then(|| format!("exchange \"{}\"", pair.exchange)),
+        (!dead_letters).then(|| format!("queue \"{}\"", pair.queue)),
+    ];
+    Error::Refused(refusal.with_remains(&made.into_iter().flatten().collect::<Vec<_>>()))
 }
 
 fn nothing_made((place, error): Failed) -> DocumentFailure {

@@ -8,7 +8,7 @@ use lapin::types::FieldTable as AmqpTable;
 use lapin::{Channel, ExchangeKind};
 
 use crate::broker::convert::{short_string, table};
-use crate::broker::error::{Error, Refusal};
+use crate::broker::error::Error;
 use crate::domain::names::ExchangeName;
 use crate::domain::topology::exchange::{Binding, BindingTarget, ExchangeDeclaration};
 
@@ -17,15 +17,6 @@ pub(super) async fn look_at(channel: Channel, name: ExchangeName) -> Result<(), 
     let options = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
     let kind = ExchangeKind::Fanout;
     Ok(channel.exchange_declare(short_string(name.as_str()), kind, options, AmqpTable::default()).await?)
-}
-
-/// Whether the exchange exists.
-pub(super) async fn is_exchange(channel: Channel, name: ExchangeName) -> Result<bool, Error> {
-    match look_at(channel, name).await {
-        Ok(()) => Ok(true),
-        Err(Error::Refused(Refusal::ExchangeMissing { .. })) => Ok(false),
-        Err(error) => Err(error),
-    }
 }
 
 pub(super) async fn declare(channel: Channel, exchange: ExchangeDeclaration) -> Result<(), Error> {

@@ -2,10 +2,10 @@
 
 use tokio::time::Instant;
 
-use super::Topology;
 use super::argument_at_fault::attribute_to_argument;
-use super::exchange_methods::{bind, declare, delete, is_exchange, look_at, unbind};
+use super::exchange_methods::{bind, declare, delete, look_at, unbind};
 use super::frame_size::{check_binding, check_exchange};
+use super::{Topology, is_there};
 use crate::broker::error::Error;
 use crate::broker::overflow;
 use crate::domain::names::ExchangeName;
@@ -94,7 +94,6 @@ impl Topology {
         name: &ExchangeName,
         deadline: Instant,
     ) -> Result<bool, Error> {
-        let (is_alone, name) = (overflow::of_name(name.as_str()), name.clone());
-        self.repeat(deadline, is_alone, move |channel| is_exchange(channel, name.clone())).await
+        is_there(self.inspect_exchange(name, deadline).await, name.as_str())
     }
 }

@@ -7,9 +7,14 @@ use std::fmt;
 
 use crate::domain::field::{FieldTable, FieldValue};
 use crate::domain::message::MAX_EXPIRATION;
+use crate::domain::names::{SHORT_STRING_MAX, ShortText};
 
 /// The maximum of RabbitMQ's timers in milliseconds.
 const LONGEST_TIMER: i64 = MAX_EXPIRATION.cast_signed();
+/// The argument that names the exchange for dead letters.
+pub const DEAD_LETTER_EXCHANGE: &str = "x-dead-letter-exchange";
+/// The argument with the routing key of dead letters.
+pub const DEAD_LETTER_KEY: &str = "x-dead-letter-routing-key";
 /// Units of `x-max-age`.
 const UNITS_OF_AGE: [u8; 6] = *b"YMDhms";
 
@@ -19,6 +24,8 @@ enum Rule {
     Any,
     Switch,
     Text,
+    /// A name or a routing key. RabbitMQ stores a longer text, and fails when it uses it.
+    ShortText,
     /// From the first number to the second.
     Number(i64, i64),
     OneOf(&'static [&'static str]),
@@ -36,8 +43,8 @@ const KNOWN: [(&str, Rule); 23] = [
     ("x-max-in-memory-bytes", Rule::Number(0, i64::MAX)),
     ("x-max-priority", Rule::Number(0, 255)),
     ("x-overflow", Rule::OneOf(&["drop-head", "reject-publish", "reject-publish-dlx"])),
-    ("x-dead-letter-exchange", Rule::Text),
-    ("x-dead-letter-routing-key", Rule::Text),
+    (DEAD_LETTER_EXCHANGE, Rule::ShortText),
+    (DEAD_LETTER_KEY, Rule::ShortText),
     ("x-dead-letter-strategy", Rule::OneOf(&["at-most-once", "at-least-once"])),
     ("x-single-active-consumer", Rule::Switch),
     ("x-queue-mode", Rule::OneOf(&["default", "lazy"])),
@@ -86,12 +93,18 @@ impl Rule {
         match (self, value) {
             (Self::Any, _) | (Self::Switch, FieldValue::Bool(_)) => true,
             (Self::Text, FieldValue::Text(text)) => std::str::from_utf8(text).is_ok(),
+            (Self::ShortText, FieldValue::Text(text)) => is_short_text(text),
             (Self::OneOf(words), FieldValue::Text(text)) => words.iter().any(|word| word.as_bytes() == text),
             (Self::Age, FieldValue::Text(text)) => is_age(text),
             (Self::Number(from, to), value) => value.integer().is_some_and(|n| (from..=to).contains(&n)),
             _ => false,
         }
     }
+}
+
+/// Whether the bytes are a text that AMQP can carry as a name or as a routing key.
+pub(super) fn is_short_text(text: &[u8]) -> bool {
+    std::str::from_utf8(text).is_ok_and(|text| ShortText::parse(text).is_ok())
 }
 
 fn is_age(text: &[u8]) -> bool {
@@ -106,6 +119,9 @@ impl fmt::Display for WrongValue {
             Rule::Any => write!(out, "may have any value"),
             Rule::Switch => write!(out, "must be true or false"),
             Rule::Text => write!(out, "must be a text"),
+            Rule::ShortText => {
+                write!(out, "must be a text of at most {SHORT_STRING_MAX} bytes without control characters")
+            }
             Rule::Number(from, i64::MAX) => write!(out, "must be a whole number from {from} on"),
             Rule::Number(from, to) => write!(out, "must be a whole number from {from} to {to}"),
             Rule::OneOf(words) => write!(out, "must be one of {}", words.join(", ")),
@@ -147,13 +163,17 @@ mod tests {
 
     #[test]
     fn a_value_that_rabbitmq_does_not_accept_is_an_error() {
+        const SHORT: &str = "must be a text of at most 255 bytes without control characters";
         for (argument, value, told) in [
             ("x-queue-master-locator", "x".into(), "must be one of min-masters, client-local, random"),
             ("x-max-age", "abc".into(), "must be a number and a unit (Y, M, D, h, m or s), such as 7D"),
             ("x-max-age", "D".into(), "must be a number and a unit (Y, M, D, h, m or s), such as 7D"),
             ("x-expires", FieldValue::I64(0), "must be a whole number from 1 to 315360000000"),
             ("x-max-length", FieldValue::F64(5.0), "must be a whole number from 0 on"),
-            ("x-dead-letter-exchange", FieldValue::Bytes(b"a".to_vec()), "must be a text"),
+            ("x-dead-letter-exchange", FieldValue::Bytes(b"a".to_vec()), SHORT),
+            ("x-dead-letter-exchange", "a\nb".into(), SHORT),
+            ("x-dead-letter-routing-key", (&*"k".repeat(256)).into(), SHORT),
+            ("x-queue-type", FieldValue::Bytes(b"a".to_vec()), "must be a text"),
             ("x-single-active-consumer", "true".into(), "must be true or false"),
         ] {
             let wrong = check(argument, &value).expect_err(argument);

@@ -6,10 +6,16 @@ use std::fmt;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::exchange::{Binding, BindingTarget, ExchangeDeclaration};
+use super::arguments::{DEAD_LETTER_EXCHANGE, DEAD_LETTER_KEY};
+use super::exchange::{ALTERNATE_EXCHANGE, Binding, BindingTarget, ExchangeDeclaration};
 use super::{DeadLetterPair, QueueDeclaration};
-use crate::domain::field::FieldTable;
-use crate::domain::names::ShortText;
+use crate::domain::field::{FieldTable, FieldValue};
+use crate::domain::names::{ExchangeName, QueueName, ShortText};
+
+const ONCE: &str = "declare it once";
+/// For the objects that `dead_letter` declares.
+const ONCE_FOR_DEAD_LETTERS: &str =
+    "declare it once; dead_letter with an exchange and without a queue declares neither of them";
 
 /// Exchanges, queues and bindings, in the order of the document.
 #[derive(Debug, Clone, Default)]
@@ -65,12 +71,14 @@ pub enum ItemResult {
 
 /// Two items of a document declare the same object. Completes a sentence that begins with the item.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("declares {object}, which another item of the document declares too: declare it once")]
+#[error("declares {object}, which another item of the document declares too: {advice}")]
 pub struct DeclaredTwice {
     /// The second item.
     pub place: Place,
     /// The object, such as `queue "orders"`.
     pub object: String,
+    /// The way out.
+    advice: &'static str,
 }
 
 impl TopologyDocument {
@@ -109,22 +117,23 @@ impl TopologyDocument {
     /// # Errors
     /// The second declaration.
     pub fn check(&self) -> Result<(), DeclaredTwice> {
-        let pairs = self
-            .queues
-            .iter()
-            .enumerate()
-            .filter_map(|(n, queue)| Some((n, queue.dead_letter_pair.as_ref()?)));
-        let exchanges = self.exchanges.iter().enumerate().map(|(n, it)| (Place::Exchange(n), &it.name));
-        let exchanges = exchanges.chain(pairs.clone().map(|(n, pair)| (Place::Queue(n), &pair.exchange)));
-        let queues = self.queues.iter().enumerate().map(|(n, it)| (Place::Queue(n), &it.name));
-        let queues = queues.chain(pairs.map(|(n, pair)| (Place::Queue(n), &pair.queue)));
+        let pairs = self.queues.iter().enumerate();
+        let pairs = pairs.filter_map(|(n, queue)| Some((Place::Queue(n), queue.dead_letter_pair.as_ref()?)));
+        let exchanges = self.exchanges.iter().enumerate();
+        let exchanges = exchanges.map(|(n, it)| (Place::Exchange(n), &it.name, ONCE));
+        let of_pairs = pairs.clone().map(|(place, pair)| (place, &pair.exchange, ONCE_FOR_DEAD_LETTERS));
+        let exchanges = exchanges.chain(of_pairs);
+        let queues = self.queues.iter().enumerate().map(|(n, it)| (Place::Queue(n), &it.name, ONCE));
+        let queues = queues.chain(pairs.map(|(place, pair)| (place, &pair.queue, ONCE_FOR_DEAD_LETTERS)));
         refuse_second(exchanges, "exchange")?;
         refuse_second(queues, "queue")
     }
 
-    /// The exchanges and queues that bindings name and the document does not declare, each with the first such binding.
+    /// The exchanges and queues that items name and the document does not declare, each with the first such item: the ends of
+    /// bindings, alternate exchanges, and the targets of dead letters. RabbitMQ accepts a name of no exchange for the latter two,
+    /// and then drops the messages.
     #[must_use]
-    pub fn references(&self) -> Vec<(usize, BindingTarget)> {
+    pub fn references(&self) -> Vec<(Place, BindingTarget)> {
         let mut known: BTreeSet<BindingTarget> = BTreeSet::new();
         known.extend(self.exchanges.iter().map(|it| BindingTarget::Exchange(it.name.clone())));
         known.extend(self.queues.iter().map(|it| BindingTarget::Queue(it.name.clone())));
@@ -132,26 +141,58 @@ impl TopologyDocument {
             known.insert(BindingTarget::Exchange(pair.exchange.clone()));
             known.insert(BindingTarget::Queue(pair.queue.clone()));
         }
-        let mut references = Vec::new();
-        for (index, binding) in self.bindings.iter().enumerate() {
-            for end in [BindingTarget::Exchange(binding.source.clone()), binding.target.clone()] {
-                if known.insert(end.clone()) {
-                    references.push((index, end));
-                }
-            }
+        let alternates = self.exchanges.iter().enumerate();
+        let alternates = alternates.filter_map(|(n, it)| Some((Place::Exchange(n), it.alternate()?)));
+        let dead_letters = self.queues.iter().enumerate();
+        let dead_letters = dead_letters.filter_map(|(n, it)| Some((Place::Queue(n), it.dead_letters_to()?)));
+        let ends = self.bindings.iter().enumerate().flat_map(|(n, it)| {
+            let ends = [BindingTarget::Exchange(it.source.clone()), it.target.clone()];
+            ends.map(|end| (Place::Binding(n), end))
+        });
+        let named = alternates.chain(dead_letters).chain(ends);
+        named.filter(|(_, end)| known.insert(end.clone())).collect()
+    }
+}
+
+impl ExchangeDeclaration {
+    /// The exchange that gets the messages which this one cannot route, unless it is the default exchange.
+    fn alternate(&self) -> Option<BindingTarget> {
+        exchange_in(&self.arguments, ALTERNATE_EXCHANGE)
+    }
+}
+
+impl QueueDeclaration {
+    /// The exchange that gets dead letters. For the default exchange, the queue that they have as routing key.
+    fn dead_letters_to(&self) -> Option<BindingTarget> {
+        let is_default = self.arguments.get(DEAD_LETTER_EXCHANGE) == Some(&FieldValue::from(""));
+        if is_default {
+            let queue = QueueName::parse(text_in(&self.arguments, DEAD_LETTER_KEY)?).ok()?;
+            return Some(BindingTarget::Queue(queue));
         }
-        references
+        exchange_in(&self.arguments, DEAD_LETTER_EXCHANGE)
+    }
+}
+
+fn exchange_in(arguments: &FieldTable, name: &str) -> Option<BindingTarget> {
+    let exchange = ExchangeName::from_path(text_in(arguments, name)?).ok()?;
+    Some(BindingTarget::Exchange(exchange))
+}
+
+fn text_in<'a>(arguments: &'a FieldTable, name: &str) -> Option<&'a str> {
+    match arguments.get(name) {
+        Some(FieldValue::Text(text)) => std::str::from_utf8(text).ok(),
+        _ => None,
     }
 }
 
 fn refuse_second<'a, N: Ord + fmt::Display + 'a>(
-    names: impl Iterator<Item = (Place, &'a N)>,
+    names: impl Iterator<Item = (Place, &'a N, &'static str)>,
     kind: &str,
 ) -> Result<(), DeclaredTwice> {
     let mut known = BTreeSet::new();
-    for (place, name) in names {
+    for (place, name, advice) in names {
         if !known.insert(name) {
-            return Err(DeclaredTwice { place, object: format!("{kind} \"{name}\"") });
+            return Err(DeclaredTwice { place, object: format!("{kind} \"{name}\""), advice });
         }
     }
     Ok(())
@@ -199,7 +240,6 @@ impl DeadLetterPair {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::names::{ExchangeName, QueueName};
 
     fn queue(name: &str, pair: Option<(&str, &str)>) -> QueueDeclaration {
         QueueDeclaration {
@@ -255,6 +295,47 @@ mod tests {
             ..TopologyDocument::default()
         };
         let theirs = BindingTarget::Exchange(ExchangeName::from_path("theirs").expect("a name"));
-        assert_eq!(document.references(), [(1, theirs), (2, target("other"))]);
+        assert_eq!(
+            document.references(),
+            [(Place::Binding(1), theirs), (Place::Binding(2), target("other"))]
+        );
+    }
+
+    #[test]
+    fn references_are_also_alternate_exchanges_and_the_targets_of_dead_letters() {
+        let named = |arguments: &[(&str, &str)]| {
+            let mut table = FieldTable::default();
+            for (name, value) in arguments {
+                table.insert(ShortText::parse(*name).expect("short"), (*value).into());
+            }
+            table
+        };
+        let with = |name: &str, arguments: &[(&str, &str)]| QueueDeclaration {
+            arguments: named(arguments),
+            ..queue(name, None)
+        };
+        let mut exchange =
+            queue("x", Some(("e", "e.q"))).dead_letter_pair.expect("a pair").exchange_declaration();
+        exchange.arguments = named(&[(ALTERNATE_EXCHANGE, "unrouted")]);
+        let document = TopologyDocument {
+            exchanges: vec![exchange],
+            queues: vec![
+                with("a", &[(DEAD_LETTER_EXCHANGE, "dead")]),
+                with("b", &[(DEAD_LETTER_EXCHANGE, ""), (DEAD_LETTER_KEY, "work")]),
+                with("c", &[(DEAD_LETTER_EXCHANGE, ""), (DEAD_LETTER_KEY, "a")]),
+                with("d", &[(DEAD_LETTER_EXCHANGE, "e")]),
+            ],
+            ..TopologyDocument::default()
+        };
+        let exchange = |name: &str| BindingTarget::Exchange(ExchangeName::from_path(name).expect("a name"));
+        let work = BindingTarget::Queue(QueueName::parse("work").expect("a name"));
+        assert_eq!(
+            document.references(),
+            [
+                (Place::Exchange(0), exchange("unrouted")),
+                (Place::Queue(0), exchange("dead")),
+                (Place::Queue(1), work)
+            ]
+        );
     }
 }

@@ -2,8 +2,9 @@
 
 use std::fmt;
 
+use super::arguments::is_short_text;
 use crate::domain::field::{FieldTable, FieldValue};
-use crate::domain::names::{ExchangeName, QueueName, ShortText};
+use crate::domain::names::{ExchangeName, QueueName, SHORT_STRING_MAX, ShortText};
 
 /// The argument that names the exchange for messages which an exchange cannot route.
 pub const ALTERNATE_EXCHANGE: &str = "alternate-exchange";
@@ -42,6 +43,18 @@ impl ExchangeDeclaration {
             |(name, value): (&ShortText, &FieldValue)| name.as_str() == ALTERNATE_EXCHANGE && is_text(value);
         BUILT_IN.contains(&self.kind.as_str()) && self.arguments.0.iter().all(is_known)
     }
+
+    /// Checks that the alternate exchange in the arguments can be a name.
+    ///
+    /// # Errors
+    /// The texts that can.
+    pub fn check_alternate(&self) -> Result<(), WrongAlternate> {
+        match self.arguments.get(ALTERNATE_EXCHANGE) {
+            None => Ok(()),
+            Some(FieldValue::Text(text)) if is_short_text(text) => Ok(()),
+            Some(_) => Err(WrongAlternate),
+        }
+    }
 }
 
 /// The plugin that usually has this type of exchange.
@@ -60,6 +73,11 @@ pub fn plugin_of(kind: &str) -> Option<&'static str> {
         _ => return None,
     })
 }
+
+/// The alternate exchange in the arguments is no text, or cannot be a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be a text of at most {SHORT_STRING_MAX} bytes without control characters")]
+pub struct WrongAlternate;
 
 /// A binding: messages of the source with a matching routing key, or matching headers, also go to the target.
 #[derive(Debug, Clone, PartialEq)]

@@ -108,7 +108,7 @@ pub(in crate::http) async fn declare_exchange(
 }
 
 /// The problem of a declaration. For an unknown type it names the plugin that usually has the type.
-fn failure(error: Error, kind: &str) -> Problem {
+pub(in crate::http) fn failure(error: Error, kind: &str) -> Problem {
     let is_unknown_type = matches!(error, Error::Refused(Refusal::TypeUnknown { .. }));
     let problem = Problem::from(error);
     if !is_unknown_type {

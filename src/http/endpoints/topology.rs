@@ -9,9 +9,10 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use self::document::TopologyBody;
-use crate::broker::{DocumentFailure, ItemResults};
-use crate::domain::topology::document::{ItemResult, TopologyDocument};
+use crate::broker::{DocumentFailure, Error, ItemResults, Refusal};
+use crate::domain::topology::document::{ItemResult, Place, TopologyDocument};
 use crate::http::Limits;
+use crate::http::endpoints::exchanges;
 use crate::http::problem::Problem;
 use crate::http::request::{self, Headers, ReadBody, TimedQuery, TopologyDeadline};
 use crate::http::state::AppState;
@@ -39,8 +40,9 @@ pub(in crate::http) struct AppliedItem {
 /// Apply a topology
 ///
 /// Declares the exchanges, queues and bindings of a document. Applying it again changes nothing. Where an exchange or queue exists
-/// with other arguments, the answer is 409 and nothing was made. Only a lost connection or another client can interrupt the
-/// document later: the problem then lists `results`, and applying the document again is safe.
+/// with other arguments, the answer is 409 and nothing was made. An exchange that `alternate_exchange` or `dead_letter` names, and
+/// each end of a binding, must be in the document or in RabbitMQ. A lost connection, another client, or a new object that RabbitMQ
+/// refuses can interrupt the document later: the problem then lists `results`, and applying the document again is safe.
 ///
 /// With `dry_run=true` the gateway only looks: each exchange and queue `exists` or is `absent`, and a binding is `unknown`, since
 /// AMQP cannot read bindings.
@@ -65,7 +67,7 @@ pub(in crate::http) struct AppliedItem {
     responses(
         (status = 200, description = "The document is applied", body = TopologyApplied),
         (status = 400, description = "`malformed-request`: names the item and the field"),
-        (status = 404, description = "`queue-not-found`, `exchange-not-found`: an end of a binding is neither in the document nor in RabbitMQ; nothing was made"),
+        (status = 404, description = "`queue-not-found`, `exchange-not-found`: an item names a queue or exchange that is neither in the document nor in RabbitMQ; nothing was made"),
         (status = 409, description = "`precondition-failed`: an object exists with other arguments; nothing was made"),
         (status = 413, description = "`payload-too-large`: too many items, or too many bytes"),
     )
@@ -108,14 +110,32 @@ pub fn topology_document(text: &str, limits: &Limits) -> Result<TopologyDocument
 /// The problem of the item at which the gateway stopped, with the results of all items if objects were made.
 fn problem(document: &TopologyDocument, failure: DocumentFailure) -> Problem {
     let DocumentFailure { place, error, results } = failure;
-    let problem = Problem::from(error).of_item(&place.to_string());
+    let problem = of_place(document, place, error).of_item(&place.to_string());
     match results {
         Some(results) => {
             let items = serde_json::to_value(items(document, &results)).unwrap_or(Value::Null);
             problem.with("results", items)
         }
-        None => problem,
+        None => {
+            let detail = format!("{}; nothing was made", problem.detail());
+            problem.with_detail(detail)
+        }
     }
+}
+
+/// The problem of an item, without the item's place. The field is the one that is known to be at fault.
+fn of_place(document: &TopologyDocument, place: Place, error: Error) -> Problem {
+    let field = match (place, &error) {
+        (Place::Exchange(_), Error::Refused(Refusal::ExchangeMissing { .. })) => "alternate_exchange",
+        (Place::Queue(_), Error::Refused(Refusal::ExchangeMissing { .. } | Refusal::QueueMissing { .. })) => {
+            "dead_letter"
+        }
+        (Place::Exchange(n), Error::Refused(Refusal::TypeUnknown { .. })) => {
+            return exchanges::failure(error, document.exchanges[n].kind.as_str());
+        }
+        _ => return error.into(),
+    };
+    Problem::from(error).with("field", field)
 }
 
 fn items(document: &TopologyDocument, results: &ItemResults) -> Vec<AppliedItem> {

@@ -58,14 +58,17 @@ impl ExchangeDeclarationBody {
             set_alternate(&mut arguments, &exchange)?;
         }
         arguments.check(limits).map_err(|error| Problem::malformed("arguments", error))?;
-        Ok(ExchangeDeclaration {
+        let declaration = ExchangeDeclaration {
             name,
             kind,
             durable: self.durable.unwrap_or(true),
             auto_delete: self.auto_delete.unwrap_or(false),
             internal: self.internal.unwrap_or(false),
             arguments,
-        })
+        };
+        let field = format!("arguments.{ALTERNATE_EXCHANGE}");
+        declaration.check_alternate().map_err(|wrong| Problem::malformed(&field, wrong))?;
+        Ok(declaration)
     }
 }
 
@@ -108,6 +111,15 @@ mod tests {
         let json = r#"{"type":"topic","alternate_exchange":"a","arguments":{"alternate-exchange":"b"}}"#;
         let detail = declare(json).expect_err("contradiction");
         assert_eq!(detail, "alternate_exchange contradicts arguments.alternate-exchange");
+    }
+
+    #[test]
+    fn an_alternate_exchange_in_the_arguments_must_be_a_possible_name() {
+        for value in [r#""a\nb""#.to_owned(), format!("\"{}\"", "x".repeat(256)), "5".to_owned()] {
+            let json = format!(r#"{{"type":"topic","arguments":{{"alternate-exchange":{value}}}}}"#);
+            let detail = declare(&json).expect_err(&json);
+            assert!(detail.starts_with("arguments.alternate-exchange must be a text"), "{detail}");
+        }
     }
 
     #[test]

@@ -6,7 +6,9 @@ mod queue_type;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use self::dead_letter::{DeadLetter, name_default_exchange, refuse_reserved_dead_letters};
+use self::dead_letter::{
+    DeadLetter, name_default_exchange, refuse_key_without_exchange, refuse_reserved_dead_letters,
+};
 use self::queue_type::QueueType;
 use crate::domain::field::{FieldTable, FieldValue, HeaderLimits};
 use crate::domain::names::QueueName;
@@ -106,6 +108,7 @@ impl QueueDeclarationBody {
             None => None,
         };
         arguments.check(limits).map_err(|error| Problem::malformed("arguments", error))?;
+        refuse_key_without_exchange(&arguments)?;
         refuse_reserved_dead_letters(&arguments)?;
         Ok(QueueDeclaration {
             has_unknown_arguments: !arguments::are_known(&arguments),
@@ -158,8 +161,8 @@ fn check_values(given: &FieldTable) -> Result<(), Problem> {
 
 #[cfg(test)]
 mod tests {
-    use super::dead_letter::DEAD_LETTER_EXCHANGE;
     use super::*;
+    use crate::domain::topology::arguments::DEAD_LETTER_EXCHANGE;
     use crate::http::request;
 
     const LIMITS: HeaderLimits = HeaderLimits { count: 100, bytes: 16384, depth: 8 };
@@ -196,6 +199,20 @@ mod tests {
         let arguments =
             r#"{"arguments":{"x-dead-letter-exchange":"","x-dead-letter-routing-key":"amq.gen-x"}}"#;
         assert!(declare(arguments).expect_err("reserved").contains("reserved"));
+    }
+
+    #[test]
+    fn dead_letters_with_an_impossible_exchange_or_routing_key_are_refused() {
+        let long = "x".repeat(256);
+        for (exchange, key) in [("a\\nb", "k"), (&*long, "k"), ("e", "a\\nb"), ("e", &*long)] {
+            let arguments = format!(
+                r#"{{"arguments":{{"x-dead-letter-exchange":"{exchange}","x-dead-letter-routing-key":"{key}"}}}}"#
+            );
+            let detail = declare(&arguments).expect_err(&arguments);
+            assert!(detail.starts_with("arguments.x-dead-letter-"), "{detail}");
+        }
+        let without = declare(r#"{"arguments":{"x-dead-letter-routing-key":"k"}}"#).expect_err("no exchange");
+        assert!(without.starts_with("arguments.x-dead-letter-routing-key needs x-dead-letter-exchange"));
     }
 
     #[test]

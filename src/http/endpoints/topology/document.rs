@@ -39,8 +39,13 @@ pub(in crate::http) struct TopologyBody {
     queues: Vec<Named<QueueDeclarationBody>>,
     /// Bindings.
     #[serde(default)]
-    bindings: Vec<BindingItem>,
+    #[schema(value_type = Vec<BindingItem>)]
+    bindings: Vec<BindingObject>,
 }
+
+/// A binding that is written as an object. The derived reader of [`BindingItem`] also accepts an array.
+#[derive(Debug, Deserialize)]
+struct BindingObject(#[serde(deserialize_with = "request::object")] BindingItem);
 
 /// A declaration of an exchange with its name. `openapi/named.rs` makes its schema.
 #[derive(ToSchema)]
@@ -106,7 +111,7 @@ impl TopologyBody {
                 .map_err(|problem| problem.of_item(&Place::Queue(n).to_string()))
         });
         let bindings = self.bindings.into_iter().enumerate();
-        let bindings = bindings.map(|(n, item)| {
+        let bindings = bindings.map(|(n, BindingObject(item))| {
             item.into_binding(limits).map_err(|problem| problem.of_item(&Place::Binding(n).to_string()))
         });
         let document = TopologyDocument {

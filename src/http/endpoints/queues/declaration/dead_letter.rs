@@ -10,12 +10,10 @@ use utoipa::ToSchema;
 use super::queue_type::QueueType;
 use crate::domain::field::{FieldTable, FieldValue};
 use crate::domain::names::{ExchangeName, QueueName, ShortText};
+use crate::domain::topology::arguments::{DEAD_LETTER_EXCHANGE, DEAD_LETTER_KEY};
 use crate::domain::topology::{Contradiction, DeadLetterPair, set_argument};
 use crate::http::problem::Problem;
 use crate::http::reserved_name;
-
-pub(super) const DEAD_LETTER_EXCHANGE: &str = "x-dead-letter-exchange";
-const DEAD_LETTER_KEY: &str = "x-dead-letter-routing-key";
 
 /// Destination of dead letters.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -139,6 +137,15 @@ fn other_queue(name: &QueueName, queue: &str) -> Result<QueueName, Problem> {
     let wrong = |what: &str| Problem::malformed("dead_letter.queue", what);
     let queue = QueueName::parse(queue).map_err(|error| wrong(&error.to_string()))?;
     if queue == *name { Err(wrong("is the queue itself: name another queue")) } else { Ok(queue) }
+}
+
+/// Refuses a routing key for dead letters without an exchange, as RabbitMQ does.
+pub(super) fn refuse_key_without_exchange(arguments: &FieldTable) -> Result<(), Problem> {
+    if arguments.get(DEAD_LETTER_KEY).is_some() && arguments.get(DEAD_LETTER_EXCHANGE).is_none() {
+        let why = format!("needs {DEAD_LETTER_EXCHANGE} too; amq.default is the default exchange");
+        return Err(Problem::malformed(&format!("arguments.{DEAD_LETTER_KEY}"), why));
+    }
+    Ok(())
 }
 
 /// Refuses reserved queues: by dead letters through the default exchange a caller could publish to any queue.
