@@ -50,6 +50,7 @@ fn limits(from: &mut Reader<'_>, amqp_headers: HeaderLimits) -> Limits {
         max_bytes_in_flight: from.read("GATEWAY_MAX_BYTES_IN_FLIGHT", forms::size),
         max_requests_in_flight: from.read("GATEWAY_MAX_REQUESTS_IN_FLIGHT", forms::count(MANY)),
         max_topology_items: from.read("GATEWAY_MAX_TOPOLOGY_ITEMS", forms::count(10_000)),
+        max_topology_documents: from.read("GATEWAY_MAX_TOPOLOGY_DOCUMENTS", forms::count(1000)),
         amqp_headers,
         publish: deadline(from, ["GATEWAY_PUBLISH_TIMEOUT", "GATEWAY_PUBLISH_TIMEOUT_MAX"]),
         rpc: deadline(from, ["GATEWAY_RPC_TIMEOUT", "GATEWAY_RPC_TIMEOUT_MAX"]),

@@ -126,6 +126,8 @@ pub static SETTINGS: &[Setting] = &[
     plain("GATEWAY_TOPOLOGY_TIMEOUT_MAX", Value("60s"), DURATION, "Largest ?timeout= of a topology request"),
     plain("GATEWAY_MAX_TOPOLOGY_ITEMS", Value("1000"), "whole number from 1 to 10000",
         "Exchanges, queues and bindings of one topology document"),
+    plain("GATEWAY_MAX_TOPOLOGY_DOCUMENTS", Value("8"), "whole number from 1 to 1000",
+        "Topology documents that the gateway applies at a time; others wait until their deadline"),
     plain(TOPOLOGY_FILE, Unset("none"), PATH,
         "Topology document that the gateway applies at the start and after each reconnect, a JSON file like the body of PUT /topology"),
     plain("GATEWAY_TOPOLOGY_REQUIRED", Value("false"), SWITCH,

@@ -55,6 +55,8 @@ pub struct Limits {
     pub max_requests_in_flight: usize,
     /// Items of one topology document.
     pub max_topology_items: usize,
+    /// Topology documents that the gateway applies at one time.
+    pub max_topology_documents: usize,
     /// Bounds of a message's AMQP header table.
     pub amqp_headers: HeaderLimits,
     /// Deadline of a publish.

@@ -4,6 +4,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use super::admission::AdmissionControl;
+use super::endpoints::topology::TopologyTurns;
 use super::{Limits, Settings};
 use crate::broker::Broker;
 use crate::domain::names::QueueName;
@@ -27,6 +28,8 @@ pub struct Shared {
     /// The handle of the broker side.
     pub broker: Broker,
     limits: Limits,
+    /// The turns of topology documents.
+    pub(super) topology_turns: TopologyTurns,
     health_queues: Vec<QueueName>,
     rpc_status_header: bool,
     /// The sources of `/metrics`.
@@ -49,6 +52,7 @@ impl AppState {
     pub fn new(broker: Broker, settings: &Settings, metric_sources: MetricSources) -> Self {
         Self(Arc::new(Shared {
             broker,
+            topology_turns: TopologyTurns::new(settings.limits.max_topology_documents),
             limits: settings.limits.clone(),
             health_queues: settings.health_queues.clone(),
             rpc_status_header: settings.rpc_status_header,

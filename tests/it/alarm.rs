@@ -133,6 +133,8 @@ async fn topology_works(gateway: &TestGateway) {
     let queue = gateway.get("/queues/during").send().await.unwrap();
     assert_eq!(queue.status(), 200);
     assert_eq!(gateway.delete("/queues/during").send().await.unwrap().status(), 200);
+    let document = serde_json::json!({"queues": [{"name": "during"}]});
+    assert_eq!(gateway.put("/topology").json(&document).send().await.unwrap().status(), 200);
 }
 
 /// `RABBITMQ_BLOCKED_TIMEOUT`: the outcome of the connection's messages is `unknown`, and they are never sent again.

@@ -38,3 +38,4 @@ mod support_works;
 mod tls;
 mod topology;
 mod topology_file;
+mod topology_hostile;

@@ -1,6 +1,8 @@
 //! `PUT /topology`: applies a document of exchanges, queues and bindings.
 
+mod count;
 mod document;
+mod turns;
 
 use axum::Json;
 use axum::extract::State;
@@ -9,7 +11,8 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use self::document::TopologyBody;
-use crate::broker::{DocumentFailure, Error, ItemResults, Refusal};
+pub(in crate::http) use self::turns::TopologyTurns;
+use crate::broker::{Cause, DocumentFailure, Error, ItemResults, Refusal};
 use crate::domain::topology::document::{ItemResult, Place, TopologyDocument};
 use crate::http::Limits;
 use crate::http::endpoints::exchanges;
@@ -81,6 +84,7 @@ pub(in crate::http) async fn apply_topology(
     let dry_run = query.parameters.flag("dry_run")?.unwrap_or_default();
     let deadline = query.finish()?;
     request::expect_json(&headers)?;
+    let _turn = state.topology_turns.wait(deadline).await?;
     let document = document::read(&body.bytes, state.limits())?;
     let topology = state.broker.topology();
     let applied = if dry_run {
@@ -110,17 +114,26 @@ pub fn topology_document(text: &str, limits: &Limits) -> Result<TopologyDocument
 /// The problem of the item at which the gateway stopped, with the results of all items if objects were made.
 fn problem(document: &TopologyDocument, failure: DocumentFailure) -> Problem {
     let DocumentFailure { place, error, results } = failure;
-    let problem = of_place(document, place, error).of_item(&place.to_string());
-    match results {
+    let cause = match &error {
+        Error::Unknown(Cause::Lost { .. }) => Some("the connection to RabbitMQ was lost"),
+        Error::Unknown(Cause::Silence) => Some("RabbitMQ did not answer within the deadline"),
+        _ => None,
+    };
+    let problem = of_place(document, place, error);
+    let problem = match results {
         Some(results) => {
             let items = serde_json::to_value(items(document, &results)).unwrap_or(Value::Null);
             problem.with("results", items)
         }
-        None => {
-            let detail = format!("{}; nothing was made", problem.detail());
-            problem.with_detail(detail)
-        }
-    }
+        None => nothing_made(problem, cause),
+    };
+    problem.of_item(&place.to_string())
+}
+
+/// The problem of a document of which nothing was made, also where the outcome of a single operation would be unknown.
+fn nothing_made(problem: Problem, cause: Option<&str>) -> Problem {
+    let detail = format!("{}; nothing was made", cause.unwrap_or(problem.detail()));
+    problem.with_detail(detail)
 }
 
 /// The problem of an item, without the item's place. The field is the one that is known to be at fault.

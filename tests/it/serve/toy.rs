@@ -65,6 +65,7 @@ pub fn limits() -> Limits {
         max_bytes_in_flight: 2 << 20,
         max_requests_in_flight: 8,
         max_topology_items: 8,
+        max_topology_documents: 2,
         amqp_headers: HeaderLimits { count: 100, bytes: 16 * 1024, depth: 8 },
         publish: deadline,
         rpc: deadline,

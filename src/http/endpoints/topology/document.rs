@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
+use super::count::refuse_too_many;
 use crate::domain::field::HeaderLimits;
 use crate::domain::names::{ExchangeName, NameError, QueueName};
 use crate::domain::topology::document::{Place, TopologyDocument};
@@ -16,7 +17,7 @@ use crate::http::endpoints::bindings::{BindingBody, Ends};
 use crate::http::endpoints::exchanges::ExchangeDeclarationBody;
 use crate::http::endpoints::queues::QueueDeclarationBody;
 use crate::http::openapi::schemas;
-use crate::http::problem::{Problem, ProblemType};
+use crate::http::problem::Problem;
 use crate::http::quote::quoted;
 use crate::http::request::{self, Named};
 
@@ -82,22 +83,12 @@ struct BindingItem {
 /// # Errors
 /// 400 or 403 naming the item and the field; 413 for too many items.
 pub(super) fn read(bytes: &[u8], limits: &Limits) -> Result<TopologyDocument, Problem> {
+    refuse_too_many(bytes, limits.max_topology_items)?;
     let body: TopologyBody = request::json(bytes)?;
-    let (items, limit) = (body.len(), limits.max_topology_items);
-    if items > limit {
-        let detail = format!(
-            "the document has {items} items, and GATEWAY_MAX_TOPOLOGY_ITEMS allows {limit}: split it"
-        );
-        return Err(Problem::new(ProblemType::PayloadTooLarge, detail).with("limit", limit));
-    }
     body.into_document(bytes, &limits.amqp_headers)
 }
 
 impl TopologyBody {
-    fn len(&self) -> usize {
-        self.exchanges.len() + self.queues.len() + self.bindings.len()
-    }
-
     /// The document that was read from these bytes.
     fn into_document(self, bytes: &[u8], limits: &HeaderLimits) -> Result<TopologyDocument, Problem> {
         let exchanges = self.exchanges.into_iter().enumerate().map(|(n, Named { name, rest })| {

@@ -1,0 +1,37 @@
+//! Bounds the documents that the gateway applies at one time; the others wait for their turn as unread bytes.
+//!
+//! All documents share a connection to RabbitMQ. Many at a time would all miss their deadlines; in turn, the first ones succeed.
+
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::{Instant, timeout_at};
+
+use crate::http::problem::{Problem, ProblemType};
+
+/// The turns of documents.
+pub(in crate::http) struct TopologyTurns {
+    turns: Semaphore,
+    limit: usize,
+}
+
+impl TopologyTurns {
+    /// At most `limit` documents at a time.
+    pub(in crate::http) fn new(limit: usize) -> Self {
+        Self { turns: Semaphore::new(limit), limit }
+    }
+
+    /// Waits for the turn of a document, which lasts until the value is dropped.
+    ///
+    /// # Errors
+    /// `overloaded` at the deadline.
+    pub(super) async fn wait(&self, deadline: Instant) -> Result<SemaphorePermit<'_>, Problem> {
+        let turn = timeout_at(deadline, self.turns.acquire()).await;
+        turn.ok().and_then(Result::ok).ok_or_else(|| {
+            let limit = self.limit;
+            let detail = format!(
+                "the gateway applied {limit} other documents until the deadline, as many as \
+                 GATEWAY_MAX_TOPOLOGY_DOCUMENTS allows at a time; nothing was made"
+            );
+            Problem::new(ProblemType::Overloaded, detail).with("limit", limit)
+        })
+    }
+}
