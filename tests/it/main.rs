@@ -39,3 +39,4 @@ mod tls;
 mod topology;
 mod topology_file;
 mod topology_hostile;
+mod tutorials;

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use rabbitmq_gateway::http::problem::ProblemType;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Map, Value, json};
@@ -215,7 +216,7 @@ fn parameters(path: &str, operation: &Value) -> (String, Vec<String>, Vec<(Strin
         };
         match parameter["in"].as_str() {
             Some("path") => path = path.replace(&format!("{{{name}}}"), &value),
-            Some("query") => query.push(format!("{name}={value}")),
+            Some("query") => query.push(format!("{name}={}", utf8_percent_encode(&value, NON_ALPHANUMERIC))),
             _ => headers.push((name.to_owned(), value)),
         }
     }
@@ -247,19 +248,30 @@ async fn examples_work_in_a_fresh_vhost() {
         ("inspect_queue", None, 200),
         ("purge_queue", None, 200),
         ("bind_queue", json, 200),
-        ("unbind_queue", None, 204),
-        ("delete_queue", None, 200),
         ("declare_exchange", json, 201),
         ("inspect_exchange", None, 200),
         ("bind_exchange", json, 200),
+        ("unbind_queue", None, 204),
         ("unbind_exchange", None, 204),
+        ("delete_queue", None, 200),
         ("delete_exchange", None, 204),
+        ("apply_topology", json, 200),
         ("apply_topology", json, 200),
         ("check_liveness", None, 200),
     ];
     for (id, media_type, status) in script {
         let answer = Answer::to(example(&stage, id, media_type)).await;
         assert_eq!(answer.status, status, "{id} {media_type:?}: {:?}", answer.body);
+        // The messages of `amq.topic` reach the queue while the example binds it, and those of the document's exchange afterwards.
+        let routed = [
+            ("bind_queue", "amq.topic", 200),
+            ("unbind_queue", "amq.topic", 422),
+            ("apply_topology", "greetings", 200),
+        ];
+        for (_, exchange, status) in routed.iter().filter(|(of, ..)| *of == id) {
+            let published = stage.gateway.publish(exchange, "greeting.hello", "x").await;
+            assert_eq!(published.status(), *status, "{exchange} after {id}");
+        }
         let counted = [("inspect_queue", "message_count"), ("purge_queue", "messages_removed")];
         if let Some((_, member)) = counted.iter().find(|(of, _)| *of == id) {
             assert_eq!(answer.json()[member], 2, "{id}");

@@ -65,6 +65,50 @@ async fn a_document_is_applied_and_applying_it_again_changes_nothing() {
     }
 }
 
+/// Each type of AMQP, as JSON and in RabbitMQ's own words.
+const TYPES: [(&str, &str, &str); 17] = [
+    ("bool", "true", "bool,true"),
+    ("int8", r#"{"$amqp":"int8","value":-5}"#, "byte,-5"),
+    ("uint8", r#"{"$amqp":"uint8","value":5}"#, "unsignedbyte,5"),
+    ("int16", r#"{"$amqp":"int16","value":-5}"#, "short,-5"),
+    ("uint16", r#"{"$amqp":"uint16","value":5}"#, "unsignedshort,5"),
+    ("int32", r#"{"$amqp":"int32","value":-5}"#, "signedint,-5"),
+    ("uint32", r#"{"$amqp":"uint32","value":5}"#, "unsignedint,5"),
+    ("int64", "5", "long,5"),
+    ("float32", r#"{"$amqp":"float32","value":0.5}"#, "float,0.5"),
+    ("float64", "0.25", "double,0.25"),
+    ("decimal", r#"{"$amqp":"decimal","value":{"scale":2,"value":314}}"#, "decimal,{2,314}"),
+    ("text", r#""a""#, "longstr,<<\"a\">>"),
+    ("bytes", r#"{"$amqp":"bytes","value":"AP8="}"#, "binary,<<0,255>>"),
+    ("list", "[1,true]", "array,[{long,1},{bool,true}]"),
+    ("time", r#"{"$amqp":"timestamp","value":5}"#, "timestamp,5"),
+    ("table", r#"{"in":1}"#, "table,[{<<\"in\">>,long,1}]"),
+    ("void", "null", "void,undefined"),
+];
+
+#[tokio::test]
+async fn each_argument_of_each_kind_of_item_arrives_in_rabbitmq_with_its_type() {
+    let stage = Stage::set("topology-types").await;
+    let arguments: Vec<_> = TYPES.iter().map(|(name, json, _)| format!(r#""t-{name}":{json}"#)).collect();
+    let arguments = format!("{{{}}}", arguments.join(","));
+    let document = format!(
+        r#"{{"exchanges":[{{"name":"e","type":"headers","arguments":{arguments}}}],
+            "queues":[{{"name":"q","arguments":{arguments}}}],
+            "bindings":[{{"source":"e","queue":"q","arguments":{arguments}}}]}}"#
+    );
+    let request = stage.gateway.put("/topology").header("content-type", "application/json");
+    let answer = Answer::to(request.body(document)).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let told =
+        [stage.vhost.exchange("e").await, stage.vhost.queue("q").await, stage.vhost.bindings("e").await];
+    for (name, _, said) in TYPES {
+        let said = format!("{{<<\"t-{name}\">>,{said}}}");
+        for told in &told {
+            assert!(told.contains(&said), "{said}: {told}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_dry_run_tells_what_exists_and_makes_nothing() {
     let stage = Stage::set("topology-dry").await;

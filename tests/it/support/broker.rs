@@ -298,6 +298,13 @@ impl Vhost<'_> {
         .await
     }
 
+    /// RabbitMQ's description of a queue, in the same form.
+    pub async fn queue(&self, queue: &str) -> String {
+        let resource = format!("rabbit_misc:r({}, queue, {})", binary(&self.name), binary(queue));
+        self.described(&format!("amqqueue:get_arguments(element(2, rabbit_amqqueue:lookup({resource})))"))
+            .await
+    }
+
     /// RabbitMQ's description of all bindings of an exchange, in the same form.
     pub async fn bindings(&self, source: &str) -> String {
         let resource = format!("rabbit_misc:r({}, exchange, {})", binary(&self.name), binary(source));
