@@ -7,6 +7,7 @@
 mod alone;
 mod argument_at_fault;
 mod document;
+mod each;
 mod exchange_methods;
 mod exchanges;
 mod file;

@@ -221,33 +221,37 @@ impl FieldValue {
 }
 
 #[cfg(test)]
+impl FieldTable {
+    /// A table of these values, for tests.
+    pub(crate) fn of(values: &[(&str, FieldValue)]) -> Self {
+        let name = |text: &str| ShortText::parse(text).expect("a short name");
+        Self(values.iter().map(|(text, value)| (name(text), value.clone())).collect())
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
     const LIMITS: HeaderLimits = HeaderLimits { count: 3, bytes: 64, depth: 2 };
 
-    fn table(values: &[(&str, FieldValue)]) -> FieldTable {
-        let name = |text: &str| ShortText::parse(text).expect("a short name");
-        FieldTable(values.iter().map(|(text, value)| (name(text), value.clone())).collect())
-    }
-
     #[test]
     fn nested_values_count_too() {
-        let headers = table(&[("list", FieldValue::Array(vec![FieldValue::Bool(true); 3]))]);
+        let headers = FieldTable::of(&[("list", FieldValue::Array(vec![FieldValue::Bool(true); 3]))]);
         assert_eq!(headers.check(&LIMITS), Err(HeaderLimitError::Count { limit: 3, actual: 4 }));
     }
 
     #[test]
     fn bytes_are_those_of_the_encoded_table() {
-        let headers = table(&[("key", FieldValue::from("x".repeat(60).as_str()))]);
+        let headers = FieldTable::of(&[("key", FieldValue::from("x".repeat(60).as_str()))]);
         assert_eq!(headers.check(&LIMITS), Err(HeaderLimitError::Bytes { limit: 64, actual: 73 }));
     }
 
     #[test]
     fn a_table_in_a_table_in_a_table_is_too_deep_for_two_levels() {
-        let inner = FieldValue::Table(table(&[]));
-        let headers = table(&[("a", FieldValue::Table(table(&[("b", inner)])))]);
+        let inner = FieldValue::Table(FieldTable::of(&[]));
+        let headers = FieldTable::of(&[("a", FieldValue::Table(FieldTable::of(&[("b", inner)])))]);
         assert_eq!(headers.check(&LIMITS), Err(HeaderLimitError::Depth { limit: 2 }));
-        assert_eq!(table(&[("a", FieldValue::Void)]).check(&LIMITS), Ok(()));
+        assert_eq!(FieldTable::of(&[("a", FieldValue::Void)]).check(&LIMITS), Ok(()));
     }
 }

@@ -35,7 +35,8 @@ use crate::domain::path_prefix::PathPrefix;
             HTTP (400, 431), pages of foreign origins (403), and methods that the path does not have (405; the `Allow` \
             header lists the methods that it has).\n\n\
             To try it, run the examples without a change: declare the queue `hello`, publish to it, inspect it, purge \
-            it, call the queue `echo` (`make run` starts a server for it), and look at the health.",
+            it, bind it, declare the exchange `greetings`, bind that too, call the queue `echo` (`make run` starts a \
+            server for it), and look at the health. Unbind and delete last; then `PUT /topology` makes them all at once.",
         license(name = "MIT OR Apache-2.0")
     ),
     components(schemas(DeliveryMode, ProblemBody, ProblemType, ReplyForm)),

@@ -6,17 +6,14 @@
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use futures_util::stream::{FuturesOrdered, TryStreamExt};
 use tokio::time::Instant;
 
 use super::Topology;
+use super::each::each;
 use crate::broker::error::Error;
 use crate::domain::topology::document::{ItemResult, Place, TopologyDocument};
 use crate::domain::topology::exchange::BindingTarget;
 use crate::domain::topology::{DeadLetterPair, QueueDeclaration};
-
-/// Operations of one document at a time.
-const AT_A_TIME: usize = 8;
 
 /// The results of all items, in the order of the document.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -258,29 +255,6 @@ impl Steps {
             }
         }
     }
-}
-
-/// Does the work for each item, some at a time, in the order of the items. Ends at the first error.
-///
-/// Makes a future only when its turn comes: the futures of a long document would need megabytes. A stream of `map` and `buffered`
-/// would do the same, but its closure is not general enough for the compiler.
-async fn each<I, T, E, F>(items: impl Iterator<Item = I>, work: impl Fn(I) -> F) -> Result<Vec<T>, E>
-where
-    F: Future<Output = Result<T, E>>,
-{
-    let items: Vec<I> = items.collect();
-    let mut results = Vec::with_capacity(items.len());
-    let mut running = FuturesOrdered::new();
-    for item in items {
-        if running.len() == AT_A_TIME {
-            results.extend(running.try_next().await?);
-        }
-        running.push_back(work(item));
-    }
-    while let Some(result) = running.try_next().await? {
-        results.push(result);
-    }
-    Ok(results)
 }
 
 /// The refusal of a queue, which also names the objects for its dead letters that the gateway has made.

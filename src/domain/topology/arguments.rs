@@ -133,15 +133,6 @@ impl fmt::Display for WrongValue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::names::ShortText;
-
-    fn table(arguments: &[(&str, FieldValue)]) -> FieldTable {
-        let mut table = FieldTable::default();
-        for (name, value) in arguments {
-            table.insert(ShortText::parse(*name).expect("short"), value.clone());
-        }
-        table
-    }
 
     #[test]
     fn a_value_that_rabbitmq_accepts_passes_in_any_width() {
@@ -183,11 +174,11 @@ mod tests {
 
     #[test]
     fn arguments_and_types_of_plugins_are_not_known() {
-        assert!(are_known(&table(&[
+        assert!(are_known(&FieldTable::of(&[
             ("x-queue-type", "quorum".into()),
             ("x-max-length", FieldValue::I32(1))
         ])));
-        assert!(!are_known(&table(&[("x-queue-type", "a-plugin's".into())])));
-        assert!(!are_known(&table(&[("x-plugin", FieldValue::Bool(true))])));
+        assert!(!are_known(&FieldTable::of(&[("x-queue-type", "a-plugin's".into())])));
+        assert!(!are_known(&FieldTable::of(&[("x-plugin", FieldValue::Bool(true))])));
     }
 }

@@ -304,11 +304,9 @@ mod tests {
     #[test]
     fn references_are_also_alternate_exchanges_and_the_targets_of_dead_letters() {
         let named = |arguments: &[(&str, &str)]| {
-            let mut table = FieldTable::default();
-            for (name, value) in arguments {
-                table.insert(ShortText::parse(*name).expect("short"), (*value).into());
-            }
-            table
+            let arguments: Vec<_> =
+                arguments.iter().map(|(name, text)| (*name, FieldValue::from(*text))).collect();
+            FieldTable::of(&arguments)
         };
         let with = |name: &str, arguments: &[(&str, &str)]| QueueDeclaration {
             arguments: named(arguments),

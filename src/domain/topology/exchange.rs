@@ -132,14 +132,6 @@ impl Binding {
 mod tests {
     use super::*;
 
-    fn table(arguments: &[(&str, FieldValue)]) -> FieldTable {
-        let mut table = FieldTable::default();
-        for (name, value) in arguments {
-            table.insert(ShortText::parse(*name).expect("short"), value.clone());
-        }
-        table
-    }
-
     fn is_known(kind: &str, arguments: &[(&str, FieldValue)]) -> bool {
         let declaration = ExchangeDeclaration {
             name: ExchangeName::from_path("e").expect("a name"),
@@ -147,7 +139,7 @@ mod tests {
             durable: true,
             auto_delete: false,
             internal: false,
-            arguments: table(arguments),
+            arguments: FieldTable::of(arguments),
         };
         declaration.is_known()
     }
@@ -166,7 +158,7 @@ mod tests {
             source: ExchangeName::from_path("e").expect("a name"),
             target: BindingTarget::Queue(QueueName::parse("q").expect("a name")),
             routing_key: ShortText::default(),
-            arguments: table(&[(MATCH, value)]),
+            arguments: FieldTable::of(&[(MATCH, value)]),
         };
         for value in MATCHES {
             assert!(binding(value.into()).check_match().is_ok(), "{value}");
