@@ -209,7 +209,7 @@ async fn a_document_of_unknown_types_is_400_and_publishes_beside_it_succeed() {
     let stage = Stage::with_queue("hostile-types").await;
     let load = beside(&stage);
     let exchanges: Vec<_> =
-        (0..30).map(|n| json!({"name": format!("e{n}"), "type": "x-delayed-message"})).collect();
+        (0..5).map(|n| json!({"name": format!("e{n}"), "type": "x-delayed-message"})).collect();
     let answer = apply(&stage.gateway, "", json!({"exchanges": exchanges})).await;
     assert_eq!(answer.verdict(), problem(400, "malformed-request"));
     assert!(answer.text("field").starts_with("exchanges[") && answer.text("field").ends_with("].type"));
@@ -244,7 +244,7 @@ async fn ten_thousand_items_with_a_short_timeout_and_many_documents_at_once_end_
     assert!([503, 504].contains(&long.status), "{long:?}");
     assert!(long.text("detail").ends_with("; nothing was made"), "{}", long.text("detail"));
     let many =
-        (0..30).map(|n| apply(&stage.gateway, "?dry_run=true&timeout=1s", queues(&format!("m{n}-"), 300)));
+        (0..20).map(|n| apply(&stage.gateway, "?dry_run=true&timeout=1s", queues(&format!("m{n}-"), 200)));
     for answer in futures_util::future::join_all(many).await {
         assert!([200, 503, 504].contains(&answer.status), "{answer:?}");
     }
