@@ -70,7 +70,7 @@ fn every_relative_link_leads_to_a_file_and_a_heading() {
         .iter()
         .flat_map(|page| relative_links(&page.text).into_iter().map(move |it| (page, it)))
         .collect();
-    for folder in ["", "docs", "docs/decisions", "benches"] {
+    for folder in ["", "docs", "docs/decisions", "docs/recipes", "benches"] {
         let has_links = links.iter().any(|(page, _)| page.path.parent() == Some(Path::new(folder)));
         assert!(has_links, "links are found in {folder:?}");
     }

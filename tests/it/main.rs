@@ -29,6 +29,7 @@ mod publish;
 mod queues;
 mod queues_alone;
 mod readme;
+mod recipes;
 mod refused;
 mod rpc;
 mod schemathesis;

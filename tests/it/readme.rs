@@ -3,7 +3,6 @@
 use std::{collections::BTreeSet, fs, io::Write, time::Duration};
 
 use rabbitmq_gateway::config::table::markdown_tables;
-use serde_json::Value;
 use tokio::process::Command;
 
 use crate::support::{
@@ -14,22 +13,20 @@ use crate::support::{
     pages::{Page, pages, root},
     pika,
     process::Process,
+    tour::{ADDRESS, TOUR, has_tour, walk},
 };
 
 const CONFIGURATION: &str = "docs/configuration.md";
 const OPERATIONS: &str = "docs/operations.md";
+const RECIPES: &str = "docs/recipes";
 const BEGIN: &str = "<!-- settings: begin -->\n";
 const END: &str = "<!-- settings: end -->";
-const TOUR: &str = "<!-- tour -->";
 /// Tours that use pika, to show the same operations as the gateway.
 const PIKA_TOUR: &str = "<!-- tour: pika -->";
 /// Languages of the other tours, and the programs that run them.
 const PROGRAMS: [(&str, &[&str]); 2] =
     [("python", &["python3", "-c"]), ("js", &["node", "--input-type=module", "--eval"])];
-const ADDRESS: &str = "127.0.0.1:8080";
 const BROKER: &str = "amqp://guest:guest@127.0.0.1:5672/%2F";
-/// Stands for a value that differs in each answer.
-const ANYTHING: &str = "…";
 const README_LINES: usize = 150;
 
 /// Set `UPDATE_DOCS` to write the table instead of comparing it.
@@ -82,52 +79,6 @@ fn the_table_of_metrics_agrees_with_the_code() {
     assert_eq!(metrics(&Page::at(OPERATIONS).text, '`'), code);
 }
 
-/// One command of a tour: the status in its comment, and the answer that the page shows after it.
-#[derive(Debug)]
-struct Step {
-    status: String,
-    command: String,
-    shown: Option<Value>,
-}
-
-/// Every command of every tour of a page, in order.
-fn steps(page: &Page) -> Vec<Step> {
-    let mut steps = Vec::new();
-    for (snippet, after) in page.snippets(TOUR, "sh") {
-        for command in snippet.split("\n\n") {
-            let (comment, command) = command.split_once('\n').expect("a comment and a command");
-            let status =
-                comment.strip_prefix("# ").and_then(|it| it.split_once(':')).expect("# status: what");
-            steps.push(Step { status: status.0.to_owned(), command: command.to_owned(), shown: None });
-        }
-        let shown = after.trim_start().strip_prefix("```json\n").and_then(|it| it.split_once("\n```"));
-        let last = steps.last_mut().expect("a tour has commands");
-        last.shown = shown.map(|(json, _)| serde_json::from_str(json).expect("an answer is JSON"));
-    }
-    steps
-}
-
-/// The status and the body that curl receives.
-async fn ask(command: &str) -> (String, String) {
-    let command = format!("{command} -sS -w '\\n%{{http_code}}'");
-    let output = Command::new("bash").args(["-c", &command]).output().await.expect("bash is in PATH");
-    let answer = String::from_utf8(output.stdout).expect("an answer is text");
-    let (body, status) = answer.rsplit_once('\n').unwrap_or_else(|| {
-        panic!("{command}: {answer}{}", String::from_utf8_lossy(&output.stderr));
-    });
-    (status.to_owned(), body.to_owned())
-}
-
-/// Compares members and values, except for values that the page leaves open.
-fn assert_alike(shown: &Value, body: &str) {
-    let answer: Value = serde_json::from_str(body).expect("the answer is JSON");
-    let (shown, answer) = (shown.as_object().expect("an object"), answer.as_object().expect("an object"));
-    assert_eq!(shown.keys().collect::<Vec<_>>(), answer.keys().collect::<Vec<_>>(), "{body}");
-    for (key, value) in shown.iter().filter(|(_, value)| *value != ANYTHING) {
-        assert_eq!(value, &answer[key], "{key}");
-    }
-}
-
 /// A gateway in front of a virtual host that serves the queue `echo`.
 struct Stage {
     gateway: TestGateway,
@@ -152,20 +103,17 @@ impl Stage {
     }
 }
 
+/// recipes.rs runs the tours of recipes, and checks what they leave behind.
+fn is_recipe(page: &Page) -> bool {
+    page.path.starts_with(RECIPES)
+}
+
 #[tokio::test]
 async fn the_tours_run_as_they_are_written() {
     let mut count = 0;
-    for page in pages().iter().filter(|page| !steps(page).is_empty()) {
+    for page in pages().iter().filter(|page| has_tour(page) && !is_recipe(page)) {
         let stage = Stage::of(page).await;
-        for Step { status, command, shown } in steps(page) {
-            assert!(command.contains(ADDRESS), "{command}");
-            let (answered, body) = ask(&stage.localised(&command)).await;
-            assert_eq!(answered, status, "{}: {command}\n{body}", page.path.display());
-            if let Some(shown) = shown {
-                assert_alike(&shown, &body);
-            }
-            count += 1;
-        }
+        count += walk(page, |command| stage.localised(command)).await;
         stage.gateway.stop().await;
     }
     assert!(count > 15, "tours are found: {count} commands");

@@ -30,3 +30,5 @@ pub mod raw;
 pub mod schema;
 pub mod stage;
 pub mod stuck;
+pub mod tour;
+pub mod worker;

@@ -313,6 +313,19 @@ impl Vhost<'_> {
         self.described(&format!("[rabbit_binding:info(B, {items}) || B <- {all}]")).await
     }
 
+    /// RabbitMQ's description of every queue, exchange and binding, in the same form and in a fixed order.
+    pub async fn definitions(&self) -> String {
+        let vhost = binary(&self.name);
+        let queue = "element(4, amqqueue:get_name(Q)), amqqueue:get_type(Q), amqqueue:is_durable(Q), \
+                     amqqueue:is_auto_delete(Q), lists:sort(amqqueue:get_arguments(Q))";
+        let queues = format!("[{{{queue}}} || Q <- rabbit_amqqueue:list({vhost})]");
+        let items = "[name, type, durable, auto_delete, internal, arguments]";
+        let exchanges = format!("[rabbit_exchange:info(X, {items}) || X <- rabbit_exchange:list({vhost})]");
+        let items = "[source_name, destination_name, destination_kind, routing_key, arguments]";
+        let bindings = format!("[rabbit_binding:info(B, {items}) || B <- rabbit_binding:list({vhost})]");
+        self.described(&format!("[lists:sort(L) || L <- [{queues}, {exchanges}, {bindings}]]")).await
+    }
+
     async fn described(&self, expression: &str) -> String {
         let text = format!("lists:flatten(io_lib:format(\"~0p\", [{expression}]))");
         self.broker.eval(&text).await.replace([' ', '\n', '\\'], "").trim_matches('"').to_owned()

@@ -39,7 +39,7 @@ pub fn root() -> &'static Path {
 /// Every page, in the order of their paths.
 pub fn pages() -> Vec<Page> {
     let mut paths = markdown_in(Path::new(""));
-    for folder in ["docs", "docs/decisions", "benches"] {
+    for folder in ["docs", "docs/decisions", "docs/recipes", "benches"] {
         paths.extend(markdown_in(Path::new(folder)));
     }
     paths.sort();
