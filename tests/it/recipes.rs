@@ -78,6 +78,13 @@ fn document(name: &str) -> Value {
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
+/// The same with another value at this place, so that a test need not wait or publish as much. The recipe must have one there.
+fn document_with(name: &str, place: &str, value: Value) -> Value {
+    let mut document = document(name);
+    *document.pointer_mut(place).unwrap_or_else(|| panic!("{name} has {place}")) = value;
+    document
+}
+
 async fn apply(gateway: &TestGateway, document: &Value) -> Answer {
     let request = gateway.put("/topology").header("content-type", "application/json");
     Answer::to(request.body(document.to_string())).await

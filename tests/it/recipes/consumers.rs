@@ -6,7 +6,7 @@ use lapin::types::AMQPValue;
 use reqwest::Method;
 use serde_json::json;
 
-use super::{bodies, document, publish, send, stage_of, stage_with};
+use super::{bodies, document_with, publish, send, stage_of, stage_with};
 use crate::support::{
     poll::eventually,
     worker::{Worker, ack, body, header},
@@ -42,9 +42,7 @@ async fn work_queue_shares_tasks_and_gives_those_of_a_dead_worker_to_another() {
 /// With a limit of 2 in place of 100,000.
 #[tokio::test]
 async fn work_queue_refuses_tasks_when_it_is_full_and_keeps_the_others() {
-    let mut small = document("work-queue");
-    small["queues"][0]["max_length"] = json!(2);
-    let stage = stage_with(&small).await;
+    let stage = stage_with(&document_with("work-queue", "/queues/0/max_length", json!(2))).await;
     let mut taken = Vec::new();
     let refused = loop {
         let text = taken.len().to_string();

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use lapin::types::AMQPValue;
 use serde_json::{Value, json};
 
-use super::{apply, document, send, stage_of, stage_with};
+use super::{apply, document, document_with, send, stage_of, stage_with};
 use crate::support::{
     broker::Broker,
     observer::message_id,
@@ -30,9 +30,7 @@ fn told(text: &str, reason: &str, queue: &str) -> (String, String, String) {
 }
 
 fn quick_retry() -> Value {
-    let mut document = document("delayed-retry");
-    document["queues"][1]["message_ttl_ms"] = json!(DELAY.as_millis());
-    document
+    document_with("delayed-retry", "/queues/1/message_ttl_ms", json!(DELAY.as_millis()))
 }
 
 #[tokio::test]
@@ -69,6 +67,16 @@ async fn delayed_retry_keeps_messages_that_workers_reject_or_over_which_they_die
     assert_eq!(dead_letter(&stage, "payments.failed").await, told("poison", "delivery_limit", "payments"));
 }
 
+#[tokio::test]
+async fn delayed_retry_holds_messages_while_their_queue_is_missing() {
+    let stage = stage_with(&quick_retry()).await;
+    stage.observer.delete_queue("payments").await;
+    send(&stage, "payments.wait", "held", &[]).await;
+    let held = || async { held_dead_letters(&stage, "payments.wait").await == "1" };
+    eventually(SOON, "the wait queue holds the expired message", held).await;
+    assert_eq!(stage.observer.count("payments.wait").await, Some(0), "the count omits it");
+}
+
 /// Why the worker of the recipe does not reject into the wait queue.
 #[tokio::test]
 async fn a_message_over_which_workers_die_stays_in_a_wait_queue_that_is_the_dead_letter_queue() {
@@ -102,17 +110,22 @@ async fn held_dead_letters(stage: &Stage, queue: &str) -> String {
 
 #[tokio::test]
 async fn dead_letters_are_kept_with_the_reason_why_the_queue_gave_them_up() {
-    let mut small = document("dead-letters");
-    small["queues"][0]["max_length"] = json!(1);
-    let stage = stage_with(&small).await;
-    send(&stage, "imports", "late", &[("x-amqp-expiration", "1")]).await;
-    assert_eq!(dead_letter(&stage, "imports.dlq").await, told("late", "expired", "imports"));
+    let stage = stage_with(&document_with("dead-letters", "/queues/0/max_length", json!(1))).await;
     send(&stage, "imports", "oldest", &[]).await;
     send(&stage, "imports", "newest", &[]).await;
     assert_eq!(dead_letter(&stage, "imports.dlq").await, told("oldest", "maxlen", "imports"));
     let mut worker = Worker::start(&stage.observer, "imports", 1).await;
     reject(&worker.next().await, false).await;
     assert_eq!(dead_letter(&stage, "imports.dlq").await, told("newest", "rejected", "imports"));
+}
+
+#[tokio::test]
+async fn dead_letters_are_kept_when_their_own_time_or_that_of_the_queue_is_over() {
+    let stage = stage_with(&document_with("dead-letters", "/queues/0/message_ttl_ms", json!(500))).await;
+    for headers in [&[("x-amqp-expiration", "1")][..], &[]] {
+        send(&stage, "imports", "late", headers).await;
+        assert_eq!(dead_letter(&stage, "imports.dlq").await, told("late", "expired", "imports"));
+    }
 }
 
 #[tokio::test]

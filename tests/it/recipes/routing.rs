@@ -1,9 +1,13 @@
 //! The recipes in which an exchange chooses the queues: publish/subscribe, routing, topics, headers.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
-use super::{bodies, document, publish, stage_of, stage_with};
-use crate::support::{contract::Answer, stage::Stage};
+use super::{bodies, document_with, publish, stage_of, stage_with};
+use crate::support::{contract::Answer, poll::eventually, stage::Stage};
+
+const SOON: Duration = Duration::from_secs(30);
 
 /// Publishes a text; gives status and outcome.
 async fn told(stage: &Stage, exchange: &str, key: &str, text: &str) -> (u16, String) {
@@ -49,14 +53,23 @@ async fn publish_subscribe_copies_to_each_subscriber_and_a_later_one_gets_later_
 /// With a limit of 2 in place of 1,000.
 #[tokio::test]
 async fn publish_subscribe_drops_the_oldest_messages_of_a_full_queue_and_of_no_other() {
-    let mut small = document("publish-subscribe");
-    small["queues"][1]["max_length"] = json!(2);
+    let small = document_with("publish-subscribe", "/queues/1/max_length", json!(2));
     let stage = stage_with(&small).await;
     for text in ["1", "2", "3", "4"] {
         assert_eq!(told(&stage, "news", "", text).await, confirmed());
     }
     assert_eq!(bodies(&stage, "news.cache").await, ["3", "4"]);
     assert_eq!(bodies(&stage, "news.mail").await, ["1", "2", "3", "4"]);
+}
+
+/// With 100 ms in place of a minute.
+#[tokio::test]
+async fn publish_subscribe_drops_the_old_messages_of_the_cache() {
+    let stage = stage_with(&document_with("publish-subscribe", "/queues/1/message_ttl_ms", json!(100))).await;
+    assert_eq!(told(&stage, "news", "", "old").await, confirmed());
+    let gone = || async { stage.observer.count("news.cache").await == Some(0) };
+    eventually(SOON, "the message expires", gone).await;
+    assert_eq!(bodies(&stage, "news.mail").await, ["old"]);
 }
 
 #[tokio::test]
