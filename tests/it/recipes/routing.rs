@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use lapin::ExchangeKind;
 use serde_json::{Value, json};
 
-use super::{bodies, document_with, publish, stage_of, stage_with};
+use super::{apply, bodies, document, document_with, publish, stage_of, stage_with};
 use crate::support::{contract::Answer, poll::eventually, stage::Stage};
 
 const SOON: Duration = Duration::from_secs(30);
@@ -100,6 +101,18 @@ async fn topics_match_words_and_the_alternate_exchange_takes_the_rest() {
     assert_eq!(bodies(&stage, "orders.paid").await, ["one copy"]);
     stage.observer.delete_queue("orders.unrouted").await;
     assert_eq!(told(&stage, "orders", "created.us", "x").await, unroutable());
+}
+
+#[tokio::test]
+async fn topics_over_an_exchange_without_the_alternate_exchange_is_409_and_makes_nothing() {
+    let stage = Stage::set("recipe").await;
+    stage.observer.declare_exchange("orders", ExchangeKind::Topic).await;
+    let before = stage.vhost.definitions().await;
+    let answer = apply(&stage.gateway, &document("topics")).await;
+    assert_eq!(answer.verdict(), (409, "precondition-failed".to_owned()));
+    assert_eq!(answer.text("field"), "exchanges[0]");
+    assert!(answer.text("detail").contains("'alternate-exchange'"), "{answer:?}");
+    assert_eq!(stage.vhost.definitions().await, before);
 }
 
 #[tokio::test]

@@ -313,16 +313,19 @@ impl Vhost<'_> {
         self.described(&format!("[rabbit_binding:info(B, {items}) || B <- {all}]")).await
     }
 
-    /// RabbitMQ's description of every queue, exchange and binding, in the same form and in a fixed order.
+    /// RabbitMQ's description of every queue, exchange and binding, in the same form and in a fixed order. Without exclusive queues,
+    /// such as the gateway's reply queue, and without the bindings that each queue has to the default exchange.
     pub async fn definitions(&self) -> String {
         let vhost = binary(&self.name);
         let queue = "element(4, amqqueue:get_name(Q)), amqqueue:get_type(Q), amqqueue:is_durable(Q), \
                      amqqueue:is_auto_delete(Q), lists:sort(amqqueue:get_arguments(Q))";
-        let queues = format!("[{{{queue}}} || Q <- rabbit_amqqueue:list({vhost})]");
+        let is_shared = "amqqueue:get_exclusive_owner(Q) =:= none";
+        let queues = format!("[{{{queue}}} || Q <- rabbit_amqqueue:list({vhost}), {is_shared}]");
         let items = "[name, type, durable, auto_delete, internal, arguments]";
         let exchanges = format!("[rabbit_exchange:info(X, {items}) || X <- rabbit_exchange:list({vhost})]");
         let items = "[source_name, destination_name, destination_kind, routing_key, arguments]";
-        let bindings = format!("[rabbit_binding:info(B, {items}) || B <- rabbit_binding:list({vhost})]");
+        let infos = format!("[rabbit_binding:info(B, {items}) || B <- rabbit_binding:list({vhost})]");
+        let bindings = format!("[I || I <- {infos}, hd(I) =/= {{source_name, <<>>}}]");
         self.described(&format!("[lists:sort(L) || L <- [{queues}, {exchanges}, {bindings}]]")).await
     }
 

@@ -54,7 +54,7 @@ pub(in crate::http) struct QueueDeclarationBody {
     #[schema(maximum = 255)]
     #[serde(default, deserialize_with = "whole")]
     max_priority: Option<u8>,
-    /// `x-delivery-limit`: number of deliveries after which RabbitMQ drops or dead-letters a message; quorum queues only.
+    /// `x-delivery-limit`: number of returns beyond which RabbitMQ drops or dead-letters a message; quorum queues only.
     /// RabbitMQ 4 takes -1 for no limit.
     #[serde(default, deserialize_with = "whole")]
     delivery_limit: Option<i64>,
