@@ -157,9 +157,7 @@ async fn gateway_starts_without_rabbitmq_and_publishes_when_it_comes() {
     let observer = Observer::connect(&vhost.url).await;
     observer.declare_queue("q").await;
     let link = Link::to(broker.address()).await;
-    link.set(Mode::Refuse);
-    let refused = || async { tokio::net::TcpStream::connect(link.addr()).await.is_err() };
-    eventually(SOON, "the link refuses", refused).await;
+    link.refuse().await;
     let gateway = TestGateway::start_unready(&[("AMQP_URL", &vhost.url_by(link.addr()))]).await;
     assert_eq!(gateway.get("/health/live").send().await.unwrap().status(), 200);
     assert!(!gateway.is_ready().await);
@@ -294,7 +292,7 @@ async fn the_permit_of_an_overdue_publish_is_not_used_again_before_its_confirm_a
 async fn readiness_changes_with_rabbitmq_and_publishes_end_at_their_deadline_while_it_is_away() {
     let (vhost, observer, link, gateway) = wired("away", &[]).await;
     for _ in 0..2 {
-        link.set(Mode::Refuse);
+        link.refuse().await;
         link.cut();
         gets_unready_within(SECOND, &gateway).await;
         let health = gateway.get("/health/rabbitmq").send().await.unwrap();

@@ -6,11 +6,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::{SOON, Served};
-use crate::support::{
-    broker::Broker,
-    link::{Link, Mode},
-    poll::eventually,
-};
+use crate::support::{broker::Broker, link::Link, poll::eventually};
 
 /// Two for shared messages, two for isolated ones, and one each for topology, replies and probes.
 const CONNECTIONS: usize = 7;
@@ -37,7 +33,7 @@ async fn an_outage_of_rabbitmq_makes_a_few_log_lines_and_one_when_it_is_back() {
     eventually(SOON, "all roles are connected", || async { link.names().len() == CONNECTIONS }).await;
     let before = lines(&served, 0).len();
     let down = Instant::now();
-    link.set(Mode::Refuse);
+    link.refuse().await;
     link.cut();
     let is_reminded = || async { saying(&lines(&served, before), "cannot connect").len() >= 2 };
     eventually(SOON, "a reminder", is_reminded).await;

@@ -15,10 +15,11 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     sync::{broadcast, watch},
     task::{JoinHandle, JoinSet},
 };
@@ -29,6 +30,10 @@ use self::{
     modes::{Modes, matches},
     names::Names,
 };
+use super::poll::eventually;
+
+/// How long the listener may take to be gone.
+const SOON: Duration = Duration::from_secs(10);
 
 /// A TCP proxy on loopback; its connections end when the value is dropped.
 pub struct Link {
@@ -75,6 +80,16 @@ impl Link {
     /// Sets the mode of all connections without a mode of their own.
     pub fn set(&self, mode: Mode) {
         self.modes.send_modify(|modes| modes.general = mode);
+    }
+
+    /// From now on there is no listener: each dial gets the same error, "connection refused". A dial that the listener has still
+    /// accepted would get another one.
+    pub async fn refuse(&self) {
+        self.set(Mode::Refuse);
+        eventually(SOON, "the link refuses connections", || async {
+            TcpStream::connect(self.address).await.is_err()
+        })
+        .await;
     }
 
     /// Sets the mode of the connections with this name. The name is the last word of a connection's name, as `publish-0`, or the
