@@ -1,8 +1,9 @@
-//! Queues: their declarations, and their state in RabbitMQ.
+//! Queues, exchanges, bindings and documents of them: the declarations, and the state of a queue in RabbitMQ.
 
 pub mod arguments;
 pub mod document;
 pub mod exchange;
+mod references;
 
 use super::field::{FieldTable, FieldValue};
 use super::names::{ExchangeName, QueueName, ShortText};
