@@ -11,8 +11,12 @@ use crate::domain::names::{SHORT_STRING_MAX, ShortText};
 
 /// The maximum of RabbitMQ's timers in milliseconds.
 const LONGEST_TIMER: i64 = MAX_EXPIRATION.cast_signed();
+/// The argument with the type of the queue.
+pub const QUEUE_TYPE: &str = "x-queue-type";
 /// The argument that names the exchange for dead letters.
 pub const DEAD_LETTER_EXCHANGE: &str = "x-dead-letter-exchange";
+/// A value of `x-overflow` for classic queues.
+pub const REJECT_PUBLISH_DLX: &str = "reject-publish-dlx";
 /// The argument with the routing key of dead letters.
 pub const DEAD_LETTER_KEY: &str = "x-dead-letter-routing-key";
 /// Units of `x-max-age`.
@@ -32,38 +36,50 @@ enum Rule {
     Age,
 }
 
-/// Every known argument. The gateway accepts any queue type, since a plugin of RabbitMQ may define one.
-const KNOWN: [(&str, Rule); 23] = [
-    ("x-queue-type", Rule::Text),
-    ("x-message-ttl", Rule::Number(0, LONGEST_TIMER)),
-    ("x-expires", Rule::Number(1, LONGEST_TIMER)),
-    ("x-max-length", Rule::Number(0, i64::MAX)),
-    ("x-max-length-bytes", Rule::Number(0, i64::MAX)),
-    ("x-max-in-memory-length", Rule::Number(0, i64::MAX)),
-    ("x-max-in-memory-bytes", Rule::Number(0, i64::MAX)),
-    ("x-max-priority", Rule::Number(0, 255)),
-    ("x-overflow", Rule::OneOf(&["drop-head", "reject-publish", "reject-publish-dlx"])),
-    (DEAD_LETTER_EXCHANGE, Rule::ShortText),
-    (DEAD_LETTER_KEY, Rule::ShortText),
-    ("x-dead-letter-strategy", Rule::OneOf(&["at-most-once", "at-least-once"])),
-    ("x-single-active-consumer", Rule::Switch),
-    ("x-queue-mode", Rule::OneOf(&["default", "lazy"])),
-    ("x-queue-version", Rule::Number(1, 2)),
+/// The types of queues that take an argument.
+type Types = &'static [&'static str];
+
+const EVERY_TYPE: Types = &["classic", "quorum", "stream"];
+const CLASSIC_OR_QUORUM: Types = &["classic", "quorum"];
+const CLASSIC: Types = &["classic"];
+const QUORUM: Types = &["quorum"];
+const STREAM: Types = &["stream"];
+
+/// Every known argument, and the types of queues that take it; RabbitMQ refuses it on another type. The gateway accepts any
+/// queue type, since a plugin of RabbitMQ may define one.
+const KNOWN: [(&str, Rule, Types); 23] = [
+    (QUEUE_TYPE, Rule::Text, EVERY_TYPE),
+    ("x-message-ttl", Rule::Number(0, LONGEST_TIMER), CLASSIC_OR_QUORUM),
+    ("x-expires", Rule::Number(1, LONGEST_TIMER), CLASSIC_OR_QUORUM),
+    ("x-max-length", Rule::Number(0, i64::MAX), CLASSIC_OR_QUORUM),
+    ("x-max-length-bytes", Rule::Number(0, i64::MAX), EVERY_TYPE),
+    ("x-max-in-memory-length", Rule::Number(0, i64::MAX), QUORUM),
+    ("x-max-in-memory-bytes", Rule::Number(0, i64::MAX), QUORUM),
+    // RabbitMQ 3.10 and 4.0 refuse it on quorum queues, which have priorities of their own in later versions.
+    ("x-max-priority", Rule::Number(0, 255), CLASSIC_OR_QUORUM),
+    ("x-overflow", Rule::OneOf(&["drop-head", "reject-publish", REJECT_PUBLISH_DLX]), CLASSIC_OR_QUORUM),
+    (DEAD_LETTER_EXCHANGE, Rule::ShortText, CLASSIC_OR_QUORUM),
+    (DEAD_LETTER_KEY, Rule::ShortText, CLASSIC_OR_QUORUM),
+    ("x-dead-letter-strategy", Rule::OneOf(&["at-most-once", "at-least-once"]), QUORUM),
+    ("x-single-active-consumer", Rule::Switch, CLASSIC_OR_QUORUM),
+    ("x-queue-mode", Rule::OneOf(&["default", "lazy"]), CLASSIC),
+    ("x-queue-version", Rule::Number(1, 2), CLASSIC),
     // RabbitMQ 3.10 closes the connection on other values, 4.x ignores the argument.
-    ("x-queue-master-locator", Rule::OneOf(&["min-masters", "client-local", "random"])),
-    // RabbitMQ 3.10 refuses the last one, 4.x accepts it.
+    ("x-queue-master-locator", Rule::OneOf(&["min-masters", "client-local", "random"]), CLASSIC),
+    // RabbitMQ 3.10 refuses the last one, and classic queues with this argument; 4.x accepts both.
     (
         "x-queue-leader-locator",
         Rule::OneOf(&["client-local", "balanced", "random", "least-leaders", "min-masters"]),
+        EVERY_TYPE,
     ),
     // RabbitMQ 3.10 accepts every value.
-    ("x-delivery-limit", Rule::Any),
-    ("x-quorum-initial-group-size", Rule::Number(1, i64::MAX)),
-    ("x-initial-cluster-size", Rule::Number(1, i64::MAX)),
-    ("x-max-age", Rule::Age),
-    ("x-stream-max-segment-size-bytes", Rule::Number(0, i64::MAX)),
+    ("x-delivery-limit", Rule::Any, QUORUM),
+    ("x-quorum-initial-group-size", Rule::Number(1, i64::MAX), QUORUM),
+    ("x-initial-cluster-size", Rule::Number(1, i64::MAX), STREAM),
+    ("x-max-age", Rule::Age, STREAM),
+    ("x-stream-max-segment-size-bytes", Rule::Number(0, i64::MAX), STREAM),
     // RabbitMQ 3.10 does not know it.
-    ("x-stream-filter-size-bytes", Rule::Any),
+    ("x-stream-filter-size-bytes", Rule::Any, EVERY_TYPE),
 ];
 
 /// RabbitMQ cannot accept a value of an argument. The text completes a sentence that begins with the argument's name.
@@ -75,17 +91,38 @@ pub struct WrongValue(Rule);
 /// # Errors
 /// The values that RabbitMQ accepts.
 pub fn check(argument: &str, value: &FieldValue) -> Result<bool, WrongValue> {
-    let Some((_, rule)) = KNOWN.iter().find(|(name, _)| *name == argument) else { return Ok(false) };
+    let Some((_, rule, _)) = KNOWN.iter().find(|(name, ..)| *name == argument) else { return Ok(false) };
     if rule.allows(value) { Ok(true) } else { Err(WrongValue(*rule)) }
+}
+
+/// The type of the queue does not take an argument. The text completes a sentence that begins with the argument's name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("is not for a queue of the type {kind}: RabbitMQ takes it for the type {}", types.join(" or "))]
+pub struct WrongType {
+    kind: &'static str,
+    types: Types,
+}
+
+/// Checks that a queue of this type takes the argument. Accepts types and arguments that the gateway does not know.
+///
+/// # Errors
+/// The types that take it.
+pub fn check_type(kind: &FieldValue, argument: &str) -> Result<(), WrongType> {
+    let Some(kind) = EVERY_TYPE.iter().find(|it| *kind == FieldValue::from(**it)) else { return Ok(()) };
+    match KNOWN.iter().find(|(name, ..)| *name == argument) {
+        Some((_, _, types)) if !types.contains(kind) => Err(WrongType { kind, types }),
+        _ => Ok(()),
+    }
 }
 
 /// Whether the gateway knows what RabbitMQ does with these arguments.
 #[must_use]
 pub fn are_known(arguments: &FieldTable) -> bool {
-    let is_known = |name: &str| KNOWN.iter().any(|(known, _)| *known == name);
-    let types = ["classic", "quorum", "stream"].map(FieldValue::from);
+    let is_known = |name: &str| KNOWN.iter().any(|(known, ..)| *known == name);
     arguments.0.keys().all(|name| is_known(name.as_str()))
-        && arguments.get("x-queue-type").is_none_or(|kind| types.contains(kind))
+        && arguments
+            .get(QUEUE_TYPE)
+            .is_none_or(|kind| EVERY_TYPE.iter().any(|it| *kind == FieldValue::from(*it)))
 }
 
 impl Rule {
@@ -169,6 +206,25 @@ mod tests {
         ] {
             let wrong = check(argument, &value).expect_err(argument);
             assert_eq!(wrong.to_string(), told, "{argument}");
+        }
+    }
+
+    #[test]
+    fn an_argument_that_the_type_of_the_queue_does_not_take_is_an_error() {
+        let told = |kind: &str, argument| {
+            check_type(&kind.into(), argument).err().map(|wrong| wrong.to_string()).unwrap_or_default()
+        };
+        assert_eq!(
+            told("stream", "x-message-ttl"),
+            "is not for a queue of the type stream: RabbitMQ takes it for the type classic or quorum"
+        );
+        for (kind, argument) in [
+            ("quorum", "x-message-ttl"),
+            ("a-plugin's", "x-max-age"),
+            ("stream", "x-plugin"),
+            ("classic", "x-queue-mode"),
+        ] {
+            assert_eq!(told(kind, argument), "", "{kind} {argument}");
         }
     }
 

@@ -1,5 +1,6 @@
 //! The body of `PUT /queues/{name}`: plain words for the common arguments. Refuses a plain word that contradicts `arguments`.
 
+mod by_type;
 mod dead_letter;
 mod queue_type;
 
@@ -35,7 +36,7 @@ pub(in crate::http) struct QueueDeclarationBody {
     #[schema(maximum = 315_360_000_000_u64)]
     #[serde(default, deserialize_with = "whole")]
     message_ttl_ms: Option<u64>,
-    /// `x-expires`: milliseconds without use after which RabbitMQ deletes the queue.
+    /// `x-expires`: milliseconds without use after which RabbitMQ deletes the queue, also if it never had a consumer.
     #[schema(minimum = 1, maximum = 315_360_000_000_u64)]
     #[serde(default, deserialize_with = "whole")]
     expires_ms: Option<u64>,
@@ -101,6 +102,7 @@ impl QueueDeclarationBody {
         reserved_name::refuse(name.as_str())?;
         let mut arguments = std::mem::take(&mut self.arguments.0);
         check_values(&arguments)?;
+        let given = arguments.clone();
         name_default_exchange(&mut arguments);
         self.plain_words(&mut arguments)?;
         let dead_letter_pair = match self.dead_letter.take().and_then(|given| given.detail(&name)) {
@@ -108,6 +110,7 @@ impl QueueDeclarationBody {
             None => None,
         };
         arguments.check(limits).map_err(|error| Problem::malformed("arguments", error))?;
+        self.check_by_type(&given, &arguments)?;
         refuse_key_without_exchange(&arguments)?;
         refuse_reserved_dead_letters(&arguments)?;
         Ok(QueueDeclaration {
