@@ -54,9 +54,10 @@ pub async fn run(
     Ok(())
 }
 
-/// Logs one line when RabbitMQ is connected, with the address of the Swagger UI.
+/// Logs one line when RabbitMQ is connected and a required topology file is applied, with the address of the Swagger UI.
 async fn say_ready(broker: Broker, address: SocketAddr) {
     let Some(reached) = broker.first_reached().await else { return };
+    broker.has_required_topology().await;
     let gateway = format!("http://{}", dialled(address));
     info!(
         %gateway,

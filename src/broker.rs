@@ -206,6 +206,13 @@ impl Broker {
         ReplyState { ready: replies.is_ready(), denial: replies.denial(), waiting: replies.waiting() }
     }
 
+    /// Waits until the gateway has applied a required topology file.
+    pub async fn has_required_topology(&self) {
+        if let Some(file) = &self.inner.topology_file {
+            file.until_not_missing().await;
+        }
+    }
+
     /// The state of the topology file, if there is one. Does not ask RabbitMQ.
     #[must_use]
     pub fn topology_file(&self) -> Option<TopologyFileState> {

@@ -2,7 +2,7 @@
 //!
 //! An error names the number of a line only: the error texts of the TOML library quote the line, which may hold a password.
 
-use super::mistakes::{Mistakes, quoted};
+use super::mistakes::{Mistakes, quoted, unreadable};
 use super::table::{CONFIG_FILE, SETTINGS, Setting};
 use super::unknown::nearest;
 
@@ -11,7 +11,7 @@ pub(super) fn read(path: &str, mistakes: &mut Mistakes) -> Vec<(&'static Setting
     let content = match std::fs::read_to_string(path) {
         Ok(content) => content,
         Err(error) => {
-            mistakes.about(CONFIG_FILE, &format!("cannot read the file, {}: {}", error.kind(), quoted(path)));
+            mistakes.about(CONFIG_FILE, &format!("{}: {}", unreadable(&error), quoted(path)));
             return Vec::new();
         }
     };

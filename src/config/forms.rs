@@ -13,7 +13,7 @@ use crate::domain::{duration, names::QueueName, names::ShortText, path_prefix::P
 pub(super) type Parsed<T> = Result<T, String>;
 
 /// Semaphores count bytes in 32 bits.
-const MAX_SIZE: usize = 4_095 << 20;
+pub(super) const MAX_SIZE: usize = 4_095 << 20;
 
 const MAX_HEALTH_QUEUES: usize = 20;
 

@@ -3,7 +3,7 @@
 //! Quotes the given value, so that a line break in it cannot forge a line. In a value that looks like an address with a user,
 //! hides the part before the last `@`.
 
-use std::fmt;
+use std::{fmt, io};
 
 use super::table::Setting;
 
@@ -73,6 +73,18 @@ pub(super) fn quoted(given: &str) -> String {
         Some((_, host)) => format!("{:?}", format!("***@{host}")),
         None => format!("{given:?}"),
     }
+}
+
+/// Why a file cannot be read.
+pub(super) fn unreadable(error: &io::Error) -> String {
+    let why = match error.kind() {
+        io::ErrorKind::NotFound => "it does not exist".to_owned(),
+        io::ErrorKind::PermissionDenied => "the gateway's user may not read it".to_owned(),
+        io::ErrorKind::IsADirectory => "it is a directory".to_owned(),
+        io::ErrorKind::InvalidData => "it is not UTF-8".to_owned(),
+        _ => error.to_string(),
+    };
+    format!("cannot read the file, {why}")
 }
 
 #[cfg(test)]

@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::ffi::{OsStr, OsString};
 use std::fs;
 
-use super::mistakes::{Mistakes, quoted};
+use super::forms::MAX_SIZE;
+use super::mistakes::{Mistakes, quoted, unreadable};
 use super::table::{CONFIG_FILE, FILE_SUFFIX, SETTINGS, Setting, TOPOLOGY_FILE};
 use super::{Config, file, unknown};
 
@@ -93,7 +94,7 @@ impl Given {
     /// The content of the topology file. A file that cannot be read counts as an empty document, so that it makes one mistake.
     fn topology(&self, mistakes: &mut Mistakes) -> Option<String> {
         let path = self.value(TOPOLOGY_FILE)?;
-        Some(content(path).unwrap_or_else(|why| {
+        Some(document(path).unwrap_or_else(|why| {
             mistakes.about(TOPOLOGY_FILE, &format!("{why}: {}", quoted(path)));
             "{}".to_owned()
         }))
@@ -119,9 +120,21 @@ impl Given {
     }
 }
 
+/// The content of the topology file. Refuses a pipe, which may never end, and a file that no setting allows.
+fn document(path: &str) -> Result<String, String> {
+    let file = fs::metadata(path).map_err(|error| unreadable(&error))?;
+    if !file.is_file() {
+        return Err("it must be a regular file".to_owned());
+    }
+    if file.len() > MAX_SIZE as u64 {
+        return Err(format!("the file has {} bytes", file.len()));
+    }
+    content(path)
+}
+
 /// The file's content without one line break at its end.
 fn content(path: &str) -> Result<String, String> {
-    let bytes = fs::read(path).map_err(|error| format!("cannot read the file, {}", error.kind()))?;
+    let bytes = fs::read(path).map_err(|error| unreadable(&error))?;
     let text = String::from_utf8(bytes).map_err(|_| "the file is not UTF-8")?;
     let text = text.strip_suffix('\n').map_or(text.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));
     if text.is_empty() { Err("the file is empty".to_owned()) } else { Ok(text.to_owned()) }

@@ -177,7 +177,7 @@ fn unknown(cause: &Cause) -> Problem {
 fn earlier_attempt_lost() -> Problem {
     Problem::new(
         ProblemType::OutcomeUnknown,
-        "an earlier attempt was lost with its connection, and a later attempt failed; whether RabbitMQ holds the \
+        "an earlier attempt was lost with its connection or channel, and a later attempt failed; whether RabbitMQ holds the \
          message is unknown",
     )
 }

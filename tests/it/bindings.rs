@@ -131,14 +131,17 @@ async fn wrong_bindings_are_400_and_bind_nothing() {
         assert_eq!(answer.verdict(), problem(400, "malformed-request"), "{body}");
         assert!(answer.text("detail").contains(field), "{body}: {}", answer.text("detail"));
     }
-    for query in [
-        "?arguments=5",
-        "?arguments=%7B%7D%7D",
-        "?arguments=%7B%7D,%22routing_key%22:%22x%22",
-        "?routing_kee=x",
+    for (query, told) in [
+        ("?arguments=5", "arguments must be an object, not 5"),
+        ("?arguments=%7B", "arguments is not complete JSON: it ends at line 1 column 1"),
+        ("?arguments=%7B%7D%7D", "arguments is not valid JSON at line 1 column 3"),
+        ("?arguments=%7B%7D,%22routing_key%22:%22x%22", "arguments is not valid JSON at line 1 column 3"),
+        ("?arguments=%5B%5D", "arguments must be an object, not an array"),
+        ("?routing_kee=x", "routing_kee"),
     ] {
         let answer = stage.ask(Method::DELETE, &format!("{path}{query}")).await;
         assert_eq!(answer.verdict(), problem(400, "malformed-request"), "{query}");
+        assert!(answer.text("detail").starts_with(told), "{query}: {}", answer.text("detail"));
     }
     let with_body = stage.gateway.delete(path).header("content-type", "application/json").body("{}");
     assert_eq!(Answer::to(with_body).await.verdict(), problem(400, "malformed-request"));

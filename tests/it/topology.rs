@@ -123,6 +123,30 @@ async fn a_dry_run_tells_what_exists_and_makes_nothing() {
 }
 
 #[tokio::test]
+async fn a_queue_without_its_dead_letter_queue_is_absent_in_a_dry_run_and_created_when_applied() {
+    let stage = Stage::set("topology-pair").await;
+    let document = json!({"queues": [{"name": "q", "dead_letter": true}]});
+    assert_eq!(results(&apply(&stage.gateway, "", &document).await), ["created"]);
+    stage.observer.delete_queue("q.dlq").await;
+    assert_eq!(results(&apply(&stage.gateway, "?dry_run=true", &document).await), ["absent"]);
+    assert_eq!(results(&apply(&stage.gateway, "", &document).await), ["created"]);
+    assert_eq!(stage.observer.count("q.dlq").await, Some(0));
+    assert_eq!(results(&apply(&stage.gateway, "?dry_run=true", &document).await), ["exists"]);
+    assert_eq!(results(&apply(&stage.gateway, "", &document).await), ["exists"]);
+}
+
+#[tokio::test]
+async fn an_unknown_type_of_exchange_is_400_before_another_exchange_is_made() {
+    let stage = Stage::set("topology-type").await;
+    let document = json!({"exchanges": [{"name": "a", "type": "topic"}, {"name": "b", "type": "x-nothing"}]});
+    let answer = apply(&stage.gateway, "", &document).await;
+    assert_eq!((answer.status, answer.text("field").as_str()), (400, "exchanges[1].type"), "{answer:?}");
+    assert!(answer.text("detail").ends_with("nothing was made"), "{}", answer.text("detail"));
+    assert_eq!(answer.json().get("results"), None);
+    assert_eq!(stage.ask(Method::GET, "/exchanges/a").await.status, 404);
+}
+
+#[tokio::test]
 async fn a_document_over_a_conflicting_queue_is_409_names_it_and_makes_nothing() {
     let stage = Stage::set("topology-conflict").await;
     stage.declare("/queues/lost", r#"{"max_length":5}"#).await;
@@ -169,6 +193,9 @@ async fn wrong_documents_are_refused_with_the_item_and_the_field() {
         (queue(r#"{"name":""}"#), 400, "queues[1].name"),
         (queue(r#"{"name":"b","tipe":"quorum"}"#), 400, "queues[1].tipe"),
         (queue(r#"{"name":"b","max_length":-1}"#), 400, "queues[1].max_length"),
+        (queue(r#"{"name":"b","type":"quorum","durable":false}"#), 400, "queues[1].durable"),
+        (queue(r#"{"name":"b","type":"stream","message_ttl_ms":5}"#), 400, "queues[1].message_ttl_ms"),
+        (queue(r#"{"name":"b","type":"classic","delivery_limit":5}"#), 400, "queues[1].delivery_limit"),
         (queue(r#"{"name":"b","arguments":{"n":18446744073709551615}}"#), 400, "queues[1].arguments.n"),
         (queue(r#"{"name":"a.dlq"},{"name":"c","dead_letter":{"queue":"a.dlq"}}"#), 400, "queues[2]"),
         (queue(r#"{"name":"amq.mine"}"#), 403, "queues[1]"),
@@ -235,9 +262,12 @@ async fn a_document_that_a_kill_of_rabbitmq_interrupts_is_completed_by_applying_
     broker.start().await;
     let again = apply(&gateway, "?timeout=60s", &document).await;
     assert_eq!(again.status, 200, "{again:?}");
-    let observer = Observer::connect(&broker.url()).await;
-    for n in [0, 99, 149] {
-        assert_eq!(observer.count(&format!("q{n}")).await, Some(0), "q{n}");
+    // Each exchange has two of the queues, and fifty queues have no binding.
+    for n in 0..50 {
+        assert_eq!(gateway.publish(&format!("e{n}"), "any", "x").await.status(), 200, "e{n}");
     }
-    assert_eq!(gateway.publish("e49", "any", "x").await.status(), 200);
+    let observer = Observer::connect(&broker.url()).await;
+    for n in 0..150 {
+        assert_eq!(observer.count(&format!("q{n}")).await, Some(u32::from(n < 100)), "q{n}");
+    }
 }

@@ -176,13 +176,19 @@ async fn an_item_that_refers_to_an_absent_object_is_404_and_nothing_is_made() {
 #[tokio::test]
 async fn a_refused_queue_names_what_was_made_for_its_dead_letters() {
     let stage = Stage::set("hostile-pair").await;
-    let document =
-        json!({"queues": [{"name": "b", "type": "quorum", "durable": false, "dead_letter": true}]});
+    // Without a type the virtual host decides the type: here it is classic, which has no delivery limit.
+    let document = json!({"queues": [{"name": "b", "delivery_limit": 5, "dead_letter": true}]});
     let answer = apply(&stage.gateway, "", document).await;
     assert_eq!(answer.verdict(), problem(400, "malformed-request"));
     let remains = r#"this remains of what the gateway made: exchange "b.dlx", queue "b.dlq""#;
     assert!(answer.text("detail").contains(remains), "{}", answer.text("detail"));
     assert_eq!(stage.observer.count("b.dlq").await, Some(0));
+    let gateway = stage.gateway_as("hostile-pair", "^(c|amq\\.gen-|c\\.dlx).*", ".*", ".*").await;
+    let document = json!({"queues": [{"name": "c", "dead_letter": {"queue": "theirs"}}]});
+    let answer = apply(&gateway, "", document).await;
+    assert_eq!(answer.verdict(), problem(403, "forbidden"));
+    let remains = r#"this remains of what the gateway made: exchange "c.dlx""#;
+    assert!(answer.text("detail").contains(remains), "{}", answer.text("detail"));
 }
 
 #[tokio::test]

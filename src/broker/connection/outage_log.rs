@@ -160,6 +160,11 @@ impl ConnectionLog {
         }
     }
 
+    /// Records that another connection replaces this one in time, which is no fault.
+    pub(in crate::broker) fn renewed(&self, why: &str) {
+        info!(connection = self.name, "a connection to RabbitMQ is replaced: {why}");
+    }
+
     fn is_not_down(&self) {
         let mut state = self.log.lock();
         if state.down.remove(&self.id) && state.down.is_empty() {

@@ -112,7 +112,11 @@ impl Supervised for SupervisedConnection {
                 connection.kill();
             }
             End::Retired(why) => {
-                log.replaced(why);
+                if why == NUMBERS_USED_UP {
+                    log.renewed(why);
+                } else {
+                    log.replaced(why);
+                }
                 tokio::spawn(close_unused(Arc::clone(&connection), follower));
             }
         }

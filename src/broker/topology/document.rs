@@ -65,10 +65,12 @@ impl Topology {
         deadline: Instant,
     ) -> Result<ItemResults, DocumentFailure> {
         let presence = self.presence(document, deadline).await.map_err(nothing_made)?;
-        let told = |is_there: &bool| if *is_there { ItemResult::Exists } else { ItemResult::Absent };
+        let told = |is_there: bool| if is_there { ItemResult::Exists } else { ItemResult::Absent };
+        let is_whole =
+            |(queue, pair): (&bool, &Option<(bool, bool)>)| *queue && pair.is_none_or(|(a, b)| a && b);
         Ok(ItemResults {
-            exchanges: presence.exchanges.iter().map(told).collect(),
-            queues: presence.queues.iter().map(told).collect(),
+            exchanges: presence.exchanges.iter().map(|is_there| told(*is_there)).collect(),
+            queues: presence.queues.iter().zip(&presence.pairs).map(|it| told(is_whole(it))).collect(),
             bindings: vec![ItemResult::Unknown; document.bindings.len()],
         })
     }
@@ -176,15 +178,22 @@ impl Topology {
         deadline: Instant,
     ) -> Result<ItemResults, DocumentFailure> {
         let steps = Steps::default();
-        let exchanges = steps.run(document.exchanges.iter().enumerate(), |(n, exchange)| async move {
-            if presence.exchanges[n] {
-                return (Place::Exchange(n), Ok(ItemResult::Exists));
+        let mut exchanges = vec![ItemResult::NotDone; document.exchanges.len()];
+        // RabbitMQ may not have a type that is not built in, so these are the first: then nothing was made.
+        for is_known in [false, true] {
+            let these = document.exchanges.iter().enumerate().filter(|(_, it)| it.is_known() == is_known);
+            let results = steps.run(these.clone(), |(n, exchange)| async move {
+                if presence.exchanges[n] {
+                    return (Place::Exchange(n), Ok(ItemResult::Exists));
+                }
+                (Place::Exchange(n), self.declare_exchange(exchange, deadline).await.map(created))
+            });
+            for ((n, _), result) in these.zip(results.await) {
+                exchanges[n] = result;
             }
-            (Place::Exchange(n), self.declare_exchange(exchange, deadline).await.map(created))
-        });
-        let exchanges = exchanges.await;
+        }
         let queues = steps.run(document.queues.iter().enumerate(), |(n, queue)| async move {
-            let made = self.create_queue(queue, presence.queues[n], presence.pairs[n], deadline).await;
+            let made = self.create_queue(queue, presence.queues[n], deadline).await;
             (Place::Queue(n), made)
         });
         let queues = queues.await;
@@ -194,27 +203,50 @@ impl Topology {
         let results = ItemResults { exchanges, queues, bindings: bindings.await };
         match steps.failure.into_inner() {
             None => Ok(results),
+            Some(failed @ (Place::Exchange(_), _)) if results.all().all(|it| it.made_nothing()) => {
+                Err(nothing_made(failed))
+            }
             Some((place, error)) => Err(DocumentFailure { place, error, results: Some(results) }),
         }
     }
 
+    /// Creates a queue and the objects for its dead letters. The item was created if one of them is new.
     async fn create_queue(
         &self,
         queue: &QueueDeclaration,
         is_there: bool,
-        pair_was_there: Option<(bool, bool)>,
         deadline: Instant,
     ) -> Result<ItemResult, Error> {
-        if let Some(pair) = &queue.dead_letter_pair {
-            self.declare_exchange(&pair.exchange_declaration(), deadline).await?;
-            self.declare(&pair.queue_declaration(), deadline).await?;
-            self.bind(&pair.binding(), deadline).await?;
+        let mut made = Vec::new();
+        if let Some(pair) = &queue.dead_letter_pair
+            && let Err(error) = self.create_pair(pair, &mut made, deadline).await
+        {
+            return Err(naming(error, &made));
         }
-        if is_there {
-            return Ok(ItemResult::Exists);
+        if !is_there {
+            match self.declare(&without_pair(queue), deadline).await {
+                Ok((is_new, _)) if is_new || !made.is_empty() => return Ok(ItemResult::Created),
+                Ok(_) => return Ok(ItemResult::Exists),
+                Err(error) => return Err(naming(error, &made)),
+            }
         }
-        let declared = self.declare(&without_pair(queue), deadline).await;
-        declared.map(|(is_new, _)| created(is_new)).map_err(|error| naming_pair(error, queue, pair_was_there))
+        Ok(created(!made.is_empty()))
+    }
+
+    /// Creates the objects for dead letters. Adds those to `made` that were absent.
+    async fn create_pair(
+        &self,
+        pair: &DeadLetterPair,
+        made: &mut Vec<String>,
+        deadline: Instant,
+    ) -> Result<(), Error> {
+        if self.declare_exchange(&pair.exchange_declaration(), deadline).await? {
+            made.push(format!("exchange \"{}\"", pair.exchange));
+        }
+        if self.declare(&pair.queue_declaration(), deadline).await?.0 {
+            made.push(format!("queue \"{}\"", pair.queue));
+        }
+        self.bind(&pair.binding(), deadline).await
     }
 }
 
@@ -258,17 +290,11 @@ impl Steps {
 }
 
 /// The refusal of a queue, which also names the objects for its dead letters that the gateway has made.
-fn naming_pair(error: Error, queue: &QueueDeclaration, pair_was_there: Option<(bool, bool)>) -> Error {
-    let (Error::Refused(refusal), Some(pair), Some((exchange, dead_letters))) =
-        (error.clone(), &queue.dead_letter_pair, pair_was_there)
-    else {
-        return error;
-    };
-    let made = [
-        (!exchange).then(|| format!("exchange \"{}\"", pair.exchange)),
-        (!dead_letters).then(|| format!("queue \"{}\"", pair.queue)),
-    ];
-    Error::Refused(refusal.with_remains(&made.into_iter().flatten().collect::<Vec<_>>()))
+fn naming(error: Error, made: &[String]) -> Error {
+    match error {
+        Error::Refused(refusal) => Error::Refused(refusal.with_remains(made)),
+        other => other,
+    }
 }
 
 fn nothing_made((place, error): Failed) -> DocumentFailure {

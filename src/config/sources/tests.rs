@@ -73,8 +73,8 @@ fn an_empty_variable_hides_nothing() {
 fn a_file_that_cannot_be_read_is_a_mistake() {
     assert_eq!(
         mistakes_of(&[], &[("GATEWAY_CONFIG", "no/such.toml"), ("RABBITMQ_PASSWORD_FILE", "no/such")]),
-        "GATEWAY_CONFIG: cannot read the file, entity not found: \"no/such.toml\"\n\
-         RABBITMQ_PASSWORD_FILE: cannot read the file, entity not found: \"no/such\"\n"
+        "GATEWAY_CONFIG: cannot read the file, it does not exist: \"no/such.toml\"\n\
+         RABBITMQ_PASSWORD_FILE: cannot read the file, it does not exist: \"no/such\"\n"
     );
 }
 

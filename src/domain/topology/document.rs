@@ -54,9 +54,9 @@ impl fmt::Display for Place {
 pub enum ItemResult {
     /// It is there, as the document asks.
     Exists,
-    /// It is not there.
+    /// It is not there, or for a queue an object for its dead letters is not there.
     Absent,
-    /// It was made.
+    /// It was made, or for a queue an object for its dead letters.
     Created,
     /// The binding exists now. AMQP does not tell whether it existed before.
     Bound,
@@ -66,6 +66,15 @@ pub enum ItemResult {
     Unknown,
     /// The gateway did not come to it.
     NotDone,
+}
+
+impl ItemResult {
+    /// Whether the gateway certainly made nothing for an item that is not a queue. A queue that failed may have left objects for
+    /// its dead letters.
+    #[must_use]
+    pub fn made_nothing(self) -> bool {
+        matches!(self, Self::Exists | Self::Absent | Self::Failed | Self::NotDone)
+    }
 }
 
 /// Two items of a document declare the same object. Completes a sentence that begins with the item.

@@ -92,9 +92,15 @@ impl<'de, K: DeserializeSeed<'de>> Visitor<'de> for KeySeed<K> {
         if key == "name" {
             Ok(Key::Name(self.0))
         } else {
-            self.0.deserialize(key.into_deserializer()).map(Key::Other)
+            let key = self.0.deserialize(key.into_deserializer());
+            key.map(Key::Other).map_err(|error: E| E::custom(with_name(&error.to_string())))
         }
     }
+}
+
+/// The error about an unknown member, which also lists `name`.
+fn with_name(said: &str) -> String {
+    said.replacen("`, expected ", "`, expected `name`, ", 1)
 }
 
 #[cfg(test)]
@@ -124,7 +130,7 @@ mod tests {
         for (json, said) in [
             (r#"{"size":5}"#, "missing field `name`"),
             (r#"{"name":"a","name":"b","size":5}"#, "duplicate field `name`"),
-            (r#"{"name":"a","size":5,"colour":1}"#, "unknown field `colour`"),
+            (r#"{"name":"a","size":5,"colour":1}"#, "unknown field `colour`, expected `name`, `size`"),
             (r#"{"name":5,"size":5}"#, "invalid type"),
         ] {
             assert!(read(json).expect_err(json).contains(said), "{json}");

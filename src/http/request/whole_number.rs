@@ -30,7 +30,10 @@ impl<T: TryFrom<i128>> Whole<T> {
     fn fit<E: Error>(number: i128) -> Result<Option<T>, E> {
         T::try_from(number).map(Some).map_err(|_| {
             let (least, greatest) = Self::range();
-            E::custom(format!("must be a whole number from {least} to {greatest}, not {number}"))
+            let is_widest = greatest == i128::from(u64::MAX);
+            let range =
+                if is_widest { format!("from {least} on") } else { format!("from {least} to {greatest}") };
+            E::custom(format!("must be a whole number {range}, not {number}"))
         })
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use jiff::Timestamp;
 use lapin::types::AMQPValue;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -63,6 +64,39 @@ async fn a_file_that_does_not_exist_and_a_required_file_that_is_not_given_are_ex
     }
 }
 
+/// A pipe without a writer never ends.
+#[tokio::test]
+async fn a_pipe_in_place_of_the_file_is_exit_code_64_and_does_not_hang() {
+    let (folder, _) = file("{}");
+    let pipe = folder.path().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo");
+    assert!(made.success());
+    let (code, process) =
+        run(&["check-config"], &[("GATEWAY_TOPOLOGY", pipe.to_str().expect("UTF-8"))]).await;
+    assert_eq!(code, Some(64));
+    assert!(process.stderr().contains("must be a regular file"), "{}", process.stderr());
+}
+
+#[tokio::test]
+async fn the_ready_line_waits_for_a_required_file() {
+    let vhost = Broker::shared().await.vhost("topology-file-ready").await;
+    let observer = Observer::connect(&vhost.url).await;
+    observer.declare_queue_with("a", &[("x-max-length", AMQPValue::LongInt(6))]).await;
+    let (_folder, path) = file(r#"{"queues": [{"name": "a", "max_length": 5}]}"#);
+    let settings = [
+        ("AMQP_URL", &*vhost.url),
+        ("GATEWAY_TOPOLOGY", &path),
+        ("GATEWAY_TOPOLOGY_REQUIRED", "true"),
+        ("RABBITMQ_REFUSED_DELAY", "50ms"),
+    ];
+    let served = Served::start(&settings).await;
+    served.logs("does not have the topology file").await;
+    assert!(!served.process.stderr().contains("\"ready\""), "{}", served.process.stderr());
+    observer.delete_queue("a").await;
+    served.logs("\"ready\"").await;
+    assert_eq!(served.status("/health/ready").await, 200);
+}
+
 #[tokio::test]
 async fn check_config_shows_the_path_of_a_good_file() {
     let (_folder, path) = file(r#"{"queues": [{"name": "a"}]}"#);
@@ -87,8 +121,8 @@ async fn a_conflict_is_logged_once_and_its_end_too() {
     ];
     let served = Served::start_ready(&settings).await;
     served.logs("does not have the topology file").await;
-    let attempts = || async { served.process.stderr().matches(ATTEMPT).count() >= 10 };
-    eventually(SOON, "ten attempts", attempts).await;
+    let attempts = || async { served.process.stderr().matches(ATTEMPT).count() >= 5 };
+    eventually(SOON, "five attempts", attempts).await;
     observer.delete_queue("a").await;
     served.logs("the topology file is applied").await;
     let log = served.process.stderr();
@@ -97,6 +131,13 @@ async fn a_conflict_is_logged_once_and_its_end_too() {
         let is_about = |line: &&Value| line["message"].as_str().is_some_and(|text| text.contains(words));
         lines.iter().filter(is_about).cloned().collect::<Vec<_>>()
     };
+    let at = |line: &Value| {
+        line["timestamp"].as_str().and_then(|at| at.parse::<Timestamp>().ok()).expect("a time")
+    };
+    let times: Vec<_> = about(ATTEMPT).iter().map(at).collect();
+    // The pauses are 50, 100, 200 and 400 ms.
+    let last = times[4].duration_since(times[3]);
+    assert!(last.as_millis() >= 400, "the fifth attempt came after {last:?}");
     let failures = about("does not have the topology file");
     assert_eq!(failures.len(), 1, "{log}");
     assert_eq!((&failures[0]["level"], &failures[0]["item"]), (&"ERROR".into(), &"queues[0] a".into()));

@@ -2,6 +2,7 @@
 
 use axum::http::HeaderMap;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use utoipa::ToSchema;
 
 use crate::domain::field::HeaderLimits;
@@ -85,7 +86,9 @@ impl Ends {
         }
         let routing_key = query.text("routing_key")?;
         let arguments = query.take("arguments")?;
-        let document = format!("{{\"arguments\":{}}}", arguments.as_deref().unwrap_or("{}"));
+        let arguments = arguments.as_deref().unwrap_or("{}");
+        check_json("arguments", arguments)?;
+        let document = format!("{{\"arguments\":{arguments}}}");
         let given: ArgumentsDocument = request::json(document.as_bytes())?;
         let binding = self.binding(routing_key, given.arguments, &limits.amqp_headers)?;
         check_integers(&binding.arguments, document.as_bytes(), "arguments")?;
@@ -115,4 +118,13 @@ impl Ends {
         }
         Ok(())
     }
+}
+
+/// Checks that the value of a query parameter is a JSON object. The mistake names the parameter, and a place in its value.
+fn check_json(parameter: &str, value: &str) -> Result<(), Problem> {
+    request::json::<IgnoredAny>(value.as_bytes()).map(|_| ()).map_err(|problem| {
+        let detail = problem.detail();
+        let why = detail.strip_prefix("body ").unwrap_or(detail);
+        Problem::malformed(parameter, why)
+    })
 }
