@@ -39,10 +39,11 @@ enum Argument {
 const QUORUM: (&str, Argument) = ("x-queue-type", Argument::Text("quorum"));
 const STREAM: (&str, Argument) = ("x-queue-type", Argument::Text("stream"));
 const REJECT: (&str, Argument) = ("x-overflow", Argument::Text("reject-publish"));
+const AT_LEAST_ONCE: (&str, Argument) = ("x-dead-letter-strategy", Argument::Text("at-least-once"));
 
 #[rustfmt::skip]
 const RECIPES: [Recipe; 11] = [
-    Recipe { name: "work-queue", queue: "tasks", arguments: &[QUORUM, REJECT, ("x-max-length", Argument::Number(7))], difference: "x-max-length" },
+    Recipe { name: "work-queue", queue: "tasks", arguments: &[QUORUM, REJECT, AT_LEAST_ONCE, ("x-dead-letter-exchange", Argument::Text("tasks.dlx")), ("x-max-length", Argument::Number(7))], difference: "x-max-length" },
     Recipe { name: "publish-subscribe", queue: "news.cache", arguments: &[("x-max-length", Argument::Number(1000))], difference: "x-message-ttl" },
     Recipe { name: "routing", queue: "alerts.archive", arguments: &[], difference: "x-queue-type" },
     Recipe { name: "topics", queue: "orders.unrouted", arguments: &[QUORUM], difference: "x-max-length" },
@@ -52,7 +53,7 @@ const RECIPES: [Recipe; 11] = [
     Recipe { name: "dead-letters", queue: "imports.dlq", arguments: &[], difference: "x-queue-type" },
     Recipe { name: "quorum-delivery-limit", queue: "shipments.dlq", arguments: &[QUORUM, ("x-max-length", Argument::Number(7))], difference: "x-max-length" },
     Recipe { name: "stream", queue: "audit", arguments: &[STREAM, ("x-max-length-bytes", Argument::Number(10_000_000_000)), ("x-max-age", Argument::Text("1D"))], difference: "x-max-age" },
-    Recipe { name: "single-active-consumer", queue: "ledger", arguments: &[QUORUM], difference: "x-single-active-consumer" },
+    Recipe { name: "single-active-consumer", queue: "ledger", arguments: &[QUORUM, REJECT, AT_LEAST_ONCE, ("x-dead-letter-exchange", Argument::Text("ledger.dlx"))], difference: "x-single-active-consumer" },
 ];
 
 impl Recipe {

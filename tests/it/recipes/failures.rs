@@ -108,6 +108,28 @@ async fn held_dead_letters(stage: &Stage, queue: &str) -> String {
     Broker::shared().await.eval(&look).await
 }
 
+/// RabbitMQ 4 drops such a message after as many returns where the queue has no dead letters.
+#[tokio::test]
+async fn work_queue_and_single_active_consumer_keep_a_message_that_always_fails_and_go_on() {
+    for (recipe, queue) in [("work-queue", "tasks"), ("single-active-consumer", "ledger")] {
+        let stage = stage_of(recipe).await;
+        let dead_letters = format!("{queue}.dlq");
+        let mut worker = Worker::start(&stage.observer, queue, 1).await;
+        for text in ["poison", "refused", "later"] {
+            send(&stage, queue, text, &[]).await;
+        }
+        for returns in 0..=20 {
+            let message = worker.next().await;
+            assert_eq!(body(&message), "poison", "{recipe}: {returns}: it delays the later ones");
+            reject(&message, true).await;
+        }
+        assert_eq!(dead_letter(&stage, &dead_letters).await, told("poison", "delivery_limit", queue));
+        reject(&worker.next().await, false).await;
+        assert_eq!(dead_letter(&stage, &dead_letters).await, told("refused", "rejected", queue));
+        assert_eq!(worker.take().await, "later", "{recipe}");
+    }
+}
+
 #[tokio::test]
 async fn dead_letters_are_kept_with_the_reason_why_the_queue_gave_them_up() {
     let stage = stage_with(&document_with("dead-letters", "/queues/0/max_length", json!(1))).await;
