@@ -8,7 +8,11 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{NO_BROKER, SOON, Served, run};
-use crate::support::{broker::Broker, observer::Observer, poll::eventually};
+use crate::support::{
+    broker::{Broker, Vhost},
+    observer::Observer,
+    poll::eventually,
+};
 
 /// The line of the debug level about each attempt.
 const ATTEMPT: &str = "an attempt to apply the topology file failed";
@@ -20,6 +24,20 @@ fn file(content: &str) -> (TempDir, String) {
     fs::write(&path, content).expect("a file");
     let path = path.to_str().expect("UTF-8").to_owned();
     (folder, path)
+}
+
+const DOCUMENT: &str = r#"{"queues": [{"name": "a", "max_length": 5}, {"name": "b"}]}"#;
+
+/// A vhost with a queue `a` that has another argument than in [`DOCUMENT`].
+async fn conflicting(name: &str) -> (Vhost<'static>, Observer) {
+    let vhost = Broker::shared().await.vhost(name).await;
+    let observer = Observer::connect(&vhost.url).await;
+    observer.declare_queue_with("a", &[("x-max-length", AMQPValue::LongInt(6))]).await;
+    (vhost, observer)
+}
+
+fn settings<'a>(vhost: &'a Vhost<'_>, path: &'a str) -> [(&'a str, &'a str); 3] {
+    [("AMQP_URL", &vhost.url), ("GATEWAY_TOPOLOGY", path), ("RABBITMQ_REFUSED_DELAY", "50ms")]
 }
 
 #[tokio::test]
@@ -79,17 +97,10 @@ async fn a_pipe_in_place_of_the_file_is_exit_code_64_and_does_not_hang() {
 
 #[tokio::test]
 async fn the_ready_line_waits_for_a_required_file() {
-    let vhost = Broker::shared().await.vhost("topology-file-ready").await;
-    let observer = Observer::connect(&vhost.url).await;
-    observer.declare_queue_with("a", &[("x-max-length", AMQPValue::LongInt(6))]).await;
-    let (_folder, path) = file(r#"{"queues": [{"name": "a", "max_length": 5}]}"#);
-    let settings = [
-        ("AMQP_URL", &*vhost.url),
-        ("GATEWAY_TOPOLOGY", &path),
-        ("GATEWAY_TOPOLOGY_REQUIRED", "true"),
-        ("RABBITMQ_REFUSED_DELAY", "50ms"),
-    ];
-    let served = Served::start(&settings).await;
+    let (vhost, observer) = conflicting("topology-file-ready").await;
+    let (_folder, path) = file(DOCUMENT);
+    let required = [("GATEWAY_TOPOLOGY_REQUIRED", "true")];
+    let served = Served::start(&[&settings(&vhost, &path)[..], &required].concat()).await;
     served.logs("does not have the topology file").await;
     assert!(!served.process.stderr().contains("\"ready\""), "{}", served.process.stderr());
     observer.delete_queue("a").await;
@@ -109,17 +120,10 @@ async fn check_config_shows_the_path_of_a_good_file() {
 
 #[tokio::test]
 async fn a_conflict_is_logged_once_and_its_end_too() {
-    let vhost = Broker::shared().await.vhost("topology-file-log").await;
-    let observer = Observer::connect(&vhost.url).await;
-    observer.declare_queue_with("a", &[("x-max-length", AMQPValue::LongInt(6))]).await;
-    let (_folder, path) = file(r#"{"queues": [{"name": "a", "max_length": 5}, {"name": "b"}]}"#);
-    let settings = [
-        ("AMQP_URL", &*vhost.url),
-        ("GATEWAY_TOPOLOGY", &path),
-        ("RABBITMQ_REFUSED_DELAY", "50ms"),
-        ("GATEWAY_LOG", "info,rabbitmq_gateway=debug"),
-    ];
-    let served = Served::start_ready(&settings).await;
+    let (vhost, observer) = conflicting("topology-file-log").await;
+    let (_folder, path) = file(DOCUMENT);
+    let debug = [("GATEWAY_LOG", "info,rabbitmq_gateway=debug")];
+    let served = Served::start_ready(&[&settings(&vhost, &path)[..], &debug].concat()).await;
     served.logs("does not have the topology file").await;
     let attempts = || async { served.process.stderr().matches(ATTEMPT).count() >= 5 };
     eventually(SOON, "five attempts", attempts).await;
