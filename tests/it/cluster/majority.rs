@@ -30,7 +30,8 @@ async fn measure(which: Stopped) {
     let observer = Observer::connect(&cluster.url_of(0)).await;
     observer.declare_quorum_queue("stuck").await;
     observer.declare_queue("healthy").await;
-    let gateway = gateway_of(&cluster).await;
+    observer.declare_queue("control").await;
+    let (gateway, second) = (gateway_of(&cluster).await, gateway_of(&cluster).await);
     let leader = cluster.agreed_leader("stuck").await;
     let mut stopped: Vec<_> = others_than(leader).collect();
     if let Stopped::LeaderAndOneFollower = which {
@@ -46,10 +47,11 @@ async fn measure(which: Stopped) {
             cluster.start_member("stuck", *node).await;
         }
     };
-    let report = beside::measure(&gateway, stop, start).await;
+    let report = beside::measure([&gateway, &second], stop, start).await;
     println!("majority lost, {which:?} stopped");
     report.assert_is_not_slowed();
     report.assert_stuck_callers_are_told_so();
     report.assert_agrees(&observer).await;
+    second.stop().await;
     gateway.stop().await;
 }

@@ -8,20 +8,26 @@ use super::{SECOND, SOON, SlowQueue, beside, to, wired};
 use crate::support::{
     arrivals::Arrivals,
     figures::{Figures, Window},
+    gateway::TestGateway,
     load::{Answer, Load, prove},
     poll::pass,
+    stuck::StuckQueue,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stuck_queue_does_not_slow_another_queue() {
     let (vhost, observer, _link, gateway) = wired("stuck", &[]).await;
-    observer.declare_queue("healthy").await;
-    observer.declare_queue("stuck").await;
+    for queue in ["healthy", "stuck", "control"] {
+        observer.declare_queue(queue).await;
+    }
     let suspend = async || vhost.suspend_queue("stuck").await;
-    let report = beside::measure(&gateway, suspend, async |stuck| stuck.resume().await).await;
+    let second = TestGateway::start(&[("AMQP_URL", &vhost.url)]).await;
+    let resume = async |stuck: StuckQueue<'_>| stuck.resume().await;
+    let report = beside::measure([&gateway, &second], suspend, resume).await;
     report.assert_is_not_slowed();
     report.assert_stuck_callers_are_told_so();
     report.assert_agrees(&observer).await;
+    second.stop().await;
     gateway.stop().await;
 }
 
