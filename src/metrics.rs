@@ -80,11 +80,7 @@ pub struct List {
 
 impl Default for List {
     fn default() -> Self {
-        let list = Registered(Registry::new());
-        list.gauges("gateway_build_info", "The gateway's version; always 1.", &["version"])
-            .with_label_values(&[env!("CARGO_PKG_VERSION")])
-            .set(1);
-        list.add(process::Process);
+        let list = Registered::with_process_metrics();
         Self {
             requests: list.counters(
                 "gateway_http_requests_total",
@@ -176,6 +172,16 @@ impl Metrics {
 struct Registered(Registry);
 
 impl Registered {
+    /// The metrics of the process: its version, and the values that the system knows.
+    fn with_process_metrics() -> Self {
+        let list = Self(Registry::new());
+        list.gauges("gateway_build_info", "The gateway's version; always 1.", &["version"])
+            .with_label_values(&[env!("CARGO_PKG_VERSION")])
+            .set(1);
+        list.add(process::Process);
+        list
+    }
+
     fn add<C: Collector + 'static>(&self, collector: C) {
         if let Err(error) = self.0.register(Box::new(collector)) {
             panic!("the list of metrics is wrong: {error}");

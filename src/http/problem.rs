@@ -245,6 +245,12 @@ impl Problem {
         &self.0.body.detail
     }
 
+    /// The description for a document that is not a request's body: `name` stands in place of "body".
+    pub(super) fn detail_about(&self, name: &str) -> String {
+        let detail = self.detail();
+        detail.strip_prefix("body ").map_or_else(|| detail.to_owned(), |why| format!("{name} {why}"))
+    }
+
     /// Whether it has the outcome of a message.
     #[must_use]
     pub fn has_outcome(&self) -> bool {

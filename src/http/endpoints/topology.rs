@@ -105,10 +105,7 @@ pub fn topology_document(text: &str, limits: &Limits) -> Result<TopologyDocument
     if bytes > limit {
         return Err(format!("the document has {bytes} bytes, and GATEWAY_MAX_BODY_BYTES allows {limit}"));
     }
-    document::read(text.as_bytes(), limits).map_err(|problem| {
-        let detail = problem.detail();
-        detail.strip_prefix("body ").map_or_else(|| detail.to_owned(), |rest| format!("the document {rest}"))
-    })
+    document::read(text.as_bytes(), limits).map_err(|problem| problem.detail_about("the document"))
 }
 
 /// The problem of the item at which the gateway stopped, with the results of all items if objects were made.

@@ -123,8 +123,7 @@ impl Ends {
 /// Checks that the value of a query parameter is a JSON object. The mistake names the parameter, and a place in its value.
 fn check_json(parameter: &str, value: &str) -> Result<(), Problem> {
     request::json::<IgnoredAny>(value.as_bytes()).map(|_| ()).map_err(|problem| {
-        let detail = problem.detail();
-        let why = detail.strip_prefix("body ").unwrap_or(detail);
-        Problem::malformed(parameter, why)
+        let detail = problem.detail_about(parameter);
+        problem.with_detail(detail).with("field", parameter)
     })
 }
