@@ -51,8 +51,11 @@ pub(super) fn read(
     mode: DeliveryMode,
     state: &AppState,
 ) -> Result<ParsedMessage, Problem> {
-    let mut parsed =
-        if is_envelope(headers)? { envelope::read(body)? } else { raw::read(headers, body.bytes.clone())? };
+    let mut parsed = if is_envelope(headers)? {
+        envelope::read(&body.bytes)?
+    } else {
+        raw::read(headers, body.bytes.clone())?
+    };
     parsed.message.properties.delivery_mode.get_or_insert(mode);
     carry_trace(headers, &mut parsed.message.headers)
         .and_then(|()| refuse::message(&parsed.message, &state.limits().amqp_headers, state.broker.user()))

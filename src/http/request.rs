@@ -15,7 +15,7 @@ use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use axum::http::request::Parts;
 
-pub(super) use self::body::{ReadBody, with_body};
+pub(super) use self::body::{ReadBody, derive, with_body};
 pub(super) use self::json::{json, object, word};
 pub(super) use self::named::Named;
 pub(super) use self::path::PathNames;

@@ -16,7 +16,7 @@ use crate::domain::message::{DeliveryMode, Message, MessageId, Properties};
 use crate::domain::names::ShortText;
 use crate::http::openapi::schemas;
 use crate::http::problem::Problem;
-use crate::http::request::{self, ReadBody};
+use crate::http::request::{self, derive};
 
 /// Media type of the JSON envelope.
 pub(super) const ENVELOPE: &str = "application/vnd.amqp.message+json";
@@ -148,8 +148,9 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de Raw
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 
-pub(super) fn read(input: &ReadBody) -> Result<ParsedMessage, Problem> {
-    let envelope: Envelope<'_> = request::json(&input.bytes)?;
+/// Reads an envelope, which is a whole body or a part of one.
+pub(super) fn read(input: &Bytes) -> Result<ParsedMessage, Problem> {
+    let envelope: Envelope<'_> = request::json(input)?;
     let (body, content_type) = envelope.body(input)?;
     let (id, mut properties) = envelope.properties.split()?;
     if properties.content_type.is_none() {
@@ -166,22 +167,22 @@ pub(super) fn read(input: &ReadBody) -> Result<ParsedMessage, Problem> {
 
 impl Envelope<'_> {
     /// The payload, and the default content type of its kind.
-    fn body(&self, input: &ReadBody) -> Result<(Bytes, Option<&'static str>), Problem> {
+    fn body(&self, input: &Bytes) -> Result<(Bytes, Option<&'static str>), Problem> {
         match (self.body, &self.body_text, &self.body_base64) {
             (Some(json), None, None) => {
-                Ok((input.bytes.slice_ref(json.get().as_bytes()), Some("application/json")))
+                Ok((input.slice_ref(json.get().as_bytes()), Some("application/json")))
             }
             (None, Some(Cow::Borrowed(text)), None) => {
-                Ok((input.bytes.slice_ref(text.as_bytes()), Some("text/plain; charset=utf-8")))
+                Ok((input.slice_ref(text.as_bytes()), Some("text/plain; charset=utf-8")))
             }
             (None, Some(Cow::Owned(text)), None) => {
-                Ok((input.derive(text.clone()), Some("text/plain; charset=utf-8")))
+                Ok((derive(input, text.clone()), Some("text/plain; charset=utf-8")))
             }
             (None, None, Some(text)) => {
                 let bytes = BASE64_STANDARD.decode(text.as_bytes()).map_err(|_| {
                     Problem::malformed("body_base64", "must be base64 with padding (RFC 4648, section 4)")
                 })?;
-                Ok((input.derive(bytes), None))
+                Ok((derive(input, bytes), None))
             }
             (None, None, None) => {
                 Err(Problem::malformed("body", "is missing: give body, body_text or body_base64"))

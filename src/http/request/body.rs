@@ -65,12 +65,12 @@ impl ReadBody {
         let permit = self.permit.reserve(answer.len())?;
         Ok(Bytes::from_owner(Guarded { bytes: answer, _guard: permit }))
     }
+}
 
-    /// Turns `decoded`, which was decoded from the body, into bytes that hold the body's permits too.
-    #[must_use]
-    pub fn derive(&self, decoded: impl AsRef<[u8]> + Send + 'static) -> Bytes {
-        Bytes::from_owner(Guarded { bytes: decoded, _guard: self.bytes.clone() })
-    }
+/// Turns `decoded`, which was decoded from a part of a body, into bytes that hold the body's permits too.
+#[must_use]
+pub fn derive(part: &Bytes, decoded: impl AsRef<[u8]> + Send + 'static) -> Bytes {
+    Bytes::from_owner(Guarded { bytes: decoded, _guard: part.clone() })
 }
 
 /// Checks the rest of a request, reads its body, and passes both to `then`. Keeps neither after that: memory that each waiting
