@@ -33,7 +33,7 @@ use tokio_util::task::TaskTracker;
 pub use self::connection::{Reached, Trial, Unreached, try_all};
 pub use self::error::{Cause, Denial, Error, Refusal, Unavailable};
 pub use self::probe::Look;
-pub use self::publish::{Publish, PublishFailure, Receipt};
+pub use self::publish::{Publish, PublishFailure, PublishSequence, Receipt};
 pub use self::rpc::Call;
 pub use self::settings::{
     Address, ClientCertificate, Login, PublishSettings, Settings, SettingsError, Tls, TopologyFile,

@@ -12,6 +12,7 @@ mod lane_slot;
 mod lanes;
 mod nacks;
 mod request;
+mod sequence;
 mod slow;
 mod unanswered;
 mod watch;
@@ -28,6 +29,7 @@ pub(super) use self::destinations::Destinations;
 use self::lane::LaneKind;
 use self::lanes::Lanes;
 pub use self::request::{Publish, PublishFailure, Receipt};
+pub use self::sequence::PublishSequence;
 use self::slow::SlowConnections;
 use self::watch::Watch;
 use super::connection::{Connections, Connector, Role};
@@ -106,6 +108,7 @@ impl Publisher {
             };
             if may_resend(&error, publish) {
                 duplicate_possible = true;
+                publish.take_place_again();
                 self.metrics.resends.inc();
                 sleep(RESEND_PAUSE).await;
                 continue;

@@ -2,9 +2,14 @@
 //!
 //! A message that a channel hands back unwritten is handed in again, within the same attempt.
 
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use super::destinations::{Destinations, Route};
+use super::lane::Lane;
 use super::lanes::Lanes;
 use super::{Publish, Publisher};
 use crate::broker::channels::{NotWritten, WriteResult};
@@ -23,6 +28,7 @@ impl Publisher {
             if self.blocked().is_some() {
                 return Err(Error::NotSent(Unavailable::Blocked));
             }
+            self.wait_for_turn(publish).await?;
             let (destination, route) = self.destinations.route(publish, must_be_isolated)?;
             let result = match route {
                 Route::Shared => self.write(publish, destination, &self.shared).await?,
@@ -76,7 +82,7 @@ impl Publisher {
         destination: KnownDestination,
         lanes: &Lanes,
     ) -> Result<WriteResult, Error> {
-        let Some((lane, permit)) = lanes.reserve(publish.message.body.len(), publish.deadline).await? else {
+        let Some((lane, permit)) = self.reserve(publish, lanes).await? else {
             return if self.closing.is_cancelled() {
                 Err(Error::NotSent(Unavailable::ShuttingDown))
             } else {
@@ -91,10 +97,47 @@ impl Publisher {
             WriteResult::Written(answer) => {
                 self.measure(begun, answer);
                 self.destinations.learn(publish, begun, answer);
+                if let (Some(place), Err(error)) = (&publish.place, answer) {
+                    place.refuse_waiting(begun, error);
+                }
             }
             WriteResult::NotWritten(_) => publish.take_attempt_back(),
         }
         Ok(result)
+    }
+
+    /// Waits until the earlier messages of its sequence are handed in, if it belongs to one.
+    async fn wait_for_turn(&self, publish: &Publish) -> Result<(), Error> {
+        let Some(place) = &publish.place else { return Ok(()) };
+        let connections = self.shared.connections();
+        if Instant::now() >= publish.deadline {
+            return Err(connections.why_busy());
+        }
+        if place.is_first() {
+            return Ok(());
+        }
+        // Boxed because this future is large and rarely needed.
+        Box::pin(connections.wait_before_write(publish.deadline, place.turn())).await
+    }
+
+    /// Waits for a permit on one of these lanes. As long as earlier messages of its sequence have no result, their lane is
+    /// the only one.
+    async fn reserve(
+        &self,
+        publish: &Publish,
+        lanes: &Lanes,
+    ) -> Result<Option<(Arc<Lane>, OwnedSemaphorePermit)>, Error> {
+        let (bytes, deadline) = (publish.message.body.len(), publish.deadline);
+        if let Some(place) = &publish.place
+            && let Some(lane) = place.lane()
+        {
+            if let Some(permit) = lanes.reserve_on(&lane, bytes, deadline).await? {
+                return Ok(Some((lane, permit)));
+            }
+            let settled = place.until_settled().map(Ok);
+            Box::pin(lanes.connections().wait_before_write(deadline, settled)).await?;
+        }
+        lanes.reserve(bytes, deadline).await
     }
 
     /// Measures how long RabbitMQ took to answer.

@@ -104,7 +104,7 @@ impl Lane {
     /// Publishes, and waits for RabbitMQ's answer until the caller's deadline. Cancel safe: a publish that was handed in
     /// is finished.
     pub(super) async fn publish(
-        &self,
+        self: &Arc<Self>,
         publish: &Publish,
         destination: KnownDestination,
         permit: OwnedSemaphorePermit,
@@ -126,6 +126,7 @@ impl Lane {
             }
             return WriteResult::NotWritten(not_written);
         }
+        publish.handed_in(self);
         match timeout_at(publish.deadline, ended).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => WriteResult::Written(Err(Error::gone())),

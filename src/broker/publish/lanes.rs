@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::{OwnedSemaphorePermit, watch};
@@ -80,6 +81,26 @@ impl Lanes {
         let _waiting = self.waiting.token();
         // Boxed because this future is large and rarely needed.
         Box::pin(self.connections.wait_before_write(deadline, self.reserve_later(bytes))).await
+    }
+
+    /// Waits for a permit on this lane until the deadline; `None` if it is closed, or does not belong to this group.
+    ///
+    /// # Errors
+    /// The same as of [`Self::reserve`].
+    pub(super) async fn reserve_on(
+        &self,
+        lane: &Arc<Lane>,
+        bytes: usize,
+        deadline: Instant,
+    ) -> Result<Option<OwnedSemaphorePermit>, Error> {
+        if !self.open().any(|open| Arc::ptr_eq(&open, lane)) {
+            return Ok(None);
+        }
+        if let Some(permit) = lane.try_permit(bytes) {
+            return Ok(Some(permit));
+        }
+        let _waiting = self.waiting.token();
+        Box::pin(self.connections.wait_before_write(deadline, lane.permit(bytes).map(Ok))).await
     }
 
     fn reserve_now(&self, bytes: usize) -> Option<(Arc<Lane>, OwnedSemaphorePermit)> {
