@@ -165,6 +165,17 @@ impl Broker {
         !self.is_stopping() && publisher.can_publish() && publisher.blocked().is_none() && !lacks_topology
     }
 
+    /// Whether a shared lane is open and no alarm blocks publishers, so that RabbitMQ takes messages now.
+    #[must_use]
+    pub fn takes_messages(&self) -> bool {
+        self.inner.publisher.takes_messages()
+    }
+
+    /// Resolves when RabbitMQ takes messages.
+    pub async fn until_takes_messages(&self) {
+        self.inner.publisher.until_takes_messages().await;
+    }
+
     /// Whether shutdown has begun.
     #[must_use]
     pub fn is_stopping(&self) -> bool {

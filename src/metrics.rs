@@ -46,6 +46,10 @@ pub struct List {
     pub bytes_in_flight: IntGauge,
     /// Publishes by outcome, as `domain::outcome::Outcome` spells it.
     pub publishes: IntCounterVec,
+    /// Messages of batches and streams by operation and outcome, wrong items included.
+    pub bulk_messages: IntCounterVec,
+    /// Open publish streams.
+    pub publish_streams: IntGauge,
     /// Time from writing a message to RabbitMQ's answer.
     pub confirm_seconds: Histogram,
     /// Resent messages.
@@ -103,6 +107,12 @@ impl Default for List {
                 "Publishes that have ended, without the requests of RPC calls.",
                 &["outcome"],
             ),
+            bulk_messages: list.counters(
+                "gateway_bulk_messages_total",
+                "Messages of batches and publish streams that have a result, wrong items included.",
+                &["operation", "outcome"],
+            ),
+            publish_streams: list.gauge("gateway_publish_streams", "Publish streams that are open."),
             confirm_seconds: list.histogram(
                 "gateway_publish_confirm_seconds",
                 "Time from writing a message, or a call's request, to RabbitMQ's answer.",

@@ -17,6 +17,7 @@ mod slow;
 mod unanswered;
 mod watch;
 
+use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -136,6 +137,26 @@ impl Publisher {
     /// Whether a shared lane is open, and a connection for isolated lanes is up or was up within the last minute.
     pub(super) fn can_publish(&self) -> bool {
         self.shared.has_open() && !self.isolated.connections().are_absent_for(ISOLATED_ABSENCE)
+    }
+
+    /// Whether a shared lane is open and no alarm blocks publishers.
+    pub(super) fn takes_messages(&self) -> bool {
+        self.shared.has_open() && self.blocked().is_none()
+    }
+
+    /// Resolves when [`Self::takes_messages`] is true.
+    pub(super) async fn until_takes_messages(&self) {
+        let mut lanes = self.shared.changes();
+        let [mut shared, mut isolated] = self.connections().map(Connections::changes);
+        while !self.takes_messages() {
+            tokio::select! {
+                Ok(()) = lanes.changed() => {}
+                Ok(()) = shared.changed() => {}
+                Ok(()) = isolated.changed() => {}
+                // The gateway is stopping.
+                else => pending().await,
+            }
+        }
     }
 
     /// The connections of slow destinations.

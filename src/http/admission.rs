@@ -1,7 +1,8 @@
 //! Admission control: limits the number of requests, and the bytes of their bodies, that the gateway holds at one time.
 //!
 //! There is no queue: the answer to a request that does not fit is 503, at once. A request holds its permit until its answer is
-//! ready and the last byte of its body is dropped. A caller that closes its connection does not free the permit earlier.
+//! ready and the last byte of its body is dropped. A caller that closes its connection does not free the permit earlier. Publish
+//! streams have a limit of their own.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +21,7 @@ pub struct AdmissionControl(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     requests: Arc<Semaphore>,
+    streams: Arc<Semaphore>,
     bytes: Arc<Semaphore>,
     limits: Limits,
     lifecycle: Lifecycle,
@@ -32,6 +34,7 @@ impl AdmissionControl {
         let semaphore = |permits: usize| Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS)));
         Self(Arc::new(Inner {
             requests: semaphore(limits.max_requests_in_flight),
+            streams: semaphore(limits.max_publish_streams),
             bytes: semaphore(limits.max_bytes_in_flight),
             limits: limits.clone(),
             lifecycle: lifecycle.clone(),
@@ -50,18 +53,44 @@ impl AdmissionControl {
         self.0.limits.max_bytes_in_flight.saturating_sub(self.0.bytes.available_permits())
     }
 
+    /// Open publish streams.
+    #[must_use]
+    pub fn open_streams(&self) -> usize {
+        self.0.limits.max_publish_streams.saturating_sub(self.0.streams.available_permits())
+    }
+
     /// Admits a request. A second clone of its permit is in the extensions of the request: `request::body` takes it from there, and
     /// the bytes of the body hold it, also after the handler has ended.
     ///
     /// # Errors
     /// `overloaded`, at once, when all permits are taken.
     pub fn admit(&self, request: &mut Request) -> Result<RequestPermit, Problem> {
-        let request_permit = self.0.requests.clone().try_acquire_owned().map_err(|_| {
-            let limit = self.0.limits.max_requests_in_flight;
-            let detail = format!("the gateway already has {limit} requests in flight, its limit");
+        let limit = self.0.limits.max_requests_in_flight;
+        self.admit_as(request, &self.0.requests, limit, "requests in flight, its limit")
+    }
+
+    /// Admits a publish stream, like [`Self::admit`], which is held until its last line has a result.
+    ///
+    /// # Errors
+    /// `overloaded`, at once, when as many streams are open as the limit allows.
+    pub fn admit_stream(&self, request: &mut Request) -> Result<RequestPermit, Problem> {
+        let limit = self.0.limits.max_publish_streams;
+        let limit_name = "open publish streams, as many as GATEWAY_MAX_PUBLISH_STREAMS allows";
+        self.admit_as(request, &self.0.streams, limit, limit_name)
+    }
+
+    fn admit_as(
+        &self,
+        request: &mut Request,
+        permits: &Arc<Semaphore>,
+        limit: usize,
+        limit_name: &str,
+    ) -> Result<RequestPermit, Problem> {
+        let permit = permits.clone().try_acquire_owned().map_err(|_| {
+            let detail = format!("the gateway already has {limit} {limit_name}");
             Problem::new(ProblemType::Overloaded, detail).with("limit", limit)
         })?;
-        let permit = RequestPermit { admission: self.clone(), _permit: Arc::new(request_permit) };
+        let permit = RequestPermit { admission: self.clone(), _permit: Arc::new(permit) };
         request.extensions_mut().insert(permit.clone());
         Ok(permit)
     }
@@ -90,6 +119,12 @@ impl RequestPermit {
         })
     }
 
+    /// Waits until there is room for `bytes` more bytes of a body; without end if that is more than the whole budget.
+    pub async fn wait_for_room(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let bytes = u32::try_from(bytes).ok()?;
+        self.admission.0.bytes.clone().acquire_many_owned(bytes).await.ok()
+    }
+
     /// The most bytes of one body.
     #[must_use]
     pub fn max_body_bytes(&self) -> usize {
@@ -99,6 +134,11 @@ impl RequestPermit {
     /// Ends when the process aborts. From then on the gateway does not wait for the rest of a body.
     pub async fn aborting(&self) {
         self.admission.0.lifecycle.aborting().await;
+    }
+
+    /// Ends when the process begins to drain. From then on the gateway reads no further lines of a stream.
+    pub async fn draining(&self) {
+        self.admission.0.lifecycle.draining().await;
     }
 
     /// Time for the whole body.

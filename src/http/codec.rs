@@ -7,39 +7,34 @@ mod envelope;
 mod field;
 mod header;
 mod integer;
+mod item;
 mod parsed_message;
 mod property;
 mod raw;
 mod refuse;
+mod trace;
 mod write;
 
+use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::problem::{Problem, ProblemType};
 use super::quote::quoted;
 use super::request::ReadBody;
 use super::state::AppState;
-use crate::domain::field::{FieldTable, FieldValue};
 use crate::domain::message::DeliveryMode;
-use crate::domain::names::ShortText;
 
 use self::envelope::ENVELOPE;
 pub(super) use self::envelope::Envelope;
 pub(super) use self::field::Table;
 use self::header::single;
 pub(super) use self::integer::check_integers;
+pub(super) use self::item::{Item, MAX_ID_BYTES, WrongItem, read_item};
 pub(super) use self::parsed_message::ParsedMessage;
 pub(super) use self::raw::RawBody;
 pub(super) use self::refuse::refuse_idempotency_key;
+pub(super) use self::trace::TraceContext;
 pub(super) use self::write::{EnvelopeOut, accepts_envelope, envelope as answer_envelope, raw as answer_raw};
-
-/// W3C trace context; carried as AMQP headers of the same names.
-const TRACE_HEADERS: [HeaderName; 3] = [
-    HeaderName::from_static("traceparent"),
-    HeaderName::from_static("tracestate"),
-    HeaderName::from_static("baggage"),
-];
 
 /// Reads the message of a request whose body is complete. `mode` is the delivery mode where the caller gives none.
 ///
@@ -51,17 +46,41 @@ pub(super) fn read(
     mode: DeliveryMode,
     state: &AppState,
 ) -> Result<ParsedMessage, Problem> {
-    let mut parsed = if is_envelope(headers)? {
-        envelope::read(&body.bytes)?
-    } else {
-        raw::read(headers, body.bytes.clone())?
-    };
-    parsed.message.properties.delivery_mode.get_or_insert(mode);
-    carry_trace(headers, &mut parsed.message.headers)
-        .and_then(|()| refuse::message(&parsed.message, &state.limits().amqp_headers, state.broker.user()))
-        .and_then(|()| check_integers(&parsed.message.headers, &body.bytes, "headers"))
-        .map_err(|problem| problem.message_id(parsed.message.id.clone()))?;
+    let bytes = &body.bytes;
+    let parsed =
+        if is_envelope(headers)? { envelope::read(bytes)? } else { raw::read(headers, bytes.clone())? };
+    finish(parsed, bytes, mode, &TraceContext::of(headers), state)
+}
+
+/// Finishes a message that was read from these bytes, and refuses it if RabbitMQ would refuse it.
+fn finish(
+    mut parsed: ParsedMessage,
+    bytes: &[u8],
+    mode: DeliveryMode,
+    trace: &TraceContext,
+    state: &AppState,
+) -> Result<ParsedMessage, Problem> {
+    let message = &mut parsed.message;
+    message.properties.delivery_mode.get_or_insert(mode);
+    trace.add_to(&mut message.headers);
+    refuse::message(message, &state.limits().amqp_headers, state.broker.user())
+        .and_then(|()| check_integers(&message.headers, bytes, "headers"))
+        .map_err(|problem| problem.message_id(message.id.clone()))?;
     Ok(parsed)
+}
+
+/// Refuses headers that are properties of a message, where the body is an envelope or holds envelopes.
+///
+/// # Errors
+/// 400 naming the header.
+pub(super) fn refuse_property_headers(headers: &HeaderMap) -> Result<(), Problem> {
+    match headers.keys().find(|name| name.as_str().starts_with(raw::PREFIX)) {
+        Some(property) => Err(Problem::malformed(
+            property.as_str(),
+            "is not allowed beside an envelope: set it in \"properties\" or \"headers\" of the envelope",
+        )),
+        None => Ok(()),
+    }
 }
 
 fn is_envelope(headers: &HeaderMap) -> Result<bool, Problem> {
@@ -70,12 +89,7 @@ fn is_envelope(headers: &HeaderMap) -> Result<bool, Problem> {
     if !essence.eq_ignore_ascii_case(ENVELOPE) {
         return Ok(false);
     }
-    if let Some(property) = headers.keys().find(|name| name.as_str().starts_with(raw::PREFIX)) {
-        return Err(Problem::malformed(
-            property.as_str(),
-            "is not allowed beside an envelope: set it in \"properties\" or \"headers\" of the envelope",
-        ));
-    }
+    refuse_property_headers(headers)?;
     match single(headers, &CONTENT_ENCODING)? {
         None | Some("identity") => Ok(true),
         Some(coding) => Err(Problem::new(
@@ -86,17 +100,4 @@ fn is_envelope(headers: &HeaderMap) -> Result<bool, Problem> {
             ),
         )),
     }
-}
-
-fn carry_trace(headers: &HeaderMap, table: &mut FieldTable) -> Result<(), Problem> {
-    for name in headers.keys().filter(|name| TRACE_HEADERS.contains(name)) {
-        if table.get(name.as_str()).is_some() {
-            continue;
-        }
-        let values: Vec<_> = headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
-        let key =
-            ShortText::parse(name.as_str()).map_err(|error| Problem::malformed(name.as_str(), error))?;
-        table.insert(key, FieldValue::Text(values.join(&b", "[..])));
-    }
-    Ok(())
 }

@@ -35,7 +35,7 @@ pub use self::settings::LayerSettings;
 use self::validation::Validation;
 use super::admission::{AdmissionControl, RequestPermit};
 use super::problem::{Problem, ProblemType};
-use crate::http::routes::{Route, RouteTable, Traits};
+use crate::http::routes::{Admission, Route, RouteTable, Traits};
 use crate::http::server::{Answering, Application};
 use crate::metrics::Metrics;
 use crate::telemetry::panics;
@@ -119,7 +119,8 @@ impl Application for LayeredRouter {
             }
             Either::Right(refusal) => Either::Right(ready(identified.end(refusal))),
         };
-        Answering { response, finishes_without_client: finishes_without_caller }
+        let has_endless_body = traits.admission == Admission::Stream;
+        Answering { response, finishes_without_client: finishes_without_caller, has_endless_body }
     }
 
     fn too_many_connections(&self) -> Response<Bytes> {
@@ -184,8 +185,12 @@ impl Inner {
         request: &mut Request,
         traits: Traits,
     ) -> Result<Option<RequestPermit>, Problem> {
-        self.validation.check(request)?;
-        traits.is_admitted.then(|| self.admission.admit(request)).transpose()
+        self.validation.check(request, traits.admission == Admission::Stream)?;
+        match traits.admission {
+            Admission::None => Ok(None),
+            Admission::Request => self.admission.admit(request).map(Some),
+            Admission::Stream => self.admission.admit_stream(request).map(Some),
+        }
     }
 }
 

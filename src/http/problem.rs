@@ -3,6 +3,7 @@
 //! Owns the closed list of problem types. Guarantees that a body never holds an internal text: the cause is a field that only the
 //! log line shows. Never decides which problem an error becomes; `error.rs` does.
 
+mod item;
 mod kind;
 pub(super) mod page;
 mod table;
@@ -19,6 +20,7 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 use utoipa::openapi::Schema;
 
+pub use self::item::ItemProblem;
 pub use self::table::{Operations, ProblemType};
 use crate::domain::message::MessageId;
 use crate::domain::outcome::Outcome;

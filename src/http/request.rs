@@ -1,5 +1,6 @@
 //! Turns the parts of a request into valid values, or into a 400 that names the field.
 
+mod array;
 pub mod body;
 mod json;
 mod named;
@@ -15,9 +16,10 @@ use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use axum::http::request::Parts;
 
-pub(super) use self::body::{ReadBody, derive, with_body};
-pub(super) use self::json::{json, object, word};
-pub(super) use self::named::Named;
+pub(super) use self::array::array;
+pub(super) use self::body::{ReadBody, derive, guarded, with_body};
+pub(super) use self::json::{json, json_of, object, word};
+pub(super) use self::named::{Identified, Named};
 pub(super) use self::path::PathNames;
 pub(super) use self::query::Query;
 pub(super) use self::timed::{CallDeadline, PublishDeadline, TimedQuery, TopologyDeadline};
@@ -47,11 +49,19 @@ impl<S: Sync> FromRequestParts<S> for Headers {
     }
 }
 
-/// Refuses a body that is not plain JSON by its media type and content coding. An empty body needs no media type.
+/// Refuses a body that is not plain JSON by its media type and content coding.
 ///
 /// # Errors
 /// 415.
 pub(super) fn expect_json(headers: &HeaderMap) -> Result<(), Problem> {
+    expect_media_type(headers, "application/json")
+}
+
+/// Refuses a body by its media type, and by its content coding.
+///
+/// # Errors
+/// 415.
+pub(super) fn expect_media_type(headers: &HeaderMap, wanted: &str) -> Result<(), Problem> {
     let unsupported = |what: String| Err(Problem::new(ProblemType::UnsupportedMediaType, what));
     let text = |name| headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()));
     if let Some(coding) = text(CONTENT_ENCODING).filter(|coding| coding != "identity") {
@@ -62,8 +72,8 @@ pub(super) fn expect_json(headers: &HeaderMap) -> Result<(), Problem> {
     }
     let given = text(CONTENT_TYPE).unwrap_or_default();
     let essence = given.split(';').next().unwrap_or_default().trim();
-    if essence.eq_ignore_ascii_case("application/json") {
+    if essence.eq_ignore_ascii_case(wanted) {
         return Ok(());
     }
-    unsupported(format!("the body must be application/json, not {}: set Content-Type", quoted(&given)))
+    unsupported(format!("the body must be {wanted}, not {}: set Content-Type", quoted(&given)))
 }

@@ -8,8 +8,8 @@ use utoipa_axum::routes;
 
 pub(super) use self::operation::Operation;
 pub use self::table::{Direct, Route, RouteTable};
-pub use self::traits::Traits;
-use self::traits::{CALL, PAGE, PROBE, PUBLISH, SERVED_WHEN_FULL, TOPOLOGY};
+pub use self::traits::{Admission, Traits};
+use self::traits::{CALL, PAGE, PROBE, PUBLISH, PUBLISH_STREAM, SERVED_WHEN_FULL, TOPOLOGY};
 use super::endpoints::{bindings, exchanges, health, metrics, publish, queues, rpc, topology};
 use super::{docs, problem};
 use crate::domain::permission::Permission::{Any, Bind, Call, Configure, Document, Monitoring, Read, Write};
@@ -20,6 +20,8 @@ pub(super) fn operations() -> Vec<Operation> {
     vec![
         operation(routes!(publish::publish_message), PUBLISH.needs(Write))
             .called_directly(publish::publish_message),
+        operation(routes!(publish::batch::publish_batch), PUBLISH.needs(Write)),
+        operation(routes!(publish::stream::publish_stream), PUBLISH_STREAM.needs(Write)),
         operation(routes!(queues::inspect_queue), TOPOLOGY.needs(Any)),
         operation(routes!(queues::declare_queue), TOPOLOGY.needs(Configure)),
         operation(routes!(queues::delete_queue), TOPOLOGY.needs(Configure)),
@@ -85,6 +87,8 @@ mod tests {
             ("GET /metrics", Monitoring),
             ("GET /queues/{name}", Any),
             ("POST /publish/{exchange}", Write),
+            ("POST /publish/{exchange}/batch", Write),
+            ("POST /publish/{exchange}/stream", Write),
             ("POST /rpc/{queue}", Call),
             ("PUT /exchanges/{name}", Configure),
             ("PUT /exchanges/{name}/bindings/{source}", Bind),

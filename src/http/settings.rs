@@ -53,6 +53,12 @@ pub struct Limits {
     pub max_bytes_in_flight: usize,
     /// Requests between their header and their answer.
     pub max_requests_in_flight: usize,
+    /// Publish streams at one time.
+    pub max_publish_streams: usize,
+    /// Messages of one batch or stream that the gateway publishes at one time.
+    pub publish_window: usize,
+    /// Messages of one batch.
+    pub max_batch_items: usize,
     /// Items of one topology document.
     pub max_topology_items: usize,
     /// Topology documents that the gateway applies at one time.

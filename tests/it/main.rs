@@ -4,6 +4,7 @@
 
 mod alarm;
 mod arguments;
+mod batch;
 mod bindings;
 mod clients;
 mod cluster;
@@ -26,6 +27,7 @@ mod pika_interop;
 mod process;
 mod proxies;
 mod publish;
+mod publish_stream;
 mod queues;
 mod queues_alone;
 mod readme;

@@ -136,8 +136,16 @@ fn operations_stand_in_the_order_in_which_a_newcomer_needs_them() {
     let published = rabbitmq_gateway::http::openapi::document();
     let lines = published.lines().filter_map(|line| line.trim().strip_prefix("\"operationId\": \""));
     let ids: Vec<_> = lines.map(|line| line.trim_end_matches("\",")).collect();
-    let first =
-        ["publish_message", "declare_queue", "inspect_queue", "delete_queue", "purge_queue", "call_queue"];
+    let first = [
+        "publish_message",
+        "publish_batch",
+        "publish_stream",
+        "declare_queue",
+        "inspect_queue",
+        "delete_queue",
+        "purge_queue",
+        "call_queue",
+    ];
     assert_eq!(ids[..first.len()], first);
     let tags: Vec<_> = list(&DOCUMENT["tags"]).iter().map(|tag| &tag["name"]).collect();
     assert_eq!(tags, ["publish", "queues", "rpc", "exchanges", "bindings", "topology", "health"]);

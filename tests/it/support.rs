@@ -25,6 +25,7 @@ pub mod pika;
 pub mod poll;
 pub mod process;
 pub mod program;
+pub mod publish_stream;
 pub mod python;
 pub mod raw;
 pub mod schema;

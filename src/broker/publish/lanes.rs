@@ -199,6 +199,11 @@ impl Lanes {
         }
     }
 
+    /// A receiver of each change of the open lanes.
+    pub(super) fn changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
+    }
+
     /// The connections.
     pub(super) fn connections(&self) -> &Connections {
         &self.connections

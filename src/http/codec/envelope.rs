@@ -150,22 +150,26 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de Raw
 
 /// Reads an envelope, which is a whole body or a part of one.
 pub(super) fn read(input: &Bytes) -> Result<ParsedMessage, Problem> {
-    let envelope: Envelope<'_> = request::json(input)?;
-    let (body, content_type) = envelope.body(input)?;
-    let (id, mut properties) = envelope.properties.split()?;
-    if properties.content_type.is_none() {
-        properties.content_type = content_type.and_then(|text| ShortText::parse(text).ok());
-    }
-    let routing_key = envelope
-        .routing_key
-        .map(|key| ShortText::parse(key).map_err(|error| Problem::malformed("routing_key", error)))
-        .transpose()?;
-    let id = MessageId::given_or_generated(id);
-    let message = Message { id, properties, headers: envelope.headers.0, body };
-    Ok(ParsedMessage { message, routing_key, mandatory: envelope.mandatory })
+    request::json::<Envelope<'_>>(input)?.into_message(input)
 }
 
 impl Envelope<'_> {
+    /// The message in the envelope, which was read from `input`.
+    pub(super) fn into_message(self, input: &Bytes) -> Result<ParsedMessage, Problem> {
+        let (body, content_type) = self.body(input)?;
+        let (id, mut properties) = self.properties.split()?;
+        if properties.content_type.is_none() {
+            properties.content_type = content_type.and_then(|text| ShortText::parse(text).ok());
+        }
+        let routing_key = self
+            .routing_key
+            .map(|key| ShortText::parse(key).map_err(|error| Problem::malformed("routing_key", error)))
+            .transpose()?;
+        let id = MessageId::given_or_generated(id);
+        let message = Message { id, properties, headers: self.headers.0, body };
+        Ok(ParsedMessage { message, routing_key, mandatory: self.mandatory })
+    }
+
     /// The payload, and the default content type of its kind.
     fn body(&self, input: &Bytes) -> Result<(Bytes, Option<&'static str>), Problem> {
         match (self.body, &self.body_text, &self.body_base64) {

@@ -24,6 +24,7 @@ const TEXT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; c
 pub(in crate::http) async fn read_metrics(State(state): State<AppState>) -> Response {
     let MetricSources { metrics, admission, dropped_log_lines } = &state.metric_sources;
     set(&metrics.requests_in_flight, admission.requests_in_flight());
+    set(&metrics.publish_streams, admission.open_streams());
     set(&metrics.bytes_in_flight, admission.bytes_in_flight());
     read_broker(metrics, &state.broker);
     if let Some(dropped) = dropped_log_lines {

@@ -1,6 +1,11 @@
 //! `POST /publish/{exchange}`: publishes a message, and answers after RabbitMQ's confirm.
 
+pub(in crate::http) mod batch;
+mod bulk;
+mod destination;
 mod failure;
+mod preference;
+pub(in crate::http) mod stream;
 
 use std::future::ready;
 
@@ -14,23 +19,21 @@ use futures_util::future::BoxFuture;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use self::destination::destination;
+use self::preference::{PREFERENCE_APPLIED, RETURN_MINIMAL, prefers_minimal};
 use crate::broker::{Publish, Receipt};
-use crate::domain::message::{DeliveryMode, Destination, MessageId};
-use crate::domain::names::{ExchangeName, ShortText};
+use crate::domain::message::{DeliveryMode, MessageId};
+use crate::domain::names::ExchangeName;
 use crate::domain::outcome::Outcome;
-use crate::http::codec::{self, Envelope, ParsedMessage, RawBody};
+use crate::http::codec::{self, Envelope, RawBody};
 use crate::http::header_names::X_AMQP_MESSAGE_ID;
 use crate::http::problem::Problem;
 use crate::http::request::{PathNames, PublishDeadline, ReadBody, TimedQuery, with_body};
-use crate::http::reserved_name;
 use crate::http::state::AppState;
 
 const ATTEMPTS: HeaderName = HeaderName::from_static("x-gateway-attempts");
 const DUPLICATE_POSSIBLE: HeaderName = HeaderName::from_static("x-gateway-duplicate-possible");
-const PREFER: HeaderName = HeaderName::from_static("prefer");
-const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
-const RETURN_MINIMAL: HeaderValue = HeaderValue::from_static("return=minimal");
 
 /// The receipt of a message that RabbitMQ has confirmed.
 #[derive(Debug, Serialize, ToSchema)]
@@ -150,37 +153,6 @@ fn read(
     let destination = destination(exchange, routing_key, mandatory, &mut parsed)
         .map_err(|problem| problem.message_id(parsed.message.id.clone()))?;
     Ok(Publish::new(parsed.message, destination, deadline, resend))
-}
-
-fn destination(
-    exchange: ExchangeName,
-    routing_key: Option<ShortText>,
-    mandatory: Option<bool>,
-    parsed: &mut ParsedMessage,
-) -> Result<Destination, Problem> {
-    let routing_key = either("routing_key", routing_key, parsed.routing_key.take())?.unwrap_or_default();
-    let mandatory = either("mandatory", mandatory, parsed.mandatory)?.unwrap_or(true);
-    reserved_name::refuse_destination(&exchange, &routing_key)?;
-    Ok(Destination { exchange, routing_key, mandatory })
-}
-
-fn either<T: PartialEq>(field: &str, query: Option<T>, envelope: Option<T>) -> Result<Option<T>, Problem> {
-    if query.is_some() && envelope.is_some() && query != envelope {
-        return Err(Problem::malformed(
-            field,
-            "has one value in the query and another in the envelope: give one of them",
-        ));
-    }
-    Ok(query.or(envelope))
-}
-
-/// Whether the caller asked for an answer without a body (RFC 7240).
-fn prefers_minimal(headers: &HeaderMap) -> bool {
-    let preferences = headers.get_all(&PREFER).iter().filter_map(|value| value.to_str().ok());
-    preferences.flat_map(|value| value.split(',')).any(|preference| {
-        let name = preference.split(';').next().unwrap_or_default();
-        name.trim().eq_ignore_ascii_case("return=minimal")
-    })
 }
 
 impl<'a> PublishReceipt<'a> {

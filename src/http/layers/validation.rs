@@ -21,18 +21,18 @@ pub struct Validation {
 }
 
 impl Validation {
-    /// Checks the header of a request.
+    /// Checks the header of a request, whose body may be endless.
     ///
     /// # Errors
     /// The problem of a refused request.
-    pub fn check(self, request: &Request) -> Result<(), Problem> {
+    pub fn check(self, request: &Request, has_endless_body: bool) -> Result<(), Problem> {
         let headers = request.headers();
         header_size(request, self.max_header_bytes)?;
         host(request.version(), request.uri(), headers)?;
         path(request.uri().path())?;
         transfer_encoding(headers)?;
         expect(headers)?;
-        content_length(headers, self.max_body_bytes)
+        content_length(headers, if has_endless_body { usize::MAX } else { self.max_body_bytes })
     }
 }
 

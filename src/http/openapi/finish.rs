@@ -27,6 +27,7 @@ pub(super) fn finish(document: &mut OpenApi, carrying: &[String]) {
             }
         }
         calls::add_envelope(components);
+        named::add_batch_item(components);
         named::add_items(components);
     }
 }

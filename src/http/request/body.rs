@@ -67,6 +67,12 @@ impl ReadBody {
     }
 }
 
+/// Bytes that hold a guard, such as their permit in the budget of all bodies, until they are dropped.
+#[must_use]
+pub fn guarded(bytes: Vec<u8>, guard: impl Send + 'static) -> Bytes {
+    Bytes::from_owner(Guarded { bytes, _guard: guard })
+}
+
 /// Turns `decoded`, which was decoded from a part of a body, into bytes that hold the body's permits too.
 #[must_use]
 pub fn derive(part: &Bytes, decoded: impl AsRef<[u8]> + Send + 'static) -> Bytes {

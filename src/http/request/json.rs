@@ -16,23 +16,42 @@ use crate::http::quote::{cut, quoted};
 
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
-/// Reads an object.
+/// Reads a body that is an object.
 ///
 /// # Errors
 /// 400 naming the field.
 pub(in crate::http) fn json<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Problem> {
-    if body.starts_with(BYTE_ORDER_MARK) {
-        return Err(Problem::malformed("body", "begins with a byte order mark: send UTF-8 without one"));
+    json_of("body", body)
+}
+
+/// Reads an object in a body. The texts of problems call it `name`.
+///
+/// # Errors
+/// 400 naming the field.
+pub(in crate::http) fn json_of<'a, T: Deserialize<'a>>(name: &str, json: &'a [u8]) -> Result<T, Problem> {
+    refuse_byte_order_mark(name, json)?;
+    // The same check as in [`object`], which does not fit here because the object may be null.
+    if json.trim_ascii_start().starts_with(b"[") {
+        return Err(Problem::malformed(name, "must be an object, not an array"));
     }
-    // The same check as in [`object`], which does not fit here because the body may be null.
-    if body.trim_ascii_start().starts_with(b"[") {
-        return Err(Problem::malformed("body", "must be an object, not an array"));
-    }
-    let mut deserializer = serde_json::Deserializer::from_slice(body);
+    serde_json::from_slice(json).or_else(|_mistake| with_path(name, json))
+}
+
+/// Reads an object, and follows the path to a mistake in it. That takes as long again, so only an object with a mistake
+/// is read this way.
+fn with_path<'a, T: Deserialize<'a>>(name: &str, json: &'a [u8]) -> Result<T, Problem> {
+    let mut deserializer = serde_json::Deserializer::from_slice(json);
     let value = serde_path_to_error::deserialize(&mut deserializer)
-        .map_err(|error| problem(&error.path().to_string(), error.inner()))?;
-    deserializer.end().map_err(|error| problem("", &error))?;
+        .map_err(|error| problem(name, &error.path().to_string(), error.inner()))?;
+    deserializer.end().map_err(|error| problem(name, "", &error))?;
     Ok(value)
+}
+
+pub(super) fn refuse_byte_order_mark(name: &str, json: &[u8]) -> Result<(), Problem> {
+    if json.starts_with(BYTE_ORDER_MARK) {
+        return Err(Problem::malformed(name, "begins with a byte order mark: send UTF-8 without one"));
+    }
+    Ok(())
 }
 
 /// Reads a member that is an object. A derived reader would also accept an array, as the members in their order.
@@ -56,18 +75,17 @@ where
     deserializer.deserialize_map(ObjectVisitor(PhantomData))
 }
 
-fn problem(path: &str, error: &Error) -> Problem {
+pub(super) fn problem(name: &str, path: &str, error: &Error) -> Problem {
     let position = format!(" at line {} column {}", error.line(), error.column());
     let text = error.to_string();
     let said = text.strip_suffix(&position).unwrap_or(&text);
     let parent = path.trim_end_matches(['?', '.']);
+    let place = if parent.is_empty() { name } else { parent };
     match error.classify() {
-        Category::Data => wrong_value(parent, said),
-        Category::Eof => {
-            Problem::malformed(or_body(parent), format!("is not complete JSON: it ends{position}"))
-        }
+        Category::Data => wrong_value(name, parent, said),
+        Category::Eof => Problem::malformed(place, format!("is not complete JSON: it ends{position}")),
         Category::Syntax | Category::Io => {
-            Problem::malformed(or_body(parent), format!("is not valid JSON{position}: {}", syntax(said)))
+            Problem::malformed(place, format!("is not valid JSON{position}: {}", syntax(said)))
         }
     }
 }
@@ -83,12 +101,9 @@ pub(in crate::http) fn word<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     word.map(|word| T::deserialize(word.into_deserializer())).transpose()
 }
 
-fn or_body(field: &str) -> &str {
-    if field.is_empty() { "body" } else { field }
-}
-
-/// The problem of valid JSON that does not have the expected form.
-fn wrong_value(parent: &str, said: &str) -> Problem {
+/// The problem of valid JSON that does not have the expected form, in the document with this name.
+fn wrong_value(document: &str, parent: &str, said: &str) -> Problem {
+    let place = if parent.is_empty() { document } else { parent };
     if let Some((_, known)) = named(said, "unknown field") {
         return Problem::malformed(&cut(parent), format!("is not a known member; known are {known}"));
     }
@@ -101,9 +116,9 @@ fn wrong_value(parent: &str, said: &str) -> Problem {
         return Problem::malformed(&field, "is missing");
     }
     if let Some((name, known)) = named(said, "unknown variant") {
-        return Problem::malformed(or_body(parent), format!("must be one of {known}, not {}", quoted(name)));
+        return Problem::malformed(place, format!("must be one of {known}, not {}", quoted(name)));
     }
-    Problem::malformed(or_body(parent), kind(said))
+    Problem::malformed(place, kind(said))
 }
 
 /// The name in an error text of serde of this kind, and the allowed names.

@@ -1,4 +1,4 @@
-//! Reads an object that has a name among the members of another type.
+//! Reads an object that has one more member than another type: a `name`, or an `id`.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -14,47 +14,65 @@ pub(in crate::http) struct Named<T> {
     pub(in crate::http) rest: T,
 }
 
+/// An object that may have a member `id`. All its other members are those of `T`.
+#[derive(Debug)]
+pub(in crate::http) struct Identified<T> {
+    pub(in crate::http) id: Option<String>,
+    pub(in crate::http) rest: T,
+}
+
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Named<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(NamedVisitor(PhantomData))
+        let (name, rest) = deserializer.deserialize_map(BesideVisitor("name", PhantomData))?;
+        let name = name.ok_or_else(|| D::Error::missing_field("name"))?;
+        Ok(Self { name, rest })
     }
 }
 
-struct NamedVisitor<T>(PhantomData<T>);
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Identified<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (id, rest) = deserializer.deserialize_map(BesideVisitor("id", PhantomData))?;
+        Ok(Self { id, rest })
+    }
+}
 
-impl<'de, T: Deserialize<'de>> Visitor<'de> for NamedVisitor<T> {
-    type Value = Named<T>;
+/// Reads the member with this name, and the members of `T`.
+struct BesideVisitor<T>(&'static str, PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for BesideVisitor<T> {
+    type Value = (Option<String>, T);
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Named<T>, A::Error> {
-        let mut name = None;
-        let rest = T::deserialize(MapAccessDeserializer::new(WithoutName { map, name: &mut name }))?;
-        let name = name.ok_or_else(|| A::Error::missing_field("name"))?;
-        Ok(Named { name, rest })
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+        let mut value = None;
+        let rest = Without { map, name: self.0, value: &mut value };
+        let rest = T::deserialize(MapAccessDeserializer::new(rest))?;
+        Ok((value, rest))
     }
 }
 
-/// The members of a map without `name`, which goes to the variable.
-struct WithoutName<'a, A> {
+/// The members of a map without the one with this name, whose value goes to the variable.
+struct Without<'a, A> {
     map: A,
-    name: &'a mut Option<String>,
+    name: &'static str,
+    value: &'a mut Option<String>,
 }
 
-impl<'de, A: MapAccess<'de>> MapAccess<'de> for WithoutName<'_, A> {
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for Without<'_, A> {
     type Error = A::Error;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, mut seed: K) -> Result<Option<K::Value>, A::Error> {
         loop {
-            match self.map.next_key_seed(KeySeed(seed))? {
+            match self.map.next_key_seed(KeySeed(self.name, seed))? {
                 None => return Ok(None),
                 Some(Key::Other(key)) => return Ok(Some(key)),
-                Some(Key::Name(unused)) => seed = unused,
+                Some(Key::Own(unused)) => seed = unused,
             }
-            if self.name.replace(self.map.next_value()?).is_some() {
-                return Err(A::Error::duplicate_field("name"));
+            if self.value.replace(self.map.next_value()?).is_some() {
+                return Err(A::Error::duplicate_field(self.name));
             }
         }
     }
@@ -64,12 +82,13 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for WithoutName<'_, A> {
     }
 }
 
-/// Reads a key by its own seed, unless it is `name`. The error of an unknown key arises where the key is read, so its path is known.
-struct KeySeed<K>(K);
+/// Reads a key by its own seed, unless it is this name. The error of an unknown key arises where the key is read, so its path is
+/// known.
+struct KeySeed<K>(&'static str, K);
 
 /// A key, or the unused seed.
 enum Key<K, V> {
-    Name(K),
+    Own(K),
     Other(V),
 }
 
@@ -89,18 +108,19 @@ impl<'de, K: DeserializeSeed<'de>> Visitor<'de> for KeySeed<K> {
     }
 
     fn visit_str<E: Error>(self, key: &str) -> Result<Self::Value, E> {
-        if key == "name" {
-            Ok(Key::Name(self.0))
+        let Self(name, seed) = self;
+        if key == name {
+            Ok(Key::Own(seed))
         } else {
-            let key = self.0.deserialize(key.into_deserializer());
-            key.map(Key::Other).map_err(|error: E| E::custom(with_name(&error.to_string())))
+            let key = seed.deserialize(key.into_deserializer());
+            key.map(Key::Other).map_err(|error: E| E::custom(with_name(name, &error.to_string())))
         }
     }
 }
 
-/// The error about an unknown member, which also lists `name`.
-fn with_name(said: &str) -> String {
-    said.replacen("`, expected ", "`, expected `name`, ", 1)
+/// The error about an unknown member, which also lists this name.
+fn with_name(name: &str, said: &str) -> String {
+    said.replacen("`, expected ", &format!("`, expected `{name}`, "), 1)
 }
 
 #[cfg(test)]
@@ -123,6 +143,15 @@ mod tests {
         for json in [r#"{"name":"a","size":5}"#, r#"{"size":5,"name":"a"}"#] {
             assert_eq!(read(json), Ok(("a".to_owned(), 5)));
         }
+    }
+
+    #[test]
+    fn an_id_may_be_missing() {
+        let read = |json| serde_json::from_str::<Identified<Rest>>(json).map(|it| (it.id, it.rest.size));
+        assert_eq!(read(r#"{"size":5}"#).expect("no id"), (None, 5));
+        assert_eq!(read(r#"{"size":5,"id":"a"}"#).expect("an id"), (Some("a".to_owned()), 5));
+        let said = read(r#"{"id":"a","colour":1}"#).expect_err("unknown").to_string();
+        assert!(said.contains("expected `id`, `size`"), "{said}");
     }
 
     #[test]

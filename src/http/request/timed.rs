@@ -77,8 +77,16 @@ impl<K: DeadlineKind> TimedQuery<K> {
     /// # Errors
     /// When a parameter is left that the handler does not know.
     pub(in crate::http) fn finish(self) -> Result<Instant, Problem> {
+        self.finish_later().map(|timeout| Instant::now() + timeout)
+    }
+
+    /// Checks that the handler has taken every parameter. Returns the time for each part of the request after its last byte.
+    ///
+    /// # Errors
+    /// When a parameter is left that the handler does not know.
+    pub(in crate::http) fn finish_later(self) -> Result<Duration, Problem> {
         self.parameters.finish()?;
-        Ok(Instant::now() + self.timeout)
+        Ok(self.timeout)
     }
 }
 

@@ -189,6 +189,7 @@ impl RouteTable {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::routes::Admission;
 
     const PUBLISH: Traits = crate::http::routes::traits::PUBLISH;
 
@@ -199,7 +200,11 @@ mod tests {
         let route = table.of("/publish/orders");
         assert!(route.traits(&Method::POST).finishes_without_caller);
         let refused = route.traits(&Method::GET);
-        assert!(refused.carries_message && refused.is_admitted && !refused.finishes_without_caller);
+        assert!(
+            refused.carries_message
+                && refused.admission == Admission::Request
+                && !refused.finishes_without_caller
+        );
     }
 
     #[test]

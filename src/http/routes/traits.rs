@@ -6,8 +6,8 @@ use crate::domain::permission::Permission;
 #[expect(clippy::struct_excessive_bools, reason = "each is a trait of its own")]
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Traits {
-    /// They need permit: they count as requests in flight, and their bodies count against the budget.
-    pub is_admitted: bool,
+    /// The limit that they count against.
+    pub admission: Admission,
     /// They carry a message, so their problems have an outcome.
     pub carries_message: bool,
     /// The gateway finishes them also when their caller has left.
@@ -20,9 +20,21 @@ pub struct Traits {
     pub permission: Permission,
 }
 
+/// The limit that the requests of an operation count against.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Admission {
+    /// None: the gateway serves them also when it is full.
+    #[default]
+    None,
+    /// Requests in flight. Their bodies have a limit, and count against the budget of all bodies.
+    Request,
+    /// Open publish streams. Their bodies have no limit; the bytes in memory count against the budget of all bodies.
+    Stream,
+}
+
 /// Operations that the gateway serves also when it is full.
 pub(super) const SERVED_WHEN_FULL: Traits = Traits {
-    is_admitted: false,
+    admission: Admission::None,
     carries_message: false,
     finishes_without_caller: false,
     answers_any_host: false,
@@ -34,11 +46,13 @@ pub(super) const PAGE: Traits = Traits { is_page: true, ..SERVED_WHEN_FULL };
 /// Health checks.
 pub(super) const PROBE: Traits = Traits { answers_any_host: true, ..SERVED_WHEN_FULL };
 /// Operations on RabbitMQ's queues and exchanges.
-pub(super) const TOPOLOGY: Traits = Traits { is_admitted: true, ..SERVED_WHEN_FULL };
+pub(super) const TOPOLOGY: Traits = Traits { admission: Admission::Request, ..SERVED_WHEN_FULL };
 /// Operations that carry a message, and end when their caller leaves.
 pub(super) const CALL: Traits = Traits { carries_message: true, ..TOPOLOGY };
 /// Operations that carry a message, and that the gateway finishes in any case.
 pub(super) const PUBLISH: Traits = Traits { finishes_without_caller: true, ..CALL };
+/// Publish streams: their bodies have no limit, and they have a bound of their own.
+pub(super) const PUBLISH_STREAM: Traits = Traits { admission: Admission::Stream, ..PUBLISH };
 
 impl Traits {
     /// The same traits, with the permission that the caller needs.

@@ -59,6 +59,8 @@ struct Http1Request {
     keeps_end: bool,
     /// The number of the request whose chunks are larger than the limit of a body.
     large: Option<u64>,
+    /// The number of the last request whose body has no limit.
+    endless: Option<u64>,
     /// The task that reads its body.
     reader: Option<Waker>,
 }
@@ -157,6 +159,11 @@ impl Activity {
         state.http1.finishes_without_client = !state.http2;
     }
 
+    /// Reports that the body of the request with this number has no limit.
+    pub fn expects_endless_body(&self, number: u64) {
+        self.state().http1.endless = Some(number);
+    }
+
     /// Reports that the body of the HTTP/1 request with this number has chunks larger than the limit of a body.
     pub fn large_chunk(&self, number: u64) {
         let mut state = self.state();
@@ -169,7 +176,8 @@ impl Activity {
     /// Whether the request with this number has such chunks. Wakes `reader` when they arrive later.
     pub fn has_large_chunk(&self, number: u64, reader: &Waker) -> bool {
         let mut state = self.state();
-        let is_large = state.http1.large == Some(number) && !state.http2;
+        let is_limited = state.http1.endless != Some(number) && !state.http2;
+        let is_large = is_limited && state.http1.large == Some(number);
         if !is_large {
             state.http1.reader = Some(reader.clone());
         }

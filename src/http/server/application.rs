@@ -27,4 +27,6 @@ pub struct Answering<F> {
     /// Whether the application finishes the request also when its client has left. The server then waits for the answer although
     /// an HTTP/1 client has ended its side of the connection.
     pub finishes_without_client: bool,
+    /// Whether the body of the request has no limit, because the application reads it bit by bit.
+    pub has_endless_body: bool,
 }

@@ -28,7 +28,7 @@ enum State {
 pub enum Progress {
     /// The body continues.
     More,
-    /// The chunks together are larger than the limit of a body.
+    /// The chunks together are larger than the limit of a body. It is reported once, and the body continues.
     Large,
     /// The body is complete.
     End,
@@ -77,7 +77,10 @@ impl Chunks {
             (state, _) => state,
         };
         match self.state {
-            State::Size(size) if size > self.room => Progress::Large,
+            State::Size(size) if size > self.room => {
+                self.room = u64::MAX;
+                Progress::Large
+            }
             _ => Progress::More,
         }
     }

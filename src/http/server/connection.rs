@@ -87,6 +87,9 @@ impl<A: Application> Server<A> {
         if answering.finishes_without_client {
             activity.finishes_without_client();
         }
+        if answering.has_endless_body {
+            activity.expects_endless_body(number);
+        }
         answering.response.map(move |mut response| {
             if !http2 && (lifecycle.is_closing() || leaves_a_body_unread(response.status())) {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

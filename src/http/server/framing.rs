@@ -25,7 +25,7 @@ enum Part {
     /// In a body, with this many bytes left.
     Length(u64),
     Chunks(Chunks),
-    /// In a body whose end is unknown: it is malformed, or too large.
+    /// In a body whose end is unknown, because it is malformed.
     Endless,
     /// In another protocol.
     Foreign,
@@ -89,7 +89,7 @@ impl Framing {
                     match progress {
                         Progress::More => {}
                         Progress::End => self.part = Part::Head(Head::default()),
-                        Progress::Large => (self.large, self.part) = (Some(self.heads), Part::Endless),
+                        Progress::Large => self.large = Some(self.heads),
                         Progress::Malformed => self.part = Part::Endless,
                     }
                     read

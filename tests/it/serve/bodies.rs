@@ -11,7 +11,7 @@ use http_body_util::BodyExt;
 use rabbitmq_gateway::http::admission::AdmissionControl;
 use rabbitmq_gateway::http::layers::{LayerSettings, LayeredRouter};
 use rabbitmq_gateway::http::request::body::ReadBody;
-use rabbitmq_gateway::http::routes::{RouteTable, Traits};
+use rabbitmq_gateway::http::routes::{Admission, RouteTable, Traits};
 use rabbitmq_gateway::http::server::Application;
 use rabbitmq_gateway::http::{Access, Limits};
 use rabbitmq_gateway::lifecycle::Lifecycle;
@@ -44,7 +44,7 @@ async fn a_small_body_does_not_keep_the_read_buffer_of_its_connection() {
         let (compared, limits) = (Router::new().route("/", post(compare)), limits());
         let settings = LayerSettings::new((Ipv4Addr::LOCALHOST, 1).into(), &Access::default(), &limits);
         let mut table = RouteTable::default();
-        table.add("/", Traits { is_admitted: true, ..Traits::default() });
+        table.add("/", Traits { admission: Admission::Request, ..Traits::default() });
         let layered = LayeredRouter::new(
             compared,
             table,

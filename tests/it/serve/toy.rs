@@ -12,7 +12,7 @@ use rabbitmq_gateway::domain::field::HeaderLimits;
 use rabbitmq_gateway::http::admission::AdmissionControl;
 use rabbitmq_gateway::http::layers::{LayerSettings, LayeredRouter};
 use rabbitmq_gateway::http::request::body::ReadBody;
-use rabbitmq_gateway::http::routes::{RouteTable, Traits};
+use rabbitmq_gateway::http::routes::{Admission, RouteTable, Traits};
 use rabbitmq_gateway::http::server::serve;
 use rabbitmq_gateway::http::{Access, ConnectionLimits, Deadline, Limits};
 use rabbitmq_gateway::lifecycle::Lifecycle;
@@ -64,6 +64,9 @@ pub fn limits() -> Limits {
         max_header_bytes: 16 * 1024,
         max_bytes_in_flight: 2 << 20,
         max_requests_in_flight: 8,
+        max_publish_streams: 2,
+        publish_window: 4,
+        max_batch_items: 8,
         max_topology_items: 8,
         max_topology_documents: 2,
         amqp_headers: HeaderLimits { count: 100, bytes: 16 * 1024, depth: 8 },
@@ -104,7 +107,7 @@ fn table() -> RouteTable {
     let mut table = RouteTable::default();
     table.add("/health", Traits { answers_any_host: true, ..Traits::default() });
     table.add("/page", Traits { is_page: true, ..Traits::default() });
-    let admitted = Traits { is_admitted: true, ..Traits::default() };
+    let admitted = Traits { admission: Admission::Request, ..Traits::default() };
     let message = Traits { carries_message: true, ..admitted };
     let outliving = Traits { finishes_without_caller: true, ..message };
     for path in [

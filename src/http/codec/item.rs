@@ -1,0 +1,69 @@
+//! Reads one message of a batch or a stream: an envelope that may have an `id`, which its caller finds in the result again.
+
+use bytes::Bytes;
+use serde::Deserialize;
+
+use super::envelope::Envelope;
+use super::{ParsedMessage, TraceContext, finish};
+use crate::domain::message::DeliveryMode;
+use crate::http::problem::Problem;
+use crate::http::request::{Identified, json_of};
+use crate::http::state::AppState;
+
+/// The maximum of bytes of the caller's id of an item.
+pub(in crate::http) const MAX_ID_BYTES: usize = 80;
+
+/// A message of a batch or a stream.
+#[derive(Debug)]
+pub(in crate::http) struct Item {
+    /// The caller's id of the item.
+    pub(in crate::http) id: Option<String>,
+    pub(in crate::http) parsed: ParsedMessage,
+}
+
+/// An item that is no message, with the caller's id if it can be read.
+#[derive(Debug)]
+pub(in crate::http) struct WrongItem {
+    pub(in crate::http) id: Option<String>,
+    pub(in crate::http) problem: Problem,
+}
+
+/// Reads an item, which is a part of a body.
+///
+/// # Errors
+/// 400 naming the field, 431.
+pub(in crate::http) fn read_item(
+    json: &Bytes,
+    trace: &TraceContext,
+    state: &AppState,
+) -> Result<Item, WrongItem> {
+    let read: Result<Identified<Envelope<'_>>, _> = json_of("item", json);
+    let Identified { id, rest } = read.map_err(|problem| WrongItem { id: id_of(json), problem })?;
+    let parsed = check_id(id.as_deref())
+        .and_then(|()| rest.into_message(json))
+        .and_then(|parsed| finish(parsed, json, DeliveryMode::Persistent, trace, state));
+    match parsed {
+        Ok(parsed) => Ok(Item { id, parsed }),
+        Err(problem) => Err(WrongItem { id: id.filter(|id| check_id(Some(id)).is_ok()), problem }),
+    }
+}
+
+fn check_id(id: Option<&str>) -> Result<(), Problem> {
+    match id {
+        Some(id) if id.len() > MAX_ID_BYTES => {
+            let why = format!("has {} bytes, and the limit is {MAX_ID_BYTES} bytes: shorten it", id.len());
+            Err(Problem::malformed("id", why).with("limit", MAX_ID_BYTES))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The id of an item that is valid JSON, and otherwise wrong.
+fn id_of(json: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct WithId {
+        id: Option<String>,
+    }
+    let id = serde_json::from_slice::<WithId>(json).ok()?.id;
+    id.filter(|id| check_id(Some(id)).is_ok())
+}

@@ -1,0 +1,133 @@
+//! `POST /publish/{exchange}/batch`: publishes an array of messages, and answers with the result of each.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::iter;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::bulk::{Bulk, Counts, Failure, ItemResult, Settled, Tally};
+use super::preference::{PREFERENCE_APPLIED, RETURN_MINIMAL, prefers_minimal};
+use crate::domain::names::ExchangeName;
+use crate::domain::outcome::Outcome;
+use crate::domain::path_prefix::PathPrefix;
+use crate::http::problem::{Problem, ProblemType};
+use crate::http::request::{self, Headers, PathNames, PublishDeadline, ReadBody, TimedQuery};
+use crate::http::state::AppState;
+
+/// An envelope with an `id`. `openapi/named.rs` makes its schema.
+#[derive(ToSchema)]
+struct BatchItem {}
+
+/// The results of a batch.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::http) struct BatchReceipt {
+    /// The result of each item, in the order of the request. With `Prefer: return=minimal`, only those that are neither confirmed
+    /// nor accepted.
+    results: Vec<ItemResult>,
+    /// The number of messages by outcome.
+    counts: Counts,
+}
+
+/// Publish a batch of messages
+///
+/// The body is an array of envelopes, each with an optional `id`, which the result repeats. Each message has its own outcome: a
+/// wrong item, or a message that no queue takes, does not affect the others. Messages with one routing key are published in the
+/// order of the array. The deadline is that of the whole batch.
+///
+/// 200 says that every message is confirmed or accepted, 207 that at least one is not. Where the gateway sent no message at all,
+/// because RabbitMQ is away or the gateway is full, the answer is that problem, and the batch may be sent again.
+#[utoipa::path(
+    post,
+    path = "/publish/{exchange}/batch",
+    operation_id = "publish_batch",
+    tag = "publish",
+    params(
+        ("exchange" = String, Path, description = "Exchange of all messages; `amq.default` is the default exchange", example = "amq.default"),
+        ("routing_key" = Option<String>, Query, description = "Routing key of the messages that name none"),
+        ("mandatory" = Option<bool>, Query, description = "Whether a message that no queue takes is an error, for the messages that do not say it; true by default", example = true),
+        ("timeout" = Option<String>, Query, description = "Deadline of the whole batch, such as `500ms`, `5s` or `1m`; 10 s by default, 60 s at most", example = "5s"),
+        ("retry" = Option<bool>, Query, description = "`false`: the outcome is `unknown` instead of a resend when a lost connection left it unknown", example = true),
+        ("Prefer" = Option<String>, Header, description = "`return=minimal`: the answer has the counts, and only the results that are neither confirmed nor accepted"),
+    ),
+    request_body(
+        content = Vec<BatchItem>,
+        description = "Envelopes, at most 1,000 by default",
+        example = json!([
+            {"id": "first", "routing_key": "hello", "body": {"hello": "world"}},
+            {"id": "second", "routing_key": "hello", "body_text": "hello again"}
+        ])
+    ),
+    responses(
+        (status = 200, description = "Every message is confirmed or accepted", body = BatchReceipt),
+        (status = 207, description = "At least one message is neither confirmed nor accepted", body = BatchReceipt),
+        (status = 400, description = "`malformed-request`: the body is not an array"),
+        (status = 413, description = "`payload-too-large`: too many messages, or too many bytes"),
+        (status = 503, description = "`broker-unavailable`, `broker-blocked`, `broker-refused`, `overloaded`, `shutting-down`: the gateway sent no message of the batch"),
+    )
+)]
+pub(in crate::http) async fn publish_batch(
+    State(state): State<AppState>,
+    PathNames(exchange): PathNames<ExchangeName>,
+    mut query: TimedQuery<PublishDeadline>,
+    prefix: PathPrefix,
+    Headers(headers): Headers,
+    body: ReadBody,
+) -> Result<Response, Problem> {
+    let mut tally = Tally::new("batch", state.metric_sources.metrics.clone());
+    let bulk = Bulk::of(state.clone(), exchange, &mut query.parameters, &headers)?;
+    let deadline = query.finish()?;
+    request::expect_json(&headers)?;
+    let items = items(&body.bytes, state.limits().max_batch_items)?;
+    drop(body);
+    let publishes = (0..).zip(items).map(|(index, item)| bulk.publish(index, &item, deadline));
+    let mut results: Vec<_> = iter(publishes).buffer_unordered(state.limits().publish_window).collect().await;
+    for settled in &results {
+        tally.add(settled);
+    }
+    tally.report();
+    if let Some(problem) = common_problem(&results) {
+        return Err(problem);
+    }
+    tally.log();
+    results.sort_unstable_by_key(|settled| settled.index);
+    Ok(answer(results, tally.counts(), prefers_minimal(&headers), &prefix))
+}
+
+/// The items of a batch, each a slice of its body.
+fn items(body: &Bytes, limit: usize) -> Result<Vec<Bytes>, Problem> {
+    let (items, count) = request::array(body, limit)?;
+    if count > limit {
+        let detail =
+            format!("the batch has {count} messages, and GATEWAY_MAX_BATCH_ITEMS allows {limit}: split it");
+        return Err(Problem::new(ProblemType::PayloadTooLarge, detail).with("limit", limit));
+    }
+    Ok(items.into_iter().map(|item| body.slice_ref(item.get().as_bytes())).collect())
+}
+
+/// The problem that no message was sent because of, if it is the same one for all messages and not about their content.
+fn common_problem(results: &[Settled]) -> Option<Problem> {
+    let unsent = |settled: &Settled| match &settled.answer {
+        Err(Failure { outcome: Outcome::NotSent, attempts: 0, problem }) => Some(problem.clone()),
+        _ => None,
+    };
+    let first = unsent(results.first()?)
+        .filter(|problem| problem.kind().status() == StatusCode::SERVICE_UNAVAILABLE)?;
+    let is_same = |settled| unsent(settled).is_some_and(|problem| problem.kind() == first.kind());
+    results.iter().all(is_same).then_some(first)
+}
+
+fn answer(results: Vec<Settled>, counts: Counts, is_minimal: bool, prefix: &PathPrefix) -> Response {
+    let status = if counts.are_all_kept() { StatusCode::OK } else { StatusCode::MULTI_STATUS };
+    let results = results.into_iter().filter(|settled| !is_minimal || settled.answer.is_err());
+    let results = results.map(|settled| settled.into_result(prefix)).collect();
+    let mut response = (status, Json(BatchReceipt { results, counts })).into_response();
+    if is_minimal {
+        response.headers_mut().insert(PREFERENCE_APPLIED, RETURN_MINIMAL);
+    }
+    response
+}

@@ -1,0 +1,103 @@
+//! The messages of one batch or stream: each is read when its turn comes, and published in the order of its destination.
+
+mod counts;
+mod result;
+mod tally;
+
+use axum::http::HeaderMap;
+use bytes::Bytes;
+use tokio::time::Instant;
+
+pub(super) use self::counts::Counts;
+pub(super) use self::result::{Failure, ItemResult, Settled};
+pub(super) use self::tally::Tally;
+use super::destination::destination;
+use super::failure;
+use crate::broker::{Publish, PublishSequence};
+use crate::domain::names::{ExchangeName, ShortText};
+use crate::domain::outcome::Outcome;
+use crate::http::codec::{self, TraceContext, WrongItem};
+use crate::http::problem::Problem;
+use crate::http::request::Query;
+use crate::http::state::AppState;
+
+/// The parts of a request that all its messages share.
+pub(super) struct Bulk {
+    state: AppState,
+    exchange: ExchangeName,
+    routing_key: Option<ShortText>,
+    mandatory: Option<bool>,
+    resend: bool,
+    trace: TraceContext,
+    sequence: PublishSequence,
+}
+
+impl Bulk {
+    /// Reads them from the query and the header. The messages are envelopes, so headers for a single message are refused.
+    ///
+    /// # Errors
+    /// 400 naming the parameter or the header.
+    pub(super) fn of(
+        state: AppState,
+        exchange: ExchangeName,
+        query: &mut Query,
+        headers: &HeaderMap,
+    ) -> Result<Self, Problem> {
+        codec::refuse_idempotency_key(headers)?;
+        codec::refuse_property_headers(headers)?;
+        Ok(Self {
+            resend: query.flag("retry")?.unwrap_or(true),
+            routing_key: query.text("routing_key")?,
+            mandatory: query.flag("mandatory")?,
+            trace: TraceContext::of(headers),
+            sequence: PublishSequence::default(),
+            state,
+            exchange,
+        })
+    }
+
+    /// Reads the item with this number and publishes its message. The message takes its place in the order at once.
+    pub(super) fn publish(
+        &self,
+        index: u64,
+        json: &Bytes,
+        deadline: Instant,
+    ) -> impl Future<Output = Settled> + use<'_> {
+        let read = self.read(json, deadline);
+        async move {
+            match read {
+                Ok((id, publish)) => self.settle(index, id, publish).await,
+                Err(WrongItem { id, problem }) => Settled::refused(index, id, problem),
+            }
+        }
+    }
+
+    fn read(&self, json: &Bytes, deadline: Instant) -> Result<(Option<String>, Publish), WrongItem> {
+        let codec::Item { id, mut parsed } = codec::read_item(json, &self.trace, &self.state)?;
+        let (exchange, routing_key) = (self.exchange.clone(), self.routing_key.clone());
+        match destination(exchange, routing_key, self.mandatory, &mut parsed) {
+            Ok(to) => {
+                let publish = Publish::new(parsed.message, to, deadline, self.resend);
+                Ok((id, publish.in_order(&self.sequence)))
+            }
+            Err(problem) => Err(WrongItem { id, problem }),
+        }
+    }
+
+    async fn settle(&self, index: u64, id: Option<String>, publish: Publish) -> Settled {
+        let answer = self.state.broker.publish(&publish).await.map_err(|failed| Failure {
+            outcome: failed.outcome,
+            attempts: failed.attempts,
+            problem: failure::problem(&publish.destination, failed),
+        });
+        Settled { index, id, message_id: Some(publish.message.id.clone()), answer }
+    }
+}
+
+impl Settled {
+    /// An item that is not published.
+    pub(super) fn refused(index: u64, id: Option<String>, problem: Problem) -> Self {
+        let failure = Failure { outcome: Outcome::NotSent, attempts: 0, problem };
+        Self { index, id, message_id: None, answer: Err(failure) }
+    }
+}

@@ -1,0 +1,52 @@
+//! The problem of one item of a batch or a stream, as a member of the item's result.
+
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::{PageAddress, Problem, ProblemType};
+use crate::domain::path_prefix::PathPrefix;
+
+/// The reason why the message of an item is not confirmed. Its outcome and its id stand in the result beside it.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct ItemProblem {
+    /// Path of a page that explains this kind of problem.
+    #[serde(rename = "type")]
+    #[schema(value_type = ProblemType)]
+    kind: PageAddress,
+    /// The kind of problem in a few words.
+    #[schema(example = "Unroutable message")]
+    title: &'static str,
+    /// The HTTP status that a request with this message alone would have.
+    #[schema(example = 422)]
+    status: u16,
+    /// Description of this occurrence of the problem.
+    detail: String,
+    /// Whether the caller may send the same message again.
+    retryable: bool,
+    /// The member of the item that is wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    field: Option<Value>,
+    /// The limit that the item exceeds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<i64>)]
+    limit: Option<Value>,
+}
+
+impl Problem {
+    /// The problem as a member of an item's result, for a gateway below this prefix.
+    pub(in crate::http) fn into_item(self, prefix: &PathPrefix) -> ItemProblem {
+        let kind = self.kind();
+        let mut body = self.with_path_prefix(prefix).0.body;
+        ItemProblem {
+            kind: body.kind,
+            title: body.title,
+            status: body.status,
+            detail: body.detail,
+            retryable: body.retryable.unwrap_or(kind.outcome().1),
+            field: body.members.remove("field"),
+            limit: body.members.remove("limit"),
+        }
+    }
+}
