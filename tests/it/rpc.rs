@@ -12,13 +12,12 @@ use lapin::{
     message::Delivery,
     types::{AMQPValue, FieldTable},
 };
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::process::Command;
 
 use crate::support::{
     contract::Answer,
     echo::{echo, id_of, serve},
-    gateway::TestGateway,
     poll::eventually,
     raw::Raw,
     stage::Stage,
@@ -250,7 +249,7 @@ async fn calls_over_the_limit_of_pending_replies_are_refused() {
     stage.observer.declare_queue("idle").await;
     let two = async { join_all((0..2).map(|_| call(&stage, "/rpc/idle?timeout=2s", "x"))).await };
     let third = async {
-        let full = || async { metric(&stage.gateway, "gateway_rpc_pending_replies").await == Some(2.0) };
+        let full = || async { stage.gateway.metric("gateway_rpc_pending_replies").await == Some(2.0) };
         eventually(SOON, "two calls wait", full).await;
         call(&stage, "/rpc/idle?timeout=2s", "x").await
     };
@@ -296,14 +295,14 @@ async fn replies_that_callers_do_not_read_use_no_more_than_the_memory_for_bodies
     serve(&stage.observer, "large", large).await;
     let mut slow = Raw::connect(stage.gateway.address()).await;
     slow.send("POST /rpc/large HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx").await;
-    let held = || async { metric(&stage.gateway, HELD).await.is_some_and(|bytes| bytes > 8e6) };
+    let held = || async { stage.gateway.metric(HELD).await.is_some_and(|bytes| bytes > 8e6) };
     eventually(SOON, "the reply is held", held).await;
 
     let next = call(&stage, "/rpc/large", "x").await;
     assert_eq!(next.verdict(), problem(503, "overloaded"));
     assert_eq!(next.text("outcome"), "unknown", "the server executed the request");
     drop(slow);
-    let freed = || async { metric(&stage.gateway, HELD).await == Some(0.0) };
+    let freed = || async { stage.gateway.metric(HELD).await == Some(0.0) };
     eventually(SOON, "the reply is dropped", freed).await;
     assert_eq!(call(&stage, "/rpc/large", "x").await.status, 200);
 }
@@ -317,15 +316,8 @@ async fn callers_that_disconnect_leave_no_pending_reply() {
         async { request.timeout(Duration::from_millis(200)).send().await.is_err() }
     });
     assert!(join_all(calls).await.into_iter().all(|left| left));
-    let empty = || async { metric(&stage.gateway, "gateway_rpc_pending_replies").await == Some(0.0) };
+    let empty = || async { stage.gateway.metric("gateway_rpc_pending_replies").await == Some(0.0) };
     eventually(SOON, "no call waits", empty).await;
-}
-
-/// A metric without labels, from `/metrics`.
-async fn metric(gateway: &TestGateway, name: &str) -> Option<f64> {
-    let text = gateway.get("/metrics").send().await.unwrap().text().await.unwrap();
-    let value: Value = text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())?;
-    value.as_f64()
 }
 
 /// The call was executed, and the key was ignored.

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use futures_util::future::join_all;
 
-use super::{SOON, call, metric, problem};
+use super::{SOON, call, problem};
 use crate::support::{
     broker::Broker,
     contract::Answer,
@@ -65,7 +65,7 @@ async fn a_call_that_was_not_sent_yet_is_answered_although_the_reply_queue_was_l
         Answer::to(gateway.post("/rpc/work?timeout=25s").body("x")).await
     };
     let cut = async {
-        let waits = || async { metric(&gateway, "gateway_publishes_waiting").await == Some(1.0) };
+        let waits = || async { gateway.metric("gateway_publishes_waiting").await == Some(1.0) };
         eventually(SOON, "the call waits for the permit", waits).await;
         link.cut();
         eventually(SOON, "the gateway notices the loss", || async { !gateway.is_ready().await }).await;

@@ -1,7 +1,7 @@
 //! Servers of many kinds: those of other projects, as in RabbitMQ's tutorial six, and servers that are slow, end, answer twice,
 //! answer with an unknown correlation id or send long replies.
 
-use super::{SOON, call, metric, problem};
+use super::{SOON, call, problem};
 use crate::support::{
     amqplib,
     echo::{answer, echo, id_of, serve},
@@ -73,13 +73,13 @@ async fn a_reply_after_the_deadline_is_dropped_and_reaches_no_other_caller() {
         let next = stage.observer.get_one("slow", SOON).await;
         let channel = stage.observer.channel().await;
         answer(&channel, &request, echo).await;
-        let dropped = || async { metric(&stage.gateway, UNMATCHED).await == Some(1.0) };
+        let dropped = || async { stage.gateway.metric(UNMATCHED).await == Some(1.0) };
         eventually(SOON, "the late reply is counted", dropped).await;
         answer(&channel, &next, echo).await;
     };
     let (second, ()) = tokio::join!(call(&stage, "/rpc/slow", "second"), late_then_in_time);
     assert_eq!((second.status, second.body.as_slice()), (200, &b"second"[..]));
-    assert_eq!(metric(&stage.gateway, UNMATCHED).await, Some(1.0));
+    assert_eq!(stage.gateway.metric(UNMATCHED).await, Some(1.0));
 }
 
 /// A server that takes a request and ends before it has acknowledged it, as if it was killed.
@@ -115,7 +115,7 @@ async fn a_call_whose_only_server_ends_times_out() {
     let (answer, _) = tokio::join!(caller, pika::run(&stage.vhost.url, DIES));
     assert_eq!(answer.verdict(), problem(504, "rpc-timeout"));
     assert_eq!(answer.text("outcome"), "unknown");
-    assert_eq!(metric(&stage.gateway, "gateway_rpc_pending_replies").await, Some(0.0));
+    assert_eq!(stage.gateway.metric("gateway_rpc_pending_replies").await, Some(0.0));
 }
 
 #[tokio::test]
@@ -135,9 +135,9 @@ async fn repeated_and_foreign_replies_are_counted_and_dropped() {
     .await;
     let answer = call(&stage, "/rpc/noisy", "x").await;
     assert_eq!((answer.status, answer.body.as_slice()), (200, &b"mine"[..]));
-    let counted = || async { metric(&stage.gateway, UNMATCHED).await == Some(4.0) };
+    let counted = || async { stage.gateway.metric(UNMATCHED).await == Some(4.0) };
     eventually(SOON, "four unmatched replies", counted).await;
-    assert_eq!(metric(&stage.gateway, "gateway_rpc_pending_replies").await, Some(0.0));
+    assert_eq!(stage.gateway.metric("gateway_rpc_pending_replies").await, Some(0.0));
 }
 
 #[tokio::test]

@@ -51,6 +51,15 @@ impl Answer {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
+    /// The JSON body, or each line of it where each line is a document.
+    fn documents(&self, media_type: &str) -> Vec<Value> {
+        if media_type != "application/x-ndjson" {
+            return vec![self.json()];
+        }
+        let lines = self.body.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        lines.map(|line| serde_json::from_slice(line).expect("each line is JSON")).collect()
+    }
+
     /// A member of the JSON body as text; empty when it is absent or no text.
     pub fn text(&self, member: &str) -> String {
         self.json()[member].as_str().unwrap_or_default().to_owned()
@@ -101,8 +110,10 @@ impl Answer {
                 let known =
                     known.unwrap_or_else(|| panic!("{method} {path} is documented to answer {self:?}"));
                 if essence.ends_with("json") && content.contains_key(essence) {
-                    let wrong = mistakes(&self.json(), &known["schema"], "body");
-                    assert!(wrong.is_empty(), "{method} {path} {}: {wrong:?}", self.status);
+                    for document in self.documents(essence) {
+                        let wrong = mistakes(&document, &known["schema"], "body");
+                        assert!(wrong.is_empty(), "{method} {path} {}: {wrong:?}", self.status);
+                    }
                 }
             }
         }

@@ -97,6 +97,13 @@ impl TestGateway {
         value.unwrap_or_else(|| panic!("a number of {check} in {health}"))
     }
 
+    /// A metric, by its name and labels as `/metrics` writes them; `None` if there is no such line yet.
+    pub async fn metric(&self, name: &str) -> Option<f64> {
+        let answer = self.get("/metrics").send().await.expect("the gateway answers");
+        let text = answer.text().await.expect("a text");
+        text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
+    }
+
     /// Stops the gateway in order, without a drain delay for load balancers.
     pub async fn stop(self) {
         self.gateway.stop(Duration::ZERO).await;

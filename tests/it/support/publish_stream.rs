@@ -13,7 +13,7 @@ use tokio::{
 
 use super::poll::within;
 
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 
 pub struct PublishStream {
     writer: OwnedWriteHalf,
@@ -27,7 +27,7 @@ pub struct StreamAnswer {
     /// The header, in lower case.
     pub header: String,
     /// Bytes of the body that are not part of a complete line yet.
-    rest: Vec<u8>,
+    pending: Vec<u8>,
     has_ended: bool,
 }
 
@@ -48,7 +48,7 @@ impl PublishStream {
         writer.write_all(request.as_bytes()).await.expect("the gateway reads");
         let reader = BufReader::new(reader);
         let answer =
-            StreamAnswer { reader, status: 0, header: String::new(), rest: Vec::new(), has_ended: false };
+            StreamAnswer { reader, status: 0, header: String::new(), pending: Vec::new(), has_ended: false };
         Self { writer, answer }
     }
 
@@ -97,21 +97,37 @@ impl PublishStream {
         (self.answer.status, &self.answer.header)
     }
 
+    /// Reads the status 100.
+    pub async fn answer_is_100(&mut self) {
+        let mut header = String::new();
+        while !header.ends_with("\r\n\r\n") {
+            let line = self.answer.reader.read_line(&mut header);
+            within(DEADLINE, "a status 100", line).await.expect("a header");
+        }
+        assert!(header.starts_with("HTTP/1.1 100 "), "{header}");
+    }
+
+    /// The status and the header of the answer to a stream that the test does not go on with.
+    pub async fn into_header(mut self) -> (u16, String) {
+        self.answer.read_header().await;
+        (self.answer.status, self.answer.header)
+    }
+
     /// Ends the body, and reads all further lines: the results, and the summary.
     pub async fn end(mut self) -> (Vec<Value>, Value) {
         self.finish().await;
-        self.answer.to_end().await
+        self.answer.rest().await
     }
 
     /// Reads all further lines without ending the body.
-    pub async fn to_end(mut self) -> (Vec<Value>, Value) {
-        self.answer.to_end().await
+    pub async fn rest(mut self) -> (Vec<Value>, Value) {
+        self.answer.rest().await
     }
 }
 
 impl StreamAnswer {
     /// All further lines: the results, and the summary.
-    pub async fn to_end(&mut self) -> (Vec<Value>, Value) {
+    pub async fn rest(&mut self) -> (Vec<Value>, Value) {
         let mut lines = Vec::new();
         while let Some(line) = self.next().await {
             lines.push(line);
@@ -129,12 +145,12 @@ impl StreamAnswer {
     async fn read_line(&mut self) -> Option<Value> {
         self.read_header().await;
         loop {
-            if let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
-                let line: Vec<_> = self.rest.drain(..=end).collect();
+            if let Some(end) = self.pending.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<_> = self.pending.drain(..=end).collect();
                 return Some(serde_json::from_slice(&line).expect("each line is JSON"));
             }
             if self.has_ended {
-                assert!(self.rest.is_empty(), "half a line: {:?}", String::from_utf8_lossy(&self.rest));
+                assert!(self.pending.is_empty(), "half a line: {:?}", String::from_utf8_lossy(&self.pending));
                 return None;
             }
             self.read_chunk().await;
@@ -160,8 +176,8 @@ impl StreamAnswer {
             let length: usize = length.and_then(|it| it.parse().ok()).expect("a length");
             let mut body = vec![0; length];
             self.reader.read_exact(&mut body).await.expect("a body");
-            self.rest = body;
-            self.rest.push(b'\n');
+            self.pending = body;
+            self.pending.push(b'\n');
             self.has_ended = true;
         }
     }
@@ -175,7 +191,7 @@ impl StreamAnswer {
             let mut chunk = vec![0; size + 2];
             self.has_ended = self.reader.read_exact(&mut chunk).await.is_err();
             chunk.truncate(size);
-            self.rest.extend_from_slice(&chunk);
+            self.pending.extend_from_slice(&chunk);
         }
     }
 }
