@@ -33,7 +33,7 @@ use tokio_util::task::TaskTracker;
 pub use self::connection::{Reached, Trial, Unreached, try_all};
 pub use self::error::{Cause, Denial, Error, Refusal, Unavailable};
 pub use self::probe::Look;
-pub use self::publish::{Publish, PublishFailure, PublishSequence, Receipt};
+pub use self::publish::{Place, Publish, PublishFailure, PublishSequence, Receipt};
 pub use self::rpc::Call;
 pub use self::settings::{
     Address, ClientCertificate, Login, PublishSettings, Settings, SettingsError, Tls, TopologyFile,
@@ -137,16 +137,34 @@ impl Broker {
     /// # Errors
     /// The failure tells the outcome of the message, see [`PublishFailure::outcome`].
     pub async fn publish(&self, publish: &Publish) -> Result<Receipt, PublishFailure> {
-        let answer = self.send(publish).await;
-        let outcome = answer.as_ref().map_or_else(|failure| failure.outcome, |receipt| receipt.outcome);
-        self.inner.count(outcome);
+        let answer = self.send(publish, None).await;
+        self.count_outcome(&answer);
         answer
     }
 
+    /// Publishes a message like [`Self::publish`], after the earlier messages of its sequence with its routing key.
+    ///
+    /// # Errors
+    /// The same as of [`Self::publish`].
+    pub async fn publish_in_order(
+        &self,
+        publish: &Publish,
+        place: &Place,
+    ) -> Result<Receipt, PublishFailure> {
+        let answer = self.send(publish, Some(place)).await;
+        self.count_outcome(&answer);
+        answer
+    }
+
+    fn count_outcome(&self, answer: &Result<Receipt, PublishFailure>) {
+        let outcome = answer.as_ref().map_or_else(|failure| failure.outcome, |receipt| receipt.outcome);
+        self.inner.count(outcome);
+    }
+
     /// Publishes a message, or the request of a call, and counts no outcome.
-    async fn send(&self, publish: &Publish) -> Result<Receipt, PublishFailure> {
+    async fn send(&self, publish: &Publish, place: Option<&Place>) -> Result<Receipt, PublishFailure> {
         let _unfinished = self.inner.unfinished.token();
-        self.inner.publisher.publish(publish).await
+        self.inner.publisher.publish(publish, place).await
     }
 
     /// Topology operations: declare, inspect, purge and delete queues.

@@ -48,6 +48,8 @@ pub struct List {
     pub publishes: IntCounterVec,
     /// Messages of batches and streams by operation and outcome, wrong items included.
     pub bulk_messages: IntCounterVec,
+    /// Messages of batches and streams that are published now.
+    pub bulk_in_flight: IntGauge,
     /// Open publish streams.
     pub publish_streams: IntGauge,
     /// Time from writing a message to RabbitMQ's answer.
@@ -111,6 +113,10 @@ impl Default for List {
                 "gateway_bulk_messages_total",
                 "Messages of batches and publish streams that have a result, wrong items included.",
                 &["operation", "outcome"],
+            ),
+            bulk_in_flight: list.gauge(
+                "gateway_bulk_messages_in_flight",
+                "Messages of batches and publish streams that the gateway publishes now.",
             ),
             publish_streams: list.gauge("gateway_publish_streams", "Publish streams that are open."),
             confirm_seconds: list.histogram(

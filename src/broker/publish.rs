@@ -30,7 +30,7 @@ pub(super) use self::destinations::Destinations;
 use self::lane::LaneKind;
 use self::lanes::Lanes;
 pub use self::request::{Publish, PublishFailure, Receipt};
-pub use self::sequence::PublishSequence;
+pub use self::sequence::{Place, PublishSequence};
 use self::slow::SlowConnections;
 use self::watch::Watch;
 use super::connection::{Connections, Connector, Role};
@@ -93,11 +93,15 @@ impl Publisher {
         Ok(Self { shared, isolated, destinations, in_flight, overdue, closing, metrics })
     }
 
-    /// Publishes until RabbitMQ answers; see [`super::Broker::publish`].
-    pub(super) async fn publish(&self, publish: &Publish) -> Result<Receipt, PublishFailure> {
+    /// Publishes until RabbitMQ answers, in the order of its place if it has one; see [`super::Broker::publish`].
+    pub(super) async fn publish(
+        &self,
+        publish: &Publish,
+        place: Option<&Place>,
+    ) -> Result<Receipt, PublishFailure> {
         let mut duplicate_possible = false;
         loop {
-            let answer = self.attempt(publish, duplicate_possible).await;
+            let answer = self.attempt(publish, place, duplicate_possible).await;
             let attempts = publish.attempts();
             let error = match answer {
                 Ok(()) => {
@@ -109,7 +113,7 @@ impl Publisher {
             };
             if may_resend(&error, publish) {
                 duplicate_possible = true;
-                publish.take_place_again();
+                place.into_iter().for_each(Place::take_again);
                 self.metrics.resends.inc();
                 sleep(RESEND_PAUSE).await;
                 continue;

@@ -74,7 +74,7 @@ impl Broker {
         loop {
             let mut pending = self.inner.replies.expect(publish.deadline).await.map_err(not_sent)?;
             address(&mut publish, &pending);
-            let answer = first_of(pin!(self.send(&publish)), &mut pending, publish.deadline).await;
+            let answer = first_of(pin!(self.send(&publish, None)), &mut pending, publish.deadline).await;
             let is_unknown = answer.as_ref().is_err_and(|failure| failure.outcome == Outcome::Unknown);
             if is_unknown && publish.attempts() == 0 {
                 // The reply queue is lost, and the request was not written: the call waits for the next reply queue.

@@ -3,6 +3,7 @@
 Texts with a format of their own get values of that format. Some requests are changed or left out, each with its reason.
 """
 
+import json
 import re
 from datetime import datetime
 
@@ -37,13 +38,23 @@ def bytes_as_text(context, response):
     return response.content.decode("latin-1")
 
 
+@schemathesis.serializer("application/x-ndjson")
+def lines(context, value):
+    return value.encode("utf-8", "surrogatepass") if isinstance(value, str) else b""
+
+
+@schemathesis.deserializer("application/x-ndjson")
+def last_line(context, response):
+    return json.loads(response.content.splitlines()[-1])
+
+
 @schemathesis.hook
 def map_case(context, case):
     if case.media_type == ENVELOPE:
         leave_to_envelope(case)
     if case.path == "/rpc/{queue}":
         be_short(case)
-    if case.path == "/publish/{exchange}":
+    if case.path.startswith("/publish/{exchange}"):
         find_exchange(case)
     if case.path == "/queues/{name}" and case.meta and case.meta.generation.mode.is_positive:
         fit_type(case)

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::destinations::{Destinations, Route};
 use super::lane::Lane;
 use super::lanes::Lanes;
+use super::sequence::Place;
 use super::{Publish, Publisher};
 use crate::broker::channels::{NotWritten, WriteResult};
 use crate::broker::destination::KnownDestination;
@@ -20,7 +21,12 @@ impl Publisher {
     /// Hands a message in until a channel keeps it, on the lanes that the state of its destination selects, and returns
     /// RabbitMQ's answer. The message is isolated if it is resent, or if its id is in flight on the channel that it was
     /// handed to.
-    pub(super) async fn attempt(&self, publish: &Publish, is_resent: bool) -> Result<(), Error> {
+    pub(super) async fn attempt(
+        &self,
+        publish: &Publish,
+        place: Option<&Place>,
+        is_resent: bool,
+    ) -> Result<(), Error> {
         let mut must_be_isolated = is_resent;
         loop {
             // This check spares the message the wait for a permit, and an alarm that begins later ends that wait. The
@@ -28,19 +34,19 @@ impl Publisher {
             if self.blocked().is_some() {
                 return Err(Error::NotSent(Unavailable::Blocked));
             }
-            self.wait_for_turn(publish).await?;
+            self.wait_for_turn(publish, place).await?;
             let (destination, route) = self.destinations.route(publish, must_be_isolated)?;
             let result = match route {
-                Route::Shared => self.write(publish, destination, &self.shared).await?,
+                Route::Shared => self.write(publish, place, destination, &self.shared).await?,
                 // Boxed because this future is large and rarely needed.
                 Route::Isolated => {
-                    Box::pin(self.write_unless_refused(publish, destination, &self.isolated)).await?
+                    Box::pin(self.write_unless_refused(publish, place, destination, &self.isolated)).await?
                 }
                 Route::Slow { lanes, is_isolated: true } | Route::Hazardous(lanes) => {
-                    Box::pin(self.write_unless_refused(publish, destination, &lanes.isolated)).await?
+                    Box::pin(self.write_unless_refused(publish, place, destination, &lanes.isolated)).await?
                 }
                 Route::Slow { lanes, is_isolated: false } => {
-                    Box::pin(self.write(publish, destination, lanes.shared())).await?
+                    Box::pin(self.write(publish, place, destination, lanes.shared())).await?
                 }
             };
             match result {
@@ -60,12 +66,13 @@ impl Publisher {
     async fn write_unless_refused(
         &self,
         publish: &Publish,
+        place: Option<&Place>,
         destination: KnownDestination,
         lanes: &Lanes,
     ) -> Result<WriteResult, Error> {
         let wait = self.destinations.wait_while_refused(&publish.destination.exchange, publish.deadline);
         let waiters = lanes.connections().wait_before_write(publish.deadline, wait).await?;
-        let result = self.write(publish, destination, lanes).await;
+        let result = self.write(publish, place, destination, lanes).await;
         match &result {
             Ok(WriteResult::Written(Err(error))) | Err(error) => {
                 Destinations::answer_waiters(waiters.as_ref(), error);
@@ -79,10 +86,11 @@ impl Publisher {
     async fn write(
         &self,
         publish: &Publish,
+        place: Option<&Place>,
         destination: KnownDestination,
         lanes: &Lanes,
     ) -> Result<WriteResult, Error> {
-        let Some((lane, permit)) = self.reserve(publish, lanes).await? else {
+        let Some((lane, permit)) = self.reserve(publish, place, lanes).await? else {
             return if self.closing.is_cancelled() {
                 Err(Error::NotSent(Unavailable::ShuttingDown))
             } else {
@@ -92,23 +100,27 @@ impl Publisher {
         };
         let (begun, _in_flight) = (Instant::now(), self.in_flight.token());
         publish.begin_attempt();
-        let result = lane.publish(publish, destination, permit).await;
+        let handed_in = || place.into_iter().for_each(|place| place.handed_in(&lane));
+        let result = lane.publish(publish, destination, permit, handed_in).await;
         match &result {
             WriteResult::Written(answer) => {
                 self.measure(begun, answer);
                 self.destinations.learn(publish, begun, answer);
-                if let (Some(place), Err(error)) = (&publish.place, answer) {
+                if let (Some(place), Err(error)) = (place, answer) {
                     place.refuse_waiting(begun, error);
                 }
             }
-            WriteResult::NotWritten(_) => publish.take_attempt_back(),
+            WriteResult::NotWritten(_) => {
+                publish.take_attempt_back();
+                place.into_iter().for_each(Place::take_again);
+            }
         }
         Ok(result)
     }
 
     /// Waits until the earlier messages of its sequence are handed in, if it belongs to one.
-    async fn wait_for_turn(&self, publish: &Publish) -> Result<(), Error> {
-        let Some(place) = &publish.place else { return Ok(()) };
+    async fn wait_for_turn(&self, publish: &Publish, place: Option<&Place>) -> Result<(), Error> {
+        let Some(place) = place else { return Ok(()) };
         let connections = self.shared.connections();
         if Instant::now() >= publish.deadline {
             return Err(connections.why_busy());
@@ -125,10 +137,11 @@ impl Publisher {
     async fn reserve(
         &self,
         publish: &Publish,
+        place: Option<&Place>,
         lanes: &Lanes,
     ) -> Result<Option<(Arc<Lane>, OwnedSemaphorePermit)>, Error> {
         let (bytes, deadline) = (publish.message.body.len(), publish.deadline);
-        if let Some(place) = &publish.place
+        if let Some(place) = place
             && let Some(lane) = place.lane()
         {
             if let Some(permit) = lanes.reserve_on(&lane, bytes, deadline).await? {

@@ -101,13 +101,14 @@ impl Lane {
         Arc::clone(&self.permits).acquire_many_owned(self.kind.permits(bytes)).await.ok()
     }
 
-    /// Publishes, and waits for RabbitMQ's answer until the caller's deadline. Cancel safe: a publish that was handed in
-    /// is finished.
+    /// Publishes, and waits for RabbitMQ's answer until the caller's deadline. Calls `handed_in` as soon as the channel keeps
+    /// the publish. Cancel safe: a publish that was handed in is finished.
     pub(super) async fn publish(
-        self: &Arc<Self>,
+        &self,
         publish: &Publish,
         destination: KnownDestination,
         permit: OwnedSemaphorePermit,
+        handed_in: impl FnOnce(),
     ) -> WriteResult {
         let (caller, ended) = oneshot::channel();
         let (since, owner) = (Instant::now(), self.channel.owner());
@@ -126,7 +127,7 @@ impl Lane {
             }
             return WriteResult::NotWritten(not_written);
         }
-        publish.handed_in(self);
+        handed_in();
         match timeout_at(publish.deadline, ended).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => WriteResult::Written(Err(Error::gone())),

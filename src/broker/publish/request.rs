@@ -1,12 +1,9 @@
 //! A message that a caller wants published, and the result for the caller.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use tokio::time::Instant;
 
-use super::lane::Lane;
-use super::sequence::{Place, PublishSequence};
 use crate::broker::error::Error;
 use crate::domain::message::{Destination, Message};
 use crate::domain::outcome::Outcome;
@@ -25,30 +22,13 @@ pub struct Publish {
     /// Whether the message expires at the deadline, so that no consumer processes it later.
     pub(in crate::broker) expires: bool,
     attempts: AtomicU32,
-    /// Its place among the messages of one request, if their order counts.
-    pub(super) place: Option<Place>,
 }
 
 impl Publish {
     /// A publish without any attempt so far, of a message that does not expire at the deadline.
     #[must_use]
     pub fn new(message: Message, destination: Destination, deadline: Instant, resend: bool) -> Self {
-        Self {
-            message,
-            destination,
-            deadline,
-            resend,
-            expires: false,
-            attempts: AtomicU32::new(0),
-            place: None,
-        }
-    }
-
-    /// The same publish, behind the messages of this sequence so far.
-    #[must_use]
-    pub fn in_order(mut self, sequence: &PublishSequence) -> Self {
-        self.place = Some(sequence.place(&self.destination.routing_key));
-        self
+        Self { message, destination, deadline, resend, expires: false, attempts: AtomicU32::new(0) }
     }
 
     /// The number of attempts so far. At 0 the message is certainly not written.
@@ -64,21 +44,6 @@ impl Publish {
     /// Takes the attempt back: the channel has handed the message back unwritten.
     pub(super) fn take_attempt_back(&self) {
         self.attempts.fetch_sub(1, Ordering::Relaxed);
-        self.take_place_again();
-    }
-
-    /// Lets the later messages of its sequence go on, which a lane has handed it in before.
-    pub(super) fn handed_in(&self, lane: &Arc<Lane>) {
-        if let Some(place) = &self.place {
-            place.handed_in(lane);
-        }
-    }
-
-    /// Keeps the later messages of its sequence behind it, because it has to be handed in again.
-    pub(super) fn take_place_again(&self) {
-        if let Some(place) = &self.place {
-            place.take_again();
-        }
     }
 }
 

@@ -10,7 +10,6 @@ mod destination;
 mod tests;
 
 use std::collections::HashMap;
-use std::fmt;
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,6 +18,7 @@ use tokio::time::Instant;
 
 use self::destination::DestinationOrder;
 use super::lane::Lane;
+use super::request::Publish;
 use crate::broker::error::Error;
 use crate::domain::names::ShortText;
 
@@ -36,7 +36,7 @@ struct Inner {
 }
 
 /// The place of one message in the order of its destination. Dropping it lets the later messages go on.
-pub(in crate::broker) struct Place {
+pub struct Place {
     position: u64,
     /// When the message took its place.
     since: Instant,
@@ -45,10 +45,11 @@ pub(in crate::broker) struct Place {
 }
 
 impl PublishSequence {
-    /// A place behind all messages so far.
-    pub(super) fn place(&self, routing_key: &ShortText) -> Place {
+    /// A place for a message, behind all messages so far.
+    #[must_use]
+    pub fn place(&self, publish: &Publish) -> Place {
         let position = self.0.next.fetch_add(1, Ordering::Relaxed);
-        let order = self.order(routing_key);
+        let order = self.order(&publish.destination.routing_key);
         order.enter(position);
         Place { position, since: Instant::now(), order, sequence: self.clone() }
     }
@@ -90,7 +91,7 @@ impl Place {
         self.order.lane()
     }
 
-    /// Waits until every earlier message that was handed in has its result. The message must have its turn.
+    /// Waits until every earlier message has its result. The message must have its turn.
     pub(super) async fn until_settled(&self) {
         poll_fn(|cx| self.order.poll_settled(self.position, cx)).await;
     }
@@ -110,12 +111,6 @@ impl Place {
         if error.refuses_the_exchange() {
             self.sequence.refuse(asked, error);
         }
-    }
-}
-
-impl fmt::Debug for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Place").field("position", &self.position).finish_non_exhaustive()
     }
 }
 

@@ -156,6 +156,7 @@ pub(in crate::http) async fn check_rabbitmq(
     let mut checks = publishing(&state.broker.publishing());
     checks.extend(state.broker.roles().iter().map(connections));
     checks.extend([reply_queue(state.broker.replies())]);
+    checks.extend([publish_streams(&state)]);
     checks.extend(state.broker.topology_file().map(topology_file));
     checks.extend(looked(&look, &queues));
     Ok(Health::of(checks))
@@ -199,6 +200,16 @@ fn reply_queue(queue: ReplyState) -> (String, Vec<Check>) {
         queue.denial.map_or_else(|| "there is no reply queue".to_owned(), |denial| denial.to_string())
     });
     ("reply:queue".to_owned(), vec![Check::new(status, queue.ready, "boolean").with_detail(reason)])
+}
+
+/// Warns while as many publish streams are open as the limit allows.
+fn publish_streams(state: &AppState) -> (String, Vec<Check>) {
+    let (open, limit) = (state.metric_sources.admission.open_streams(), state.limits().max_publish_streams);
+    let status = if open < limit { Status::Pass } else { Status::Warn };
+    let reason = (status == Status::Warn)
+        .then(|| format!("{limit} streams are open, as many as GATEWAY_MAX_PUBLISH_STREAMS allows"));
+    let check = Check::new(status, open, "streams").with_detail(reason);
+    ("publish_streams:open".to_owned(), vec![check])
 }
 
 /// Warns until the gateway has tried to apply the topology file. Fails while the last attempt failed.

@@ -10,7 +10,16 @@ use super::{calls, example, named, parameters, schemas, shared_problems};
 use crate::http::problem::FURTHER_MEMBERS;
 
 /// Schemas of answers, which have no null. In schemas of requests, null means absent.
-const OF_ANSWERS: [&str; 5] = ["Check", "Health", "Problem", "ReceivedEnvelope", "ReceivedProperties"];
+const OF_ANSWERS: [&str; 8] = [
+    "Check",
+    "Health",
+    "ItemProblem",
+    "Problem",
+    "PublishResult",
+    "ReceivedEnvelope",
+    "ReceivedProperties",
+    "StreamSummary",
+];
 
 /// Finishes every operation and every schema. Requests to the paths `carrying` carry a message.
 pub(super) fn finish(document: &mut OpenApi, carrying: &[String]) {
@@ -54,7 +63,7 @@ fn finish_schema(name: &str, schema: &mut Object) {
     match name {
         "Problem" => add_further_members(schema),
         "Envelope" => schema.extensions = Some(schemas::exactly_one_body()),
-        "MessageProperties" => limit_texts(schema),
+        "MessageProperties" | "ExchangeDeclaration" => limit_texts(schema),
         "BindingItem" => schema.extensions = Some(schemas::queue_or_exchange()),
         "DeadLetterDetail" => {
             limit_texts(schema);
@@ -80,7 +89,7 @@ fn limit_texts(schema: &mut Object) {
         let has_form = member.pattern.is_some() || member.format.is_some();
         match name.as_str() {
             _ if has_form => {}
-            "queue" => schemas::limit_name(member),
+            "queue" | "alternate_exchange" => schemas::limit_name(member),
             "user_id" => schemas::name_format(member, "user"),
             _ => schemas::limit_short_text(member),
         }

@@ -34,6 +34,8 @@ fn state_text(name: &str, location: &ParameterIn, schema: &mut Object) {
         (ParameterIn::Query, "timeout") => schemas::name_format(schema, "timeout"),
         (ParameterIn::Query, _) => schemas::limit_short_text(schema),
         (ParameterIn::Header, "X-Amqp-Timestamp") => schemas::name_format(schema, "timestamp"),
+        // A preference that is not understood is ignored (RFC 7240, 2).
+        (ParameterIn::Header, "Prefer") => {}
         _ => {
             schema.pattern = Some(VISIBLE.to_owned());
             schema.max_length = Some(SHORT_STRING_MAX);

@@ -61,10 +61,14 @@ impl<L> DestinationOrder<L> {
         }
     }
 
-    /// Ready when no message is handed in without a result.
+    /// Ready when every earlier message has its result. A message that was handed in and waits again is earlier too.
     pub(super) fn poll_settled(&self, position: u64, cx: &Context<'_>) -> Poll<()> {
         let mut state = self.lock();
-        if state.unsettled == 0 { Poll::Ready(()) } else { state.wait(position, cx) }
+        if state.unsettled == 0 && state.is_first(position) {
+            Poll::Ready(())
+        } else {
+            state.wait(position, cx)
+        }
     }
 
     /// The lane with messages that have no result.

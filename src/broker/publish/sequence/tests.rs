@@ -61,6 +61,8 @@ struct Stage {
     entered: u64,
     /// The messages that RabbitMQ has taken, in their order.
     taken: Vec<u64>,
+    /// The message that had its turn, and waits until the earlier ones have their results.
+    until_settled: Option<u64>,
 }
 
 impl Stage {
@@ -78,12 +80,17 @@ impl Stage {
     }
 
     fn hand_in(&mut self, since: Instant) {
-        let Some(position) = self.first(since) else { return };
         let cx = Context::from_waker(Waker::noop());
+        let waited = self.until_settled.filter(|it| self.order.poll_settled(*it, &cx).is_ready());
+        let Some(position) = waited.or_else(|| self.first(since)) else { return };
+        self.until_settled = self.until_settled.filter(|_| waited.is_none());
         let wanted = self.lanes.len() - 1;
         let lane = match self.order.lane() {
             Some(lane) if *lane == wanted && !self.lanes[wanted].is_closed => wanted,
-            Some(_) if self.order.poll_settled(position, &cx).is_pending() => return,
+            Some(_) if self.order.poll_settled(position, &cx).is_pending() => {
+                self.until_settled = Some(position);
+                return;
+            }
             _ => wanted,
         };
         if self.lanes[lane].is_closed {
@@ -107,6 +114,7 @@ impl Stage {
 
     fn end(&mut self, position: u64) {
         self.order.leave(position);
+        self.until_settled = self.until_settled.filter(|it| *it != position);
         self.open.retain(|it| *it != position);
     }
 
@@ -198,7 +206,7 @@ fn a_refusal_of_the_exchange_reaches_the_messages_that_waited_when_the_gateway_a
 #[test]
 fn a_message_that_is_handed_back_keeps_its_place() {
     let order = DestinationOrder::default();
-    let lanes: HashMap<_, _> = [("shared", Arc::new(1)), ("fresh", Arc::new(2))].into();
+    let lanes = HashMap::from([("shared", Arc::new(1)), ("fresh", Arc::new(2))]);
     (0..3).for_each(|position| order.enter(position));
     order.handed_in(0, &lanes["shared"]);
     order.handed_in(1, &lanes["shared"]);

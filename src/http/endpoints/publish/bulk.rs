@@ -6,6 +6,7 @@ mod tally;
 
 use axum::http::HeaderMap;
 use bytes::Bytes;
+use prometheus::IntGauge;
 use tokio::time::Instant;
 
 pub(super) use self::counts::Counts;
@@ -13,7 +14,7 @@ pub(super) use self::result::{Failure, ItemResult, Settled};
 pub(super) use self::tally::Tally;
 use super::destination::destination;
 use super::failure;
-use crate::broker::{Publish, PublishSequence};
+use crate::broker::{Place, Publish, PublishSequence};
 use crate::domain::names::{ExchangeName, ShortText};
 use crate::domain::outcome::Outcome;
 use crate::http::codec::{self, TraceContext, WrongItem};
@@ -66,31 +67,49 @@ impl Bulk {
         let read = self.read(json, deadline);
         async move {
             match read {
-                Ok((id, publish)) => self.settle(index, id, publish).await,
+                Ok((id, publish, place)) => self.settle(index, id, publish, place).await,
                 Err(WrongItem { id, problem }) => Settled::refused(index, id, problem),
             }
         }
     }
 
-    fn read(&self, json: &Bytes, deadline: Instant) -> Result<(Option<String>, Publish), WrongItem> {
+    fn read(&self, json: &Bytes, deadline: Instant) -> Result<(Option<String>, Publish, Place), WrongItem> {
         let codec::Item { id, mut parsed } = codec::read_item(json, &self.trace, &self.state)?;
         let (exchange, routing_key) = (self.exchange.clone(), self.routing_key.clone());
         match destination(exchange, routing_key, self.mandatory, &mut parsed) {
             Ok(to) => {
                 let publish = Publish::new(parsed.message, to, deadline, self.resend);
-                Ok((id, publish.in_order(&self.sequence)))
+                let place = self.sequence.place(&publish);
+                Ok((id, publish, place))
             }
             Err(problem) => Err(WrongItem { id, problem }),
         }
     }
 
-    async fn settle(&self, index: u64, id: Option<String>, publish: Publish) -> Settled {
-        let answer = self.state.broker.publish(&publish).await.map_err(|failed| Failure {
+    async fn settle(&self, index: u64, id: Option<String>, publish: Publish, place: Place) -> Settled {
+        let _in_flight = InFlight::count(&self.state.metric_sources.metrics.bulk_in_flight);
+        let answer = self.state.broker.publish_in_order(&publish, &place).await.map_err(|failed| Failure {
             outcome: failed.outcome,
             attempts: failed.attempts,
             problem: failure::problem(&publish.destination, failed),
         });
         Settled { index, id, message_id: Some(publish.message.id.clone()), answer }
+    }
+}
+
+/// A message that is published now. Dropping it ends the count.
+struct InFlight<'a>(&'a IntGauge);
+
+impl<'a> InFlight<'a> {
+    fn count(gauge: &'a IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge)
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }
 
