@@ -92,10 +92,11 @@ impl Publisher {
 
     /// Publishes until RabbitMQ answers; see [`super::Broker::publish`].
     pub(super) async fn publish(&self, publish: &Publish) -> Result<Receipt, PublishFailure> {
-        let mut duplicate_possible = false;
+        let mut is_resent = false;
         loop {
-            let answer = self.attempt(publish, duplicate_possible).await;
+            let answer = self.attempt(publish, is_resent).await;
             let attempts = publish.attempts();
+            let duplicate_possible = is_resent || publish.earlier_copy_possible;
             let error = match answer {
                 Ok(()) => {
                     let mandatory = publish.destination.mandatory;
@@ -105,7 +106,7 @@ impl Publisher {
                 Err(error) => error,
             };
             if may_resend(&error, publish) {
-                duplicate_possible = true;
+                is_resent = true;
                 self.metrics.resends.inc();
                 sleep(RESEND_PAUSE).await;
                 continue;
