@@ -16,12 +16,13 @@ mod write;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::idempotency::key_of;
 use super::problem::{Problem, ProblemType};
 use super::quote::quoted;
 use super::request::ReadBody;
 use super::state::AppState;
 use crate::domain::field::{FieldTable, FieldValue};
-use crate::domain::message::DeliveryMode;
+use crate::domain::message::{DeliveryMode, MessageId};
 use crate::domain::names::ShortText;
 
 use self::envelope::ENVELOPE;
@@ -29,7 +30,7 @@ pub(super) use self::envelope::Envelope;
 pub(super) use self::field::Table;
 use self::header::single;
 pub(super) use self::integer::check_integers;
-pub(super) use self::parsed_message::ParsedMessage;
+pub(super) use self::parsed_message::{IdSource, ParsedMessage};
 pub(super) use self::raw::RawBody;
 pub(super) use self::refuse::refuse_idempotency_key;
 pub(super) use self::write::{EnvelopeOut, accepts_envelope, envelope as answer_envelope, raw as answer_raw};
@@ -41,7 +42,8 @@ const TRACE_HEADERS: [HeaderName; 3] = [
     HeaderName::from_static("baggage"),
 ];
 
-/// Reads the message of a request whose body is complete. `mode` is the delivery mode where the caller gives none.
+/// Reads the message of a request whose body is complete. `mode` is the delivery mode where the caller gives none. An
+/// `Idempotency-Key` is the id of the message.
 ///
 /// # Errors
 /// 400 naming the field, 415, 431.
@@ -51,16 +53,26 @@ pub(super) fn read(
     mode: DeliveryMode,
     state: &AppState,
 ) -> Result<ParsedMessage, Problem> {
-    let mut parsed = if is_envelope(headers)? {
-        envelope::read(&body.bytes)?
-    } else {
-        raw::read(headers, body.bytes.clone())?
+    let mut parsed = match key_of(headers)? {
+        None => parse(headers, body)?,
+        Some(key) => parse_keyed(headers, body, &key)?,
     };
     parsed.message.properties.delivery_mode.get_or_insert(mode);
     carry_trace(headers, &mut parsed.message.headers)
         .and_then(|()| refuse::message(&parsed.message, &state.limits().amqp_headers, state.broker.user()))
         .and_then(|()| check_integers(&parsed.message.headers, &body.bytes, "headers"))
         .map_err(|problem| problem.message_id(parsed.message.id.clone()))?;
+    Ok(parsed)
+}
+
+fn parse(headers: &HeaderMap, body: &ReadBody) -> Result<ParsedMessage, Problem> {
+    if is_envelope(headers)? { envelope::read(&body.bytes) } else { raw::read(headers, body.bytes.clone()) }
+}
+
+/// The message of a request with an idempotency key, which also names the message in a problem.
+fn parse_keyed(headers: &HeaderMap, body: &ReadBody, key: &MessageId) -> Result<ParsedMessage, Problem> {
+    let mut parsed = parse(headers, body).map_err(|problem| problem.message_id(key.clone()))?;
+    parsed.identify_by(key)?;
     Ok(parsed)
 }
 

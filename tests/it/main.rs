@@ -15,6 +15,7 @@ mod exact;
 mod exchanges;
 mod faults;
 mod health;
+mod idempotency;
 mod layers;
 mod links;
 mod messages;

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use super::field::Table;
 use super::parsed_message::ParsedMessage;
 use super::property::{self, Wrong};
-use crate::domain::message::{DeliveryMode, Message, MessageId, Properties};
+use crate::domain::message::{DeliveryMode, Properties};
 use crate::domain::names::ShortText;
 use crate::http::openapi::schemas;
 use crate::http::problem::Problem;
@@ -160,9 +160,8 @@ pub(super) fn read(input: &Bytes) -> Result<ParsedMessage, Problem> {
         .routing_key
         .map(|key| ShortText::parse(key).map_err(|error| Problem::malformed("routing_key", error)))
         .transpose()?;
-    let id = MessageId::given_or_generated(id);
-    let message = Message { id, properties, headers: envelope.headers.0, body };
-    Ok(ParsedMessage { message, routing_key, mandatory: envelope.mandatory })
+    let parsed = ParsedMessage::new(id, properties, envelope.headers.0, body);
+    Ok(ParsedMessage { routing_key, mandatory: envelope.mandatory, ..parsed })
 }
 
 impl Envelope<'_> {
