@@ -113,7 +113,7 @@ impl Drop for KeyInFlight {
     }
 }
 
-/// What the gateway remembers of a publish that failed.
+/// The memory of a publish that failed.
 fn memory_of(outcome: Outcome) -> Option<Memory> {
     match outcome {
         Outcome::NotSent | Outcome::Unroutable => None,

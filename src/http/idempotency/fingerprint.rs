@@ -10,7 +10,7 @@ use crate::domain::field::{FieldTable, FieldValue};
 use crate::domain::message::{DeliveryMode, Properties};
 use crate::domain::names::ShortText;
 
-/// W3C trace context, which instrumentation sets anew for each request.
+/// W3C trace context: instrumentation gives each request its own.
 const TRACE_HEADERS: [&str; 3] = ["traceparent", "tracestate", "baggage"];
 
 /// The fingerprint of a message.
