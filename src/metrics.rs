@@ -62,6 +62,12 @@ pub struct List {
     pub publishes_waiting: IntGauge,
     /// Overdue confirms: the gateway answered `unknown`, and RabbitMQ may still confirm.
     pub overdue: IntGauge,
+    /// Idempotency keys in memory.
+    pub idempotency_keys: IntGauge,
+    /// Idempotency keys that were forgotten before their time, because the memory for keys was full.
+    pub idempotency_evicted: IntCounter,
+    /// Retries that were answered with the receipt of an earlier request.
+    pub idempotency_replays: IntCounter,
     /// By result.
     pub calls: IntCounterVec,
     /// RPC calls that wait for their replies.
@@ -136,6 +142,18 @@ impl Default for List {
             overdue: list.gauge(
                 "gateway_publishes_overdue",
                 "Overdue confirms: the gateway answered unknown, and RabbitMQ may still confirm.",
+            ),
+            idempotency_keys: list.gauge(
+                "gateway_idempotency_keys",
+                "Idempotency keys that the gateway remembers, those in flight included.",
+            ),
+            idempotency_evicted: list.counter(
+                "gateway_idempotency_evicted_total",
+                "Idempotency keys that the gateway forgot before their time, because GATEWAY_IDEMPOTENCY_MAX was reached.",
+            ),
+            idempotency_replays: list.counter(
+                "gateway_idempotency_replays_total",
+                "Retries that the gateway answered with the receipt of an earlier request.",
             ),
             calls: list.counters("gateway_rpc_calls_total", "RPC calls that have ended.", &["result"]),
             pending_replies: list

@@ -99,10 +99,11 @@ impl Publisher {
         publish: &Publish,
         place: Option<&Place>,
     ) -> Result<Receipt, PublishFailure> {
-        let mut duplicate_possible = false;
+        let mut is_resent = false;
         loop {
-            let answer = self.attempt(publish, place, duplicate_possible).await;
+            let answer = self.attempt(publish, place, is_resent).await;
             let attempts = publish.attempts();
+            let duplicate_possible = is_resent || publish.earlier_copy_possible;
             let error = match answer {
                 Ok(()) => {
                     let mandatory = publish.destination.mandatory;
@@ -112,7 +113,7 @@ impl Publisher {
                 Err(error) => error,
             };
             if may_resend(&error, publish) {
-                duplicate_possible = true;
+                is_resent = true;
                 place.into_iter().for_each(Place::take_again);
                 self.metrics.resends.inc();
                 sleep(RESEND_PAUSE).await;

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use super::forms;
 use super::reader::Reader;
 use crate::domain::field::HeaderLimits;
-use crate::http::{Access, ConnectionLimits, Deadline, Limits, Settings};
+use crate::http::{Access, ConnectionLimits, Deadline, IdempotencyLimits, Limits, Settings};
 
 const MANY: usize = 1_000_000;
 
@@ -15,6 +15,7 @@ pub(super) fn read(from: &mut Reader<'_>, amqp_headers: HeaderLimits) -> Setting
         listen: from.read("GATEWAY_LISTEN", |text| text.parse::<SocketAddr>().map_err(|_| String::new())),
         connections: connections(from, limits.max_body_bytes),
         limits,
+        idempotency: idempotency(from),
         access: access(from),
         health_queues: from.read_optional("GATEWAY_HEALTH_QUEUES", forms::queues).unwrap_or_default(),
         rpc_status_header: from.read("GATEWAY_RPC_STATUS_HEADER", forms::switch),
@@ -27,6 +28,13 @@ fn access(from: &mut Reader<'_>) -> Access {
         allowed_hosts: from.read_optional("GATEWAY_ALLOWED_HOSTS", forms::hosts).unwrap_or_default(),
         path_prefix: from.read_optional("GATEWAY_PATH_PREFIX", forms::path_prefix).unwrap_or_default(),
         trusted_proxies: from.read_optional("GATEWAY_TRUSTED_PROXIES", forms::networks).unwrap_or_default(),
+    }
+}
+
+fn idempotency(from: &mut Reader<'_>) -> IdempotencyLimits {
+    IdempotencyLimits {
+        ttl: from.read("GATEWAY_IDEMPOTENCY_TTL", forms::positive_duration),
+        max: from.read("GATEWAY_IDEMPOTENCY_MAX", forms::count(MANY)),
     }
 }
 

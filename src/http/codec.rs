@@ -18,11 +18,12 @@ mod write;
 use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 
+use super::idempotency::key_of;
 use super::problem::{Problem, ProblemType};
 use super::quote::quoted;
 use super::request::ReadBody;
 use super::state::AppState;
-use crate::domain::message::DeliveryMode;
+use crate::domain::message::{DeliveryMode, MessageId};
 
 use self::envelope::ENVELOPE;
 pub(super) use self::envelope::Envelope;
@@ -30,13 +31,14 @@ pub(super) use self::field::Table;
 use self::header::single;
 pub(super) use self::integer::check_integers;
 pub(super) use self::item::{Item, MAX_ID_BYTES, WrongItem, read_item};
-pub(super) use self::parsed_message::ParsedMessage;
+pub(super) use self::parsed_message::{IdSource, ParsedMessage};
 pub(super) use self::raw::RawBody;
 pub(super) use self::refuse::refuse_idempotency_key;
 pub(super) use self::trace::TraceContext;
 pub(super) use self::write::{EnvelopeOut, accepts_envelope, envelope as answer_envelope, raw as answer_raw};
 
-/// Reads the message of a request whose body is complete. `mode` is the delivery mode where the caller gives none.
+/// Reads the message of a request whose body is complete. `mode` is the delivery mode where the caller gives none. An
+/// `Idempotency-Key` is the id of the message.
 ///
 /// # Errors
 /// 400 naming the field, 415, 431.
@@ -46,10 +48,22 @@ pub(super) fn read(
     mode: DeliveryMode,
     state: &AppState,
 ) -> Result<ParsedMessage, Problem> {
-    let bytes = &body.bytes;
-    let parsed =
-        if is_envelope(headers)? { envelope::read(bytes)? } else { raw::read(headers, bytes.clone())? };
-    finish(parsed, bytes, mode, &TraceContext::of(headers), state)
+    let parsed = match key_of(headers)? {
+        None => parse(headers, body)?,
+        Some(key) => parse_keyed(headers, body, &key)?,
+    };
+    finish(parsed, &body.bytes, mode, &TraceContext::of(headers), state)
+}
+
+fn parse(headers: &HeaderMap, body: &ReadBody) -> Result<ParsedMessage, Problem> {
+    if is_envelope(headers)? { envelope::read(&body.bytes) } else { raw::read(headers, body.bytes.clone()) }
+}
+
+/// The message of a request with an idempotency key, which also names the message in a problem.
+fn parse_keyed(headers: &HeaderMap, body: &ReadBody, key: &MessageId) -> Result<ParsedMessage, Problem> {
+    let mut parsed = parse(headers, body).map_err(|problem| problem.message_id(key.clone()))?;
+    parsed.identify_by(key)?;
+    Ok(parsed)
 }
 
 /// Finishes a message that was read from these bytes, and refuses it if RabbitMQ would refuse it.

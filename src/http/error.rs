@@ -177,8 +177,8 @@ fn unknown(cause: &Cause) -> Problem {
 fn earlier_attempt_lost() -> Problem {
     Problem::new(
         ProblemType::OutcomeUnknown,
-        "an earlier attempt was lost with its connection or channel, and a later attempt failed; whether RabbitMQ holds the \
-         message is unknown",
+        "an earlier attempt may have left the message in a queue, and a later attempt failed; whether RabbitMQ holds the message \
+         is unknown",
     )
 }
 

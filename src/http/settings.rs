@@ -19,6 +19,8 @@ pub struct Settings {
     pub connections: ConnectionLimits,
     /// Bounds of requests.
     pub limits: Limits,
+    /// Bounds of the idempotency keys that the gateway remembers.
+    pub idempotency: IdempotencyLimits,
     /// Pages, hosts and proxies that may use the gateway.
     pub access: Access,
     /// Queues that `/health/rabbitmq` always counts.
@@ -71,6 +73,15 @@ pub struct Limits {
     pub rpc: Deadline,
     /// Deadline of a topology operation.
     pub topology: Deadline,
+}
+
+/// Bounds of the idempotency keys that the gateway remembers.
+#[derive(Debug, Clone, Copy)]
+pub struct IdempotencyLimits {
+    /// How long the gateway remembers a key after the end of its publish.
+    pub ttl: Duration,
+    /// Keys at one time, those in flight included.
+    pub max: usize,
 }
 
 /// The default deadline of a request, and the longest that it may ask for by `?timeout=`.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::admission::AdmissionControl;
 use super::endpoints::topology::TopologyTurns;
+use super::idempotency::IdempotencyKeys;
 use super::{Limits, Settings};
 use crate::broker::Broker;
 use crate::domain::names::QueueName;
@@ -28,6 +29,8 @@ pub struct Shared {
     /// The handle of the broker side.
     pub broker: Broker,
     limits: Limits,
+    /// The idempotency keys of publishes.
+    pub(super) idempotency: IdempotencyKeys,
     /// The turns of topology documents.
     pub(super) topology_turns: TopologyTurns,
     health_queues: Vec<QueueName>,
@@ -52,6 +55,7 @@ impl AppState {
     pub fn new(broker: Broker, settings: &Settings, metric_sources: MetricSources) -> Self {
         Self(Arc::new(Shared {
             broker,
+            idempotency: IdempotencyKeys::new(settings.idempotency, metric_sources.metrics.clone()),
             topology_turns: TopologyTurns::new(settings.limits.max_topology_documents),
             limits: settings.limits.clone(),
             health_queues: settings.health_queues.clone(),

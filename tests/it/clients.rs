@@ -11,6 +11,7 @@ use tokio::process::Command;
 
 use crate::support::{
     echo::{echo, serve},
+    observer::message_id,
     program::succeed,
     python::interpreter,
     stage::Stage,
@@ -36,7 +37,10 @@ async fn finds_the_messages(stage: &Stage) {
     let content_type =
         |given: &lapin::BasicProperties| given.content_type().as_ref().map(ToString::to_string);
     assert_eq!(String::from_utf8(json.data.clone()).unwrap().replace(' ', ""), r#"{"order":7}"#);
-    assert_eq!(content_type(&json.properties).as_deref(), Some("application/json"));
+    assert_eq!(
+        (message_id(&json), content_type(&json.properties).as_deref()),
+        ("order-7".to_owned(), Some("application/json"))
+    );
     assert_eq!(json.properties.delivery_mode(), &Some(2));
     let given = &envelope.properties;
     assert_eq!(envelope.data, "größer".as_bytes());

@@ -32,6 +32,7 @@ const ALLOWED: [(&str, &[&str]); 9] = [
             "http::Deadline",
             "broker::PublishSettings",
             "broker::TopologyFile",
+            "http::IdempotencyLimits",
             "http::Limits",
             "http::topology_document",
             "telemetry::Settings",

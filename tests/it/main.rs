@@ -17,6 +17,7 @@ mod exact;
 mod exchanges;
 mod faults;
 mod health;
+mod idempotency;
 mod layers;
 mod links;
 mod messages;

@@ -105,7 +105,7 @@ const BAD_HEADERS: [(&str, &str); 9] = [
     ("x-amqp-color", "red"),
     ("x-amqp-header-cc", "x"),
     ("expect", "miracles"),
-    ("idempotency-key", "k"),
+    ("idempotency-key", "\"k"),
 ];
 
 /// The problem of a refused request, after a check that it has no words of Rust or of its libraries.

@@ -56,6 +56,8 @@ def map_case(context, case):
         be_short(case)
     if case.path.startswith("/publish/{exchange}"):
         find_exchange(case)
+        if case.meta and case.meta.generation.mode.is_positive:
+            have_one_id(case)
     if case.path == "/queues/{name}" and case.meta and case.meta.generation.mode.is_positive:
         fit_type(case)
     if "/bindings/" in case.path and case.meta and case.meta.generation.mode.is_positive:
@@ -117,6 +119,16 @@ def find_exchange(case):
     name = case.path_parameters.get("exchange")
     if isinstance(name, str) and name and not CONTROL.search(name) and len(name) % 2:
         case.path_parameters["exchange"] = "amq.topic"
+
+
+def have_one_id(case):
+    """An idempotency key is the id of the message: no parameter can depend on another one."""
+    names = {name.lower(): name for name in case.headers or {}}
+    if "idempotency-key" in names:
+        if "x-amqp-message-id" in names:
+            del case.headers[names["x-amqp-message-id"]]
+        if isinstance(case.body, dict) and isinstance(case.body.get("properties"), dict):
+            case.body["properties"].pop("message_id", None)
 
 
 def leave_to_envelope(case):

@@ -19,6 +19,8 @@ pub struct Publish {
     pub deadline: Instant,
     /// Whether the gateway may resend the message when a lost connection left its outcome unknown.
     pub resend: bool,
+    /// Whether an earlier publish of this message, with the same id, may have left a copy in a queue.
+    pub earlier_copy_possible: bool,
     /// Whether the message expires at the deadline, so that no consumer processes it later.
     pub(in crate::broker) expires: bool,
     attempts: AtomicU32,
@@ -28,7 +30,15 @@ impl Publish {
     /// A publish without any attempt so far, of a message that does not expire at the deadline.
     #[must_use]
     pub fn new(message: Message, destination: Destination, deadline: Instant, resend: bool) -> Self {
-        Self { message, destination, deadline, resend, expires: false, attempts: AtomicU32::new(0) }
+        Self {
+            message,
+            destination,
+            deadline,
+            resend,
+            earlier_copy_possible: false,
+            expires: false,
+            attempts: AtomicU32::new(0),
+        }
     }
 
     /// The number of attempts so far. At 0 the message is certainly not written.
@@ -54,7 +64,7 @@ pub struct Receipt {
     pub outcome: Outcome,
     /// The number of attempts.
     pub attempts: u32,
-    /// Whether an earlier attempt may have left a copy in a queue.
+    /// Whether an earlier attempt, or an earlier publish of the same message, may have left a copy in a queue.
     pub duplicate_possible: bool,
 }
 
@@ -67,6 +77,6 @@ pub struct PublishFailure {
     pub error: Error,
     /// The number of attempts; 0 if the answer to another caller's message was its answer too.
     pub attempts: u32,
-    /// The outcome of the message, over all attempts.
+    /// The outcome of the message, over all attempts and over earlier publishes of it.
     pub outcome: Outcome,
 }

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use super::field::Table;
 use super::parsed_message::ParsedMessage;
 use super::property::{self, Wrong};
-use crate::domain::message::{DeliveryMode, Message, MessageId, Properties};
+use crate::domain::message::{DeliveryMode, Properties};
 use crate::domain::names::ShortText;
 use crate::http::openapi::schemas;
 use crate::http::problem::Problem;
@@ -165,9 +165,8 @@ impl Envelope<'_> {
             .routing_key
             .map(|key| ShortText::parse(key).map_err(|error| Problem::malformed("routing_key", error)))
             .transpose()?;
-        let id = MessageId::given_or_generated(id);
-        let message = Message { id, properties, headers: self.headers.0, body };
-        Ok(ParsedMessage { message, routing_key, mandatory: self.mandatory })
+        let parsed = ParsedMessage::new(id, properties, self.headers.0, body);
+        Ok(ParsedMessage { routing_key, mandatory: self.mandatory, ..parsed })
     }
 
     /// The payload, and the default content type of its kind.

@@ -1,12 +1,58 @@
 //! A message as its caller gave it, by either kind of body.
 
-use crate::domain::message::Message;
+use bytes::Bytes;
+
+use crate::domain::field::FieldTable;
+use crate::domain::message::{Message, MessageId, Properties};
 use crate::domain::names::ShortText;
+use crate::http::problem::Problem;
 
 /// A message, and the routing parameters that only the envelope can hold.
 #[derive(Debug)]
 pub(in crate::http) struct ParsedMessage {
     pub(in crate::http) message: Message,
+    pub(in crate::http) id_source: IdSource,
     pub(in crate::http) routing_key: Option<ShortText>,
     pub(in crate::http) mandatory: Option<bool>,
+}
+
+/// The origin of the id of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::http) enum IdSource {
+    /// The gateway made it.
+    Generated,
+    /// The caller gave it, by `X-Amqp-Message-Id` or in the envelope.
+    Given,
+    /// It is the caller's `Idempotency-Key`.
+    IdempotencyKey,
+}
+
+impl ParsedMessage {
+    /// A message without routing parameters, with the caller's id or a new one.
+    pub(super) fn new(
+        id: Option<ShortText>,
+        properties: Properties,
+        headers: FieldTable,
+        body: Bytes,
+    ) -> Self {
+        let id = id.filter(|id| !id.as_str().is_empty());
+        let id_source = if id.is_some() { IdSource::Given } else { IdSource::Generated };
+        let id = MessageId::given_or_generated(id);
+        let message = Message { id, properties, headers, body };
+        Self { message, id_source, routing_key: None, mandatory: None }
+    }
+
+    /// Makes the idempotency key the id of the message.
+    ///
+    /// # Errors
+    /// 400, if the caller gave another id.
+    pub(super) fn identify_by(&mut self, key: &MessageId) -> Result<(), Problem> {
+        if self.id_source == IdSource::Given && self.message.id != *key {
+            let why = "is the message's id, and the message has another one: give the same value in both, or give one of them";
+            return Err(Problem::malformed("Idempotency-Key", why).message_id(self.message.id.clone()));
+        }
+        self.id_source = IdSource::IdempotencyKey;
+        self.message.id.clone_from(key);
+        Ok(())
+    }
 }

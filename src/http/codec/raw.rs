@@ -9,7 +9,7 @@ use super::header::single;
 use super::parsed_message::ParsedMessage;
 use super::property::{delivery_mode, expiration, priority, timestamp};
 use crate::domain::field::{FieldTable, FieldValue};
-use crate::domain::message::{Message, MessageId, Properties};
+use crate::domain::message::Properties;
 use crate::domain::names::ShortText;
 use crate::http::header_names::X_AMQP_MESSAGE_ID;
 use crate::http::problem::Problem;
@@ -40,9 +40,7 @@ pub(super) fn read(headers: &HeaderMap, body: Bytes) -> Result<ParsedMessage, Pr
             None => set(&mut properties, name, value)?,
         }
     }
-    let id = MessageId::given_or_generated(id);
-    let message = Message { id, properties, headers: table, body };
-    Ok(ParsedMessage { message, routing_key: None, mandatory: None })
+    Ok(ParsedMessage::new(id, properties, table, body))
 }
 
 fn set(properties: &mut Properties, name: &HeaderName, value: &str) -> Result<(), Problem> {

@@ -1,21 +1,20 @@
 //! Refuses messages over which RabbitMQ would close the channel or the connection, and messages that forge RabbitMQ's own
 //! headers.
 
-use axum::http::{HeaderMap, HeaderName};
+use axum::http::HeaderMap;
 
 use crate::domain::field::{HeaderLimitError, HeaderLimits};
 use crate::domain::message::Message;
 use crate::domain::reserved;
+use crate::http::header_names::IDEMPOTENCY_KEY;
 use crate::http::problem::{Problem, ProblemType};
 
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-
-/// Refuses a header that the gateway does not keep: a caller who sends it relies on it.
+/// Refuses an idempotency key on an operation that does not keep it: a caller who sends one relies on it.
 pub(in crate::http) fn refuse_idempotency_key(headers: &HeaderMap) -> Result<(), Problem> {
     if headers.contains_key(&IDEMPOTENCY_KEY) {
         return Err(Problem::malformed(
             "Idempotency-Key",
-            "is not supported here: leave it out, and set X-Amqp-Message-Id to recognise duplicates",
+            "is for POST /publish/{exchange} only: leave it out, and recognise duplicates by the message_id of each message or item",
         ));
     }
     Ok(())

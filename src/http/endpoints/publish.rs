@@ -21,18 +21,20 @@ use utoipa::ToSchema;
 
 use self::destination::destination;
 use self::preference::{PREFERENCE_APPLIED, RETURN_MINIMAL, prefers_minimal};
-use crate::broker::{Publish, Receipt};
+use crate::broker::{Publish, PublishFailure, Receipt};
 use crate::domain::message::{DeliveryMode, MessageId};
 use crate::domain::names::ExchangeName;
 use crate::domain::outcome::Outcome;
-use crate::http::codec::{self, Envelope, RawBody};
+use crate::http::codec::{self, Envelope, IdSource, RawBody};
 use crate::http::header_names::X_AMQP_MESSAGE_ID;
+use crate::http::idempotency::Keyed;
 use crate::http::problem::Problem;
 use crate::http::request::{PathNames, PublishDeadline, ReadBody, TimedQuery, with_body};
 use crate::http::state::AppState;
 
 const ATTEMPTS: HeaderName = HeaderName::from_static("x-gateway-attempts");
 const DUPLICATE_POSSIBLE: HeaderName = HeaderName::from_static("x-gateway-duplicate-possible");
+const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// The receipt of a message that RabbitMQ has confirmed.
@@ -53,7 +55,8 @@ pub(in crate::http) struct PublishReceipt<'a> {
     /// How often the gateway wrote the message to RabbitMQ.
     #[schema(example = 1)]
     attempts: u32,
-    /// Whether the gateway sent the message again after a lost connection, so that two messages with this id may exist.
+    /// Whether two messages with this id may exist: the gateway sent the message again after a lost connection, or an earlier
+    /// request with the same `Idempotency-Key` may have left one.
     #[schema(example = false)]
     duplicate_possible: bool,
 }
@@ -67,6 +70,9 @@ pub(in crate::http) struct PublishReceipt<'a> {
 /// A restart of RabbitMQ causes a delay, not an error, as long as RabbitMQ is back within the deadline. The gateway then sends a
 /// message that it had not sent. It sends a message again, with the same `message_id`, when a lost connection left its outcome
 /// unknown; the receipt then says `duplicate_possible`.
+///
+/// With an `Idempotency-Key` you may send the same request again: the gateway answers with the receipt of the first one, and
+/// publishes the message again only where the first one left it in no queue, or left the outcome `rejected` or `unknown`.
 #[utoipa::path(
     post,
     path = "/publish/{exchange}",
@@ -78,6 +84,7 @@ pub(in crate::http) struct PublishReceipt<'a> {
         ("mandatory" = Option<bool>, Query, description = "Whether a message that no queue takes is an error; true by default", example = true),
         ("timeout" = Option<String>, Query, description = "Deadline, such as `500ms`, `5s` or `1m`; 10 s by default, 60 s at most", example = "5s"),
         ("retry" = Option<bool>, Query, description = "`false`: answer 504 instead of sending the message again when a lost connection left its outcome unknown", example = true),
+        ("Idempotency-Key" = Option<String>, Header, description = "Key of your choice for this message, 1 to 255 bytes, bare or in quotes. It becomes the `message_id`. A request with the same key, exchange and message gets the receipt of the first one, for 10 minutes by default, from the same instance of the gateway"),
         ("X-Amqp-Message-Id" = Option<String>, Header, description = "Identity of the message; a UUIDv7 if not given"),
         ("X-Amqp-Correlation-Id" = Option<String>, Header, description = "Id that connects a reply with its request"),
         ("X-Amqp-Reply-To" = Option<String>, Header, description = "Queue for replies"),
@@ -98,15 +105,21 @@ pub(in crate::http) struct PublishReceipt<'a> {
         )
     ),
     responses(
-        (status = 200, description = "RabbitMQ has confirmed the message", body = PublishReceipt),
+        (status = 200, description = "RabbitMQ has confirmed the message", body = PublishReceipt, headers(
+            ("Idempotency-Replayed" = bool, description = "`true`: an earlier request with the same `Idempotency-Key` got this receipt"),
+        )),
         (status = 204, description = "The same, with `Prefer: return=minimal`", headers(
             ("X-Amqp-Message-Id" = String, description = "The message's id"),
             ("X-Gateway-Attempts" = u32, description = "How often the gateway wrote the message to RabbitMQ"),
             ("X-Gateway-Duplicate-Possible" = bool, description = "Whether two messages with this id may exist"),
             ("Preference-Applied" = String, description = "`return=minimal`"),
+            ("Idempotency-Replayed" = bool, description = "`true`: an earlier request with the same `Idempotency-Key` got this receipt"),
         )),
         (status = 404, description = "`exchange-not-found`"),
-        (status = 422, description = "`unroutable`: no queue took the message"),
+        (status = 409, description = "`idempotency-key-in-use`: an earlier request with this `Idempotency-Key` is in flight", headers(
+            ("Retry-After" = u16, description = "Seconds until a retry makes sense"),
+        )),
+        (status = 422, description = "`unroutable`: no queue took the message; `idempotency-key-reused`: the `Idempotency-Key` belongs to another message"),
         (status = 503, description = "`broker-unavailable`, `broker-blocked`, `broker-refused`, `rejected`, `overloaded`, `shutting-down`"),
         (status = 504, description = "`outcome-unknown`: the message may be in a queue"),
     )
@@ -120,31 +133,56 @@ pub(in crate::http) fn publish_message(
     };
     with_body(state, request, check, |state, parts, (PathNames(exchange), query), body| {
         let asked = body.and_then(|body| read(&state, exchange, query, &parts.headers, &body));
+        let minimal = prefers_minimal(&parts.headers);
         match asked {
-            Ok(asked) => publish(state, asked, prefers_minimal(&parts.headers)).boxed(),
+            Ok((asked, IdSource::IdempotencyKey)) => publish_keyed(state, asked, minimal).boxed(),
+            Ok((asked, _)) => publish(state, asked, minimal).boxed(),
             Err(problem) => ready(problem.into_response()).boxed(),
         }
     })
 }
 
 async fn publish(state: AppState, asked: Publish, minimal: bool) -> Response {
-    match state.broker.publish(&asked).await {
-        Ok(receipt) => PublishReceipt::of(&asked, receipt).answer(minimal),
+    let result = state.broker.publish(&asked).await;
+    answer(&asked, result, minimal)
+}
+
+/// Publishes a message whose id is its idempotency key, or answers with the receipt of an earlier request.
+async fn publish_keyed(state: AppState, mut asked: Publish, minimal: bool) -> Response {
+    let key = match state.idempotency.begin(&asked) {
+        Ok(Keyed::Publish(key)) => key,
+        Ok(Keyed::Replay(receipt)) => return replay(&asked, receipt, minimal),
+        Err(problem) => return problem.message_id(asked.message.id).into_response(),
+    };
+    asked.earlier_copy_possible = key.earlier_copy_possible();
+    let result = state.broker.publish(&asked).await;
+    key.end(&result);
+    answer(&asked, result, minimal)
+}
+
+fn replay(asked: &Publish, receipt: Receipt, minimal: bool) -> Response {
+    let mut response = PublishReceipt::of(asked, receipt).answer(minimal);
+    response.headers_mut().insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
+    response
+}
+
+fn answer(asked: &Publish, result: Result<Receipt, PublishFailure>, minimal: bool) -> Response {
+    match result {
+        Ok(receipt) => PublishReceipt::of(asked, receipt).answer(minimal),
         Err(failure) => {
             failure::problem(&asked.destination, failure).message_id(asked.message.id.clone()).into_response()
         }
     }
 }
 
-/// Reads the publish from the request.
+/// Reads the publish from the request, and the origin of the message's id.
 fn read(
     state: &AppState,
     exchange: ExchangeName,
     mut query: TimedQuery<PublishDeadline>,
     headers: &HeaderMap,
     body: &ReadBody,
-) -> Result<Publish, Problem> {
-    codec::refuse_idempotency_key(headers)?;
+) -> Result<(Publish, IdSource), Problem> {
     let parameters = &mut query.parameters;
     let resend = parameters.flag("retry")?.unwrap_or(true);
     let (routing_key, mandatory) = (parameters.text("routing_key")?, parameters.flag("mandatory")?);
@@ -152,7 +190,7 @@ fn read(
     let mut parsed = codec::read(headers, body, DeliveryMode::Persistent, state)?;
     let destination = destination(exchange, routing_key, mandatory, &mut parsed)
         .map_err(|problem| problem.message_id(parsed.message.id.clone()))?;
-    Ok(Publish::new(parsed.message, destination, deadline, resend))
+    Ok((Publish::new(parsed.message, destination, deadline, resend), parsed.id_source))
 }
 
 impl<'a> PublishReceipt<'a> {

@@ -178,7 +178,7 @@ fn request(
 }
 
 fn refuse_own(queue: &QueueName, parsed: &ParsedMessage) -> Result<(), Problem> {
-    let ParsedMessage { message, routing_key, mandatory } = parsed;
+    let ParsedMessage { message, routing_key, mandatory, .. } = parsed;
     let properties = &message.properties;
     let own = [
         ("routing_key", routing_key.is_some()),

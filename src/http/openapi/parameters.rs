@@ -10,6 +10,9 @@ use crate::domain::names::SHORT_STRING_MAX;
 /// Strings of characters that every HTTP client sends without a change.
 const VISIBLE: &str = "^[ -~]*$";
 
+/// An idempotency key, bare or quoted, of such characters. A quoted key has a backslash before each quote and each backslash.
+const KEY: &str = r#"^(?:[!#-~](?:[ -~]{0,253}[!-~])?|"(?:[ !#-\[\]-~]|\\["\\]){1,255}")$"#;
+
 /// Adds the form of a parameter that is a string or a list of names.
 pub(super) fn state_form(parameter: &mut Parameter) {
     let Some(schema) = &mut parameter.schema else { return };
@@ -33,6 +36,7 @@ fn state_text(name: &str, location: &ParameterIn, schema: &mut Object) {
         (ParameterIn::Query, "arguments") => schemas::name_format(schema, "arguments"),
         (ParameterIn::Query, "timeout") => schemas::name_format(schema, "timeout"),
         (ParameterIn::Query, _) => schemas::limit_short_text(schema),
+        (ParameterIn::Header, "Idempotency-Key") => schema.pattern = Some(KEY.to_owned()),
         (ParameterIn::Header, "X-Amqp-Timestamp") => schemas::name_format(schema, "timestamp"),
         // A preference that is not understood is ignored (RFC 7240, 2).
         (ParameterIn::Header, "Prefer") => {}

@@ -35,7 +35,7 @@ impl ProblemType {
         self.row().title
     }
 
-    /// Seconds after which a retry makes sense. Every 429 and 503 has them.
+    /// Seconds after which a retry makes sense. Every 429 and 503 has them, and a key in use.
     #[must_use]
     pub const fn retry_after(self) -> Option<u16> {
         self.row().retry_after
@@ -45,12 +45,14 @@ impl ProblemType {
     /// message again.
     ///
     /// The gateway refuses mistakes of a caller, and requests over its limits, before it sends a message. After any other
-    /// failure the outcome is unknown.
+    /// failure the outcome is unknown. It is also unknown while another request with the same idempotency key is in flight, since
+    /// that request publishes the same message.
     #[must_use]
     pub fn outcome(self) -> (Outcome, bool) {
         match self.status() {
             _ if self == Self::Unroutable => (Outcome::Unroutable, false),
             _ if self == Self::Rejected => (Outcome::Rejected, true),
+            _ if self == Self::IdempotencyKeyInUse => (Outcome::Unknown, true),
             StatusCode::REQUEST_TIMEOUT | StatusCode::SERVICE_UNAVAILABLE => (Outcome::NotSent, true),
             StatusCode::NOT_IMPLEMENTED => (Outcome::NotSent, false),
             status if status.is_client_error() => (Outcome::NotSent, false),
@@ -89,13 +91,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_503_says_when_to_try_again() {
+    fn only_a_503_and_a_key_in_use_say_when_to_try_again() {
         for kind in ProblemType::ALL {
-            assert_eq!(
-                kind.retry_after().is_some(),
-                kind.status() == StatusCode::SERVICE_UNAVAILABLE,
-                "{kind:?}"
-            );
+            let is_about_time =
+                kind.status() == StatusCode::SERVICE_UNAVAILABLE || kind == ProblemType::IdempotencyKeyInUse;
+            assert_eq!(kind.retry_after().is_some(), is_about_time, "{kind:?}");
         }
     }
 

@@ -13,7 +13,7 @@ pub struct Row {
     pub status: StatusCode,
     /// The kind in a few words.
     pub title: &'static str,
-    /// Seconds after which a retry makes sense. Every 429 and 503 has them.
+    /// Seconds after which a retry makes sense. Every 429 and 503 has them, and a key in use.
     pub retry_after: Option<u16>,
     /// The operations whose contract names it.
     pub operations: Operations,
@@ -146,6 +146,11 @@ problem_types! {
         meaning: "The type of the queue does not support the operation: RabbitMQ purges no stream, and deletes neither a stream nor a quorum queue under a condition. The queue was not changed.",
         advice: "Leave `if_unused` and `if_empty` out; delete a stream instead of purging it.",
     }
+    IdempotencyKeyInUse {
+        name: "idempotency-key-in-use", status: CONFLICT, title: "Idempotency key in use", retry_after: Some(1), operations: Named,
+        meaning: "An earlier request with this `Idempotency-Key` is still in flight. This request sent nothing; the earlier one may have, so the outcome of the message is not known yet.",
+        advice: "Send the request again after `Retry-After`, without a change: the answer is then that of the earlier request, or the message is sent.",
+    }
     PayloadTooLarge {
         name: "payload-too-large", status: PAYLOAD_TOO_LARGE, title: "Payload too large", retry_after: None, operations: Every,
         meaning: "The body is larger than the limit. The message was not sent.",
@@ -165,6 +170,11 @@ problem_types! {
         name: "unroutable", status: UNPROCESSABLE_ENTITY, title: "No queue took the message", retry_after: None, operations: Named,
         meaning: "The exchange took the message and found no queue for it, so RabbitMQ returned it. It is in no queue.",
         advice: "Declare the queue or bind one to the exchange with this routing key, then send the message again. If no queue has to take the message, set `mandatory=false`.",
+    }
+    IdempotencyKeyReused {
+        name: "idempotency-key-reused", status: UNPROCESSABLE_ENTITY, title: "Idempotency key reused", retry_after: None, operations: Named,
+        meaning: "The `Idempotency-Key` belongs to an earlier request with another message: the routing key, `mandatory`, the properties, the headers or the body differ. This message was not sent.",
+        advice: "Use a new key for each message. A retry has to repeat its message without a change, also its `X-Amqp-Timestamp`; trace headers may differ.",
     }
     HeadersTooLarge {
         name: "headers-too-large", status: REQUEST_HEADER_FIELDS_TOO_LARGE, title: "Headers too large", retry_after: None, operations: Every,

@@ -65,7 +65,20 @@ declaration = QueueDeclaration(
 declared = declare_queue.sync_detailed("orders", client=client, body=declaration)
 assert (declared.status_code, declared.parsed.name) == (201, "orders"), declared
 
-expect_confirmed(publish(Envelope(body={"order": 7})))
+
+
+def publish_order(order):
+    return publish_message.sync_detailed(
+        "amq.default", client=client, body=Envelope(body={"order": order}), routing_key="orders", idempotency_key="order-7"
+    )
+
+
+first, retry = publish_order(7), publish_order(7)
+expect_confirmed(first.parsed)
+assert (first.parsed.message_id, "idempotency-replayed" in first.headers) == ("order-7", False), first
+assert (retry.parsed, retry.headers["idempotency-replayed"]) == (first.parsed, "true"), retry
+reused = publish_order(8).parsed
+assert (reused.status, reused.type_) == (422, ProblemType.IDEMPOTENCY_KEY_REUSED), reused
 headers = EnvelopeHeaders()
 headers["tenant"] = "acme"
 headers["shard"] = {"$amqp": "int32", "value": 7}

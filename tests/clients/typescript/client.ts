@@ -66,7 +66,21 @@ const declared = await gateway.PUT('/queues/{name}', {
 })
 expect(declared.response.status === 201 && declared.data?.name === 'orders', declared)
 
-expectConfirmed(await publish({ body: { order: 7 } }))
+function publishOrder (order: number) {
+  return gateway.POST('/publish/{exchange}', {
+    params: { ...destination('orders'), header: { 'Idempotency-Key': 'order-7' } },
+    body: { body: { order } },
+    headers: { 'content-type': 'application/vnd.amqp.message+json' },
+  })
+}
+
+const [first, retry] = [await publishOrder(7), await publishOrder(7)]
+expectConfirmed(first)
+expect(first.data?.message_id === 'order-7' && !first.response.headers.has('idempotency-replayed'), first)
+expect(JSON.stringify(retry.data) === JSON.stringify(first.data), retry)
+expect(retry.response.headers.get('idempotency-replayed') === 'true', retry)
+const reused = await publishOrder(8)
+expect(reused.error?.type === '/problems/idempotency-key-reused' && reused.error.status === 422, reused)
 const properties = { type: 'order.created', priority: 5, delivery_mode: 'transient' } as const
 const headers = { tenant: 'acme', shard: { $amqp: 'int32', value: 7 } }
 expectConfirmed(await publish({ body_text: 'größer', properties, headers }))
