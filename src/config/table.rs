@@ -118,6 +118,8 @@ pub static SETTINGS: &[Setting] = &[
     plain("GATEWAY_MAX_AMQP_HEADER_DEPTH", Value("8"), "whole number from 1 to 32", "Levels of nested AMQP headers"),
     plain("GATEWAY_PUBLISH_TIMEOUT", Value("10s"), DURATION, "Deadline of a publish without ?timeout="),
     plain("GATEWAY_PUBLISH_TIMEOUT_MAX", Value("60s"), DURATION, "Largest ?timeout= of a publish"),
+    plain("GATEWAY_CLOUDEVENTS_PREFIX", Value("cloudEvents_"), "1 to 32 letters, digits, -, _, . or :",
+        "Beginning of the name of each AMQP header that is an attribute of a CloudEvent; ce- is the one of Knative"),
     plain("GATEWAY_RPC_TIMEOUT", Value("30s"), DURATION, "Deadline of an RPC call without ?timeout="),
     plain("GATEWAY_RPC_TIMEOUT_MAX", Value("5m"), DURATION, "Largest ?timeout= of an RPC call"),
     plain("GATEWAY_MAX_PENDING_REPLIES", Value("4096"), COUNT, "RPC calls that wait for replies; the gateway answers further ones with 503 overloaded"),

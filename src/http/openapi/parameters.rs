@@ -34,6 +34,10 @@ fn state_text(name: &str, location: &ParameterIn, schema: &mut Object) {
         (ParameterIn::Query, "timeout") => schemas::name_format(schema, "timeout"),
         (ParameterIn::Query, _) => schemas::limit_short_text(schema),
         (ParameterIn::Header, "X-Amqp-Timestamp") => schemas::name_format(schema, "timestamp"),
+        (ParameterIn::Header, "ce-time") => schemas::name_format(schema, "rfc3339"),
+        (ParameterIn::Header, name) if name.starts_with("ce-") => {
+            schemas::name_format(schema, "percent-encoded");
+        }
         _ => {
             schema.pattern = Some(VISIBLE.to_owned());
             schema.max_length = Some(SHORT_STRING_MAX);
