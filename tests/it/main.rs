@@ -6,6 +6,7 @@ mod alarm;
 mod arguments;
 mod bindings;
 mod clients;
+mod cloudevents;
 mod cluster;
 mod connection_names;
 mod deploy;
