@@ -192,6 +192,16 @@ fn items(text: &str) -> impl Iterator<Item = &str> {
     text.split(',').map(str::trim)
 }
 
+/// The beginning of names of AMQP headers.
+pub(super) fn header_prefix(text: &str) -> Parsed<ShortText> {
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte));
+    if is_plain && (1..=32).contains(&text.len()) {
+        ShortText::parse(text).map_err(|error| error.to_string())
+    } else {
+        nothing()
+    }
+}
+
 /// A number of digits only, without a sign or a space.
 pub(super) fn whole_number(text: &str) -> Option<usize> {
     if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None }

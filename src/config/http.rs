@@ -19,6 +19,7 @@ pub(super) fn read(from: &mut Reader<'_>, amqp_headers: HeaderLimits) -> Setting
         access: access(from),
         health_queues: from.read_optional("GATEWAY_HEALTH_QUEUES", forms::queues).unwrap_or_default(),
         rpc_status_header: from.read("GATEWAY_RPC_STATUS_HEADER", forms::switch),
+        cloudevents_prefix: from.read("GATEWAY_CLOUDEVENTS_PREFIX", forms::header_prefix),
     }
 }
 

@@ -127,6 +127,8 @@ pub static SETTINGS: &[Setting] = &[
         "How long the gateway remembers an Idempotency-Key after the end of its publish"),
     plain("GATEWAY_IDEMPOTENCY_MAX", Value("100000"), COUNT,
         "Idempotency keys in memory, some 150 bytes each; when it is full, the gateway forgets the key whose publish ended first"),
+    plain("GATEWAY_CLOUDEVENTS_PREFIX", Value("cloudEvents_"), "1 to 32 letters, digits, -, _, . or :",
+        "Beginning of the name of each AMQP header that is an attribute of a CloudEvent; ce- is the one of Knative"),
     plain("GATEWAY_RPC_TIMEOUT", Value("30s"), DURATION, "Deadline of an RPC call without ?timeout="),
     plain("GATEWAY_RPC_TIMEOUT_MAX", Value("5m"), DURATION, "Largest ?timeout= of an RPC call"),
     plain("GATEWAY_MAX_PENDING_REPLIES", Value("4096"), COUNT, "RPC calls that wait for replies; the gateway answers further ones with 503 overloaded"),

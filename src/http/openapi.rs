@@ -18,6 +18,7 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 use self::order::Ordered;
+use super::codec::{ContentMode, KeyAttribute, SpecVersion};
 use super::endpoints::rpc::ReplyForm;
 use super::problem::{ProblemBody, ProblemType};
 use super::routes::{self, Operation};
@@ -39,7 +40,7 @@ use crate::domain::path_prefix::PathPrefix;
             server for it), and look at the health. Unbind and delete last; then `PUT /topology` makes them all at once.",
         license(name = "MIT OR Apache-2.0")
     ),
-    components(schemas(DeliveryMode, ProblemBody, ProblemType, ReplyForm)),
+    components(schemas(ContentMode, DeliveryMode, KeyAttribute, ProblemBody, ProblemType, ReplyForm, SpecVersion)),
     servers((url = "/", description = "The gateway that serves this document")),
     tags(
         (name = "publish", description = "Publish a message to an exchange; the gateway answers after RabbitMQ has confirmed it"),

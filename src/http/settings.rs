@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use super::server::ConnectionLimits;
 use crate::domain::field::HeaderLimits;
-use crate::domain::names::QueueName;
+use crate::domain::names::{QueueName, ShortText};
 use crate::domain::path_prefix::PathPrefix;
 
 /// Settings of the HTTP side. [`crate::config`] fills them.
@@ -27,6 +27,8 @@ pub struct Settings {
     pub health_queues: Vec<QueueName>,
     /// Whether a reply's `x-http-status` header sets the HTTP status.
     pub rpc_status_header: bool,
+    /// The beginning of the name of each header that is an attribute of a CloudEvent.
+    pub cloudevents_prefix: ShortText,
 }
 
 /// Pages, hosts and proxies that may use the gateway. The default allows none.

@@ -8,7 +8,7 @@ use super::endpoints::topology::TopologyTurns;
 use super::idempotency::IdempotencyKeys;
 use super::{Limits, Settings};
 use crate::broker::Broker;
-use crate::domain::names::QueueName;
+use crate::domain::names::{QueueName, ShortText};
 use crate::metrics::Metrics;
 use crate::telemetry::DroppedLines;
 
@@ -35,6 +35,7 @@ pub struct Shared {
     pub(super) topology_turns: TopologyTurns,
     health_queues: Vec<QueueName>,
     rpc_status_header: bool,
+    cloudevents_prefix: ShortText,
     /// The sources of `/metrics`.
     pub metric_sources: MetricSources,
 }
@@ -60,6 +61,7 @@ impl AppState {
             limits: settings.limits.clone(),
             health_queues: settings.health_queues.clone(),
             rpc_status_header: settings.rpc_status_header,
+            cloudevents_prefix: settings.cloudevents_prefix.clone(),
             metric_sources,
         }))
     }
@@ -70,6 +72,12 @@ impl Shared {
     #[must_use]
     pub fn rpc_status_header(&self) -> bool {
         self.rpc_status_header
+    }
+
+    /// The beginning of the name of each header that is an attribute of a CloudEvent.
+    #[must_use]
+    pub fn cloudevents_prefix(&self) -> &str {
+        self.cloudevents_prefix.as_str()
     }
 
     /// Bounds of a request.

@@ -240,3 +240,54 @@ async fn a_batch_that_rabbitmq_is_too_late_for_is_503_as_a_whole_and_may_be_sent
     assert_eq!(answer.verdict(), (503, "broker-unavailable".to_owned()), "{}", answer.json());
     assert_eq!((answer.text("outcome").as_str(), &answer.json()["retryable"]), ("not_sent", &true.into()));
 }
+
+#[tokio::test]
+async fn a_batch_of_cloudevents_becomes_messages_by_the_routing_key_of_the_query_or_of_each_event() {
+    let stage = Stage::with_queue("batch_events").await;
+    let event = |id: &str, kind: &str| json!({"specversion": "1.0", "id": id, "source": "/shop", "type": kind, "data": {"id": id}});
+    let send = async |path: &str, items: Value| {
+        let request = stage.post(path).header("content-type", "application/cloudevents-batch+json");
+        Answer::to(request.body(items.to_string())).await
+    };
+    let items = json!([event("a", "q"), {"specversion": "1.0", "id": "b"}, event("c", "nowhere")]);
+    let body = send("/publish/amq.default/batch?routing_key_from=type", items).await.json();
+    let expected = [("confirmed", ""), ("not_sent", "malformed-request"), ("unroutable", "unroutable")];
+    assert_eq!(verdicts(&body), pairs(&expected), "{body}");
+    assert_eq!(members(&body, "id"), ["a", "b", "c"].map(Value::from));
+    let answer = send("/publish/amq.default/batch?routing_key=q", json!([event("d", "x")])).await;
+    assert_eq!(answer.status, 200, "{}", answer.json());
+    let answer =
+        send("/publish/amq.default/batch?routing_key=q&cloudevents=structured", json!([event("e", "x")]));
+    assert_eq!(answer.await.status, 200);
+    let drained = stage.observer.drain("q").await;
+    let header = |it: &Delivery| it.properties.headers().as_ref()?.inner().get("cloudEvents_id").cloned();
+    let text = |text: &str| Some(AMQPValue::LongString(text.into()));
+    assert_eq!(drained.iter().map(header).collect::<Vec<_>>(), [text("a"), text("d"), None]);
+    assert_eq!(drained[0].data, br#"{"id":"a"}"#);
+    let structured: Value = serde_json::from_slice(&drained[2].data).expect("a document");
+    assert_eq!(structured, event("e", "x"));
+}
+
+#[tokio::test]
+async fn parameters_and_headers_of_events_are_refused_beside_envelopes() {
+    let stage = Stage::set("batch_no_events").await;
+    let ask = |path: &str, header: (&'static str, &'static str), media_type: &'static str| {
+        let request = stage.post(path).header("content-type", media_type).header(header.0, header.1);
+        Answer::to(request.body("[]"))
+    };
+    let (batch, none) = ("/publish/amq.default/batch", ("accept", "*/*"));
+    let events = "application/cloudevents-batch+json";
+    let with_mode = format!("{batch}?cloudevents=structured");
+    let with_key = format!("{batch}?routing_key_from=type&routing_key=q");
+    for (path, header, media_type, status) in [
+        (with_mode.as_str(), none, "application/json", 400),
+        (with_key.as_str(), none, events, 400),
+        (batch, ("ce-specversion", "1.0"), "application/json", 400),
+        (batch, none, "application/cloudevents-batch+json; charset=latin1", 415),
+        (batch, none, "application/cloudevents+json", 415),
+        (batch, none, "application/cloudevents-batch+json; charset=UTF-8", 200),
+    ] {
+        let answer = ask(path, header, media_type).await;
+        assert_eq!(answer.status, status, "{path} {media_type}: {}", answer.json());
+    }
+}

@@ -8,6 +8,7 @@ mod batch;
 mod bindings;
 mod bulk_faults;
 mod clients;
+mod cloudevents;
 mod cluster;
 mod connection_names;
 mod deploy;

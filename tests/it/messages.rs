@@ -6,6 +6,7 @@ use serde_json::Value;
 use crate::support::{gateway::TestGateway, stage::Stage};
 
 const JSON: &str = "application/json";
+const EVENT: &str = "application/cloudevents+json";
 const ENVELOPE: &str = "application/vnd.amqp.message+json";
 
 /// Words of Rust and of its libraries.
@@ -75,6 +76,19 @@ const BAD_ENVELOPES: [&str; 18] = [
     "{\"headers\":{\"a\":{\"$amqp\":\"float64\",\"value\":\"inf\"}},\"body\":1}",
 ];
 
+const BAD_EVENTS: [&str; 10] = [
+    "{}",
+    "[]",
+    "{\"specversion\":\"0.3\",\"id\":\"1\",\"source\":\"s\",\"type\":\"t\"}",
+    "{\"specversion\":1.0}",
+    "{\"id\":[]}",
+    "{\"id\":{}}",
+    "{\"id\":1e400}",
+    "{\"id\":\"\\ud800\"}",
+    "{\"a\":5,\"a\":5}",
+    "{\"data\":",
+];
+
 const BAD_TARGETS: [(&str, &str); 18] = [
     ("POST", "/publish/amq.default?mandatory=maybe"),
     ("POST", "/publish/amq.default?timeout=soon"),
@@ -96,7 +110,8 @@ const BAD_TARGETS: [(&str, &str); 18] = [
     ("GET", "/queues/missing"),
 ];
 
-const BAD_HEADERS: [(&str, &str); 9] = [
+const BAD_HEADERS: [(&str, &str); 10] = [
+    ("ce-specversion", "0.3"),
     ("x-amqp-priority", "300"),
     ("x-amqp-expiration", "soon"),
     ("x-amqp-timestamp", "yesterday"),
@@ -143,6 +158,10 @@ async fn a_refusal_has_no_words_of_rust() {
         let request =
             stage.post("/publish/amq.default?routing_key=q").header("content-type", ENVELOPE).body(body);
         refused(body, request.send().await).await;
+    }
+    for body in BAD_EVENTS {
+        let request = stage.post("/publish/amq.default?routing_key=q").header("content-type", EVENT);
+        refused(body, request.body(body).send().await).await;
     }
     for (method, path) in BAD_TARGETS {
         detail(gateway, method.parse().unwrap(), path).await;
@@ -222,7 +241,11 @@ async fn the_problem_of_a_wrong_method_names_the_methods_of_the_path() {
 async fn the_problem_of_an_unknown_parameter_names_the_known_parameters() {
     let gateway = gateway_alone(&[]).await;
     for (method, path, known) in [
-        ("POST", "/publish/amq.default", "timeout, retry, routing_key, mandatory"),
+        (
+            "POST",
+            "/publish/amq.default",
+            "timeout, retry, routing_key, mandatory, cloudevents, routing_key_from",
+        ),
         ("POST", "/rpc/q", "timeout, require_consumers, reply"),
         ("GET", "/queues/q", "timeout"),
         ("PUT", "/queues/q", "timeout"),

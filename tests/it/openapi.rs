@@ -248,11 +248,13 @@ async fn examples_work_in_a_fresh_vhost() {
     let stage = Stage::set("examples").await;
     let json = Some("application/json");
     let envelope = Some("application/vnd.amqp.message+json");
+    let event = Some("application/cloudevents+json");
     let script = [
         ("declare_queue", json, 201),
         ("declare_queue", json, 200),
         ("publish_message", Some("text/plain"), 200),
         ("publish_message", envelope, 200),
+        ("publish_message", event, 200),
         ("inspect_queue", None, 200),
         ("purge_queue", None, 200),
         ("bind_queue", json, 200),
@@ -282,7 +284,7 @@ async fn examples_work_in_a_fresh_vhost() {
         }
         let counted = [("inspect_queue", "message_count"), ("purge_queue", "messages_removed")];
         if let Some((_, member)) = counted.iter().find(|(of, _)| *of == id) {
-            assert_eq!(answer.json()[member], 2, "{id}");
+            assert_eq!(answer.json()[member], 3, "{id}");
         }
     }
 }

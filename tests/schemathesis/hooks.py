@@ -11,6 +11,8 @@ import schemathesis
 from hypothesis import strategies as st
 
 ENVELOPE = "application/vnd.amqp.message+json"
+EVENT = "application/cloudevents+json"
+EVENT_PARAMETERS = ["cloudevents", "routing_key_from"]
 LATEST = 253_402_300_799
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 TIMEOUTS = ["5000ms", "5s", "8", "6s500ms"]
@@ -29,6 +31,8 @@ rfc3339 = st.datetimes(min_value=datetime(1970, 1, 1)).map(lambda time: time.iso
 
 schemathesis.openapi.format("timeout", st.sampled_from(TIMEOUTS))
 schemathesis.openapi.format("timestamp", st.one_of(seconds, rfc3339))
+schemathesis.openapi.format("percent-encoded", st.text("abc/.", min_size=1).map(lambda text: text + "%20%E2%82%AC"))
+schemathesis.openapi.format("rfc3339", rfc3339)
 schemathesis.openapi.format("user", st.just("guest"))
 schemathesis.openapi.format("arguments", st.sampled_from(["{}", '{"x-match":"any","tenant":"acme"}']))
 
@@ -54,6 +58,8 @@ def map_case(context, case):
         leave_to_envelope(case)
     if case.path == "/rpc/{queue}":
         be_short(case)
+    if case.path == "/publish/{exchange}":
+        fit_event(case)
     if case.path.startswith("/publish/{exchange}"):
         find_exchange(case)
         if case.meta and case.meta.generation.mode.is_positive:
@@ -139,6 +145,33 @@ def leave_to_envelope(case):
     for name in ["routing_key", "mandatory"]:
         if isinstance(case.body, dict) and case.body.get(name) is not None:
             case.query.pop(name, None)
+
+
+def fit_event(case):
+    """What depends on the body: the headers of binary mode, the parameters about events, and the kind of `data`."""
+    is_document = case.media_type == EVENT and isinstance(case.body, dict)
+    is_binary = case.media_type not in [ENVELOPE, EVENT] and bool(header(case, "ce-specversion"))
+    if not is_binary:
+        for name in [name for name in case.headers or {} if name.lower().startswith("ce-")]:
+            del case.headers[name]
+    if not (is_document or is_binary):
+        for name in EVENT_PARAMETERS:
+            (case.query or {}).pop(name, None)
+    if not (case.meta and case.meta.generation.mode.is_positive):
+        return
+    if is_document:
+        case.body.pop("datacontenttype", None)
+    if is_binary:
+        for name in ["ce-id", "ce-source", "ce-type"]:
+            if not header(case, name):
+                case.headers[name] = "x"
+    if "routing_key_from" in (case.query or {}):
+        case.query["routing_key_from"] = "type"
+        case.query.pop("routing_key", None)
+
+
+def header(case, name):
+    return next((value for given, value in (case.headers or {}).items() if given.lower() == name), None)
 
 
 def mended(value):

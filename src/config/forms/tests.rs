@@ -101,6 +101,14 @@ fn a_path_prefix_is_a_path() {
 }
 
 #[test]
+fn a_prefix_of_headers_is_short_and_plain() {
+    for prefix in ["cloudEvents_", "cloudEvents:", "ce-", "x", &"x".repeat(32)] {
+        assert_eq!(header_prefix(prefix).map(|it| it.as_str().to_owned()), Ok(prefix.to_owned()));
+    }
+    refuses(header_prefix, &["", " ", "ce ", "é", "a\nb", &"x".repeat(33)]);
+}
+
+#[test]
 fn at_most_twenty_queues_are_named() {
     let names = |n: usize| vec!["q"; n].join(",");
     assert_eq!(queues(&names(20)).map(|queues| queues.len()), Ok(20));

@@ -1,9 +1,11 @@
-//! Reads one message of a batch or a stream: an envelope that may have an `id`, which its caller finds in the result again.
+//! Reads one message of a batch or a stream: an envelope or a CloudEvent. Its caller finds its `id` in the result again.
 
 use bytes::Bytes;
 use serde::Deserialize;
 
+use super::cloudevents::{self, EventMapping};
 use super::envelope::Envelope;
+use super::raw::AmqpHeaders;
 use super::{ParsedMessage, TraceContext, finish};
 use crate::domain::message::DeliveryMode;
 use crate::http::problem::Problem;
@@ -12,6 +14,15 @@ use crate::http::state::AppState;
 
 /// The maximum of bytes of the caller's id of an item.
 pub(in crate::http) const MAX_ID_BYTES: usize = 80;
+
+/// The form of the items of a request.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::http) enum ItemForm<'a> {
+    /// Envelopes, which may have an `id`.
+    Envelope,
+    /// CloudEvents, which have an `id`, and become the messages that the mapping describes.
+    Event(EventMapping<'a>),
+}
 
 /// A message of a batch or a stream.
 #[derive(Debug)]
@@ -34,18 +45,26 @@ pub(in crate::http) struct WrongItem {
 /// 400 naming the field, 431.
 pub(in crate::http) fn read_item(
     json: &Bytes,
+    form: &ItemForm<'_>,
     trace: &TraceContext,
     state: &AppState,
 ) -> Result<Item, WrongItem> {
-    let read: Result<Identified<Envelope<'_>>, _> = json_of("item", json);
-    let Identified { id, rest } = read.map_err(|problem| WrongItem { id: id_of(json), problem })?;
-    let parsed = check_id(id.as_deref())
-        .and_then(|()| rest.into_message(json))
-        .and_then(|parsed| finish(parsed, json, DeliveryMode::Persistent, trace, state));
-    match parsed {
+    let read = match form {
+        ItemForm::Envelope => read_envelope(json),
+        ItemForm::Event(mapping) => cloudevents::read(json, AmqpHeaders::default(), mapping)
+            .map(|parsed| Item { id: id_of(json), parsed }),
+    };
+    let Item { id, parsed } = read.map_err(|problem| WrongItem { id: id_of(json), problem })?;
+    match finish(parsed, json, DeliveryMode::Persistent, trace, state) {
         Ok(parsed) => Ok(Item { id, parsed }),
-        Err(problem) => Err(WrongItem { id: id.filter(|id| check_id(Some(id)).is_ok()), problem }),
+        Err(problem) => Err(WrongItem { id, problem }),
     }
+}
+
+fn read_envelope(json: &Bytes) -> Result<Item, Problem> {
+    let Identified { id, rest } = json_of::<Identified<Envelope<'_>>>("item", json)?;
+    check_id(id.as_deref())?;
+    Ok(Item { id, parsed: rest.into_message(json)? })
 }
 
 fn check_id(id: Option<&str>) -> Result<(), Problem> {
@@ -58,7 +77,7 @@ fn check_id(id: Option<&str>) -> Result<(), Problem> {
     }
 }
 
-/// The id of an item that is valid JSON, and otherwise wrong.
+/// The id of an event, or of an envelope that is valid JSON and otherwise wrong.
 fn id_of(json: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
     struct WithId {

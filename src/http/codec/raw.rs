@@ -24,23 +24,33 @@ pub(in crate::http) struct RawBody(Vec<u8>);
 pub(super) const PREFIX: &str = "x-amqp-";
 const HEADER_PREFIX: &str = "x-amqp-header-";
 
+/// The part of a message that `X-Amqp-*` headers give.
+#[derive(Debug, Default)]
+pub(in crate::http) struct AmqpHeaders {
+    pub(super) id: Option<ShortText>,
+    pub(super) properties: Properties,
+    pub(super) headers: FieldTable,
+}
+
 pub(super) fn read(headers: &HeaderMap, body: Bytes) -> Result<ParsedMessage, Problem> {
-    let mut properties = Properties {
-        content_type: content_type(headers)?,
-        content_encoding: content_encoding(headers)?,
-        ..Properties::default()
-    };
-    let mut table = FieldTable::default();
-    let mut id = None;
+    let (content_type, content_encoding) = (content_type(headers)?, content_encoding(headers)?);
+    let AmqpHeaders { id, properties, headers } = amqp_headers(headers)?;
+    let properties = Properties { content_type, content_encoding, ..properties };
+    Ok(ParsedMessage::new(id, properties, headers, body))
+}
+
+/// Reads the `X-Amqp-*` headers.
+pub(super) fn amqp_headers(headers: &HeaderMap) -> Result<AmqpHeaders, Problem> {
+    let mut read = AmqpHeaders::default();
     for name in headers.keys().filter(|name| name.as_str().starts_with(PREFIX)) {
         let value = single(headers, name)?.unwrap_or_default();
         match name.as_str().strip_prefix(HEADER_PREFIX) {
-            Some(key) => table.insert(parse(name, key)?, FieldValue::from(value)),
-            None if *name == X_AMQP_MESSAGE_ID => id = Some(parse(name, value)?),
-            None => set(&mut properties, name, value)?,
+            Some(key) => read.headers.insert(parse(name, key)?, FieldValue::from(value)),
+            None if *name == X_AMQP_MESSAGE_ID => read.id = Some(parse(name, value)?),
+            None => set(&mut read.properties, name, value)?,
         }
     }
-    Ok(ParsedMessage::new(id, properties, table, body))
+    Ok(read)
 }
 
 fn set(properties: &mut Properties, name: &HeaderName, value: &str) -> Result<(), Problem> {
@@ -63,12 +73,13 @@ fn parse(name: &HeaderName, value: &str) -> Result<ShortText, Problem> {
     ShortText::parse(value).map_err(|error| Problem::malformed(name.as_str(), error))
 }
 
-fn content_type(headers: &HeaderMap) -> Result<Option<ShortText>, Problem> {
+/// The content type of the body.
+pub(super) fn content_type(headers: &HeaderMap) -> Result<Option<ShortText>, Problem> {
     single(headers, &CONTENT_TYPE)?.map(|value| parse(&CONTENT_TYPE, value)).transpose()
 }
 
 /// Joins the codings of several headers into one list, in their order (RFC 9110, 5.3).
-fn content_encoding(headers: &HeaderMap) -> Result<Option<ShortText>, Problem> {
+pub(super) fn content_encoding(headers: &HeaderMap) -> Result<Option<ShortText>, Problem> {
     let values: Vec<_> = headers.get_all(CONTENT_ENCODING).iter().map(HeaderValue::as_bytes).collect();
     if values.is_empty() {
         return Ok(None);

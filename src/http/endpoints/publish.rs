@@ -25,7 +25,9 @@ use crate::broker::{Publish, PublishFailure, Receipt};
 use crate::domain::message::{DeliveryMode, MessageId};
 use crate::domain::names::ExchangeName;
 use crate::domain::outcome::Outcome;
-use crate::http::codec::{self, Envelope, IdSource, RawBody};
+use crate::http::codec::{
+    self, CloudEvent, ContentMode, Envelope, EventMapping, IdSource, KeyAttribute, RawBody, SpecVersion,
+};
 use crate::http::header_names::X_AMQP_MESSAGE_ID;
 use crate::http::idempotency::Keyed;
 use crate::http::problem::Problem;
@@ -67,6 +69,10 @@ pub(in crate::http) struct PublishReceipt<'a> {
 /// are the message; `Content-Type`, `Content-Encoding` and `X-Amqp-*` headers become its properties, `X-Amqp-Header-<name>` its
 /// headers. With `Content-Type: application/vnd.amqp.message+json` the body is an envelope that holds the whole message.
 ///
+/// A CloudEvent is a body of `application/cloudevents+json`, or a request with the header `ce-specversion`, whose `ce-*` headers are
+/// the attributes and whose body is the data. Its attributes become headers of the message, such as `cloudEvents_id`, and its data
+/// becomes the body; with `cloudevents=structured` the body is the whole event as JSON.
+///
 /// A restart of RabbitMQ causes a delay, not an error, as long as RabbitMQ is back within the deadline. The gateway then sends a
 /// message that it had not sent. It sends a message again, with the same `message_id`, when a lost connection left its outcome
 /// unknown; the receipt then says `duplicate_possible`.
@@ -81,6 +87,8 @@ pub(in crate::http) struct PublishReceipt<'a> {
     params(
         ("exchange" = String, Path, description = "Exchange; `amq.default` is the default exchange, which routes to the queue named by the routing key", example = "amq.default"),
         ("routing_key" = Option<String>, Query, description = "Routing key; empty by default", example = "hello"),
+        ("routing_key_from" = Option<KeyAttribute>, Query, description = "Attribute of the CloudEvent that is the routing key, in place of `routing_key`"),
+        ("cloudevents" = Option<ContentMode>, Query, description = "Form of the message of a CloudEvent: `binary` (the default), with the attributes as headers; `structured`, with the whole event as the body"),
         ("mandatory" = Option<bool>, Query, description = "Whether a message that no queue takes is an error; true by default", example = true),
         ("timeout" = Option<String>, Query, description = "Deadline, such as `500ms`, `5s` or `1m`; 10 s by default, 60 s at most", example = "5s"),
         ("retry" = Option<bool>, Query, description = "`false`: answer 504 instead of sending the message again when a lost connection left its outcome unknown", example = true),
@@ -94,13 +102,20 @@ pub(in crate::http) struct PublishReceipt<'a> {
         ("X-Amqp-Expiration" = Option<u64>, Header, maximum = 315_360_000_000_u64, description = "Milliseconds that the message may wait in a queue; 0: RabbitMQ delivers it at once or drops it"),
         ("X-Amqp-Delivery-Mode" = Option<DeliveryMode>, Header, description = "`persistent` (the default) or `transient`"),
         ("X-Amqp-Timestamp" = Option<String>, Header, description = "RFC 3339, or seconds since 1970, not later than the year 9999"),
+        ("ce-specversion" = Option<SpecVersion>, Header, description = "Marks a CloudEvent in binary mode; each attribute is a header `ce-<name>`, percent-encoded, and Content-Type is `datacontenttype`"),
+        ("ce-id" = Option<String>, Header, description = "Identity of the event within its source, such as `7c2f`; needed in binary mode"),
+        ("ce-source" = Option<String>, Header, description = "Origin of the event, such as `urn:example:shop`; needed in binary mode"),
+        ("ce-type" = Option<String>, Header, description = "Kind of the event, such as `org.example.order.created`; needed in binary mode"),
+        ("ce-subject" = Option<String>, Header, description = "Object of the event within its source, such as `42`"),
+        ("ce-time" = Option<String>, Header, description = "Time of the event, such as `2026-11-24T08:00:00Z` (RFC 3339)"),
         ("Prefer" = Option<String>, Header, description = "`return=minimal`: answer 204 with the receipt in headers"),
     ),
     request_body(
-        description = "The bytes of the message, of any media type; or an envelope, which holds any JSON in `body`, text in `body_text`, or bytes in `body_base64`",
+        description = "The bytes of the message, of any media type; or an envelope, which holds any JSON in `body`, text in `body_text`, or bytes in `body_base64`; or a CloudEvent in structured mode, which holds any JSON or a text in `data`, or bytes in `data_base64`",
         content(
             (RawBody = "application/octet-stream"),
             (Envelope = "application/vnd.amqp.message+json", example = json!({"properties": {"type": "greeting"}, "body": {"hello": "world"}})),
+            (CloudEvent = "application/cloudevents+json", example = json!({"specversion": "1.0", "id": "7c2f", "source": "urn:example:shop", "type": "org.example.order.created", "data": {"order": 42}})),
             (String = "text/plain", example = "hello"),
         )
     ),
@@ -186,8 +201,9 @@ fn read(
     let parameters = &mut query.parameters;
     let resend = parameters.flag("retry")?.unwrap_or(true);
     let (routing_key, mandatory) = (parameters.text("routing_key")?, parameters.flag("mandatory")?);
+    let events = EventMapping::take(parameters, state.cloudevents_prefix(), routing_key.as_ref())?;
     let deadline = query.finish()?;
-    let mut parsed = codec::read(headers, body, DeliveryMode::Persistent, state)?;
+    let mut parsed = codec::read_with_events(headers, body, DeliveryMode::Persistent, state, &events)?;
     let destination = destination(exchange, routing_key, mandatory, &mut parsed)
         .map_err(|problem| problem.message_id(parsed.message.id.clone()))?;
     Ok((Publish::new(parsed.message, destination, deadline, resend), parsed.id_source))

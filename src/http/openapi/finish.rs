@@ -64,6 +64,7 @@ fn finish_schema(name: &str, schema: &mut Object) {
         "Problem" => add_further_members(schema),
         "Envelope" => schema.extensions = Some(schemas::exactly_one_body()),
         "MessageProperties" | "ExchangeDeclaration" => limit_texts(schema),
+        "CloudEvent" => complete_event(schema),
         "BindingItem" => schema.extensions = Some(schemas::queue_or_exchange()),
         "DeadLetterDetail" => {
             limit_texts(schema);
@@ -80,6 +81,22 @@ fn add_further_members(problem: &mut Object) {
     for (name, schema) in FURTHER_MEMBERS {
         problem.properties.insert(name.to_owned(), schema().into());
     }
+}
+
+/// Adds the bounds of the attributes of an event, its extension attributes, and the rule about its data.
+fn complete_event(event: &mut Object) {
+    for (name, member) in &mut event.properties {
+        let RefOr::T(Schema::Object(member)) = member else { continue };
+        match name.as_str() {
+            "data" => {}
+            "datacontenttype" => schemas::limit_short_text(member),
+            _ if member.pattern.is_none() && member.format.is_none() => schemas::limit_attribute(member),
+            _ => {}
+        }
+    }
+    event.property_names = Some(Box::new(schemas::attribute_name().into()));
+    event.additional_properties = Some(Box::new(Schema::from(schemas::attribute_value()).into()));
+    event.extensions = Some(schemas::one_kind_of_data());
 }
 
 /// Limits the strings that have neither a pattern nor a format.

@@ -40,6 +40,10 @@ fn state_text(name: &str, location: &ParameterIn, schema: &mut Object) {
         (ParameterIn::Header, "X-Amqp-Timestamp") => schemas::name_format(schema, "timestamp"),
         // A preference that is not understood is ignored (RFC 7240, 2).
         (ParameterIn::Header, "Prefer") => {}
+        (ParameterIn::Header, "ce-time") => schemas::name_format(schema, "rfc3339"),
+        (ParameterIn::Header, name) if name.starts_with("ce-") => {
+            schemas::name_format(schema, "percent-encoded");
+        }
         _ => {
             schema.pattern = Some(VISIBLE.to_owned());
             schema.max_length = Some(SHORT_STRING_MAX);

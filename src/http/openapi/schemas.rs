@@ -1,7 +1,8 @@
 //! Schemas that no derive macro can write: values that have several forms in a request, and strings with a form.
 //!
 //! A form that no keyword of JSON Schema can express has a `format` that only the gateway defines: `timeout`, `timestamp`,
-//! `user`, `arguments` (a JSON object of arguments). Programs ignore a format that they do not know.
+//! `rfc3339` (a time), `user`, `arguments` (a JSON object of arguments), `percent-encoded` (the value of a `ce-*` header). Programs
+//! ignore a format that they do not know.
 
 use serde_json::{Value, json};
 use utoipa::openapi::extensions::Extensions;
@@ -14,6 +15,8 @@ use crate::domain::names::SHORT_STRING_MAX;
 
 /// No control characters, neither of ASCII nor of Unicode.
 const NO_CONTROLS: &str = r"^[^\u0000-\u001F\u007F-\u009F]*$";
+/// The same without noncharacters of Unicode. Those beyond U+FFFF would need a syntax that not all programs know.
+const ATTRIBUTE: &str = r"^[^\u0000-\u001F\u007F-\u009F\uFDD0-\uFDEF\uFFFE\uFFFF]*$";
 /// Standard base64 with padding; the unused bits of the last letter are zero.
 const BASE64: &str = "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?$";
 const UP_TO_255: &str = "^0*(?:[0-9]{1,2}|1[0-9]{2}|2[0-4][0-9]|25[0-5])$";
@@ -183,6 +186,36 @@ pub(super) fn exactly_one_body() -> Extensions {
         json!({ "allOf": [text, base64] }),
         json!({ "not": { "anyOf": [any, text, base64] } }),
     ])
+}
+
+/// The name of a member of a CloudEvent: an attribute, or the data as base64.
+pub(super) fn attribute_name() -> Object {
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .pattern(Some("^(?:[a-z0-9]+|data_base64)$"))
+        .max_length(Some(64))
+        .build()
+}
+
+/// Adds the bounds of an attribute of a CloudEvent that is a string.
+pub(super) fn limit_attribute(schema: &mut Object) {
+    schema.pattern = Some(ATTRIBUTE.to_owned());
+}
+
+/// The value of an extension attribute of a CloudEvent.
+pub(super) fn attribute_value() -> Object {
+    ObjectBuilder::new()
+        .schema_type(SchemaType::from_iter([Type::String, Type::Integer, Type::Boolean, Type::Null]))
+        .pattern(Some(ATTRIBUTE))
+        .minimum(Some(Number::Int(i32::MIN as isize)))
+        .maximum(Some(Number::Int(i32::MAX as isize)))
+        .build()
+}
+
+/// States that a CloudEvent has one kind of data at most.
+pub(super) fn one_kind_of_data() -> Extensions {
+    let any = json!({ "required": ["data"], "properties": { "data": {} } });
+    wrong_if_any(&[json!({ "allOf": [any, has_text("data_base64")] })])
 }
 
 /// States that the details of dead lettering name an exchange or a queue, and not the default exchange together with a queue.

@@ -41,7 +41,7 @@ impl Query {
         });
         let left = pairs.collect::<Result<_, Utf8Error>>();
         let left = left.map_err(|_| Problem::malformed("the query", "is not UTF-8"))?;
-        Ok(Self { left, known: Vec::with_capacity(4) })
+        Ok(Self { left, known: Vec::with_capacity(8) })
     }
 
     /// Takes the value of a parameter.

@@ -84,14 +84,14 @@ impl Stage {
         let waited = self.until_settled.filter(|it| self.order.poll_settled(*it, &cx).is_ready());
         let Some(position) = waited.or_else(|| self.first(since)) else { return };
         self.until_settled = self.until_settled.filter(|_| waited.is_none());
-        let wanted = self.lanes.len() - 1;
+        let newest = self.lanes.len() - 1;
         let lane = match self.order.lane() {
-            Some(lane) if *lane == wanted && !self.lanes[wanted].is_closed => wanted,
+            Some(lane) if *lane == newest && !self.lanes[newest].is_closed => newest,
             Some(_) if self.order.poll_settled(position, &cx).is_pending() => {
                 self.until_settled = Some(position);
                 return;
             }
-            _ => wanted,
+            _ => newest,
         };
         if self.lanes[lane].is_closed {
             self.lanes.push(FakeLane::default());

@@ -15,6 +15,7 @@ use super::preference::{PREFERENCE_APPLIED, RETURN_MINIMAL, prefers_minimal};
 use crate::domain::names::ExchangeName;
 use crate::domain::outcome::Outcome;
 use crate::domain::path_prefix::PathPrefix;
+use crate::http::codec::{self, CloudEvent, ContentMode, EventMapping, KeyAttribute};
 use crate::http::problem::{Problem, ProblemType};
 use crate::http::request::{self, Headers, PathNames, PublishDeadline, ReadBody, TimedQuery};
 use crate::http::state::AppState;
@@ -50,17 +51,21 @@ pub(in crate::http) struct BatchReceipt {
         ("exchange" = String, Path, description = "Exchange of all messages; `amq.default` is the default exchange", example = "amq.default"),
         ("routing_key" = Option<String>, Query, description = "Routing key of the messages that name none"),
         ("mandatory" = Option<bool>, Query, description = "Whether a message that no queue takes is an error, for the messages that do not say it; true by default", example = true),
+        ("cloudevents" = Option<ContentMode>, Query, description = "How the CloudEvents of a batch of events become messages; `binary` by default"),
+        ("routing_key_from" = Option<KeyAttribute>, Query, description = "For events: the attribute that is the routing key of each message, instead of `routing_key`"),
         ("timeout" = Option<String>, Query, description = "Deadline of the whole batch, such as `500ms`, `5s` or `1m`; 10 s by default, 60 s at most", example = "5s"),
         ("retry" = Option<bool>, Query, description = "`false`: the outcome is `unknown` instead of a resend when a lost connection left it unknown", example = true),
         ("Prefer" = Option<String>, Header, description = "`return=minimal`: the answer has the counts, and only the results that are neither confirmed nor accepted"),
     ),
     request_body(
-        content = Vec<BatchItem>,
-        description = "Envelopes, at most 1,000 by default",
-        example = json!([
-            {"id": "first", "routing_key": "hello", "body": {"hello": "world"}},
-            {"id": "second", "routing_key": "hello", "body_text": "hello again"}
-        ])
+        description = "Envelopes or CloudEvents, at most 1,000 by default",
+        content(
+            (Vec<BatchItem> = "application/json", example = json!([
+                {"id": "first", "routing_key": "hello", "body": {"hello": "world"}},
+                {"id": "second", "routing_key": "hello", "body_text": "hello again"}
+            ])),
+            (Vec<CloudEvent> = "application/cloudevents-batch+json"),
+        )
     ),
     responses(
         (status = 200, description = "Every message is confirmed or accepted", body = BatchReceipt),
@@ -79,9 +84,11 @@ pub(in crate::http) async fn publish_batch(
     body: ReadBody,
 ) -> Result<Response, Problem> {
     let mut tally = Tally::new("batch", state.metric_sources.metrics.clone());
-    let bulk = Bulk::of(state.clone(), exchange, &mut query.parameters, &headers)?;
+    let parameters = &mut query.parameters;
+    let bulk = Bulk::of(state.clone(), exchange, parameters, &headers)?;
+    let events = EventMapping::take(parameters, state.cloudevents_prefix(), bulk.routing_key())?;
     let deadline = query.finish()?;
-    request::expect_json(&headers)?;
+    let bulk = bulk.of_form(codec::batch_form(&headers, events)?);
     let items = items(&body.bytes, state.limits().max_batch_items)?;
     drop(body);
     let publishes = (0..).zip(items).map(|(index, item)| bulk.publish(index, &item, deadline));

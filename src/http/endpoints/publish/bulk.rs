@@ -17,24 +17,25 @@ use super::failure;
 use crate::broker::{Place, Publish, PublishSequence};
 use crate::domain::names::{ExchangeName, ShortText};
 use crate::domain::outcome::Outcome;
-use crate::http::codec::{self, TraceContext, WrongItem};
+use crate::http::codec::{self, ItemForm, TraceContext, WrongItem};
 use crate::http::problem::Problem;
 use crate::http::request::Query;
 use crate::http::state::AppState;
 
 /// The parts of a request that all its messages share.
-pub(super) struct Bulk {
+pub(super) struct Bulk<'a> {
     state: AppState,
     exchange: ExchangeName,
     routing_key: Option<ShortText>,
     mandatory: Option<bool>,
     resend: bool,
+    form: ItemForm<'a>,
     trace: TraceContext,
     sequence: PublishSequence,
 }
 
-impl Bulk {
-    /// Reads them from the query and the header. The messages are envelopes, so headers for a single message are refused.
+impl<'a> Bulk<'a> {
+    /// Reads them from the query and the header. Headers for a single message are refused. The items are envelopes.
     ///
     /// # Errors
     /// 400 naming the parameter or the header.
@@ -50,11 +51,22 @@ impl Bulk {
             resend: query.flag("retry")?.unwrap_or(true),
             routing_key: query.text("routing_key")?,
             mandatory: query.flag("mandatory")?,
+            form: ItemForm::Envelope,
             trace: TraceContext::of(headers),
             sequence: PublishSequence::default(),
             state,
             exchange,
         })
+    }
+
+    /// The routing key of the query.
+    pub(super) fn routing_key(&self) -> Option<&ShortText> {
+        self.routing_key.as_ref()
+    }
+
+    /// The same for items of this form.
+    pub(super) fn of_form(self, form: ItemForm<'a>) -> Self {
+        Self { form, ..self }
     }
 
     /// Reads the item with this number and publishes its message. The message takes its place in the order at once.
@@ -63,7 +75,7 @@ impl Bulk {
         index: u64,
         json: &Bytes,
         deadline: Instant,
-    ) -> impl Future<Output = Settled> + use<'_> {
+    ) -> impl Future<Output = Settled> + use<'_, 'a> {
         let read = self.read(json, deadline);
         async move {
             match read {
@@ -74,7 +86,7 @@ impl Bulk {
     }
 
     fn read(&self, json: &Bytes, deadline: Instant) -> Result<(Option<String>, Publish, Place), WrongItem> {
-        let codec::Item { id, mut parsed } = codec::read_item(json, &self.trace, &self.state)?;
+        let codec::Item { id, mut parsed } = codec::read_item(json, &self.form, &self.trace, &self.state)?;
         let (exchange, routing_key) = (self.exchange.clone(), self.routing_key.clone());
         match destination(exchange, routing_key, self.mandatory, &mut parsed) {
             Ok(to) => {

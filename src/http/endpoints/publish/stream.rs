@@ -111,7 +111,7 @@ fn answer(body: Body, is_minimal: bool) -> Response {
 }
 
 /// Reads, publishes and answers until every line that was read has its result.
-async fn run(bulk: Bulk, mut input: Input, mut output: Output, window: usize) {
+async fn run(bulk: Bulk<'static>, mut input: Input, mut output: Output, window: usize) {
     let mut unsettled = FuturesUnordered::new();
     let client = output.client();
     let mut read = 0_u64;
