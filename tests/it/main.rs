@@ -36,6 +36,7 @@ mod queues_alone;
 mod readme;
 mod recipes;
 mod refused;
+mod round_trip;
 mod rpc;
 mod schemathesis;
 mod serve;

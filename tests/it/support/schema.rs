@@ -20,6 +20,8 @@ pub fn mistakes(value: &Value, schema: &Value, at: &str) -> Vec<String> {
         return vec![format!("{at}: {value} is not one of {}", schema["enum"])];
     }
     match value {
+        // A schema without a type and without members documents any JSON, such as the body of a message.
+        _ if schema.is_object() && schema["type"].is_null() && schema["properties"].is_null() => Vec::new(),
         Value::Object(members) => of_members(members, schema, at),
         Value::Array(items) => {
             items.iter().flat_map(|item| mistakes(item, &schema["items"], &format!("{at}[]"))).collect()
