@@ -1,8 +1,8 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test test-cluster test-arguments test-schema test-ui bench bench-quick lint image
+.PHONY: help run test test-cluster test-arguments test-exactness test-schema test-ui bench bench-quick lint image
 
 help: ## List the commands
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
 run: ## Run the gateway, with a private RabbitMQ unless you give AMQP_URL
 	@scripts/run
@@ -15,6 +15,9 @@ test-cluster: ## Test faults in a cluster of three nodes, about ten minutes
 
 test-arguments: ## Declare queues with every argument, value and type, some minutes
 	@scripts/test-arguments
+
+test-exactness: ## Compare a million answers with the queues through kills of RabbitMQ, about ten minutes
+	@scripts/test-exactness
 
 test-schema: ## Generate thousands of requests from the contract with schemathesis, some minutes
 	@scripts/test-schema

@@ -198,10 +198,9 @@ async fn when_the_gateway_stops_a_stream_settles_its_lines_and_says_how_many_it_
     let (mut writer, mut answer) = stream.split();
     let late = item(9999).to_string() + "\n";
     let sending = tokio::spawn(async move {
-        use tokio::io::AsyncWriteExt;
         // Lines keep arriving while the gateway stops.
         let chunk = format!("{:x}\r\n{late}\r\n", late.len());
-        while writer.write_all(chunk.as_bytes()).await.is_ok() {
+        while writer.send_raw(chunk.as_bytes()).await {
             tokio::task::yield_now().await;
         }
     });

@@ -6,6 +6,7 @@ mod alarm;
 mod arguments;
 mod batch;
 mod bindings;
+mod bulk_exact;
 mod bulk_faults;
 mod clients;
 mod cloudevents;

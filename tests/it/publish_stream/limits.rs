@@ -85,10 +85,7 @@ async fn a_client_that_sends_and_never_reads_is_cut_off_and_others_publish_meanw
     let (mut writer, _answer) = open(&stage).await.split();
     let lines = "{\"body\":1}\n".repeat(1000);
     let chunk = format!("{:x}\r\n{lines}\r\n", lines.len());
-    let sending = tokio::spawn(async move {
-        use tokio::io::AsyncWriteExt;
-        while writer.write_all(chunk.as_bytes()).await.is_ok() {}
-    });
+    let sending = tokio::spawn(async move { while writer.send_raw(chunk.as_bytes()).await {} });
     while !sending.is_finished() {
         let answer = Answer::to(stage.publish().body("beside")).await;
         assert_eq!(answer.status, 200, "{}", answer.json());

@@ -16,9 +16,12 @@ use super::poll::within;
 const DEADLINE: Duration = Duration::from_mins(1);
 
 pub struct PublishStream {
-    writer: OwnedWriteHalf,
+    writer: StreamWriter,
     answer: StreamAnswer,
 }
+
+/// The body, piece by piece.
+pub struct StreamWriter(OwnedWriteHalf);
 
 /// The answer, line by line.
 pub struct StreamAnswer {
@@ -49,21 +52,17 @@ impl PublishStream {
         let reader = BufReader::new(reader);
         let answer =
             StreamAnswer { reader, status: 0, header: String::new(), pending: Vec::new(), has_ended: false };
-        Self { writer, answer }
+        Self { writer: StreamWriter(writer), answer }
     }
 
     /// Sends bytes as a chunk. An error is ignored: the answer tells why.
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        let bytes = bytes.as_ref();
-        let mut chunk = format!("{:x}\r\n", bytes.len()).into_bytes();
-        chunk.extend_from_slice(bytes);
-        chunk.extend_from_slice(b"\r\n");
-        let _ = self.writer.write_all(&chunk).await;
+        self.writer.send(bytes).await;
     }
 
     /// Sends bytes that are no chunk.
     pub async fn send_raw(&mut self, bytes: &[u8]) {
-        let _ = self.writer.write_all(bytes).await;
+        self.writer.send_raw(bytes).await;
     }
 
     /// Sends a message as a line.
@@ -73,12 +72,12 @@ impl PublishStream {
 
     /// Ends the body.
     pub async fn finish(&mut self) {
-        self.send_raw(b"0\r\n\r\n").await;
+        self.writer.finish().await;
     }
 
     /// Ends the writing direction of the connection.
     pub async fn shutdown(&mut self) {
-        let _ = self.writer.shutdown().await;
+        let _ = self.writer.0.shutdown().await;
     }
 
     /// The next line of the answer; `None` at its end.
@@ -87,7 +86,7 @@ impl PublishStream {
     }
 
     /// The writer and the answer, for two tasks.
-    pub fn split(self) -> (OwnedWriteHalf, StreamAnswer) {
+    pub fn split(self) -> (StreamWriter, StreamAnswer) {
         (self.writer, self.answer)
     }
 
@@ -122,6 +121,27 @@ impl PublishStream {
     /// Reads all further lines without ending the body.
     pub async fn rest(mut self) -> (Vec<Value>, Value) {
         self.answer.rest().await
+    }
+}
+
+impl StreamWriter {
+    /// Sends bytes as a chunk. An error is ignored: the answer tells why.
+    pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        let bytes = bytes.as_ref();
+        let mut chunk = format!("{:x}\r\n", bytes.len()).into_bytes();
+        chunk.extend_from_slice(bytes);
+        chunk.extend_from_slice(b"\r\n");
+        self.send_raw(&chunk).await;
+    }
+
+    /// Ends the body.
+    pub async fn finish(&mut self) {
+        self.send_raw(b"0\r\n\r\n").await;
+    }
+
+    /// Sends bytes as they are; false when the gateway has closed the connection.
+    pub async fn send_raw(&mut self, bytes: &[u8]) -> bool {
+        self.0.write_all(bytes).await.is_ok()
     }
 }
 
