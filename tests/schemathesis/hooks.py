@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 ENVELOPE = "application/vnd.amqp.message+json"
 EVENT = "application/cloudevents+json"
 EVENT_PARAMETERS = ["cloudevents", "routing_key_from"]
+EVENTS = "application/cloudevents-batch+json"
 LATEST = 253_402_300_799
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 TIMEOUTS = ["5000ms", "5s", "8", "6s500ms"]
@@ -60,6 +61,8 @@ def map_case(context, case):
         be_short(case)
     if case.path == "/publish/{exchange}":
         fit_event(case)
+    if case.path == "/publish/{exchange}/batch":
+        fit_batch(case)
     if case.path.startswith("/publish/{exchange}"):
         find_exchange(case)
         if case.meta and case.meta.generation.mode.is_positive:
@@ -168,6 +171,17 @@ def fit_event(case):
     if "routing_key_from" in (case.query or {}):
         case.query["routing_key_from"] = "type"
         case.query.pop("routing_key", None)
+
+
+def fit_batch(case):
+    """The parameters about events are for a batch of events, and one of the two parameters names the routing key."""
+    query = case.query or {}
+    if case.media_type != EVENTS:
+        for name in EVENT_PARAMETERS:
+            query.pop(name, None)
+    if "routing_key_from" in query and case.meta and case.meta.generation.mode.is_positive:
+        query["routing_key_from"] = "type"
+        query.pop("routing_key", None)
 
 
 def header(case, name):

@@ -43,8 +43,10 @@ pub(super) fn finish(document: &mut OpenApi, carrying: &[String]) {
 
 fn finish_operation(operation: &mut Operation, carries_message: bool) {
     shared_problems::add_ranges(operation);
-    if let (true, Some(RefOr::T(body))) = (carries_message, &mut operation.request_body) {
-        // A message may be empty.
+    if let (true, Some(RefOr::T(body))) = (carries_message, &mut operation.request_body)
+        && !body.content.contains_key("application/json")
+    {
+        // A message may be empty, and a stream may have no lines. A batch is an array.
         body.required = Some(Required::False);
     }
     for (status, response) in &mut operation.responses.responses {
