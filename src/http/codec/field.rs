@@ -117,4 +117,12 @@ mod tests {
             assert!(read(json).is_err(), "{json}");
         }
     }
+
+    #[test]
+    fn more_values_than_any_table_may_have_are_refused_before_they_take_memory() {
+        let nested = |each: usize| format!("[{}[]]", format!("[{}0],", "0,".repeat(each)).repeat(100));
+        assert!(read(&nested(600)).is_ok());
+        let refused = read(&nested(700)).expect_err("too many");
+        assert!(refused.contains("has more than 65536 values"), "{refused}");
+    }
 }

@@ -1,11 +1,14 @@
 //! Reads JSON as AMQP field values.
+//!
+//! Stops at more values than any table may have, so that a large document of small values costs no more memory than a small one.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 use super::{TAG, VALUE};
 use crate::domain::field::{FieldTable, FieldValue};
@@ -16,6 +19,10 @@ use crate::http::quote::quoted;
 /// The types that a tagged value may name.
 const TYPES: &str = "int8, uint8, int16, uint16, int32, uint32, int64, float32, float64, decimal, timestamp, bytes, longstr, \
     table, void";
+
+/// The most values of a table, nested ones included. Each takes at least a byte, and the largest limit on the bytes of a table is
+/// 64 KiB.
+const MOST_VALUES: usize = 64 * 1024;
 
 /// A header or argument table read from JSON.
 #[derive(Debug, Default)]
@@ -32,19 +39,35 @@ impl<'de> Deserialize<'de> for Table {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Table, A::Error> {
-                members(map).map(|members| Table(FieldTable(members)))
+                members(map, &Room(Cell::new(MOST_VALUES))).map(|members| Table(FieldTable(members)))
             }
         }
         deserializer.deserialize_map(TableVisitor)
     }
 }
 
-fn members<'de, A: MapAccess<'de>>(mut map: A) -> Result<BTreeMap<ShortText, FieldValue>, A::Error> {
+/// The number of further values that the table may have.
+struct Room(Cell<usize>);
+
+impl Room {
+    fn take<E: Error>(&self) -> Result<(), E> {
+        let left = self.0.get().checked_sub(1);
+        let left =
+            left.ok_or_else(|| E::custom(format!("has more than {MOST_VALUES} values: send fewer")))?;
+        self.0.set(left);
+        Ok(())
+    }
+}
+
+fn members<'de, A: MapAccess<'de>>(
+    mut map: A,
+    room: &Room,
+) -> Result<BTreeMap<ShortText, FieldValue>, A::Error> {
     let mut members = BTreeMap::new();
     while let Some(name) = map.next_key::<String>()? {
         let name = ShortText::parse(name)
             .map_err(|error| A::Error::custom(format!("contains a name that {error}")))?;
-        let Value(value) = map.next_value()?;
+        let value = map.next_value_seed(ValueSeed(room))?;
         if members.insert(name.clone(), value).is_some() {
             return Err(A::Error::custom(format!("duplicate field `{name}`")));
         }
@@ -52,17 +75,20 @@ fn members<'de, A: MapAccess<'de>>(mut map: A) -> Result<BTreeMap<ShortText, Fie
     Ok(members)
 }
 
-struct Value(FieldValue);
+/// Reads a value of a table with this room.
+#[derive(Clone, Copy)]
+struct ValueSeed<'a>(&'a Room);
 
-impl<'de> Deserialize<'de> for Value {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(ValueVisitor).map(Value)
+impl<'de> DeserializeSeed<'de> for ValueSeed<'_> {
+    type Value = FieldValue;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<FieldValue, D::Error> {
+        self.0.take()?;
+        deserializer.deserialize_any(self)
     }
 }
 
-struct ValueVisitor;
-
-impl<'de> Visitor<'de> for ValueVisitor {
+impl<'de> Visitor<'de> for ValueSeed<'_> {
     type Value = FieldValue;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -101,14 +127,14 @@ impl<'de> Visitor<'de> for ValueVisitor {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<FieldValue, A::Error> {
         let mut values = Vec::new();
-        while let Some(Value(value)) = seq.next_element()? {
+        while let Some(value) = seq.next_element_seed(self)? {
             values.push(value);
         }
         Ok(FieldValue::Array(values))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<FieldValue, A::Error> {
-        let mut members = members(map)?;
+        let mut members = members(map, self.0)?;
         let Some(tag) = members.remove(TAG) else { return Ok(FieldValue::Table(FieldTable(members))) };
         let value = members.remove(VALUE);
         let name = match &tag {

@@ -8,6 +8,8 @@ use serde_json::value::RawValue;
 
 use crate::http::codec::cloudevents::attribute::AttributeValue;
 
+/// More attributes than the headers of a message may have.
+const MOST_ATTRIBUTES: usize = 64 * 1024;
 const DATA: &str = "data";
 const DATA_BASE64: &str = "data_base64";
 
@@ -41,6 +43,11 @@ impl<'de> Visitor<'de> for MembersVisitor {
             let is_repeated = match name.as_str() {
                 DATA => data.replace(map.next_value::<&RawValue>()?).is_some(),
                 DATA_BASE64 => data_base64.replace(map.next_value::<&RawValue>()?).is_some(),
+                _ if attributes.len() == MOST_ATTRIBUTES => {
+                    return Err(A::Error::custom(format!(
+                        "has more than {MOST_ATTRIBUTES} attributes: send fewer"
+                    )));
+                }
                 _ => attributes.insert(name.clone(), map.next_value::<Given>()?.0).is_some(),
             };
             if is_repeated {
