@@ -33,7 +33,7 @@ const TIMEOUT: &str = "timeout=60s";
 /// Callers of single publishes, callers of batches, and streams. Each kind publishes a third of the messages.
 const CALLERS: [usize; 3] = [16, 4, 4];
 const BATCH: usize = 100;
-/// The queues, by the number of a message. One message in ten goes nowhere, one in ten to a queue that is full.
+/// The queues, by the number of a message. One message in ten has no queue, one in ten a full one.
 const QUEUES: [&str; 10] =
     ["classic", "quorum", "classic", "quorum", "classic", "quorum", "classic", "quorum", "full", "nowhere"];
 
