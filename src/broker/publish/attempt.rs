@@ -94,7 +94,7 @@ impl Publisher {
             return if self.closing.is_cancelled() {
                 Err(Error::NotSent(Unavailable::ShuttingDown))
             } else {
-                // The destination is no longer slow, so its lanes are closed.
+                // The destination is no longer slow, so its lanes are closed; or earlier messages now have their results.
                 Ok(WriteResult::NotWritten(NotWritten::Closed))
             };
         };
@@ -132,8 +132,8 @@ impl Publisher {
         Box::pin(connections.wait_before_write(publish.deadline, place.turn())).await
     }
 
-    /// Waits for a permit on one of these lanes. As long as earlier messages of its sequence have no result, their lane is
-    /// the only one.
+    /// Waits for a permit on one of these lanes; `None` if the lanes have to be selected again. As long as earlier messages of
+    /// its sequence have no result, their lane is the only one.
     async fn reserve(
         &self,
         publish: &Publish,
@@ -149,6 +149,8 @@ impl Publisher {
             }
             let settled = place.until_settled().map(Ok);
             Box::pin(lanes.connections().wait_before_write(deadline, settled)).await?;
+            // The results may have changed the state of the destination, so the lanes are selected again.
+            return Ok(None);
         }
         lanes.reserve(bytes, deadline).await
     }
