@@ -6,6 +6,7 @@
 mod amqp;
 mod bench;
 mod broker;
+mod bulk;
 mod choice;
 mod contestant;
 mod dialect;
@@ -20,6 +21,7 @@ mod process;
 mod recorder;
 mod report;
 mod results;
+mod sample;
 mod spec;
 mod stall;
 mod usage;
