@@ -9,6 +9,7 @@ mod broker;
 mod bulk;
 mod choice;
 mod contestant;
+mod contract;
 mod dialect;
 mod echo;
 mod goals;
