@@ -28,7 +28,7 @@ test-ui: ## Test Swagger UI in a headless Chromium, against a RabbitMQ that it s
 bench: ## Measure the gateway, AMQP directly and the peers; write the results to benches, docs/benchmark.md and the README
 	@scripts/bench --out benches
 
-bench-quick: ## Measure the workloads that have a bound on speed or cost, three minutes
+bench-quick: ## Measure the workloads that have a bound on speed or cost, five minutes
 	@scripts/bench --quick
 
 lint: ## Check format, lints, docs, dependencies, scripts and the contract

@@ -1,7 +1,7 @@
 //! AMQP spoken directly, with lapin: the limit of the speed that any service in front of RabbitMQ can reach.
 //!
-//! One connection and one confirm channel for all callers, because this costs RabbitMQ least. Messages have the same properties
-//! as the gateway's: a message id, a content type, a delivery mode.
+//! One connection and one confirm channel for all callers, because this costs RabbitMQ least; [`crate::bulk`] gives each client its
+//! own. Messages have the same properties as the gateway's: a message id, a content type, a delivery mode.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +11,9 @@ use async_rs::Runtime;
 use futures_util::StreamExt;
 use lapin::options::{BasicConsumeOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
-use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Consumer};
+use lapin::{
+    BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Consumer, PublisherConfirm,
+};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
@@ -38,7 +40,8 @@ fn properties(traffic: &Traffic) -> BasicProperties {
     BasicProperties::default().with_delivery_mode(mode).with_content_type("application/octet-stream".into())
 }
 
-/// A caller that publishes on a channel shared by all callers.
+/// A caller that publishes, on a channel that it may share with other callers.
+#[derive(Clone)]
 pub struct Publisher {
     channel: Channel,
     traffic: Traffic,
@@ -47,43 +50,57 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// All callers of one run.
+    /// A caller with a channel of its own.
+    ///
+    /// # Errors
+    /// When RabbitMQ refuses the channel.
+    pub async fn alone(connection: &Connection, traffic: &Traffic) -> anyhow::Result<Self> {
+        let channel = connection.create_channel().await?;
+        channel.confirm_select(ConfirmSelectOptions::default()).await?;
+        let (body, properties) = (body(traffic.size).into(), properties(traffic));
+        Ok(Self { channel, traffic: traffic.clone(), body, properties })
+    }
+
+    /// All callers of one run, on one channel.
     ///
     /// # Errors
     /// When RabbitMQ refuses the channel.
     pub async fn all(connection: &Connection, traffic: &Traffic) -> anyhow::Result<Vec<Self>> {
-        let channel = connection.create_channel().await?;
-        channel.confirm_select(ConfirmSelectOptions::default()).await?;
-        let body: Arc<[u8]> = body(traffic.size).into();
-        let one = |_| Self {
-            channel: channel.clone(),
-            traffic: traffic.clone(),
-            body: Arc::clone(&body),
-            properties: properties(traffic),
-        };
-        Ok((0..traffic.callers).map(one).collect())
+        Ok(vec![Self::alone(connection, traffic).await?; traffic.callers])
     }
 
-    async fn publish(&self, ask: Ask) -> lapin::Result<Answer> {
+    /// Publishes without waiting for the confirm.
+    ///
+    /// # Errors
+    /// When the channel has ended.
+    pub async fn send(&self, ask: Ask) -> lapin::Result<PublisherConfirm> {
         let exchange = if ask == Ask::MissingExchange { MISSING_EXCHANGE } else { "" };
         let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
         let id = Uuid::now_v7().to_string();
         let properties = self.properties.clone().with_message_id(id.into());
         let key = routing_key(&self.traffic, ask).into();
-        let confirm =
-            self.channel.basic_publish(exchange.into(), key, options, &self.body, properties).await?;
-        Ok(match confirm.await? {
-            Confirmation::Ack(None) => Answer::Confirmed,
-            Confirmation::Ack(Some(_)) => Answer::Unroutable,
-            Confirmation::Nack(_) => Answer::Rejected,
-            Confirmation::NotRequested => Answer::Failed("confirms are off".to_owned()),
-        })
+        self.channel.basic_publish(exchange.into(), key, options, &self.body, properties).await
+    }
+}
+
+/// The meaning of a confirm.
+#[must_use]
+pub fn answer(confirm: lapin::Result<Confirmation>) -> Answer {
+    match confirm {
+        Ok(Confirmation::Ack(None)) => Answer::Confirmed,
+        Ok(Confirmation::Ack(Some(_))) => Answer::Unroutable,
+        Ok(Confirmation::Nack(_)) => Answer::Rejected,
+        Ok(Confirmation::NotRequested) => Answer::Failed("confirms are off".to_owned()),
+        Err(error) => Answer::Failed(error.to_string()),
     }
 }
 
 impl Caller for Publisher {
     async fn ask(&mut self, ask: Ask) -> Answer {
-        self.publish(ask).await.unwrap_or_else(|error| Answer::Failed(error.to_string()))
+        match self.send(ask).await {
+            Ok(confirm) => answer(confirm.await),
+            Err(error) => Answer::Failed(error.to_string()),
+        }
     }
 }
 

@@ -12,11 +12,11 @@ use crate::contestant::Contestant;
 use crate::machine::Machine;
 use crate::plan::{Plan, Workload};
 use crate::process::{Running, command};
-use crate::results::{Repeated, Results, Run};
-use crate::spec::{Operation, Spec};
+use crate::results::{Repeated, Results, Run, mebibytes};
+use crate::sample::Sample;
+use crate::spec::Spec;
 use crate::stall;
 use crate::usage;
-use crate::worker::Sample;
 
 /// A machine that stalls more often is not fit for a benchmark.
 const MOST_STALLS: usize = 40;
@@ -127,7 +127,7 @@ async fn run_once(
         process.stop().await;
     }
     let held = broker.purge(workload.traffic.queue).await?;
-    sample.held = (workload.traffic.operation == Operation::Publish).then_some(held);
+    sample.held = workload.traffic.operation.fills_the_queue().then_some(held);
     Ok(sample)
 }
 
@@ -155,9 +155,13 @@ fn start_echo(broker: &Broker) -> anyhow::Result<Running> {
 
 #[expect(clippy::print_stderr, reason = "progress, for the person who waits")]
 fn tell(round: usize, workload: &Workload, contestant: Contestant, sample: &Sample) {
-    let figure = match sample.idle_connection {
-        Some(bytes) => format!("{bytes:8.0} B each"),
-        None => format!(
+    let figure = match (sample.idle_connection, sample.stream_memory) {
+        (Some(bytes), _) => format!("{bytes:8.0} B each"),
+        (None, Some([early, last])) => {
+            let (early, last) = (mebibytes(early), mebibytes(last));
+            format!("{:8.0}/s  RSS {early:.1} MiB, then {last:.1} MiB", sample.rate())
+        }
+        (None, None) => format!(
             "{:8.0}/s  p50 {:6} µs  p99 {:6} µs",
             sample.rate(),
             sample.latency.p50,

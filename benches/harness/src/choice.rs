@@ -7,6 +7,7 @@ use anyhow::{Context, ensure};
 use clap::{Args, ValueEnum};
 
 use crate::contestant::Contestant;
+use crate::contract::{contract, has_path};
 use crate::plan::Plan;
 
 /// Options that choose the runs.
@@ -23,7 +24,7 @@ pub struct Choice {
     /// Run only these contestants; separated by commas, may be repeated.
     #[arg(long, value_name = "CONTESTANT", value_delimiter = ',')]
     contestants: Vec<Group>,
-    /// Run another binary of the gateway as the contestant `before`, in every workload of the gateway.
+    /// Run another binary of the gateway as the contestant `before`, in every workload of the gateway whose operation it has.
     ///
     /// The path is absolute, or relative to the root of the repository.
     #[arg(long, value_name = "BINARY")]
@@ -111,14 +112,19 @@ impl Choice {
             ensure!(!is_named, "the contestant `before` needs --before BINARY");
             return Ok(());
         };
-        let found = binary.canonicalize().with_context(|| format!("--before {}", binary.display()))?;
-        ensure!(found.is_file(), "--before {} is not a file", binary.display());
-        plan.before = Some(found);
-        for contestants in plan.workloads.iter_mut().map(|workload| &mut workload.contestants) {
-            if let Some(gateway) = contestants.iter().position(|it| *it == Contestant::Gateway) {
-                contestants.insert(gateway + 1, Contestant::Before);
+        let binary = binary.canonicalize().with_context(|| format!("--before {}", binary.display()))?;
+        ensure!(binary.is_file(), "--before {} is not a file", binary.display());
+        let contract = contract(&binary);
+        let knows = |path| has_path(&contract, path);
+        for workload in &mut plan.workloads {
+            let gateway = workload.contestants.iter().position(|it| *it == Contestant::Gateway);
+            if let Some(gateway) =
+                gateway.filter(|_| workload.traffic.operation.bulk_path().is_none_or(knows))
+            {
+                workload.contestants.insert(gateway + 1, Contestant::Before);
             }
         }
+        plan.before = Some(binary);
         Ok(())
     }
 
@@ -132,9 +138,13 @@ impl Choice {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
+
     use clap::Parser;
 
     use super::*;
+    use crate::plan::Workload;
 
     #[derive(Parser)]
     struct CommandLine {
@@ -170,14 +180,37 @@ mod tests {
         assert!(self::plan(&["--only", "idle", "--contestants", "floor"]).is_err());
     }
 
-    #[test]
-    fn the_binary_before_runs_wherever_the_gateway_does() {
-        let binary = std::env::current_exe().expect("the test has a binary");
-        let binary = binary.to_str().expect("its path is UTF-8");
+    /// Writes a program that takes the place of another gateway.
+    fn program(name: &str, script: &str) -> String {
+        let file = std::env::temp_dir().join(format!("harness-{name}-{}", std::process::id()));
+        std::fs::write(&file, format!("#!/bin/sh\n{script}\n")).expect("it is written");
+        std::fs::set_permissions(&file, Permissions::from_mode(0o755)).expect("it is executable");
+        file.to_str().expect("its path is UTF-8").to_owned()
+    }
+
+    /// The workloads of the plan in which `before` does not take part.
+    fn without_before(binary: &str) -> Vec<String> {
         let plan = plan(&["--before", binary, "--contestants", "gateway"]).expect("the options are right");
         assert_eq!(plan.workloads.len(), Plan::full().workloads.len());
-        for workload in &plan.workloads {
-            assert_eq!(workload.contestants, [Contestant::Gateway, Contestant::Before]);
+        let takes_part = |it: &Workload| it.contestants == [Contestant::Gateway, Contestant::Before];
+        plan.workloads.into_iter().filter(|it| !takes_part(it)).map(|it| it.name).collect()
+    }
+
+    #[test]
+    fn the_binary_before_runs_wherever_the_gateway_does_and_its_contract_has_the_path() {
+        let new = program(
+            "new",
+            "[ \"$1\" = openapi ] && echo '\"/publish/{exchange}/batch\" \"/publish/{exchange}/stream\"'",
+        );
+        assert_eq!(without_before(&new), Vec::<String>::new());
+        let batch = program("batch", "echo '{\"/publish/{exchange}/batch\": {}}'");
+        let streams = ["stream-classic", "stream-quorum", "stream-transient", "stream-long"];
+        assert_eq!(without_before(&batch), streams);
+        let old = program("old", "echo unknown command >&2; exit 2");
+        let batches = ["batch-classic", "batch-quorum", "batch-transient"];
+        assert_eq!(without_before(&old), [&batches[..], &streams].concat());
+        for file in [new, batch, old] {
+            std::fs::remove_file(file).expect("it is there");
         }
         assert!(self::plan(&["--before", "target/no-such-binary"]).is_err());
         assert!(self::plan(&["--contestants", "before"]).is_err());

@@ -60,9 +60,7 @@ impl Requests {
             Operation::Publish if body.starts_with(br#"{"outcome":"confirmed""#) => Answer::Confirmed,
             Operation::Rpc if Some(body) == self.sent_body() => Answer::Confirmed,
             Operation::Rpc => Answer::WrongReply,
-            Operation::Publish | Operation::Idle => {
-                Answer::Failed(String::from_utf8_lossy(body).into_owned())
-            }
+            _ => Answer::Failed(String::from_utf8_lossy(body).into_owned()),
         }
     }
 

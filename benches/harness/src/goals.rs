@@ -1,10 +1,12 @@
 //! The bounds that the gateway must keep, each with the measured figure. A ratio compares two figures of the same round, and the
 //! median of the ratios counts. A bound is left out when its contestants did not run.
 
+mod bulk;
+
 use crate::contestant::Contestant;
 use crate::plan::Workload;
 use crate::results::{Results, Row, mebibytes};
-use crate::worker::Sample;
+use crate::sample::Sample;
 
 const GATEWAY: Row = Row::Of(Contestant::Gateway);
 
@@ -45,6 +47,7 @@ pub fn goals(results: &Results) -> Vec<Goal> {
     goals.extend(measured(results, "idle").map(|workload| idle(results, workload)));
     goals.extend(measured(results, "mixed").map(|workload| exact(results, workload)));
     goals.extend(poison(results));
+    goals.extend(bulk::goals(results));
     goals
 }
 
@@ -70,7 +73,8 @@ fn at_most(what: impl Into<String>, bound: f64, unit: &str, measured: f64) -> Go
 
 fn speed(results: &Results, workload: &Workload, bound: f64) -> Goal {
     let ratio = results.ratio(workload, GATEWAY, Sample::rate).median;
-    at_least(format!("{}: requests a second, relative to AMQP directly", workload.title), bound, ratio)
+    let rate = if workload.traffic.operation.is_bulk() { "messages" } else { "requests" };
+    at_least(format!("{}: {rate} a second, relative to AMQP directly", workload.title), bound, ratio)
 }
 
 fn own_cpu(results: &Results, workload: &Workload, bound: f64) -> Goal {
@@ -183,66 +187,4 @@ fn poison(results: &Results) -> Vec<Goal> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::machine::Machine;
-    use crate::plan::Plan;
-    use crate::recorder::Latency;
-    use crate::results::{Repeated, Run};
-
-    /// Every contestant of the plan answers the same number of requests a second at the same cost, except for those that are
-    /// slower.
-    fn results(plan: Plan, slower: &[Contestant]) -> Results {
-        let mut runs = Vec::new();
-        for workload in &plan.workloads {
-            for contestant in &workload.contestants {
-                let requests = if slower.contains(contestant) { 500 } else { 1_000 };
-                let latency = Latency { p50: 100_000 / requests, ..Latency::default() };
-                let (contestant_cpu, broker_cpu) = (0.015, 0.06);
-                let sample = Sample {
-                    requests,
-                    seconds: 1.0,
-                    latency,
-                    contestant_cpu,
-                    broker_cpu,
-                    ..Sample::default()
-                };
-                let workload = workload.name.clone();
-                runs.push(Run { round: 0, workload, contestant: *contestant, sample });
-            }
-        }
-        Results { machine: Machine::default(), plan, repeated: Repeated::default(), minutes: 0.0, runs }
-    }
-
-    fn missed(results: &Results) -> Vec<String> {
-        goals(results).into_iter().filter(|goal| !goal.is_met).map(|goal| goal.what).collect()
-    }
-
-    #[test]
-    fn the_quick_plan_measures_every_bound_of_speed_and_cost() {
-        let missed = missed(&results(Plan::quick(), &[Contestant::Gateway]));
-        for title in [
-            "Publish, 64 callers: requests a second",
-            "Publish, 256 callers: requests a second",
-            "Publish, 64 callers, quorum queue: requests a second",
-            "Publish, 64 callers, transient: requests a second",
-            "RPC, 64 callers: requests a second",
-            "Publish, 64 callers: the gateway's CPU",
-            "Publish, 1 caller: p50",
-        ] {
-            assert!(missed.iter().any(|what| what.starts_with(title)), "{title} is not in {missed:?}");
-        }
-        let contestants = Plan::quick().workloads.into_iter().flat_map(|workload| workload.contestants);
-        let peers: Vec<_> = contestants.filter(|contestant| contestant.is_peer()).collect();
-        assert_eq!(self::missed(&results(Plan::quick(), &peers)), Vec::<String>::new());
-    }
-
-    #[test]
-    fn a_bound_without_its_contestants_is_left_out() {
-        let mut plan = Plan::full();
-        for workload in &mut plan.workloads {
-            workload.contestants.retain(|it| *it == Contestant::Floor);
-        }
-        assert!(goals(&results(plan, &[])).is_empty());
-    }
-}
+mod tests;

@@ -90,11 +90,14 @@ impl Connection {
         }
     }
 
-    fn body(&self, response: &Response) -> &[u8] {
+    /// The body of a response.
+    #[must_use]
+    pub fn body(&self, response: &Response) -> &[u8] {
         &self.read[response.head..response.head + response.body]
     }
 
-    fn forget(&mut self, response: &Response) {
+    /// Drops a response, which was the last one.
+    pub fn forget(&mut self, response: &Response) {
         self.read.drain(..response.head + response.body);
     }
 }

@@ -14,7 +14,7 @@ use crate::recorder::{Answer, Recorder};
 use crate::spec::{Ask, Mix, Pace, Style, Traffic};
 
 /// The longest time for an answer of any contestant.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(20);
 /// The distance between the starting points of callers in the mix, so that they do not all send the same kind at once.
 const STRIDE: u64 = 7;
 
@@ -47,6 +47,14 @@ pub fn start<C: Caller>(
         let recorder = Arc::clone(recorder);
         thread::spawn(move || pace(rate, &lanes, &recorder));
     }
+    spawn(loops, style)
+}
+
+/// Runs loops, one for each caller.
+pub fn spawn<L>(loops: Vec<L>, style: Style) -> Vec<JoinHandle<()>>
+where
+    L: Future<Output = ()> + Send + 'static,
+{
     match style {
         Style::Tasks => loops.into_iter().map(tokio::spawn).collect(),
         Style::OneTask => vec![tokio::spawn(loops.into_iter().collect::<FuturesUnordered<_>>().collect())],
@@ -106,7 +114,6 @@ fn pace(rate: u32, lanes: &[UnboundedSender<Instant>], recorder: &Recorder) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::{Operation, Queue};
 
     /// Answers at once, except for one stall.
     struct Stalling {
@@ -124,15 +131,7 @@ mod tests {
     }
 
     async fn p90_of_a_stalling_service(pace: Pace) -> u64 {
-        let traffic = Traffic {
-            operation: Operation::Publish,
-            callers: 1,
-            size: 1,
-            persistent: true,
-            queue: Queue::Classic,
-            mix: Mix::default(),
-            pace,
-        };
+        let traffic = Traffic { callers: 1, size: 1, pace, ..Traffic::base() };
         let recorder = Arc::new(Recorder::new(pace).expect("the bounds are right"));
         recorder.open();
         let callers = start(vec![Stalling { asked: 0 }], &traffic, Style::Tasks, &recorder);

@@ -6,8 +6,10 @@
 mod amqp;
 mod bench;
 mod broker;
+mod bulk;
 mod choice;
 mod contestant;
+mod contract;
 mod dialect;
 mod echo;
 mod goals;
@@ -20,6 +22,7 @@ mod process;
 mod recorder;
 mod report;
 mod results;
+mod sample;
 mod spec;
 mod stall;
 mod usage;

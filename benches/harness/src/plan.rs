@@ -22,6 +22,8 @@ const CORE_AND_PEER: &[Contestant] = &[DirectTasks, DirectOneTask, Gateway, Floo
 /// The floor publishes only.
 const CALLS: &[Contestant] = &[DirectTasks, DirectOneTask, Gateway];
 const ALONE: &[Contestant] = &[Gateway];
+/// The peers have neither batches nor streams. AMQP directly takes part once: with four clients, both versions are equally fast.
+const BULK: &[Contestant] = &[DirectTasks, Gateway];
 
 /// One kind of traffic and the contestants that take it in turn.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,14 +76,15 @@ impl Plan {
             rate(5_000, CORE),
         ]);
         workloads.extend([1, 64, 256].map(rpc));
-        workloads.extend([good(), beside_poison(), mixed(), idle()]);
+        workloads.extend(bulk());
+        workloads.extend([good(), beside_poison(), mixed(), idle(), long_stream()]);
         Self::of(3, 500, 2_000, workloads)
     }
 
     /// The workloads that have a bound on speed or cost.
     #[must_use]
     pub fn quick() -> Self {
-        let workloads = vec![
+        let mut workloads = vec![
             publish(1, CORE),
             publish(64, CORE_AND_PEER),
             publish(256, CORE),
@@ -89,6 +92,7 @@ impl Plan {
             quorum(CORE),
             rpc(64),
         ];
+        workloads.extend(bulk());
         Self::of(3, 400, 1_500, workloads)
     }
 
@@ -108,19 +112,6 @@ impl Display for Plan {
     }
 }
 
-/// The base case.
-fn base() -> Traffic {
-    Traffic {
-        operation: Operation::Publish,
-        callers: 64,
-        size: 1024,
-        persistent: true,
-        queue: Queue::Classic,
-        mix: Mix::default(),
-        pace: Pace::Closed,
-    }
-}
-
 fn workload(name: &str, title: &str, contestants: &[Contestant], traffic: Traffic) -> Workload {
     Workload {
         name: name.to_owned(),
@@ -134,11 +125,11 @@ fn workload(name: &str, title: &str, contestants: &[Contestant], traffic: Traffi
 
 fn publish(callers: usize, contestants: &[Contestant]) -> Workload {
     let title = format!("Publish, {callers} {}", if callers == 1 { "caller" } else { "callers" });
-    workload(&format!("publish-{callers}"), &title, contestants, Traffic { callers, ..base() })
+    workload(&format!("publish-{callers}"), &title, contestants, Traffic { callers, ..Traffic::base() })
 }
 
 fn vary(name: &str, what: &str, contestants: &[Contestant], change: impl Fn(&mut Traffic)) -> Workload {
-    let mut traffic = base();
+    let mut traffic = Traffic::base();
     change(&mut traffic);
     workload(name, &format!("Publish, 64 callers, {what}"), contestants, traffic)
 }
@@ -153,24 +144,54 @@ fn quorum(contestants: &[Contestant]) -> Workload {
 
 fn rate(rate: u32, contestants: &[Contestant]) -> Workload {
     let title = format!("Publish at a fixed rate, {rate} a second");
-    workload(&format!("rate-{rate}"), &title, contestants, Traffic { pace: Pace::Rate(rate), ..base() })
+    workload(
+        &format!("rate-{rate}"),
+        &title,
+        contestants,
+        Traffic { pace: Pace::Rate(rate), ..Traffic::base() },
+    )
 }
 
 fn rpc(callers: usize) -> Workload {
     let title = format!("RPC, {callers} {}", if callers == 1 { "caller" } else { "callers" });
-    let traffic = Traffic { operation: Operation::Rpc, callers, persistent: false, ..base() };
+    let traffic = Traffic { operation: Operation::Rpc, callers, persistent: false, ..Traffic::base() };
     workload(&format!("rpc-{callers}"), &title, CALLS, traffic)
+}
+
+/// Batches and streams, each to a classic queue, to a quorum queue, and transient.
+fn bulk() -> Vec<Workload> {
+    let mut workloads = Vec::new();
+    for (operation, name, title) in [
+        (Operation::Batch, "batch", "Batches of 100, 4 clients"),
+        (Operation::Stream, "stream", "Publish streams, 4 clients"),
+    ] {
+        let base = Traffic { operation, callers: 4, ..Traffic::base() };
+        let quorum = Traffic { queue: Queue::Quorum, ..base.clone() };
+        let transient = Traffic { persistent: false, ..base.clone() };
+        workloads.extend([
+            workload(&format!("{name}-classic"), title, BULK, base),
+            workload(&format!("{name}-quorum"), &format!("{title}, quorum queue"), BULK, quorum),
+            workload(&format!("{name}-transient"), &format!("{title}, transient"), BULK, transient),
+        ]);
+    }
+    workloads
+}
+
+fn long_stream() -> Workload {
+    let traffic = Traffic { operation: Operation::LongStream, callers: 1, ..Traffic::base() };
+    let title = "Publish stream of 1,000,000 lines, 1 client, return=minimal";
+    Workload { once: true, ..workload("stream-long", title, ALONE, traffic) }
 }
 
 /// Good callers without bad ones.
 fn good() -> Workload {
-    let traffic = Traffic { pace: Pace::Rate(2_000), ..base() };
+    let traffic = Traffic { pace: Pace::Rate(2_000), ..Traffic::base() };
     workload("good-alone", "2,000 good publishes a second, alone", ALONE, traffic)
 }
 
 fn beside_poison() -> Workload {
     let bad = Mix(vec![(Ask::MissingExchange, 50), (Ask::BadProperty, 50)]);
-    let poison = Traffic { pace: Pace::Rate(1_000), mix: bad, ..base() };
+    let poison = Traffic { pace: Pace::Rate(1_000), mix: bad, ..Traffic::base() };
     let title = "the same beside 1,000 bad ones a second (missing exchange, bad property)";
     Workload {
         name: "good-beside-poison".to_owned(),
@@ -182,12 +203,12 @@ fn beside_poison() -> Workload {
 
 fn mixed() -> Workload {
     let mix = Mix(vec![(Ask::Unroutable, 20), (Ask::Rejected, 10)]);
-    let traffic = Traffic { callers: 256, mix, pace: Pace::Count(1_000_000), ..base() };
+    let traffic = Traffic { callers: 256, mix, pace: Pace::Count(1_000_000), ..Traffic::base() };
     let title = "1,000,000 publishes, 256 callers, 20 % unroutable, 10 % rejected";
     Workload { once: true, ..workload("mixed", title, ALONE, traffic) }
 }
 
 fn idle() -> Workload {
-    let traffic = Traffic { operation: Operation::Idle, callers: 10_000, ..base() };
+    let traffic = Traffic { operation: Operation::Idle, callers: 10_000, ..Traffic::base() };
     Workload { once: true, ..workload("idle", "10,000 idle keep-alive connections", ALONE, traffic) }
 }

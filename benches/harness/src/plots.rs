@@ -9,8 +9,8 @@ use crate::contestant::Contestant;
 use crate::plan::Workload;
 use crate::recorder::Latency;
 use crate::results::{Results, Row, millis};
+use crate::sample::Sample;
 use crate::spec::{Operation, Pace};
-use crate::worker::Sample;
 
 /// The file and the title of each plot.
 pub const NAMES: [(&str, &str); 3] = [

@@ -13,7 +13,7 @@ use crate::machine::Machine;
 use crate::plan::Workload;
 use crate::plots;
 use crate::results::{Results, Row, Spread, mebibytes, millis};
-use crate::worker::Sample;
+use crate::sample::Sample;
 
 /// The folder whose results the documentation shows.
 const SHOWN: &str = "benches";
@@ -77,10 +77,13 @@ fn goal_table(results: &Results) -> Option<String> {
 }
 
 fn table(results: &Results, workload: &Workload) -> String {
-    let head = "| | req/s | of the limit | p50 ms | p90 | p99 | p99.9 | own CPU µs | broker CPU µs | peak RSS MiB \
-                | errors | wrong | lost |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|\n";
+    let rate = if workload.traffic.operation.is_bulk() { "messages/s" } else { "req/s" };
+    let head = format!(
+        "| | {rate} | of the limit | p50 ms | p90 | p99 | p99.9 | own CPU µs | broker CPU µs | peak RSS MiB | errors | wrong \
+         | lost |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|\n"
+    );
     let rows: Vec<_> = Row::all(workload).into_iter().map(|row| line(results, workload, row)).collect();
-    [head, &rows.concat()].concat()
+    [head, rows.concat()].concat()
 }
 
 fn line(results: &Results, workload: &Workload, row: Row) -> String {

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::contestant::Contestant;
 use crate::machine::Machine;
 use crate::plan::{Plan, Workload};
+use crate::sample::Sample;
 use crate::spec::Pace;
-use crate::worker::Sample;
 
 /// One contestant's turn.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -46,6 +46,39 @@ pub enum Operation {
     Rpc,
     /// Open connections, ask once on each, and leave them idle.
     Idle,
+    /// Publish batches; over AMQP, publish without waiting for each confirm.
+    Batch,
+    /// Publish by streams; over AMQP, publish without waiting for each confirm.
+    Stream,
+    /// Publish a stream of very many lines.
+    LongStream,
+}
+
+impl Operation {
+    /// Whether every confirmed message stays in the queue.
+    #[must_use]
+    pub fn fills_the_queue(self) -> bool {
+        match self {
+            Self::Publish | Self::Batch | Self::Stream | Self::LongStream => true,
+            Self::Rpc | Self::Idle => false,
+        }
+    }
+
+    /// Whether one request carries many messages. Figures are for a message then.
+    #[must_use]
+    pub fn is_bulk(self) -> bool {
+        self.bulk_path().is_some()
+    }
+
+    /// The path of a bulk operation in the gateway's contract.
+    #[must_use]
+    pub fn bulk_path(self) -> Option<&'static str> {
+        match self {
+            Self::Batch => Some("/publish/{exchange}/batch"),
+            Self::Stream | Self::LongStream => Some("/publish/{exchange}/stream"),
+            Self::Publish | Self::Rpc | Self::Idle => None,
+        }
+    }
 }
 
 /// One request, named by its right answer.
@@ -93,7 +126,8 @@ impl Mix {
 pub struct Traffic {
     /// The operation.
     pub operation: Operation,
-    /// Requests in flight at the same time. Over HTTP each caller has a connection of its own.
+    /// Requests in flight at the same time. Over HTTP each caller has a connection of its own. Of batches and streams, the clients
+    /// that each have many messages in flight.
     pub callers: usize,
     /// The size of a body in bytes.
     pub size: usize,
@@ -105,6 +139,22 @@ pub struct Traffic {
     pub mix: Mix,
     /// The rate.
     pub pace: Pace,
+}
+
+impl Traffic {
+    /// The base case of the plan.
+    #[must_use]
+    pub fn base() -> Self {
+        Self {
+            operation: Operation::Publish,
+            callers: 64,
+            size: 1024,
+            persistent: true,
+            queue: Queue::Classic,
+            mix: Mix::default(),
+            pace: Pace::Closed,
+        }
+    }
 }
 
 /// The rate of requests.

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use procfs::process::{Process, Stat, all_processes};
 
+use crate::spec::Spec;
+
 /// A group that uses at most this number of ticks between two looks is idle.
 const REST: u64 = 1;
 const GLANCE: Duration = Duration::from_millis(150);
@@ -21,6 +23,27 @@ pub fn cpu(pids: &[i32]) -> anyhow::Result<Duration> {
         ticks += stat.utime + stat.stime;
     }
     Ok(Duration::from_secs(1) * u32::try_from(ticks)? / u32::try_from(procfs::ticks_per_second())?)
+}
+
+/// CPU up to now, in seconds.
+pub struct Spent {
+    /// Of the contestant.
+    pub contestant: f64,
+    /// Of RabbitMQ.
+    pub broker: f64,
+    /// Of the load generator.
+    pub load: f64,
+}
+
+impl Spent {
+    /// Looks at the processes of a run; `itself` is the load generator.
+    ///
+    /// # Errors
+    /// When a process has ended.
+    pub fn now(spec: &Spec, itself: i32) -> anyhow::Result<Self> {
+        let cpu = |pids: &[i32]| Ok::<_, anyhow::Error>(cpu(pids)?.as_secs_f64());
+        Ok(Self { contestant: cpu(&spec.contestant)?, broker: cpu(&spec.broker)?, load: cpu(&[itself])? })
+    }
 }
 
 /// Resets the peak memory.

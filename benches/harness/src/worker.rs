@@ -6,69 +6,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use serde::{Deserialize, Serialize};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
 use crate::amqp::{Calling, Publisher, connect};
+use crate::bulk::{self, long_stream};
 use crate::dialect::Requests;
 use crate::http::{Connection, HttpCaller};
 use crate::load;
-use crate::recorder::{Answers, Latency, Recorder};
+use crate::recorder::{Answers, Recorder};
+use crate::sample::Sample;
 use crate::spec::{Operation, Pace, Spec, Style, Target, Traffic};
 use crate::stall::Watch;
-use crate::usage;
+use crate::usage::{self, Spent};
 
 /// The longest wait for the last answers after the window.
 const LAST_ANSWERS: Duration = Duration::from_secs(30);
 /// The longest duration of a run that counts requests.
 const LONGEST_COUNT: Duration = Duration::from_mins(15);
-
-/// The results of one run.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct Sample {
-    /// Requests answered in the window; at a fixed rate, requests that were due in it.
-    pub requests: u64,
-    /// Length of the window in seconds.
-    pub seconds: f64,
-    /// Latencies in the window.
-    pub latency: Latency,
-    /// CPU of the contestant in the window, in seconds.
-    pub contestant_cpu: f64,
-    /// CPU of RabbitMQ in the window, in seconds.
-    pub broker_cpu: f64,
-    /// CPU of the load generator in the window, in seconds; with AMQP directly it is the contestant.
-    pub load_cpu: f64,
-    /// Peak memory of the contestant since the window was opened, in bytes.
-    pub peak_memory: u64,
-    /// Answers, warm-up included.
-    pub answers: Answers,
-    /// Answers to the traffic that ran at the same time.
-    pub beside: Option<Answers>,
-    /// Memory of the contestant for each idle connection, in bytes.
-    pub idle_connection: Option<f64>,
-    /// The longest stall of the machine.
-    pub stall: Duration,
-    /// Messages in the queue at the end, as RabbitMQ counted them at the purge.
-    pub held: Option<u64>,
-}
-
-impl Sample {
-    /// Requests a second.
-    #[must_use]
-    #[expect(clippy::cast_precision_loss, reason = "far below 2^52 requests")]
-    pub fn rate(&self) -> f64 {
-        self.requests as f64 / self.seconds
-    }
-
-    /// Microseconds of CPU a request.
-    #[must_use]
-    #[expect(clippy::cast_precision_loss, reason = "far below 2^52 requests")]
-    pub fn each(&self, cpu: f64) -> f64 {
-        cpu * 1e6 / self.requests as f64
-    }
-}
 
 /// Does the run.
 ///
@@ -84,7 +40,10 @@ pub fn run(mut spec: Spec) -> anyhow::Result<Sample> {
     runtime(&spec.target)?.block_on(async {
         match spec.traffic.operation {
             Operation::Idle => idle(&spec).await,
-            Operation::Publish | Operation::Rpc => measure(&spec, itself).await,
+            Operation::LongStream => long_stream::measure(&spec, itself).await,
+            Operation::Publish | Operation::Rpc | Operation::Batch | Operation::Stream => {
+                measure(&spec, itself).await
+            }
         }
     })
 }
@@ -146,6 +105,9 @@ async fn start(
     traffic: &Traffic,
     recorder: &Arc<Recorder>,
 ) -> anyhow::Result<Vec<JoinHandle<()>>> {
+    if matches!(traffic.operation, Operation::Batch | Operation::Stream) {
+        return bulk::start(target, traffic, recorder).await;
+    }
     match target {
         Target::Http { address, dialect } => {
             let mut callers = Vec::with_capacity(traffic.callers);
@@ -172,20 +134,6 @@ async fn join(callers: &mut Vec<JoinHandle<()>>, patience: Duration) -> anyhow::
         timeout_at(deadline, caller).await.context("the callers did not end in time")??;
     }
     Ok(())
-}
-
-/// CPU up to now, in seconds.
-struct Spent {
-    contestant: f64,
-    broker: f64,
-    load: f64,
-}
-
-impl Spent {
-    fn now(spec: &Spec, itself: i32) -> anyhow::Result<Self> {
-        let cpu = |pids: &[i32]| Ok::<_, anyhow::Error>(usage::cpu(pids)?.as_secs_f64());
-        Ok(Self { contestant: cpu(&spec.contestant)?, broker: cpu(&spec.broker)?, load: cpu(&[itself])? })
-    }
 }
 
 /// Opens the connections, asks for the health of the service once on each, and compares its memory before and after.

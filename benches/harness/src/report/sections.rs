@@ -12,7 +12,7 @@ use crate::contestant::Contestant;
 use crate::plan::Workload;
 use crate::plots;
 use crate::results::{Results, Row};
-use crate::worker::Sample;
+use crate::sample::Sample;
 
 const BASE: &str = "publish-64";
 

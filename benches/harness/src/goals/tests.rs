@@ -1,0 +1,82 @@
+//! The bounds of a plan without runs on a machine.
+
+use super::*;
+use crate::machine::Machine;
+use crate::plan::Plan;
+use crate::recorder::Latency;
+use crate::results::{Repeated, Run};
+
+/// Every contestant of the plan answers the same number of requests a second at the same cost, except for those that are
+/// slower.
+fn results(plan: Plan, slower: &[Contestant]) -> Results {
+    let mut runs = Vec::new();
+    for workload in &plan.workloads {
+        for contestant in &workload.contestants {
+            let requests = if slower.contains(contestant) { 500 } else { 1_000 };
+            let latency = Latency { p50: 100_000 / requests, ..Latency::default() };
+            let (contestant_cpu, broker_cpu) = (0.009, 0.06);
+            let sample =
+                Sample { requests, seconds: 1.0, latency, contestant_cpu, broker_cpu, ..Sample::default() };
+            let workload = workload.name.clone();
+            runs.push(Run { round: 0, workload, contestant: *contestant, sample });
+        }
+    }
+    Results { machine: Machine::default(), plan, repeated: Repeated::default(), minutes: 0.0, runs }
+}
+
+fn missed(results: &Results) -> Vec<String> {
+    goals(results).into_iter().filter(|goal| !goal.is_met).map(|goal| goal.what).collect()
+}
+
+#[test]
+fn the_quick_plan_measures_every_bound_of_speed_and_cost() {
+    let missed = missed(&results(Plan::quick(), &[Contestant::Gateway]));
+    for title in [
+        "Publish, 64 callers: requests a second",
+        "Publish, 256 callers: requests a second",
+        "Publish, 64 callers, quorum queue: requests a second",
+        "Publish, 64 callers, transient: requests a second",
+        "RPC, 64 callers: requests a second",
+        "Batches of 100, 4 clients: messages a second",
+        "Batches of 100, 4 clients, quorum queue: messages a second",
+        "Batches of 100, 4 clients, transient: messages a second",
+        "Batches of 100, 4 clients: the gateway's CPU",
+        "Publish streams, 4 clients: messages a second",
+        "Publish streams, 4 clients, quorum queue: messages a second",
+        "Publish streams, 4 clients, transient: messages a second",
+        "Publish streams, 4 clients: the gateway's CPU",
+        "Publish, 64 callers: the gateway's CPU",
+        "Publish, 1 caller: p50",
+    ] {
+        assert!(missed.iter().any(|what| what.starts_with(title)), "{title} is not in {missed:?}");
+    }
+    let contestants = Plan::quick().workloads.into_iter().flat_map(|workload| workload.contestants);
+    let peers: Vec<_> = contestants.filter(|contestant| contestant.is_peer()).collect();
+    assert_eq!(self::missed(&results(Plan::quick(), &peers)), Vec::<String>::new());
+}
+
+#[test]
+fn a_bound_without_its_contestants_is_left_out() {
+    let mut plan = Plan::full();
+    for workload in &mut plan.workloads {
+        workload.contestants.retain(|it| *it == Contestant::Floor);
+    }
+    assert!(goals(&results(plan, &[])).is_empty());
+}
+
+#[test]
+fn the_memory_of_a_long_stream_may_grow_by_8_megabytes() {
+    let growth_is_met = |memory| {
+        let mut plan = Plan::full();
+        plan.workloads.retain(|workload| workload.name == "stream-long");
+        let mut results = results(plan, &[]);
+        results.runs[0].sample.stream_memory = memory;
+        let goals = goals(&results);
+        assert_eq!(goals.len(), 1);
+        goals[0].is_met
+    };
+    assert!(growth_is_met(Some([20_000_000, 28_000_000])));
+    assert!(growth_is_met(Some([20_000_000, 19_000_000])));
+    assert!(!growth_is_met(Some([20_000_000, 28_000_001])));
+    assert!(!growth_is_met(None));
+}

@@ -1,0 +1,54 @@
+//! The results of one run, as the worker returns them and `results.json` stores them.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::recorder::{Answers, Latency};
+
+/// The results of one run.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Sample {
+    /// Requests answered in the window; at a fixed rate, requests that were due in it. Of batches and streams, messages.
+    pub requests: u64,
+    /// Length of the window in seconds.
+    pub seconds: f64,
+    /// Latencies in the window.
+    pub latency: Latency,
+    /// CPU of the contestant in the window, in seconds.
+    pub contestant_cpu: f64,
+    /// CPU of RabbitMQ in the window, in seconds.
+    pub broker_cpu: f64,
+    /// CPU of the load generator in the window, in seconds; with AMQP directly it is the contestant.
+    pub load_cpu: f64,
+    /// Peak memory of the contestant since the window was opened, in bytes.
+    pub peak_memory: u64,
+    /// Answers, warm-up included.
+    pub answers: Answers,
+    /// Answers to the traffic that ran at the same time.
+    pub beside: Option<Answers>,
+    /// Memory of the contestant for each idle connection, in bytes.
+    pub idle_connection: Option<f64>,
+    /// Memory of the contestant at the early line of a long stream and at its last line, in bytes.
+    pub stream_memory: Option<[u64; 2]>,
+    /// The longest stall of the machine.
+    pub stall: Duration,
+    /// Messages in the queue at the end, as RabbitMQ counted them at the purge.
+    pub held: Option<u64>,
+}
+
+impl Sample {
+    /// Requests a second; of batches and streams, messages.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^52 requests")]
+    pub fn rate(&self) -> f64 {
+        self.requests as f64 / self.seconds
+    }
+
+    /// Microseconds of CPU a request, or a message of batches and streams.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^52 requests")]
+    pub fn each(&self, cpu: f64) -> f64 {
+        cpu * 1e6 / self.requests as f64
+    }
+}
