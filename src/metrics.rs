@@ -46,12 +46,10 @@ pub struct List {
     pub bytes_in_flight: IntGauge,
     /// Publishes by outcome, as `domain::outcome::Outcome` spells it.
     pub publishes: IntCounterVec,
-    /// Messages of batches and streams by operation and outcome, wrong items included.
-    pub bulk_messages: IntCounterVec,
-    /// Messages of batches and streams that are published now.
-    pub bulk_in_flight: IntGauge,
-    /// Open publish streams.
-    pub publish_streams: IntGauge,
+    /// Batches and publish streams.
+    pub bulk: BulkMetrics,
+    /// Idempotency keys.
+    pub idempotency: IdempotencyMetrics,
     /// Time from writing a message to RabbitMQ's answer.
     pub confirm_seconds: Histogram,
     /// Resent messages.
@@ -62,12 +60,6 @@ pub struct List {
     pub publishes_waiting: IntGauge,
     /// Overdue confirms: the gateway answered `unknown`, and RabbitMQ may still confirm.
     pub overdue: IntGauge,
-    /// Idempotency keys in memory.
-    pub idempotency_keys: IntGauge,
-    /// Idempotency keys that were forgotten before their time, because the memory for keys was full.
-    pub idempotency_evicted: IntCounter,
-    /// Retries that were answered with the receipt of an earlier request.
-    pub idempotency_replays: IntCounter,
     /// By result.
     pub calls: IntCounterVec,
     /// RPC calls that wait for their replies.
@@ -88,6 +80,64 @@ pub struct List {
     pub blocked: IntGauge,
     /// Log lines that were dropped.
     pub dropped_log_lines: IntCounter,
+}
+
+/// The metrics of batches and publish streams.
+#[derive(Debug)]
+pub struct BulkMetrics {
+    /// Messages of batches and streams by operation and outcome, wrong items included.
+    pub messages: IntCounterVec,
+    /// Messages of batches and streams that are published now.
+    pub in_flight: IntGauge,
+    /// Open publish streams.
+    pub streams: IntGauge,
+}
+
+impl BulkMetrics {
+    fn registered(list: &Registered) -> Self {
+        Self {
+            messages: list.counters(
+                "gateway_bulk_messages_total",
+                "Messages of batches and publish streams that have a result, wrong items included.",
+                &["operation", "outcome"],
+            ),
+            in_flight: list.gauge(
+                "gateway_bulk_messages_in_flight",
+                "Messages of batches and publish streams that the gateway publishes now.",
+            ),
+            streams: list.gauge("gateway_publish_streams", "Publish streams that are open."),
+        }
+    }
+}
+
+/// The metrics of idempotency keys.
+#[derive(Debug)]
+pub struct IdempotencyMetrics {
+    /// Idempotency keys in memory.
+    pub keys: IntGauge,
+    /// Idempotency keys that were forgotten before their time, because the memory for keys was full.
+    pub evicted: IntCounter,
+    /// Retries that were answered with the receipt of an earlier request.
+    pub replays: IntCounter,
+}
+
+impl IdempotencyMetrics {
+    fn registered(list: &Registered) -> Self {
+        Self {
+            keys: list.gauge(
+                "gateway_idempotency_keys",
+                "Idempotency keys that the gateway remembers, those in flight included.",
+            ),
+            evicted: list.counter(
+                "gateway_idempotency_evicted_total",
+                "Idempotency keys that the gateway forgot before their time, because GATEWAY_IDEMPOTENCY_MAX was reached.",
+            ),
+            replays: list.counter(
+                "gateway_idempotency_replays_total",
+                "Retries that the gateway answered with the receipt of an earlier request.",
+            ),
+        }
+    }
 }
 
 impl Default for List {
@@ -115,16 +165,8 @@ impl Default for List {
                 "Publishes that have ended, without the requests of RPC calls.",
                 &["outcome"],
             ),
-            bulk_messages: list.counters(
-                "gateway_bulk_messages_total",
-                "Messages of batches and publish streams that have a result, wrong items included.",
-                &["operation", "outcome"],
-            ),
-            bulk_in_flight: list.gauge(
-                "gateway_bulk_messages_in_flight",
-                "Messages of batches and publish streams that the gateway publishes now.",
-            ),
-            publish_streams: list.gauge("gateway_publish_streams", "Publish streams that are open."),
+            bulk: BulkMetrics::registered(&list),
+            idempotency: IdempotencyMetrics::registered(&list),
             confirm_seconds: list.histogram(
                 "gateway_publish_confirm_seconds",
                 "Time from writing a message, or a call's request, to RabbitMQ's answer.",
@@ -142,18 +184,6 @@ impl Default for List {
             overdue: list.gauge(
                 "gateway_publishes_overdue",
                 "Overdue confirms: the gateway answered unknown, and RabbitMQ may still confirm.",
-            ),
-            idempotency_keys: list.gauge(
-                "gateway_idempotency_keys",
-                "Idempotency keys that the gateway remembers, those in flight included.",
-            ),
-            idempotency_evicted: list.counter(
-                "gateway_idempotency_evicted_total",
-                "Idempotency keys that the gateway forgot before their time, because GATEWAY_IDEMPOTENCY_MAX was reached.",
-            ),
-            idempotency_replays: list.counter(
-                "gateway_idempotency_replays_total",
-                "Retries that the gateway answered with the receipt of an earlier request.",
             ),
             calls: list.counters("gateway_rpc_calls_total", "RPC calls that have ended.", &["result"]),
             pending_replies: list

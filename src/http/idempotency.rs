@@ -58,12 +58,12 @@ impl IdempotencyKeys {
         let begun = self.table().begin(key, fingerprint, Instant::now());
         match begun {
             Begun::Publish { earlier_copy_possible, evicted } => {
-                self.0.metrics.idempotency_evicted.inc_by(evicted.into());
+                self.0.metrics.idempotency.evicted.inc_by(evicted.into());
                 let memory = Some(Memory::CopyPossible);
                 Ok(Keyed::Publish(KeyInFlight { keys: self.clone(), key, earlier_copy_possible, memory }))
             }
             Begun::Replay(receipt) => {
-                self.0.metrics.idempotency_replays.inc();
+                self.0.metrics.idempotency.replays.inc();
                 Ok(Keyed::Replay(receipt))
             }
             Begun::InUse => Err(in_use(publish)),

@@ -24,9 +24,9 @@ const TEXT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; c
 pub(in crate::http) async fn read_metrics(State(state): State<AppState>) -> Response {
     let MetricSources { metrics, admission, dropped_log_lines } = &state.metric_sources;
     set(&metrics.requests_in_flight, admission.requests_in_flight());
-    set(&metrics.publish_streams, admission.open_streams());
+    set(&metrics.bulk.streams, admission.open_streams());
     set(&metrics.bytes_in_flight, admission.bytes_in_flight());
-    set(&metrics.idempotency_keys, state.idempotency.count());
+    set(&metrics.idempotency.keys, state.idempotency.count());
     read_broker(metrics, &state.broker);
     if let Some(dropped) = dropped_log_lines {
         let new = (dropped.count() as u64).saturating_sub(metrics.dropped_log_lines.get());

@@ -99,7 +99,7 @@ impl<'a> Bulk<'a> {
     }
 
     async fn settle(&self, index: u64, id: Option<String>, publish: Publish, place: Place) -> Settled {
-        let _in_flight = InFlight::count(&self.state.metric_sources.metrics.bulk_in_flight);
+        let _in_flight = InFlight::count(&self.state.metric_sources.metrics.bulk.in_flight);
         let answer = self.state.broker.publish_in_order(&publish, &place).await.map_err(|failed| Failure {
             outcome: failed.outcome,
             attempts: failed.attempts,

@@ -49,7 +49,7 @@ impl Tally {
             let new = self.counts.of(outcome) - self.reported.of(outcome);
             if new > 0 {
                 let labels = [self.operation, outcome.as_str()];
-                self.metrics.bulk_messages.with_label_values(&labels).inc_by(new);
+                self.metrics.bulk.messages.with_label_values(&labels).inc_by(new);
             }
         }
         self.reported = self.counts;
