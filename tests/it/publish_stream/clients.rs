@@ -104,7 +104,8 @@ async fn curl_sends_a_file_as_a_stream_and_as_a_batch_over_both_versions_of_http
     let items: Vec<_> = (0..500).map(|n| json!({"id": format!("i{n}"), "body": n})).collect();
     let folder = tempfile::tempdir().unwrap();
     let (lines, array) = (folder.path().join("lines"), folder.path().join("array"));
-    std::fs::write(&lines, items.iter().map(|item| format!("{item}\n")).collect::<String>()).unwrap();
+    let texts: Vec<_> = items.iter().map(|item| format!("{item}\n")).collect();
+    std::fs::write(&lines, texts.concat()).unwrap();
     std::fs::write(&array, Value::from(items).to_string()).unwrap();
     for version in [HTTP1, HTTP2] {
         let stream = curl(&stage, version, PATH, "application/x-ndjson", &lines).await;
