@@ -49,7 +49,7 @@ pub struct Access {
 pub struct Limits {
     /// Bytes of one body.
     pub max_body_bytes: usize,
-    /// From the end of the header to the last byte of the body.
+    /// From the end of the header to the last byte of the body; for a publish stream, the longest pause without a byte.
     pub body_timeout: Duration,
     /// Bytes of one request's header.
     pub max_header_bytes: usize,

@@ -73,6 +73,8 @@ async fn names_paths_and_methods_of_callers_never_become_labels() {
 async fn every_metric_on_the_dashboard_and_in_the_alerts_exists() {
     let stage = Stage::with_queue("metrics-deploy").await;
     stage.gateway.publish("amq.default", "q", "x").await;
+    let batch = stage.post("/publish/amq.default/batch").header("content-type", "application/json");
+    batch.body(r#"[{"routing_key":"q","body":1}]"#).send().await.unwrap();
     stage.gateway.post("/rpc/q?timeout=50ms").body("x").send().await.unwrap();
     let text = metrics(&stage).await;
     for file in ["deploy/grafana-dashboard.json", "deploy/prometheus-alerts.yml"] {
@@ -85,4 +87,40 @@ async fn every_metric_on_the_dashboard_and_in_the_alerts_exists() {
             assert!(text.lines().any(is_its_sample), "{file} names {name}");
         }
     }
+}
+
+/// The labels of a `sum by` clause, each with the metric that the clause sums.
+fn summed(content: &str) -> Vec<(String, String)> {
+    let clauses = content.split("sum by (").skip(1);
+    let pairs = clauses.flat_map(|clause| {
+        let (labels, rest) = clause.split_once(')').expect("a clause ends");
+        let words = rest.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        let metric =
+            words.into_iter().find(|word| word.starts_with("gateway_")).expect("a metric").to_owned();
+        labels.split(", ").map(move |label| (label.to_owned(), metric.clone())).collect::<Vec<_>>()
+    });
+    pairs.collect()
+}
+
+#[tokio::test]
+async fn every_label_that_the_dashboard_and_the_alerts_sum_by_exists() {
+    let stage = Stage::with_queue("metrics-labels-deploy").await;
+    stage.gateway.publish("amq.default", "q", "x").await;
+    stage.gateway.post("/rpc/q?timeout=50ms").body("x").send().await.unwrap();
+    let batch = stage.post("/publish/amq.default/batch").header("content-type", "application/json");
+    batch.body(r#"[{"routing_key":"q","body":1}]"#).send().await.unwrap();
+    let text = metrics(&stage).await;
+    let mut count = 0;
+    for content in [
+        include_str!("../../deploy/grafana-dashboard.json"),
+        include_str!("../../deploy/prometheus-alerts.yml"),
+    ] {
+        // Prometheus adds the label `instance`.
+        for (label, metric) in summed(content).into_iter().filter(|(label, _)| label != "instance") {
+            let has_it = |line: &str| line.starts_with(&metric) && line.contains(&format!("{label}=\""));
+            assert!(text.lines().any(has_it), "{metric} has no label {label}");
+            count += 1;
+        }
+    }
+    assert!(count > 10, "{count} labels are found");
 }

@@ -2,6 +2,7 @@
 //!
 //! A second AMQP client reads the messages that arrive.
 
+mod clients;
 mod limits;
 
 use std::time::Duration;

@@ -13,6 +13,8 @@ use crate::support::{
     pages::{Page, pages, root},
     pika,
     process::Process,
+    program::succeed,
+    python::interpreter,
     tour::{ADDRESS, TOUR, has_tour, walk},
 };
 
@@ -23,9 +25,8 @@ const BEGIN: &str = "<!-- settings: begin -->\n";
 const END: &str = "<!-- settings: end -->";
 /// Tours that use pika, to show the same operations as the gateway.
 const PIKA_TOUR: &str = "<!-- tour: pika -->";
-/// Languages of the other tours, and the programs that run them.
-const PROGRAMS: [(&str, &[&str]); 2] =
-    [("python", &["python3", "-c"]), ("js", &["node", "--input-type=module", "--eval"])];
+/// Languages of the other tours.
+const LANGUAGES: [&str; 3] = ["python", "js", "go"];
 const BROKER: &str = "amqp://guest:guest@127.0.0.1:5672/%2F";
 const README_LINES: usize = 150;
 
@@ -130,11 +131,9 @@ async fn the_tours_in_other_languages_run_as_they_are_written() {
     let mut run = Vec::new();
     for page in pages() {
         let pika_program = program(&page, PIKA_TOUR, "python");
-        let programs: Vec<_> = PROGRAMS
+        let programs: Vec<_> = LANGUAGES
             .into_iter()
-            .filter_map(|(language, interpreter)| {
-                Some((language, interpreter, program(&page, TOUR, language)?))
-            })
+            .filter_map(|language| Some((language, program(&page, TOUR, language)?)))
             .collect();
         if programs.is_empty() && pika_program.is_none() {
             continue;
@@ -144,16 +143,27 @@ async fn the_tours_in_other_languages_run_as_they_are_written() {
             pika::run(&stage.vhost.url, &stage.localised(&program)).await;
             run.push("pika");
         }
-        for (language, interpreter, program) in programs {
-            let mut command = Command::new(interpreter[0]);
-            let output = command.args(&interpreter[1..]).arg(stage.localised(&program)).output().await;
-            let output = output.unwrap_or_else(|error| panic!("{} does not run: {error}", interpreter[0]));
-            let errors = String::from_utf8_lossy(&output.stderr);
-            assert!(output.status.success(), "{}, {language}: {errors}", page.path.display());
+        for (language, program) in programs {
+            run_program(language, &stage.localised(&program)).await;
             run.push(language);
         }
         stage.gateway.stop().await;
     }
     run.sort_unstable();
-    assert_eq!(run, ["js", "pika", "python", "python"], "in docs/api.md and docs/from-pika-to-http.md");
+    let expected = ["go", "js", "js", "pika", "python", "python", "python", "python"];
+    assert_eq!(run, expected, "in docs/api.md, bulk.md, clients.md and from-pika-to-http.md");
+}
+
+/// Runs a program of this language from a file; it must end with success.
+async fn run_program(language: &str, program: &str) {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let (interpreter, arguments, file) = match language {
+        "python" => (interpreter(), vec![], "tour.py"),
+        "js" => ("node".to_owned(), vec![], "tour.mjs"),
+        "go" => ("go".to_owned(), vec!["run"], "tour.go"),
+        other => panic!("the test does not run {other}"),
+    };
+    let file = folder.path().join(file);
+    fs::write(&file, program).expect("it can be written");
+    succeed(Command::new(interpreter).args(arguments).arg(file)).await;
 }

@@ -11,11 +11,12 @@ from gateway_client import Client
 from gateway_client.api.bindings import bind_exchange, bind_queue, unbind_exchange, unbind_queue
 from gateway_client.api.exchanges import declare_exchange, delete_exchange, inspect_exchange
 from gateway_client.api.health import check_liveness, check_rabbitmq
-from gateway_client.api.publish import publish_message
+from gateway_client.api.publish import publish_batch, publish_message
 from gateway_client.api.queues import declare_queue, delete_queue, inspect_queue, purge_queue
 from gateway_client.api.rpc import call_queue
 from gateway_client.api.topology import apply_topology
 from gateway_client.models import (
+    BatchItem,
     BindingDeclaration,
     BindingItem,
     CallEnvelope,
@@ -38,7 +39,7 @@ from gateway_client.models import (
     Status,
     Topology,
 )
-from gateway_client.types import File
+from gateway_client.types import UNSET, File
 
 client = Client(base_url=sys.argv[1], raise_on_unexpected_status=True)
 
@@ -86,6 +87,29 @@ properties = MessageProperties(type_="order.created", priority=5, delivery_mode=
 expect_confirmed(publish(Envelope(body_text="größer", properties=properties, headers=headers)))
 expect_confirmed(publish(File(payload=io.BytesIO(b"\x00\xff\n"))))
 assert inspect_queue.sync("orders", client=client).message_count == 3
+
+# Of two kinds of arrays as a body the generator makes code that fails, so config.json lets it skip the batches of events.
+items = [
+    BatchItem(id="kept", body={"order": 9}, properties=MessageProperties(message_id="order-9")),
+    BatchItem(id="lost", body_text="x", routing_key="nowhere"),
+    BatchItem(body_text="also kept"),
+]
+declare_queue.sync("batch", client=client, body=QueueDeclaration())
+send = publish_batch.sync_detailed
+batch = send("amq.default", client=client, body=items[:1] + items[2:], routing_key="batch")
+assert (batch.status_code, batch.parsed.counts.confirmed) == (200, 2), batch
+items[0].routing_key = items[2].routing_key = "batch"
+batch = send("amq.default", client=client, body=items)
+assert (batch.status_code, batch.parsed.counts.confirmed, batch.parsed.counts.unroutable) == (207, 2, 1), batch
+kept, lost, unnamed = batch.parsed.results
+assert (kept.index, kept.id, kept.message_id, kept.outcome) == (0, "kept", "order-9", Outcome.CONFIRMED), kept
+assert (lost.index, lost.id, lost.outcome) == (1, "lost", Outcome.UNROUTABLE), lost
+assert (lost.problem.type_, lost.problem.status) == (ProblemType.UNROUTABLE, 422), lost
+assert (unnamed.index, unnamed.id, unnamed.problem) == (2, UNSET, UNSET) and unnamed.message_id, unnamed
+minimal = send("amq.default", client=client, body=items, prefer="return=minimal")
+assert [result.id for result in minimal.parsed.results] == ["lost"], minimal
+assert (minimal.parsed.counts.confirmed, minimal.headers["preference-applied"]) == (2, "return=minimal"), minimal
+assert inspect_queue.sync("batch", client=client).message_count == 6
 
 problem = publish(Envelope(body=None), routing_key="nowhere")
 assert isinstance(problem, Problem), problem

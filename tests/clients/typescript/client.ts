@@ -4,6 +4,7 @@
 import createClient from 'openapi-fetch'
 import type { components, paths } from './gateway.js'
 
+type BatchItem = components['schemas']['BatchItem']
 type Envelope = components['schemas']['Envelope']
 type Problem = components['schemas']['Problem']
 type PublishReceipt = components['schemas']['PublishReceipt']
@@ -87,6 +88,28 @@ expectConfirmed(await publish({ body_text: 'größer', properties, headers }))
 expectConfirmed(await publishBytes(new Uint8Array([0, 255, 10])))
 const queue = await gateway.GET('/queues/{name}', { params: { path: { name: 'orders' } } })
 expect(queue.data?.message_count === 3, queue)
+
+expect((await gateway.PUT('/queues/{name}', { params: { path: { name: 'batch' } }, body: {} })).response.ok, 'batch')
+function publishBatch (body: BatchItem[], prefer?: string) {
+  const header = prefer === undefined ? {} : { Prefer: prefer }
+  return gateway.POST('/publish/{exchange}/batch', { params: { path: { exchange: 'amq.default' }, header }, body })
+}
+
+const items: BatchItem[] = [
+  { id: 'kept', routing_key: 'batch', body: { order: 9 }, properties: { message_id: 'order-9' } },
+  { id: 'lost', routing_key: 'nowhere', body_text: 'x' },
+  { routing_key: 'batch', body_text: 'also kept' },
+]
+const mixed = await publishBatch(items)
+expect(mixed.response.status === 207 && mixed.data?.counts.confirmed === 2 && mixed.data.counts.unroutable === 1, mixed)
+const [kept, lost, unnamed] = mixed.data.results
+expect(kept?.index === 0 && kept.id === 'kept' && kept.message_id === 'order-9' && kept.outcome === 'confirmed', kept)
+expect(lost?.id === 'lost' && lost.outcome === 'unroutable' && lost.problem?.type === example.type, lost)
+expect(lost.problem.status === 422, lost)
+expect(unnamed?.index === 2 && unnamed.id === undefined && unnamed.message_id !== undefined, unnamed)
+const minimal = await publishBatch(items, 'return=minimal')
+expect(minimal.data?.results.map(result => result.id).join() === 'lost', minimal)
+expect((await publishBatch([])).response.status === 200, 'an empty batch')
 
 const { error: problem } = await publish({ body: null }, 'nowhere')
 expect(problem?.type === example.type && problem.outcome === example.outcome, problem)

@@ -23,7 +23,7 @@ struct Step {
     status: String,
     command: String,
     is_later: bool,
-    shown: Option<Value>,
+    shown: Vec<Value>,
 }
 
 /// Whether the page has a tour of commands.
@@ -40,14 +40,12 @@ pub async fn walk(page: &Page, localised: impl Fn(&str) -> String) -> usize {
         let localised = localised(command);
         let (answered, body) = ask(&localised).await;
         assert_eq!(answered, *status, "{}: {command}\n{body}", page.path.display());
-        match shown {
-            Some(shown) if *is_later => {
-                let is_alike = || async { difference(shown, &ask(&localised).await.1).is_none() };
-                let what = format!("{}: {command}: the answer of the page", page.path.display());
-                eventually(SOON, &what, is_alike).await;
-            }
-            Some(shown) => assert_eq!(difference(shown, &body), None, "{}: {command}", page.path.display()),
-            None => {}
+        if *is_later {
+            let is_alike = || async { difference(shown, &ask(&localised).await.1).is_none() };
+            let what = format!("{}: {command}: the answer of the page", page.path.display());
+            eventually(SOON, &what, is_alike).await;
+        } else {
+            assert_eq!(difference(shown, &body), None, "{}: {command}", page.path.display());
         }
     }
     steps.len()
@@ -65,14 +63,23 @@ fn steps(page: &Page) -> Vec<Step> {
                 status: status.0.to_owned(),
                 command: command.to_owned(),
                 is_later: comment.ends_with(LATER),
-                shown: None,
+                shown: Vec::new(),
             });
         }
-        let shown = after.trim_start().strip_prefix("```json\n").and_then(|it| it.split_once("\n```"));
-        let last = steps.last_mut().expect("a tour has commands");
-        last.shown = shown.map(|(json, _)| serde_json::from_str(json).expect("an answer is JSON"));
+        steps.last_mut().expect("a tour has commands").shown = shown(after);
     }
     steps
+}
+
+/// The answer that the page shows: none, one document, or the lines of NDJSON.
+fn shown(after: &str) -> Vec<Value> {
+    let block = |language: &str| {
+        let rest = after.trim_start().strip_prefix(&format!("```{language}\n"))?;
+        rest.split_once("\n```").map(|(block, _)| block)
+    };
+    let read = |text| serde_json::from_str(text).expect("an answer is JSON");
+    let lines = block("ndjson").map(|lines| lines.lines().map(read).collect());
+    lines.or_else(|| Some(vec![read(block("json")?)])).unwrap_or_default()
 }
 
 /// The status and the body that curl receives.
@@ -86,13 +93,28 @@ async fn ask(command: &str) -> (String, String) {
     (status.to_owned(), body.to_owned())
 }
 
-/// Compares members and values, except for values that the page leaves open; gives the first difference.
-fn difference(shown: &Value, body: &str) -> Option<String> {
-    let answer: Value = serde_json::from_str(body).expect("the answer is JSON");
-    let (shown, answer) = (shown.as_object().expect("an object"), answer.as_object().expect("an object"));
-    if !shown.keys().eq(answer.keys()) {
-        return Some(format!("other members: {body}"));
+/// Compares an answer with the shown one; gives the first difference. Results of a stream may come in any order.
+fn difference(shown: &[Value], body: &str) -> Option<String> {
+    let read = |text| serde_json::from_str::<Value>(text).expect("the answer is JSON");
+    let mut answers: Vec<_> = match shown {
+        [] => return None,
+        [_] => vec![read(body)],
+        _ => body.lines().map(read).collect(),
+    };
+    answers.sort_by_key(|answer| answer["index"].as_u64().unwrap_or(u64::MAX));
+    unlike(&shown.iter().cloned().collect(), &answers.into_iter().collect())
+}
+
+/// Compares members and values, except for values that the page leaves open.
+fn unlike(shown: &Value, answer: &Value) -> Option<String> {
+    match (shown, answer) {
+        (shown, _) if shown == ANYTHING => None,
+        (Value::Object(shown), Value::Object(answer)) if shown.keys().eq(answer.keys()) => {
+            shown.iter().find_map(|(key, value)| unlike(value, &answer[key]))
+        }
+        (Value::Array(shown), Value::Array(answer)) if shown.len() == answer.len() => {
+            shown.iter().zip(answer).find_map(|(shown, answer)| unlike(shown, answer))
+        }
+        _ => (shown != answer).then(|| format!("{answer} in place of {shown}")),
     }
-    let mut closed = shown.iter().filter(|(_, value)| *value != ANYTHING);
-    closed.find(|(key, value)| answer[*key] != **value).map(|(key, _)| format!("{key}: {body}"))
 }
