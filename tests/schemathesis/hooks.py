@@ -174,8 +174,11 @@ def fit_event(case):
 
 
 def fit_batch(case):
-    """The parameters about events are for a batch of events, and one of the two parameters names the routing key."""
+    """The parameters about events are for a batch of events, and one of the two parameters names the routing key. The contract has no
+    schema of a batch of events, because generators of clients fail on two kinds of arrays."""
     query = case.query or {}
+    if case.media_type == EVENTS and case.meta and case.meta.generation.mode.is_positive:
+        case.body = [{"specversion": "1.0", "id": "1", "source": "/", "type": "x", "data": case.body}]
     if case.media_type != EVENTS:
         for name in EVENT_PARAMETERS:
             query.pop(name, None)

@@ -9,6 +9,8 @@ use super::schemas::forbid_null;
 use super::{calls, example, named, parameters, schemas, shared_problems};
 use crate::http::problem::FURTHER_MEMBERS;
 
+/// Media type of a batch of CloudEvents.
+const EVENTS: &str = "application/cloudevents-batch+json";
 /// Schemas of answers, which have no null. In schemas of requests, null means absent.
 const OF_ANSWERS: [&str; 8] = [
     "Check",
@@ -48,6 +50,12 @@ fn finish_operation(operation: &mut Operation, carries_message: bool) {
     {
         // A message may be empty, and a stream may have no lines. A batch is an array.
         body.required = Some(Required::False);
+    }
+    if let Some(RefOr::T(body)) = &mut operation.request_body
+        && let Some(RefOr::T(events)) = body.content.get_mut(EVENTS)
+    {
+        // With two arrays, generated Python clients ask whether the body is an instance of `list[CloudEvent]`, which fails.
+        events.schema = None;
     }
     for (status, response) in &mut operation.responses.responses {
         if let RefOr::T(response) = response {
