@@ -111,7 +111,7 @@ pub static SETTINGS: &[Setting] = &[
     plain("GATEWAY_WRITE_TIMEOUT", Value("30s"), DURATION, "How long a client may take no bytes of an answer"),
     plain("GATEWAY_MAX_BODY_BYTES", Value("8MiB"), SIZE, "Bytes of the body of one request; for a publish stream, of one line"),
     plain("GATEWAY_MAX_HEADER_BYTES", Value("32KiB"), "size from 8KiB to 64KiB", "Bytes of the header of one request"),
-    plain("GATEWAY_MAX_BYTES_IN_FLIGHT", Value("128MiB"), SIZE, "Bytes of bodies in memory, all requests together"),
+    plain("GATEWAY_MAX_BYTES_IN_FLIGHT", Value("128MiB"), SIZE, "Bytes of bodies in memory, all requests together; publish streams may hold half of them"),
     plain("GATEWAY_MAX_REQUESTS_IN_FLIGHT", Value("4096"), COUNT, "Requests between their header and their answer"),
     plain("GATEWAY_MAX_AMQP_HEADERS", Value("100"), COUNT, "AMQP headers of one message, nested ones included"),
     plain("GATEWAY_MAX_AMQP_HEADER_BYTES", Value("16KiB"), "size from 1 to 64KiB", "Bytes of the AMQP headers of one message, encoded"),

@@ -23,6 +23,8 @@ struct Inner {
     requests: Arc<Semaphore>,
     streams: Arc<Semaphore>,
     bytes: Arc<Semaphore>,
+    /// The part of the bytes that streams may hold together: a client may leave a long line unfinished for any time.
+    stream_bytes: Arc<Semaphore>,
     limits: Limits,
     lifecycle: Lifecycle,
 }
@@ -36,6 +38,7 @@ impl AdmissionControl {
             requests: semaphore(limits.max_requests_in_flight),
             streams: semaphore(limits.max_publish_streams),
             bytes: semaphore(limits.max_bytes_in_flight),
+            stream_bytes: semaphore((limits.max_bytes_in_flight / 2).max(limits.max_body_bytes)),
             limits: limits.clone(),
             lifecycle: lifecycle.clone(),
         }))
@@ -119,10 +122,12 @@ impl RequestPermit {
         })
     }
 
-    /// Waits until there is room for `bytes` more bytes of a body; without end if that is more than the whole budget.
-    pub async fn wait_for_room(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+    /// Waits until there is room for `bytes` more bytes of a stream; without end if that is more than all streams may hold.
+    pub async fn wait_for_room(&self, bytes: usize) -> Option<StreamRoom> {
         let bytes = u32::try_from(bytes).ok()?;
-        self.admission.0.bytes.clone().acquire_many_owned(bytes).await.ok()
+        let share = self.admission.0.stream_bytes.clone().acquire_many_owned(bytes).await.ok()?;
+        let room = self.admission.0.bytes.clone().acquire_many_owned(bytes).await.ok()?;
+        Some(StreamRoom { share, room })
     }
 
     /// The most bytes of one body.
@@ -145,5 +150,26 @@ impl RequestPermit {
     #[must_use]
     pub fn body_timeout(&self) -> Duration {
         self.admission.0.limits.body_timeout
+    }
+}
+
+/// The permit for bytes of a stream: in the budget of all bodies, and in the half of it that streams may hold.
+#[derive(Debug)]
+pub struct StreamRoom {
+    share: OwnedSemaphorePermit,
+    room: OwnedSemaphorePermit,
+}
+
+impl StreamRoom {
+    /// Adds the permit for further bytes.
+    pub fn merge(&mut self, more: Self) {
+        self.share.merge(more.share);
+        self.room.merge(more.room);
+    }
+
+    /// Splits off the permit for this number of bytes, or for all.
+    pub fn split(&mut self, bytes: usize) -> Option<Self> {
+        let bytes = bytes.min(self.room.num_permits());
+        Some(Self { share: self.share.split(bytes)?, room: self.room.split(bytes)? })
     }
 }

@@ -180,6 +180,28 @@ async fn while_the_budget_of_bodies_is_full_streams_wait_and_no_line_fails() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn streams_with_long_unfinished_lines_leave_room_for_single_publishes() {
+    let settings = [("GATEWAY_MAX_BODY_BYTES", "512KiB"), ("GATEWAY_MAX_BYTES_IN_FLIGHT", "2MiB")];
+    let stage = stage("stream_hoarding", &settings).await;
+    let streams = (0..8).map(|_| async {
+        let mut stream = open(&stage).await;
+        // The gateway reads no further bytes when the streams together hold their half of the budget.
+        let sending = tokio::time::timeout(Duration::from_secs(1), stream.send(vec![b'x'; 400 * KIB]));
+        let _waits = sending.await;
+        stream
+    });
+    let streams = futures_util::future::join_all(streams).await;
+    let held = || async {
+        let held = stage.gateway.metric("gateway_http_body_bytes_in_flight").await;
+        held.is_some_and(|held| held > 900_000.0)
+    };
+    eventually(SOON, "the streams hold their share", held).await;
+    let answer = Answer::to(stage.publish().body(vec![b'y'; 400 * KIB])).await;
+    assert_eq!(answer.status, 200, "{}", answer.json());
+    drop(streams);
+}
+
 #[tokio::test]
 async fn the_deadline_of_a_line_begins_with_its_last_byte() {
     let stage = stage("stream_deadline", &[]).await;

@@ -7,12 +7,11 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use http_body_util::BodyExt;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 
 use super::lines::{Piece, Splitter};
 use crate::broker::Broker;
-use crate::http::admission::RequestPermit;
+use crate::http::admission::{RequestPermit, StreamRoom};
 use crate::http::problem::{Problem, ProblemType};
 use crate::http::request::guarded;
 
@@ -44,7 +43,7 @@ pub(super) struct Input {
     timeout: Duration,
     splitter: Splitter,
     /// The permit of the bytes that the splitter holds.
-    held: Option<OwnedSemaphorePermit>,
+    held: Option<StreamRoom>,
     /// Bytes that have no permit yet.
     unpermitted: Option<Bytes>,
     /// When the last bytes arrived.
@@ -116,9 +115,8 @@ impl Input {
     }
 
     /// Takes the permit of bytes that the splitter does not hold any more.
-    fn release(&mut self, bytes: usize) -> Option<OwnedSemaphorePermit> {
-        let held = self.held.as_mut()?;
-        held.split(bytes.min(held.num_permits()))
+    fn release(&mut self, bytes: usize) -> Option<StreamRoom> {
+        self.held.as_mut()?.split(bytes)
     }
 
     /// Reads once. Returns a problem if the line that had begun was dropped.
@@ -223,6 +221,6 @@ fn too_long(limit: usize) -> Problem {
 fn no_room() -> Problem {
     Problem::new(
         ProblemType::Overloaded,
-        "the bodies of other requests filled GATEWAY_MAX_BYTES_IN_FLIGHT for too long; nothing was sent",
+        "other streams filled half of GATEWAY_MAX_BYTES_IN_FLIGHT for too long, or other requests all of it; nothing was sent",
     )
 }
