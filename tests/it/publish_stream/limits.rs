@@ -108,9 +108,9 @@ async fn a_client_that_leaves_in_the_middle_has_its_lines_settled_and_counted() 
     drop(stream);
     let counted = || async {
         let name = r#"gateway_bulk_messages_total{operation="stream",outcome="confirmed"}"#;
-        let confirmed = stage.gateway.metric(name).await;
+        // Read first: the counts are complete when the stream has given up its slot.
         let open = stage.gateway.metric("gateway_publish_streams").await;
-        confirmed.filter(|_| open == Some(0.0))
+        stage.gateway.metric(name).await.filter(|_| open == Some(0.0))
     };
     let confirmed = eventually(SOON, "the stream is closed", counted).await;
     assert_eq!(stage.observer.count("q").await.map(f64::from), Some(confirmed));

@@ -136,5 +136,7 @@ async fn run(bulk: Bulk<'static>, mut input: Input, mut output: Output, window: 
             else => break,
         }
     }
+    // The input holds the permit of the stream until the client has taken the last line, or has left.
     output.end(read, input.end()).await;
+    drop(input);
 }

@@ -203,8 +203,8 @@ impl Input {
     }
 
     /// The reason why no further lines are read.
-    pub(super) fn end(self) -> End {
-        self.end.unwrap_or(End::Complete)
+    pub(super) fn end(&self) -> End {
+        self.end.clone().unwrap_or(End::Complete)
     }
 
     fn no_byte(&self) -> String {
