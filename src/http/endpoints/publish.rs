@@ -69,16 +69,15 @@ pub(in crate::http) struct PublishReceipt<'a> {
 /// are the message; `Content-Type`, `Content-Encoding` and `X-Amqp-*` headers become its properties, `X-Amqp-Header-<name>` its
 /// headers. With `Content-Type: application/vnd.amqp.message+json` the body is an envelope that holds the whole message.
 ///
-/// A CloudEvent is a body of `application/cloudevents+json`, or a request with the header `ce-specversion`, whose `ce-*` headers are
-/// the attributes and whose body is the data. Its attributes become headers of the message, such as `cloudEvents_id`, and its data
-/// becomes the body; with `cloudevents=structured` the body is the whole event as JSON.
+/// A CloudEvent is a body of `application/cloudevents+json`, or has `ce-*` headers. Its attributes become headers of the message, such
+/// as `cloudEvents_id`, and its data the body; with `cloudevents=structured` the body is the whole event as JSON.
 ///
 /// A restart of RabbitMQ causes a delay, not an error, as long as RabbitMQ is back within the deadline. The gateway then sends a
 /// message that it had not sent. It sends a message again, with the same `message_id`, when a lost connection left its outcome
 /// unknown; the receipt then says `duplicate_possible`.
 ///
-/// With an `Idempotency-Key` you may send the same request again: the gateway answers with the receipt of the first one, and
-/// publishes the message again only where the first one left it in no queue, or left the outcome `rejected` or `unknown`.
+/// You may send a request with an `Idempotency-Key` again: the gateway answers with the first receipt, and publishes again only where
+/// the first request left no message, or left the outcome `rejected` or `unknown`.
 #[utoipa::path(
     post,
     path = "/publish/{exchange}",
@@ -87,12 +86,12 @@ pub(in crate::http) struct PublishReceipt<'a> {
     params(
         ("exchange" = String, Path, description = "Exchange; `amq.default` is the default exchange, which routes to the queue named by the routing key", example = "amq.default"),
         ("routing_key" = Option<String>, Query, description = "Routing key; empty by default", example = "hello"),
-        ("routing_key_from" = Option<KeyAttribute>, Query, description = "Attribute of the CloudEvent that is the routing key, in place of `routing_key`"),
-        ("cloudevents" = Option<ContentMode>, Query, description = "Form of the message of a CloudEvent: `binary` (the default), with the attributes as headers; `structured`, with the whole event as the body"),
+        ("routing_key_from" = Option<KeyAttribute>, Query, description = "Attribute of a CloudEvent that is its routing key"),
+        ("cloudevents" = Option<ContentMode>, Query, description = "Message of a CloudEvent: `binary` (the default), with its attributes as headers; `structured`, the whole event as the body"),
         ("mandatory" = Option<bool>, Query, description = "Whether a message that no queue takes is an error; true by default", example = true),
         ("timeout" = Option<String>, Query, description = "Deadline, such as `500ms`, `5s` or `1m`; 10 s by default, 60 s at most", example = "5s"),
         ("retry" = Option<bool>, Query, description = "`false`: answer 504 instead of sending the message again when a lost connection left its outcome unknown", example = true),
-        ("Idempotency-Key" = Option<String>, Header, description = "Key of your choice for this message, 1 to 255 bytes, bare or in quotes. It becomes the `message_id`. A request with the same key, exchange and message gets the receipt of the first one, for 10 minutes by default, from the same instance of the gateway"),
+        ("Idempotency-Key" = Option<String>, Header, description = "Key of your choice, which becomes the `message_id`; the same request with it gets the first receipt, for 10 minutes by default"),
         ("X-Amqp-Message-Id" = Option<String>, Header, description = "Identity of the message; a UUIDv7 if not given"),
         ("X-Amqp-Correlation-Id" = Option<String>, Header, description = "Id that connects a reply with its request"),
         ("X-Amqp-Reply-To" = Option<String>, Header, description = "Queue for replies"),
@@ -111,7 +110,7 @@ pub(in crate::http) struct PublishReceipt<'a> {
         ("Prefer" = Option<String>, Header, description = "`return=minimal`: answer 204 with the receipt in headers"),
     ),
     request_body(
-        description = "The bytes of the message, of any media type; or an envelope, which holds any JSON in `body`, text in `body_text`, or bytes in `body_base64`; or a CloudEvent in structured mode, which holds any JSON or a text in `data`, or bytes in `data_base64`",
+        description = "The bytes of the message, of any media type; or an envelope, which holds any JSON in `body`, text in `body_text`, or bytes in `body_base64`; or a CloudEvent with `data` or `data_base64`",
         content(
             (RawBody = "application/octet-stream"),
             (Envelope = "application/vnd.amqp.message+json", example = json!({"properties": {"type": "greeting"}, "body": {"hello": "world"}})),
