@@ -220,6 +220,21 @@ async fn messages_with_one_message_id_are_published_one_after_the_other() {
     assert_eq!(bodies(&stage, "q").await, (0..40).map(|n| n.to_string()).collect::<Vec<_>>());
 }
 
+/// A small batch of wrong items had an answer 80 times its size, outside every limit.
+#[tokio::test]
+async fn a_batch_whose_results_have_no_room_is_refused_before_a_message_is_sent() {
+    let settings = [("GATEWAY_MAX_BODY_BYTES", "64KiB"), ("GATEWAY_MAX_BYTES_IN_FLIGHT", "64KiB")];
+    let stage = Stage::set_with("batch_room", &settings).await;
+    stage.observer.declare_queue("q").await;
+    let path = "/publish/amq.default/batch?routing_key=q";
+    let answer = batch(&stage, path, &texts(0, 150)).await;
+    assert_eq!(answer.verdict(), (503, "overloaded".to_owned()));
+    assert_eq!(answer.text("outcome"), "not_sent");
+    assert_eq!(stage.observer.count("q").await, Some(0));
+    assert_eq!(batch(&stage, path, &texts(0, 100)).await.status, 200);
+    assert_eq!(stage.gateway.metric("gateway_http_body_bytes_in_flight").await, Some(0.0));
+}
+
 #[tokio::test]
 async fn a_whole_batch_to_a_missing_exchange_is_refused_within_a_second() {
     let stage = Stage::set("batch_missing").await;

@@ -57,6 +57,14 @@ impl ReadBody {
         }
     }
 
+    /// A permit for an answer of at most this number of bytes, before the gateway does what the answer tells.
+    ///
+    /// # Errors
+    /// `overloaded`, at once, when the budget has no room.
+    pub fn reserve_answer(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Problem> {
+        self.permit.reserve(bytes)
+    }
+
     /// The bytes of an answer, which hold their permit in the budget of all bodies until the client has taken them.
     ///
     /// # Errors

@@ -4,6 +4,7 @@
 //! in flight, the deadline is fixed when the wait begins, so a client that sends single bytes does not extend it. While a request
 //! is in flight, the only deadline here is for taking the answer: the reader of the request's body has its own deadline.
 
+use std::collections::HashMap;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -35,11 +36,11 @@ struct State {
     http2: bool,
     /// Requests whose answer is not finished.
     requests: usize,
-    /// Answers whose next bytes are ready and wait for the client.
-    offered: usize,
+    /// HTTP/2 answers whose next bytes are ready and wait for the client, by the number of the request, and since when.
+    offered: HashMap<u64, Instant>,
     /// Whether the socket takes no bytes.
     blocked: bool,
-    /// When the client last took bytes.
+    /// When the client last took bytes from the socket.
     progress: Instant,
     http1: Http1Request,
     /// The connection's task. On HTTP/2, other tasks write the answers, and they have to wake this one.
@@ -84,7 +85,7 @@ impl Activity {
             since: now,
             http2: false,
             requests: 0,
-            offered: 0,
+            offered: HashMap::new(),
             blocked: false,
             progress: now,
             http1: Http1Request::default(),
@@ -184,11 +185,15 @@ impl Activity {
         is_large
     }
 
-    /// Reports whether an answer waits for the client to take its next bytes.
-    pub fn offer(&self, before: bool, now: bool) {
+    /// Reports whether the answer to the request with this number waits for the client to take its next bytes. Each answer has its
+    /// own deadline: a client that takes some answers does not keep the others.
+    pub fn offer(&self, number: u64, is_offered: bool) {
         let mut state = self.state();
-        state.offered = state.offered + usize::from(now) - usize::from(before);
-        state.progress = Instant::now();
+        if is_offered {
+            state.offered.insert(number, Instant::now());
+        } else {
+            state.offered.remove(&number);
+        }
         state.wake();
     }
 
@@ -267,17 +272,25 @@ impl State {
 
     fn rest(&self) -> Option<Instant> {
         let is_idle = self.wait == Wait::NextRequest && self.requests == 0 && !self.http2;
-        (is_idle && !self.blocked && self.offered == 0).then(|| self.since + REST)
+        (is_idle && self.untaken_since().is_none()).then(|| self.since + REST)
     }
 
     fn deadline(&self, limits: &ConnectionLimits) -> Option<Instant> {
         match self.wait {
             Wait::End => Some(self.since + LINGER),
-            _ if self.blocked || self.offered > 0 => Some(self.progress + limits.write_timeout),
-            _ if self.requests > 0 => None,
-            Wait::FirstByte => Some(self.since + limits.first_byte_timeout),
-            Wait::Header => Some(self.since + limits.header_timeout),
-            Wait::NextRequest => Some(self.since + limits.keep_alive_timeout),
+            wait => match (self.untaken_since(), wait) {
+                (Some(since), _) => Some(since + limits.write_timeout),
+                _ if self.requests > 0 => None,
+                (None, Wait::FirstByte) => Some(self.since + limits.first_byte_timeout),
+                (None, Wait::Header) => Some(self.since + limits.header_timeout),
+                (None, _) => Some(self.since + limits.keep_alive_timeout),
+            },
         }
+    }
+
+    /// Since when the client has taken no bytes, of the socket or of one of its answers.
+    fn untaken_since(&self) -> Option<Instant> {
+        let socket = self.blocked.then_some(self.progress);
+        self.offered.values().copied().chain(socket).min()
     }
 }

@@ -16,6 +16,8 @@ use super::activity::Activity;
 pub struct RequestInFlight {
     activity: Arc<Activity>,
     http2: bool,
+    /// Its number on the connection.
+    number: u64,
     offered: bool,
 }
 
@@ -23,7 +25,7 @@ impl RequestInFlight {
     /// Begins a request, and returns its number on the connection.
     pub fn new(activity: Arc<Activity>, http2: bool) -> (Self, u64) {
         let number = activity.begin(http2);
-        (Self { activity, http2, offered: false }, number)
+        (Self { activity, http2, number, offered: false }, number)
     }
 
     /// Reports whether the answer waits for the client. On HTTP/1 hyper takes the bytes at once, and the socket reports whether
@@ -32,7 +34,7 @@ impl RequestInFlight {
         if !self.http2 {
             return;
         }
-        self.activity.offer(self.offered, offered);
+        self.activity.offer(self.number, offered);
         self.offered = offered;
     }
 }

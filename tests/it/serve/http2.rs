@@ -145,6 +145,26 @@ async fn an_answer_without_a_flow_control_window_is_aborted_at_the_write_deadlin
     assert!(begun.elapsed() >= WRITE / 2);
 }
 
+/// Each further answer on the connection extended the deadline of the first one.
+#[tokio::test]
+async fn an_answer_that_is_not_taken_is_aborted_although_its_client_takes_other_answers() {
+    let toy = toy().await;
+    let mut client = client(&toy, &NO_WINDOW, "/hello").await;
+    frame(&mut client, 1).await;
+    let begun = Instant::now();
+    let mut ask = headers_frame(HEAD, "/nowhere", END_STREAM);
+    for stream in (3..=u8::MAX).step_by(2) {
+        ask[8] = stream;
+        if client.0.write_all(&ask).await.is_err() || client.0.read_u8().await.is_err() {
+            assert!(begun.elapsed() >= WRITE / 2);
+            return;
+        }
+        assert!(begun.elapsed() < WRITE + Duration::from_millis(1500), "the connection stays open");
+        dawdle(WRITE / 20).await;
+    }
+    panic!("the connection stays open");
+}
+
 #[tokio::test]
 async fn a_client_that_sends_half_a_preface_is_disconnected_at_the_header_deadline() {
     let toy = toy().await;

@@ -1,13 +1,15 @@
 //! `POST /publish/{exchange}/batch`: publishes an array of messages, and answers with the result of each.
 
-use axum::Json;
+use axum::body::Body;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::iter;
 use serde::Serialize;
+use tokio::sync::OwnedSemaphorePermit;
 use utoipa::ToSchema;
 
 use super::bulk::{Bulk, Counts, Failure, ItemResult, Settled, Tally};
@@ -19,6 +21,10 @@ use crate::http::codec::{self, CloudEvent, ContentMode, EventMapping, KeyAttribu
 use crate::http::problem::{Problem, ProblemType};
 use crate::http::request::{self, Headers, PathNames, PublishDeadline, ReadBody, TimedQuery};
 use crate::http::state::AppState;
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+/// The room that the result of an item reserves in the budget of all bodies, in bytes: more than most results have.
+const RESULT: usize = 512;
 
 /// An envelope with an `id`. `openapi/named.rs` makes its schema.
 #[derive(ToSchema)]
@@ -89,7 +95,9 @@ pub(in crate::http) async fn publish_batch(
     let events = EventMapping::take(parameters, state.cloudevents_prefix(), bulk.routing_key())?;
     let deadline = query.finish()?;
     let bulk = bulk.of_form(codec::batch_form(&headers, events)?);
+    let is_minimal = prefers_minimal(&headers);
     let items = items(&body.bytes, state.limits().max_batch_items)?;
+    let room = body.reserve_answer(items.len() * RESULT)?;
     drop(body);
     let publishes = (0..).zip(items).map(|(index, item)| bulk.publish(index, &item, deadline));
     let mut results: Vec<_> = iter(publishes).buffer_unordered(state.limits().publish_window).collect().await;
@@ -102,7 +110,8 @@ pub(in crate::http) async fn publish_batch(
     }
     tally.log();
     results.sort_unstable_by_key(|settled| settled.index);
-    Ok(answer(results, tally.counts(), prefers_minimal(&headers), &prefix))
+    let results = shown(results, is_minimal, &prefix);
+    answer(&BatchReceipt { results, counts: tally.counts() }, is_minimal, room)
 }
 
 /// The items of a batch, each a slice of its body.
@@ -128,13 +137,22 @@ fn common_problem(results: &[Settled]) -> Option<Problem> {
     results.iter().all(is_same).then_some(first)
 }
 
-fn answer(results: Vec<Settled>, counts: Counts, is_minimal: bool, prefix: &PathPrefix) -> Response {
-    let status = if counts.are_all_kept() { StatusCode::OK } else { StatusCode::MULTI_STATUS };
+/// The results that the caller asked for.
+fn shown(results: Vec<Settled>, is_minimal: bool, prefix: &PathPrefix) -> Vec<ItemResult> {
     let results = results.into_iter().filter(|settled| !is_minimal || settled.answer.is_err());
-    let results = results.map(|settled| settled.into_result(prefix)).collect();
-    let mut response = (status, Json(BatchReceipt { results, counts })).into_response();
+    results.map(|settled| settled.into_result(prefix)).collect()
+}
+
+/// The answer, whose bytes hold their permit until the client has taken them.
+fn answer(receipt: &BatchReceipt, is_minimal: bool, room: OwnedSemaphorePermit) -> Result<Response, Problem> {
+    let status = if receipt.counts.are_all_kept() { StatusCode::OK } else { StatusCode::MULTI_STATUS };
+    let json = serde_json::to_vec(receipt).map_err(|error| {
+        Problem::internal("cannot write the results of a batch as JSON").caused_by(&error)
+    })?;
+    let body = Body::from(request::guarded(json, room));
+    let mut response = (status, [(CONTENT_TYPE, JSON)], body).into_response();
     if is_minimal {
         response.headers_mut().insert(PREFERENCE_APPLIED, RETURN_MINIMAL);
     }
-    response
+    Ok(response)
 }
