@@ -38,7 +38,7 @@ impl AdmissionControl {
             requests: semaphore(limits.max_requests_in_flight),
             streams: semaphore(limits.max_publish_streams),
             bytes: semaphore(limits.max_bytes_in_flight),
-            stream_bytes: semaphore((limits.max_bytes_in_flight / 2).max(limits.max_body_bytes)),
+            stream_bytes: semaphore(stream_bytes(limits)),
             limits: limits.clone(),
             lifecycle: lifecycle.clone(),
         }))
@@ -99,6 +99,12 @@ impl AdmissionControl {
     }
 }
 
+/// Half of the bytes in flight, and at least the longest line with its line break.
+fn stream_bytes(limits: &Limits) -> usize {
+    let longest_line = limits.max_body_bytes + 1;
+    (limits.max_bytes_in_flight / 2).max(longest_line).min(limits.max_bytes_in_flight)
+}
+
 /// The permit of one request to be in flight; dropping the last clone frees it. It is in the extensions of an admitted request.
 #[derive(Debug, Clone)]
 pub struct RequestPermit {
@@ -120,6 +126,12 @@ impl RequestPermit {
             let detail = format!("the bodies of the requests in flight fill the limit of {limit} bytes");
             Problem::new(ProblemType::Overloaded, detail).with("limit", limit)
         })
+    }
+
+    /// The bytes that all streams may hold together.
+    #[must_use]
+    pub fn stream_bytes(&self) -> usize {
+        stream_bytes(&self.admission.0.limits)
     }
 
     /// Waits until there is room for `bytes` more bytes of a stream; without end if that is more than all streams may hold.

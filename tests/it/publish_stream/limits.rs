@@ -202,6 +202,25 @@ async fn streams_with_long_unfinished_lines_leave_room_for_single_publishes() {
     drop(streams);
 }
 
+/// A frame that was larger than the room of all streams waited for ever, and a line at the limit was refused as overloaded.
+#[tokio::test]
+async fn frames_and_lines_as_large_as_the_room_of_all_streams_are_read_in_parts() {
+    for (name, body, budget, line) in
+        [("stream_small_room", "4KiB", "8KiB", 3000), ("stream_tight_room", "1MiB", "1MiB", 1024 * KIB - 50)]
+    {
+        let settings = [
+            ("GATEWAY_MAX_BODY_BYTES", body),
+            ("GATEWAY_MAX_BYTES_IN_FLIGHT", budget),
+            ("GATEWAY_BODY_TIMEOUT", "3s"),
+        ];
+        let stage = stage(name, &settings).await;
+        let mut stream = open(&stage).await;
+        stream.send(format!("{}\n", sized(line)).repeat(5)).await;
+        let (results, summary) = stream.end().await;
+        assert_eq!((results.len(), &summary["counts"]["confirmed"]), (5, &5.into()), "{name}: {summary}");
+    }
+}
+
 #[tokio::test]
 async fn the_deadline_of_a_line_begins_with_its_last_byte() {
     let stage = stage("stream_deadline", &[]).await;

@@ -154,7 +154,9 @@ impl Input {
     /// Hands bytes to the splitter when the budget has room for them. If it has none for too long, drops the line that has
     /// begun, so that streams with long lines do not wait for one another without end.
     async fn take_permit(&mut self) -> Option<Problem> {
-        let bytes = self.unpermitted.as_ref()?.len();
+        // A frame may be larger than the room that all streams have, beside the line that has begun: it is taken in parts.
+        let most = self.permit.stream_bytes().saturating_sub(self.splitter.held()).max(1);
+        let bytes = self.unpermitted.as_ref()?.len().min(most);
         let room = timeout_at(self.idle_until, self.permit.wait_for_room(bytes)).await;
         let Some(permit) = room.ok().flatten() else {
             self.wait_longer();
@@ -170,7 +172,10 @@ impl Input {
             none => *none = Some(permit),
         }
         self.arrived = Instant::now();
-        self.splitter.push(self.unpermitted.take().unwrap_or_default());
+        if let Some(rest) = &mut self.unpermitted {
+            self.splitter.push(rest.split_to(bytes));
+        }
+        self.unpermitted = self.unpermitted.take().filter(|rest| !rest.is_empty());
         None
     }
 
