@@ -11,6 +11,7 @@ mod error;
 mod header_names;
 mod idempotency;
 pub mod layers;
+mod media_type;
 mod nearest;
 pub mod openapi;
 pub mod problem;

@@ -11,7 +11,6 @@ mod field;
 mod header;
 mod integer;
 mod item;
-mod media_type;
 mod parsed_message;
 mod property;
 mod raw;
@@ -23,7 +22,9 @@ use super::problem::Problem;
 use super::state::AppState;
 use crate::domain::message::DeliveryMode;
 
-pub(super) use self::by_media_type::{batch_form, read, read_with_events, refuse_property_headers};
+pub(super) use self::by_media_type::{
+    batch_form, read, read_with_events, refuse_event_beside_envelope, refuse_property_headers,
+};
 pub(super) use self::cloudevents::{CloudEvent, ContentMode, EventMapping, KeyAttribute, SpecVersion};
 pub(super) use self::envelope::Envelope;
 pub(super) use self::field::Table;

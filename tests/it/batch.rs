@@ -156,6 +156,7 @@ async fn headers_of_a_single_message_and_other_media_types_are_refused_on_the_ba
     };
     for (name, value, status) in [
         ("content-type", "text/plain", 415),
+        ("content-type", "application/json; charset=latin1", 415),
         ("content-encoding", "gzip", 415),
         ("x-amqp-type", "greeting", 400),
         ("idempotency-key", "once", 400),

@@ -359,6 +359,21 @@ async fn envelope_with_a_content_coding_is_415() {
 }
 
 #[tokio::test]
+async fn envelope_with_a_character_set_other_than_utf_8_is_415() {
+    let stage = Stage::with_queue("charset").await;
+    let send = |charset: &str| {
+        let media_type = format!("application/vnd.amqp.message+json; charset={charset}");
+        let request = stage.post("/publish/amq.default?routing_key=q").header("content-type", media_type);
+        Answer::to(request.body(r#"{"body":1}"#))
+    };
+    let refused = send("latin1").await;
+    assert_eq!(refused.verdict(), (415, "unsupported-media-type".to_owned()));
+    assert!(refused.text("detail").contains("send it as UTF-8"), "{}", refused.json());
+    assert_eq!(stage.observer.count("q").await, Some(0));
+    assert_eq!(send("UTF-8").await.status, 200);
+}
+
+#[tokio::test]
 async fn a_property_header_beside_an_envelope_is_400_and_not_ignored() {
     let stage = Stage::with_queue("envelope-header").await;
     let request = stage.post("/publish/amq.default?routing_key=q").header("content-type", ENVELOPE);

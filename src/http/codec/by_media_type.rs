@@ -1,19 +1,19 @@
 //! Reads the message of a request whose body is complete. The media type decides its form: raw bytes, an envelope or a CloudEvent.
 
 use axum::http::HeaderMap;
-use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use axum::http::header::CONTENT_TYPE;
 
 use super::cloudevents::{self, BATCH, EventMapping, SPECVERSION, STRUCTURED};
 use super::envelope::{self, ENVELOPE};
 use super::header::single;
 use super::item::ItemForm;
-use super::media_type::MediaType;
 use super::{ParsedMessage, TraceContext, finish, raw};
 use crate::domain::message::{DeliveryMode, MessageId};
 use crate::http::idempotency::key_of;
+use crate::http::media_type::MediaType;
 use crate::http::problem::{Problem, ProblemType};
 use crate::http::quote::quoted;
-use crate::http::request::ReadBody;
+use crate::http::request::{ReadBody, refuse_charset, refuse_coding};
 use crate::http::state::AppState;
 
 /// The refusal of a batch of CloudEvents.
@@ -94,8 +94,7 @@ fn parse_keyed(
 }
 
 fn kind(headers: &HeaderMap) -> Result<Kind, Problem> {
-    let Some(content_type) = single(headers, &CONTENT_TYPE)? else { return Ok(Kind::Raw) };
-    let media_type = MediaType::of(content_type);
+    let media_type = content_type(headers)?;
     let kinds = [(ENVELOPE, Kind::Envelope), (STRUCTURED, Kind::Event), (BATCH, Kind::Events)];
     let kind = kinds.into_iter().find(|(name, _)| media_type.is(name));
     Ok(kind.map_or(Kind::Raw, |(_, kind)| kind))
@@ -123,19 +122,19 @@ pub(in crate::http) fn batch_form<'a>(
     headers: &HeaderMap,
     mapping: EventMapping<'a>,
 ) -> Result<ItemForm<'a>, Problem> {
-    let content_type = single(headers, &CONTENT_TYPE)?.unwrap_or_default();
-    let media_type = MediaType::of(content_type);
+    let media_type = content_type(headers)?;
     refuse_coding(headers, "a batch")?;
     if media_type.is(BATCH) {
-        refuse_charset(&media_type)?;
+        refuse_charset(&media_type, "a batch of CloudEvents")?;
         return Ok(ItemForm::Event(mapping));
     }
     if !media_type.is("application/json") {
         return Err(unsupported(format!(
             "the body must be application/json, or {BATCH} for CloudEvents, not {}: set Content-Type",
-            quoted(content_type)
+            quoted(single(headers, &CONTENT_TYPE)?.unwrap_or_default())
         )));
     }
+    refuse_charset(&media_type, "a batch")?;
     refuse_event_beside_envelope(headers)?;
     mapping.refuse_for_other()?;
     Ok(ItemForm::Envelope)
@@ -144,6 +143,7 @@ pub(in crate::http) fn batch_form<'a>(
 fn read_envelope(headers: &HeaderMap, body: &ReadBody) -> Result<ParsedMessage, Problem> {
     refuse_property_headers(headers)?;
     refuse_coding(headers, "an envelope")?;
+    refuse_charset(&content_type(headers)?, "an envelope")?;
     envelope::read(&body.bytes)
 }
 
@@ -152,21 +152,20 @@ fn read_event(
     body: &ReadBody,
     mapping: &EventMapping<'_>,
 ) -> Result<ParsedMessage, Problem> {
-    let content_type = single(headers, &CONTENT_TYPE)?.unwrap_or_default();
-    refuse_charset(&MediaType::of(content_type))?;
+    refuse_charset(&content_type(headers)?, "a CloudEvent")?;
     refuse_coding(headers, "a CloudEvent in structured mode")?;
     cloudevents::read(&body.bytes, raw::amqp_headers(headers)?, mapping)
 }
 
-fn refuse_charset(media_type: &MediaType<'_>) -> Result<(), Problem> {
-    if media_type.is_utf8() {
-        return Ok(());
-    }
-    let charset = quoted(media_type.charset().unwrap_or_default());
-    Err(unsupported(format!("a CloudEvent cannot have the character set {charset}: send it as UTF-8")))
+fn content_type(headers: &HeaderMap) -> Result<MediaType<'_>, Problem> {
+    single(headers, &CONTENT_TYPE).map(|text| MediaType::of(text.unwrap_or_default()))
 }
 
-fn refuse_event_beside_envelope(headers: &HeaderMap) -> Result<(), Problem> {
+/// Refuses the header that makes a request a CloudEvent in binary mode, where the body is an envelope or holds envelopes.
+///
+/// # Errors
+/// 400 naming the header.
+pub(in crate::http) fn refuse_event_beside_envelope(headers: &HeaderMap) -> Result<(), Problem> {
     if headers.contains_key(SPECVERSION) {
         return Err(Problem::malformed(
             SPECVERSION.as_str(),
@@ -174,16 +173,6 @@ fn refuse_event_beside_envelope(headers: &HeaderMap) -> Result<(), Problem> {
         ));
     }
     Ok(())
-}
-
-fn refuse_coding(headers: &HeaderMap, body: &str) -> Result<(), Problem> {
-    match single(headers, &CONTENT_ENCODING)? {
-        None | Some("identity") => Ok(()),
-        Some(coding) => Err(unsupported(format!(
-            "{body} cannot have the content coding {}: send it without a content coding",
-            quoted(coding)
-        ))),
-    }
 }
 
 fn unsupported(detail: impl Into<String>) -> Problem {

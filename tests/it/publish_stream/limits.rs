@@ -154,13 +154,16 @@ async fn a_stream_with_a_wrong_path_parameter_or_header_is_refused_before_its_fi
         ("/publish/%00/stream", "", 400),
         (PATH, "x-amqp-type: greeting\r\n", 400),
         (PATH, "idempotency-key: once\r\n", 400),
+        (PATH, "ce-specversion: 1.0\r\n", 400),
         (PATH, "content-encoding: gzip\r\n", 415),
     ] {
         let stream = PublishStream::open_with(stage.gateway.address(), path, header).await;
         assert_eq!(stream.into_header().await.0, status, "{path} {header}");
     }
-    let request = stage.post(PATH).header("content-type", "application/json").body("{\"body\":1}");
-    assert_eq!(Answer::to(request).await.verdict(), (415, "unsupported-media-type".to_owned()));
+    for media_type in ["application/json", "application/x-ndjson; charset=latin1"] {
+        let request = stage.post(PATH).header("content-type", media_type).body("{\"body\":1}");
+        assert_eq!(Answer::to(request).await.verdict(), (415, "unsupported-media-type".to_owned()));
+    }
     assert_eq!(stage.observer.count("q").await, Some(0));
 }
 

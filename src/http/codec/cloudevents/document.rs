@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use super::attribute::CONTENT_TYPE;
 use super::event::Event;
 use crate::domain::names::ShortText;
-use crate::http::codec::media_type::MediaType;
+use crate::http::media_type::MediaType;
 use crate::http::problem::Problem;
 
 /// The data as a member of the document.

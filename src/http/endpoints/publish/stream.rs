@@ -24,6 +24,7 @@ use super::preference::{PREFERENCE_APPLIED, RETURN_MINIMAL, prefers_minimal};
 use crate::domain::names::ExchangeName;
 use crate::domain::path_prefix::PathPrefix;
 use crate::http::admission::RequestPermit;
+use crate::http::codec;
 use crate::http::problem::Problem;
 use crate::http::request::{PathNames, PublishDeadline, TimedQuery, expect_media_type};
 use crate::http::state::AppState;
@@ -79,6 +80,7 @@ pub(in crate::http) async fn publish_stream(
     let bulk = Bulk::of(state.clone(), exchange, &mut query.parameters, headers)?;
     let timeout = query.finish_later()?;
     expect_media_type(headers, NDJSON)?;
+    codec::refuse_event_beside_envelope(headers)?;
     let Some(permit) = parts.extensions.remove::<RequestPermit>() else {
         return Err(Problem::internal("the route of publish streams does not admit its requests"));
     };

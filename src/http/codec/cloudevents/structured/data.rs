@@ -7,7 +7,7 @@ use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
-use crate::http::codec::media_type::MediaType;
+use crate::http::media_type::MediaType;
 use crate::http::problem::Problem;
 use crate::http::quote::quoted;
 use crate::http::request::derive;

@@ -2,13 +2,13 @@
 
 /// A media type as a `Content-Type` header or the attribute `datacontenttype` states it. Any text has these parts.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct MediaType<'a> {
+pub(in crate::http) struct MediaType<'a> {
     essence: &'a str,
     charset: Option<&'a str>,
 }
 
 impl<'a> MediaType<'a> {
-    pub(super) fn of(text: &'a str) -> Self {
+    pub(in crate::http) fn of(text: &'a str) -> Self {
         let mut parts = text.split(';').map(str::trim);
         let essence = parts.next().unwrap_or_default();
         let charset = parts.filter_map(|part| part.split_once('=')).find_map(|(name, value)| {
@@ -18,33 +18,33 @@ impl<'a> MediaType<'a> {
     }
 
     /// Whether type and subtype are these. They have no case.
-    pub(super) fn is(&self, essence: &str) -> bool {
+    pub(in crate::http) fn is(&self, essence: &str) -> bool {
         self.essence.eq_ignore_ascii_case(essence)
     }
 
     /// The character set, if it is stated.
-    pub(super) fn charset(&self) -> Option<&'a str> {
+    pub(in crate::http) fn charset(&self) -> Option<&'a str> {
         self.charset
     }
 
     /// Whether its text is UTF-8: stated so, or not stated.
-    pub(super) fn is_utf8(&self) -> bool {
+    pub(in crate::http) fn is_utf8(&self) -> bool {
         self.charset.is_none_or(|charset| ["utf-8", "utf8"].iter().any(|it| charset.eq_ignore_ascii_case(it)))
     }
 
     /// Whether its character set, as stated, encodes ASCII as UTF-8 does.
-    pub(super) fn has_ascii(&self) -> bool {
+    pub(in crate::http) fn has_ascii(&self) -> bool {
         let charset = self.charset.unwrap_or_default().to_ascii_lowercase();
         charset == "us-ascii" || charset.starts_with("iso-8859-") || charset.starts_with("windows-125")
     }
 
     /// Whether it declares JSON: `*/json` or `*/*+json`.
-    pub(super) fn is_json(&self) -> bool {
+    pub(in crate::http) fn is_json(&self) -> bool {
         self.has_format("json")
     }
 
     /// Whether it declares text that people read: `text/*`, or XML.
-    pub(super) fn is_text(&self) -> bool {
+    pub(in crate::http) fn is_text(&self) -> bool {
         let is_text = self.essence.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("text/"));
         is_text || self.has_format("xml")
     }
