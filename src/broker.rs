@@ -8,6 +8,7 @@
 
 mod channels;
 mod connection;
+mod consume;
 mod convert;
 mod destination;
 mod error;
@@ -30,6 +31,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use self::consume::{Action, Consuming, Leased, NotSettled, Pull, Pulled, Settled};
 pub use self::connection::{Reached, Trial, Unreached, try_all};
 pub use self::error::{Cause, Denial, Error, Refusal, Unavailable};
 pub use self::probe::Look;
@@ -67,6 +69,7 @@ struct Inner {
     /// The topology file, if there is one.
     topology_file: Option<KeptFile>,
     replies: Replies,
+    consuming: Consuming,
     probe: Probe,
     user: Option<String>,
     lifecycle: Lifecycle,
@@ -117,6 +120,7 @@ impl Broker {
             topology,
             topology_file: KeptFile::of(settings),
             replies,
+            consuming: Consuming {},
             probe,
             user,
             lifecycle: lifecycle.clone(),
@@ -171,6 +175,12 @@ impl Broker {
     #[must_use]
     pub fn topology(&self) -> &Topology {
         &self.inner.topology
+    }
+
+    /// Takes messages from queues, and settles them.
+    #[must_use]
+    pub fn consuming(&self) -> &Consuming {
+        &self.inner.consuming
     }
 
     /// Whether the gateway would send a publish now: a shared lane is open, a connection for isolated publishes is up or

@@ -2,6 +2,7 @@
 
 pub mod duration;
 pub mod field;
+pub mod lease;
 pub mod listen;
 pub mod message;
 pub mod names;

@@ -40,6 +40,19 @@ pub struct ReceivedMessage {
     pub body: Bytes,
 }
 
+/// A message as RabbitMQ delivered it from a queue.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    /// Whether RabbitMQ delivered it before.
+    pub redelivered: bool,
+    /// The exchange that it was published to.
+    pub exchange: ExchangeName,
+    /// Its routing key.
+    pub routing_key: ShortText,
+    /// The message.
+    pub message: ReceivedMessage,
+}
+
 /// The id of a published message: the caller's, or a UUID of version 7. Clones share one text.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MessageId(Arc<str>);
