@@ -38,7 +38,8 @@ pub use self::probe::Look;
 pub use self::publish::{Place, Publish, PublishFailure, PublishSequence, Receipt};
 pub use self::rpc::Call;
 pub use self::settings::{
-    Address, ClientCertificate, Login, PublishSettings, Settings, SettingsError, Tls, TopologyFile,
+    Address, ClientCertificate, ConsumeSettings, Login, PublishSettings, Settings, SettingsError, Tls,
+    TopologyFile,
 };
 pub use self::state::{Publishing, ReplyState, RoleState};
 pub use self::topology::{DocumentFailure, ItemResults, Topology, TopologyFileState};
