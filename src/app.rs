@@ -46,11 +46,13 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     let drain_delay = config.drain_delay;
     let gateway = Gateway::start(config, Some(dropped_log_lines)).await?;
-    let drain_delay = match end.await {
-        Signal::Terminate => drain_delay,
-        Signal::Interrupt => Duration::ZERO,
-    };
-    gateway.stop(drain_delay).await;
+    match end.await {
+        Signal::Terminate => gateway.stop(drain_delay).await,
+        Signal::Interrupt => {
+            gateway.give_leases_back().await;
+            gateway.stop(Duration::ZERO).await;
+        }
+    }
     Ok(())
 }
 
@@ -71,6 +73,11 @@ async fn say_ready(broker: Broker, address: SocketAddr) {
     );
 }
 
+/// Resolves when no message is leased. Until then the gateway accepts connections, so that callers can settle their leases.
+async fn until_no_leases(broker: Broker) {
+    broker.consuming().until_no_leases().await;
+}
+
 impl Gateway {
     /// Starts to dial RabbitMQ and to listen. The gateway also starts when RabbitMQ is absent.
     ///
@@ -89,7 +96,14 @@ impl Gateway {
         let admission = AdmissionControl::new(&config.http.limits, &lifecycle);
         let layered =
             http::layered(broker.clone(), &config.http, address, &metrics, admission, dropped_log_lines);
-        let server = tokio::spawn(serve(listener, layered, config.http.connections, lifecycle.clone()));
+        let server = serve(
+            listener,
+            layered,
+            config.http.connections,
+            lifecycle.clone(),
+            until_no_leases(broker.clone()),
+        );
+        let server = tokio::spawn(server);
         info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
         if !address.ip().is_loopback() {
             warn!(%address, "every client that reaches this address may use RabbitMQ: there is no authentication");
@@ -98,8 +112,14 @@ impl Gateway {
         Ok(Self { address, broker, lifecycle, server, shutdown_timeout: config.shutdown_timeout })
     }
 
+    /// Gives every leased message back to its queue, so that [`Self::stop`] does not wait for their callers.
+    async fn give_leases_back(&self) {
+        self.broker.consuming().give_back(Instant::now() + ABORT).await;
+    }
+
     /// Stops the gateway in order. First it reports not ready and still serves for `drain_delay`, so that load balancers
-    /// notice. Then it accepts no new connections, and finishes the requests in flight within the shutdown timeout.
+    /// notice. Then it accepts no new connections, unless messages are leased, and finishes the requests in flight within the
+    /// shutdown timeout.
     pub async fn stop(mut self, drain_delay: Duration) {
         info!(?drain_delay, "stopping");
         self.lifecycle.close();

@@ -66,7 +66,7 @@ struct Inner {
     metrics: Metrics,
     /// Counters of the outcomes that occurred, in the order of [`Outcome::ALL`].
     outcomes: [OnceLock<IntCounter>; Outcome::ALL.len()],
-    topology: Topology,
+    topology: Arc<Topology>,
     /// The topology file, if there is one.
     topology_file: Option<KeptFile>,
     replies: Replies,
@@ -105,6 +105,8 @@ impl Broker {
         let publisher = Publisher::start(&connector, &settings.publish, metrics.clone())?;
         let topology =
             Topology::new(&connector, settings.topology_connections, publisher.destinations(), lifecycle);
+        let topology = Arc::new(topology);
+        let consuming = Consuming::new(&connector, &settings.consume, &topology, lifecycle);
         let reply_connection = connector.start(Role::Reply, 0, 1);
         let probe = Probe::new(connector.start(Role::Probe, 0, 1));
         let unmatched = metrics.unmatched_replies.clone();
@@ -121,7 +123,7 @@ impl Broker {
             topology,
             topology_file: KeptFile::of(settings),
             replies,
-            consuming: Consuming {},
+            consuming,
             probe,
             user,
             lifecycle: lifecycle.clone(),
@@ -213,12 +215,13 @@ impl Broker {
 
     /// The state of the connections of each role. Does not ask RabbitMQ.
     #[must_use]
-    pub fn roles(&self) -> [RoleState; 8] {
+    pub fn roles(&self) -> [RoleState; 9] {
         let [publish, isolated, topology, reply, probe] =
             self.connections().map(|(role, connections)| role.state([connections]));
         let slow = self.inner.publisher.slow_connections();
         let [removal, declaration] = self.inner.topology.alone();
-        [publish, isolated, slow, topology, removal, declaration, reply, probe]
+        let lease = self.inner.consuming.role();
+        [publish, isolated, slow, topology, removal, declaration, reply, lease, probe]
     }
 
     fn connections(&self) -> [(Role, &Connections); 5] {
@@ -301,7 +304,8 @@ impl Broker {
 
     /// Finishes the publishes in flight, at most until the deadline, then closes channels and connections.
     pub async fn close(&self, deadline: Instant) {
-        let Inner { publisher, topology, unfinished, lifecycle, closed, supervisors, .. } = &*self.inner;
+        let Inner { publisher, topology, consuming, unfinished, lifecycle, closed, supervisors, .. } =
+            &*self.inner;
         lifecycle.drain();
         unfinished.close();
         let is_late = timeout_at(deadline, unfinished.wait()).await.is_err();
@@ -311,8 +315,10 @@ impl Broker {
                 "the gateway stops before RabbitMQ has answered every publish"
             );
         }
+        consuming.give_back(deadline.max(Instant::now() + GOODBYE)).await;
         self.inner.log.stop();
         publisher.close();
+        consuming.stop();
         self.connections().into_iter().for_each(|(_, connections)| connections.stop());
         topology.stop();
         supervisors.close();

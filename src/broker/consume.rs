@@ -4,110 +4,82 @@
 //! or the connection is lost. Guarantees:
 //! - The gateway acks or rejects a message only when its caller has said so, and answers `acked` only when RabbitMQ has read the ack.
 //! - A message of a caller that left goes to the next waiting caller, or back to its queue, at once.
-//! - Every queue has a channel of its own: a fault of one queue ends no lease of another.
+//! - Every queue has a channel and a worker of its own: a fault of one queue ends no lease of another.
+//! - Publishing has other connections, so leases can be settled while an alarm blocks publishers.
+
+mod command;
+mod deliver;
+mod lease_channel;
+mod lease_table;
+mod link;
+mod pull;
+mod secret;
+mod settle;
+mod settled_leases;
+mod shared;
+mod worker;
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout_at};
 
-use super::error::Error;
+use self::command::{Caller, Command, SettleRequest, SettleResult};
+use self::lease_table::Final;
+pub use self::pull::{Leased, Pull, Pulled};
+pub use self::settle::{Action, NotSettled, Settled};
+use self::shared::Shared;
+use self::worker::Worker;
+use super::RoleState;
+use super::connection::{Connector, Role};
+use super::error::{Cause, Error, Unavailable};
+use super::settings::ConsumeSettings;
+use super::topology::Topology;
 use crate::domain::lease::LeaseId;
-use crate::domain::message::Delivery;
 use crate::domain::names::QueueName;
+use crate::lifecycle::Lifecycle;
 
-/// A caller who asks for messages of a queue.
-#[derive(Debug, Clone)]
-pub struct Pull {
-    /// The queue.
-    pub queue: QueueName,
-    /// The most messages, at least 1.
-    pub max: usize,
-    /// How long the caller waits for the first message.
-    pub wait: Duration,
-    /// How long the caller has time to settle the messages.
-    pub lease: Duration,
-}
-
-/// A message that its caller has to settle.
-#[derive(Debug, Clone)]
-pub struct Leased {
-    /// The id by which the caller settles it.
-    pub id: LeaseId,
-    /// When the lease expires.
-    pub expires_at: SystemTime,
-    /// The message.
-    pub delivery: Arc<Delivery>,
-}
-
-/// The messages for one caller. When this is dropped before [`Self::taken`], the messages go to the next caller or back.
-#[derive(Debug)]
-pub struct Pulled {
-    /// The messages; empty when none came in time.
-    pub messages: Vec<Leased>,
-}
-
-/// What happens to a leased message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
-    /// RabbitMQ removes it.
-    Ack,
-    /// It goes back to its queue (`basic.nack` with `requeue`).
-    Release,
-    /// RabbitMQ drops it, or sends it to the dead-letter exchange of its queue (`basic.reject` without `requeue`).
-    Reject,
-    /// The caller gets this time from now on.
-    Extend(Duration),
-}
-
-/// An action that is done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Settled {
-    /// RabbitMQ has read the ack.
-    Acked,
-    /// The message is back in its queue.
-    Released,
-    /// RabbitMQ has dropped or dead-lettered the message.
-    Rejected,
-    /// The lease expires later.
-    Extended {
-        /// When it expires now.
-        expires_at: SystemTime,
-    },
-}
-
-/// Why an action is not done.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum NotSettled {
-    /// The queue has no lease with this id: it expired, its connection was lost, or it never existed. The message is back in its
-    /// queue, or was settled by somebody else.
-    #[error("the lease does not exist any more")]
-    Expired,
-    /// The lease was settled in another way, or is being settled in another way.
-    #[error("the lease is settled already")]
-    Already(Settled),
-    /// The lease would be older than the longest lease.
-    #[error("a lease lasts at most {longest:?} from its delivery on")]
-    TooLong {
-        /// The longest time from the delivery on.
-        longest: Duration,
-    },
-    /// RabbitMQ did not answer.
-    #[error(transparent)]
-    Failed(#[from] Error),
-}
+/// How long a caller waits for RabbitMQ beside its wait for messages.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The handle to the queues that callers take messages from.
-pub struct Consuming {}
+pub struct Consuming {
+    shared: Arc<Shared>,
+}
 
 impl Consuming {
+    /// No connection is dialled before the first pull.
+    pub(super) fn new(
+        connector: &Connector,
+        settings: &ConsumeSettings,
+        topology: &Arc<Topology>,
+        lifecycle: &Lifecycle,
+    ) -> Self {
+        let (topology, lifecycle) = (Arc::clone(topology), lifecycle.clone());
+        Self { shared: Arc::new(Shared::new(connector.clone(), settings.clone(), topology, lifecycle)) }
+    }
+
     /// Takes messages for a caller: at least one, or none when none came within its wait. Drop the future when the caller leaves.
     ///
     /// # Errors
     /// RabbitMQ's refusal, or the reason why RabbitMQ could not be asked.
     pub async fn pull(&self, pull: Pull) -> Result<Pulled, Error> {
-        let _ = pull;
-        unimplemented!("follows in the next commit")
+        let Pull { queue, max, wait, lease } = pull;
+        let (answer, pulled) = oneshot::channel();
+        let number = self.shared.next_number();
+        let wait_end = Instant::now() + wait;
+        let give_up = wait_end + PATIENCE;
+        let caller = Command::Pull(Caller { number, max, lease, wait_end, give_up, answer });
+        let limit = self.shared.settings.max_lease_queues;
+        let start =
+            |workers| (workers < limit).then(|| Worker::start(queue.clone(), Arc::clone(&self.shared)));
+        if self.shared.send(&queue, caller, start).is_err() {
+            return Err(Error::NotSent(Unavailable::TooManyLeaseQueues { limit }));
+        }
+        let _guard = WaitingCaller { shared: &self.shared, queue: &queue, number };
+        pulled.await.unwrap_or(Err(Error::NotSent(Unavailable::ShuttingDown)))
     }
 
     /// Does these actions with leases of a queue, and waits until RabbitMQ has read them, at most to the deadline. The results are
@@ -118,12 +90,107 @@ impl Consuming {
         actions: Vec<(LeaseId, Action)>,
         deadline: Instant,
     ) -> Vec<Result<Settled, NotSettled>> {
-        let _ = (queue, actions, deadline);
-        unimplemented!("follows in the next commit")
+        let is_own = |(id, _): &(LeaseId, Action)| self.shared.gave_out(id, queue);
+        let own: Vec<_> =
+            actions.iter().filter(|it| is_own(it)).map(|(id, action)| (id.serial, *action)).collect();
+        let mut results = self.settle_own(queue, own, deadline).await.into_iter();
+        let expired = || Err(NotSettled::Expired);
+        actions
+            .iter()
+            .map(|it| if is_own(it) { results.next().unwrap_or_else(expired) } else { expired() })
+            .collect()
+    }
+
+    async fn settle_own(
+        &self,
+        queue: &QueueName,
+        actions: Vec<(u64, Action)>,
+        deadline: Instant,
+    ) -> Vec<SettleResult> {
+        if actions.is_empty() {
+            return Vec::new();
+        }
+        let (answer, results) = oneshot::channel();
+        let request = Command::Settle(SettleRequest { actions: actions.clone(), answer });
+        if self.shared.send(queue, request, |_| None).is_err() {
+            return actions.into_iter().map(|(serial, action)| self.without_worker(serial, action)).collect();
+        }
+        let cause = match timeout_at(deadline, results).await {
+            Ok(Ok(results)) => return results,
+            Ok(Err(_)) => Cause::Stopped,
+            Err(_) => Cause::Silence,
+        };
+        actions.iter().map(|_| Err(NotSettled::Failed(Error::Unknown(cause.clone())))).collect()
+    }
+
+    /// The result for a queue that has no leases.
+    fn without_worker(&self, serial: u64, action: Action) -> SettleResult {
+        let how = match action {
+            Action::Ack => Final::Acked,
+            Action::Release => Final::Released,
+            Action::Reject => Final::Rejected,
+            Action::Extend(_) => {
+                let other = self.shared.settled(serial);
+                return Err(other.map_or(NotSettled::Expired, |how| NotSettled::Already(how.into())));
+            }
+        };
+        self.shared.repeated(serial, how)
+    }
+
+    /// The number of messages that are leased.
+    #[must_use]
+    pub fn leases(&self) -> usize {
+        self.shared.settings.max_leases.saturating_sub(self.shared.free_leases.available_permits())
+    }
+
+    /// Resolves when no message is leased. From then on the gateway leases none.
+    pub async fn until_no_leases(&self) {
+        let all = u32::try_from(self.shared.settings.max_leases).unwrap_or(u32::MAX);
+        if let Ok(all) = self.shared.free_leases.acquire_many(all).await {
+            all.forget();
+        }
+    }
+
+    /// The state of the connection of leases.
+    pub(super) fn role(&self) -> RoleState {
+        Role::Lease.state(self.shared.dialled().map(|connections| &**connections))
+    }
+
+    /// Gives all messages back, and waits until RabbitMQ has read it, at most to the deadline.
+    pub async fn give_back(&self, deadline: Instant) {
+        let stop = |worker: UnboundedSender<Command>| {
+            let (sender, stopped) = oneshot::channel();
+            // The worker may have ended by itself.
+            let _gone = worker.send(Command::Stop(sender));
+            stopped
+        };
+        let stopping: Vec<_> = self.shared.workers().into_iter().map(stop).collect();
+        for stopped in stopping {
+            if timeout_at(deadline, stopped).await.is_err() {
+                tracing::warn!("the gateway stops before RabbitMQ has taken all leased messages back");
+                return;
+            }
+        }
+    }
+
+    /// Closes the connection of leases.
+    pub(super) fn stop(&self) {
+        if let Some(connections) = self.shared.dialled() {
+            connections.stop();
+        }
     }
 }
 
-impl Pulled {
-    /// The connection has taken the messages.
-    pub fn taken(self) {}
+/// A caller who waits; dropping it tells the worker that the caller has left.
+struct WaitingCaller<'a> {
+    shared: &'a Shared,
+    queue: &'a QueueName,
+    number: u64,
+}
+
+impl Drop for WaitingCaller<'_> {
+    fn drop(&mut self) {
+        // A queue without a worker has no callers.
+        let _none = self.shared.send(self.queue, Command::Left(self.number), |_| None);
+    }
 }

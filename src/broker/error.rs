@@ -56,6 +56,15 @@ pub enum Unavailable {
         /// The number of connections for such operations.
         limit: usize,
     },
+    /// As many messages are leased as the limits allow.
+    #[error("too many messages are leased")]
+    TooManyLeases,
+    /// The maximum number of queues already has a channel for pulls.
+    #[error("{limit} other queues have a channel for pulls")]
+    TooManyLeaseQueues {
+        /// The maximum number of queues.
+        limit: usize,
+    },
     /// A resource alarm blocks publishers.
     #[error("RabbitMQ blocks publishers")]
     Blocked,

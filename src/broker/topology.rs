@@ -6,6 +6,7 @@
 
 mod alone;
 mod argument_at_fault;
+mod consumable;
 mod document;
 mod each;
 mod exchange_methods;

@@ -27,10 +27,15 @@ mod router;
 mod tests;
 
 pub(super) use self::batch::Batch;
-pub(super) use self::encode::{Encoded, consume_frame, publish_frames};
+pub(super) use self::encode::{
+    ConsumerKind, Encoded, publish_frames, push_ack, push_cancel, push_consume, push_nack, push_qos,
+    push_reject,
+};
 pub(super) use self::frame::{Malformed, method_of};
 pub use self::greeting::Server;
 pub(super) use self::outlet::Outlet;
-pub(super) use self::owner::{BASIC_CANCEL, BASIC_CONSUME_OK, BASIC_DELIVER, BASIC_RETURN};
+pub(super) use self::owner::{
+    BASIC_CANCEL, BASIC_CANCEL_OK, BASIC_CONSUME_OK, BASIC_DELIVER, BASIC_QOS_OK, BASIC_RETURN,
+};
 pub(super) use self::owner::{End, Owner, Step};
 pub(super) use self::router::{Router, start};

@@ -89,6 +89,12 @@ impl ExchangeName {
         }
     }
 
+    /// A name from RabbitMQ, with any characters.
+    #[must_use]
+    pub fn from_broker(text: &str) -> Self {
+        Self(ShortText::from_broker(text))
+    }
+
     /// The name in AMQP: empty for the default exchange.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -66,6 +66,17 @@ fn not_sent(unavailable: &Unavailable) -> Problem {
         ),
         Unavailable::TooManySlow { limit } => Problem::new(Kind::Overloaded, too_many_slow(*limit)),
         Unavailable::TooManyLong { limit } => Problem::new(Kind::Overloaded, too_many_long(*limit)),
+        Unavailable::TooManyLeases => Problem::new(
+            Kind::Overloaded,
+            "as many messages are leased as GATEWAY_MAX_LEASES, GATEWAY_MAX_LEASE_BYTES and GATEWAY_MAX_SETTLED_LEASES allow: \
+             settle some of them first",
+        ),
+        Unavailable::TooManyLeaseQueues { limit } => Problem::new(
+            Kind::Overloaded,
+            format!(
+                "{limit} other queues have a channel for pulls, as many as GATEWAY_MAX_LEASE_QUEUES allows"
+            ),
+        ),
         Unavailable::Blocked => Problem::new(
             Kind::BrokerBlocked,
             "RabbitMQ takes no messages because of a resource alarm; nothing was sent",

@@ -39,12 +39,14 @@ const MOST_WAITING: usize = 8192;
 /// After this time without an accept error, the gateway logs the next one again.
 const QUIET: Duration = Duration::from_mins(1);
 
-/// Serves until the process drains, and returns when the last connection has ended.
+/// Serves until the process drains and `unfinished` has resolved, and returns when the last connection has ended. While the process
+/// drains, each connection takes one more request.
 pub async fn serve(
     listener: TcpListener,
     application: impl Application,
     limits: ConnectionLimits,
     lifecycle: Lifecycle,
+    unfinished: impl Future<Output = ()>,
 ) {
     let open = Arc::new(Semaphore::new(limits.max_connections));
     let refusals = Refusals::default();
@@ -61,10 +63,16 @@ pub async fn serve(
         }
         Err(_) => refusals.refuse(stream, &tasks, || server.application.too_many_connections()),
     };
-    let accepting = accept(&listener, take);
+    let until_finished = async {
+        lifecycle.draining().await;
+        tokio::select! {
+            () = unfinished => {}
+            () = lifecycle.aborting() => {}
+        }
+    };
     tokio::select! {
-        never = accepting => match never {},
-        () = lifecycle.draining() => {}
+        never = accept(&listener, take) => match never {},
+        () = until_finished => {}
     }
     take_waiting(listener, take);
     tasks.close();

@@ -33,6 +33,8 @@ pub(in crate::broker) enum Role {
     Declaration,
     /// Replies to RPC calls.
     Reply,
+    /// Messages that are leased to callers. Dialled on demand.
+    Lease,
     /// Health checks.
     Probe,
 }
@@ -48,13 +50,14 @@ impl Role {
             Self::Removal => "removal",
             Self::Declaration => "declaration",
             Self::Reply => "reply",
+            Self::Lease => "lease",
             Self::Probe => "probe",
         }
     }
 
     /// Whether the gateway dials these connections only when it needs them.
     pub(super) fn is_on_need(self) -> bool {
-        matches!(self, Self::Slow | Self::Removal | Self::Declaration)
+        matches!(self, Self::Slow | Self::Removal | Self::Declaration | Self::Lease)
     }
 
     /// The state of the role's connections, over all groups of them.
@@ -83,7 +86,7 @@ impl Role {
                 (publish.max_header_bytes + OTHER_PROPERTIES).next_power_of_two().max(PUBLISH_FRAME)
             }
             // Other clients choose the size of these messages, so RabbitMQ's own limit applies.
-            Self::Reply => 128 * 1024,
+            Self::Reply | Self::Lease => 128 * 1024,
             Self::Probe => 8 * 1024,
         }
     }

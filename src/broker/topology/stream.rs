@@ -7,7 +7,7 @@ use lapin::Channel;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::{AMQPValue, FieldTable as AmqpTable, LongString};
 
-use crate::broker::convert::short_string;
+use crate::broker::convert::{AmqpShortString, short_string};
 use crate::broker::error::{Error, Refusal};
 use crate::domain::names::QueueName;
 
@@ -25,11 +25,17 @@ const OF_STREAMS: [&str; 6] = [
     "x-queue-leader-locator",
 ];
 
+/// The argument that no queue can have, and that no declaration can make one with.
+pub(super) fn impossible() -> (AmqpShortString, AMQPValue) {
+    (short_string(IMPOSSIBLE.0), AMQPValue::LongInt(IMPOSSIBLE.1))
+}
+
 /// Whether the queue is a stream. The user needs the permission to configure the queue, as for its deletion.
 pub(super) async fn is_stream(channel: Channel, name: QueueName) -> Result<bool, Error> {
     let mut arguments = AmqpTable::default();
     arguments.insert(short_string("x-queue-type"), AMQPValue::LongString(LongString::from("stream")));
-    arguments.insert(short_string(IMPOSSIBLE.0), AMQPValue::LongInt(IMPOSSIBLE.1));
+    let (argument, value) = impossible();
+    arguments.insert(argument, value);
     let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
     let declared = channel.queue_declare(short_string(name.as_str()), options, arguments).await;
     match declared.map_err(Error::from) {

@@ -1,12 +1,17 @@
-//! The frames of a publish and of the one `basic.consume`, encoded without amq-protocol.
+//! The frames of publishes and consumers, encoded without amq-protocol.
 //!
 //! A property test compares them with the frames of amq-protocol's encoder, which costs a dozen allocations for each
 //! message.
+
+mod consumer;
 
 use amq_protocol::frame::WriteContext;
 use amq_protocol::types::generation::gen_field_table;
 use bytes::Bytes;
 
+pub(in crate::broker) use self::consumer::{
+    ConsumerKind, push_ack, push_cancel, push_consume, push_nack, push_qos, push_reject,
+};
 use super::frame::{BODY, END_MARK, HEAD, HEADER, METHOD, OVERHEAD, push_head};
 use crate::broker::convert;
 use crate::broker::error::Refusal;
@@ -19,14 +24,10 @@ const COPIED: usize = 16 * 1024;
 const HEADS: usize = 320;
 /// `basic.publish` and its two reserved bytes.
 const BASIC_PUBLISH: [u8; 6] = [0, 60, 0, 40, 0, 0];
-/// `basic.consume` and its two reserved bytes.
-const BASIC_CONSUME: [u8; 6] = [0, 60, 0, 20, 0, 0];
 /// Class `basic` and weight 0, of a content header.
 const HEADER_START: [u8; 4] = [0, 60, 0, 0];
 /// The second bit of `basic.publish`; the first is `mandatory`.
 const MANDATORY: u8 = 1;
-/// `no_ack` and `exclusive`; `no_local` is the first bit and `no_wait` the fourth.
-const NO_ACK_EXCLUSIVE: u8 = 0b0110;
 
 /// A message in frames of one channel.
 #[derive(Debug, Clone)]
@@ -75,20 +76,6 @@ pub(in crate::broker) fn publish_frames(
         frame(&mut out, BODY, channel, |out| out.extend_from_slice(piece));
     }
     Ok(Encoded { frames: out, body: Bytes::new() })
-}
-
-/// Encodes a `basic.consume` without acks, exclusive.
-pub(in crate::broker) fn consume_frame(channel: u16, queue: &str, tag: &str) -> Vec<u8> {
-    let mut out = Vec::new();
-    frame(&mut out, METHOD, channel, |out| {
-        out.extend_from_slice(&BASIC_CONSUME);
-        push_short(out, queue);
-        push_short(out, tag);
-        out.push(NO_ACK_EXCLUSIVE);
-        // No arguments.
-        out.extend_from_slice(&[0; 4]);
-    });
-    out
 }
 
 impl super::batch::Batch {

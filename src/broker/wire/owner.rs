@@ -4,8 +4,10 @@ use super::batch::Batch;
 use super::frame::Malformed;
 
 /// Class and method of the methods that owners receive.
+pub(in crate::broker) const BASIC_QOS_OK: [u8; 4] = [0, 60, 0, 11];
 pub(in crate::broker) const BASIC_CONSUME_OK: [u8; 4] = [0, 60, 0, 21];
 pub(in crate::broker) const BASIC_CANCEL: [u8; 4] = [0, 60, 0, 30];
+pub(in crate::broker) const BASIC_CANCEL_OK: [u8; 4] = [0, 60, 0, 31];
 pub(in crate::broker) const BASIC_RETURN: [u8; 4] = [0, 60, 0, 50];
 pub(in crate::broker) const BASIC_DELIVER: [u8; 4] = [0, 60, 0, 60];
 

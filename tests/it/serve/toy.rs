@@ -108,7 +108,7 @@ async fn toy_of(connections: ConnectionLimits, limits: &Limits, access: &Access)
     let settings = LayerSettings::new(address, access, limits);
     let layered =
         LayeredRouter::new(router(keep), table(), &settings, &Metrics::default(), admission.clone());
-    let task = tokio::spawn(serve(listener, layered, connections, lifecycle.clone()));
+    let task = tokio::spawn(serve(listener, layered, connections, lifecycle.clone(), std::future::ready(())));
     Toy { address, lifecycle, admission, task, kept }
 }
 

@@ -16,8 +16,8 @@ use super::reply_queue::{Reply, ReplyQueue};
 use crate::broker::convert;
 use crate::broker::error::Error;
 use crate::broker::wire::{
-    BASIC_CANCEL, BASIC_CONSUME_OK, BASIC_DELIVER, Batch, End, Malformed, Outlet, Owner, Step, consume_frame,
-    method_of,
+    BASIC_CANCEL, BASIC_CONSUME_OK, BASIC_DELIVER, Batch, ConsumerKind, End, Malformed, Outlet, Owner, Step,
+    method_of, push_consume,
 };
 
 /// The consumer's tag; it is the only consumer on its channel.
@@ -87,7 +87,14 @@ impl ReplyChannel {
         let (consuming, answer) = oneshot::channel();
         {
             let mut state = self.lock();
-            state.consume = consume_frame(self.outlet.channel(), self.queue.name(), CONSUMER_TAG);
+            let (channel, queue) = (self.outlet.channel(), self.queue.name());
+            push_consume(
+                &mut state.consume,
+                channel,
+                queue,
+                CONSUMER_TAG,
+                ConsumerKind::ExclusiveWithoutAcks,
+            );
             state.consuming = Some(consuming);
         }
         if self.lost.is_cancelled() {

@@ -1,9 +1,8 @@
 //! Compares the encoder with amq-protocol's encoder.
 
 use amq_protocol::frame::{AMQPContentHeader, AMQPFrame, WriteContext, gen_frame};
-use amq_protocol::protocol::basic::{AMQPMethod, Consume, Publish};
+use amq_protocol::protocol::basic::{AMQPMethod, Publish};
 use amq_protocol::protocol::{AMQPClass, BasicProperties};
-use amq_protocol::types::FieldTable as AmqpTable;
 use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
@@ -182,21 +181,6 @@ proptest! {
             Err(other) => prop_assert!(false, "{other:?}"),
         }
     }
-}
-
-#[test]
-fn consume_is_the_same_bytes_as_amq_protocols() {
-    let consume = Consume {
-        queue: short_string("amq.gen-1"),
-        consumer_tag: short_string("replies"),
-        no_local: false,
-        no_ack: true,
-        exclusive: true,
-        nowait: false,
-        arguments: AmqpTable::default(),
-    };
-    let method = AMQPFrame::Method(CHANNEL, AMQPClass::Basic(AMQPMethod::Consume(consume)));
-    assert_eq!(consume_frame(CHANNEL, "amq.gen-1", "replies"), encoded(&[method]));
 }
 
 #[test]

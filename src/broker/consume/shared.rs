@@ -1,0 +1,163 @@
+//! What the workers of all queues share: the connection, the limits and the settled leases.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::command::{Command, SettleResult};
+use super::lease_table::Final;
+use super::secret::LeaseKey;
+use super::settle::NotSettled;
+use super::settled_leases::SettledLeases;
+use crate::broker::connection::{Connections, Connector, Role};
+use crate::broker::settings::ConsumeSettings;
+use crate::broker::topology::Topology;
+use crate::domain::lease::LeaseId;
+use crate::domain::names::QueueName;
+use crate::lifecycle::Lifecycle;
+
+/// What all workers share.
+pub(super) struct Shared {
+    pub(super) settings: ConsumeSettings,
+    pub(super) topology: Arc<Topology>,
+    pub(super) lifecycle: Lifecycle,
+    /// The leases that may still begin.
+    pub(super) free_leases: Arc<Semaphore>,
+    /// The bytes that leased messages may still take.
+    pub(super) free_bytes: Arc<Semaphore>,
+    connector: Connector,
+    connections: OnceLock<Arc<Connections>>,
+    settled: Mutex<SettledLeases>,
+    key: LeaseKey,
+    /// The name of this process in lease ids.
+    owner: String,
+    last_number: AtomicU64,
+    workers: Mutex<HashMap<QueueName, UnboundedSender<Command>>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    pub(super) fn new(
+        connector: Connector,
+        settings: ConsumeSettings,
+        topology: Arc<Topology>,
+        lifecycle: Lifecycle,
+    ) -> Self {
+        let semaphore = |permits: usize| Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS)));
+        let settled = SettledLeases::new(settings.max_settled_leases, 2 * settings.settle_timeout_max);
+        Self {
+            free_leases: semaphore(settings.max_leases),
+            free_bytes: semaphore(settings.max_lease_bytes),
+            settled: Mutex::new(settled),
+            settings,
+            topology,
+            lifecycle,
+            connector,
+            connections: OnceLock::new(),
+            key: LeaseKey::generate(),
+            owner: Uuid::new_v4().simple().to_string(),
+            last_number: AtomicU64::new(0),
+            workers: Mutex::default(),
+        }
+    }
+
+    /// The connection of all leases, which is dialled at the first call.
+    pub(super) fn connections(&self) -> &Arc<Connections> {
+        self.connections.get_or_init(|| Arc::new(self.connector.start(Role::Lease, 0, 1)))
+    }
+
+    /// The connection of all leases, if it was ever needed.
+    pub(super) fn dialled(&self) -> Option<&Arc<Connections>> {
+        self.connections.get()
+    }
+
+    /// A number that no other lease or caller has.
+    pub(super) fn next_number(&self) -> u64 {
+        self.last_number.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// The id of the lease with this number.
+    pub(super) fn lease_id(&self, serial: u64, queue: &QueueName) -> LeaseId {
+        LeaseId { owner: self.owner.clone(), serial, secret: self.key.secret(serial, queue) }
+    }
+
+    /// Whether this process gave out the id, for this queue.
+    pub(super) fn gave_out(&self, id: &LeaseId, queue: &QueueName) -> bool {
+        self.key.proves(id.secret, id.serial, queue)
+    }
+
+    /// Remembers how a lease was settled.
+    pub(super) fn note_settled(&self, serial: u64, how: Final, now: Instant) {
+        lock(&self.settled).add(serial, how, now);
+    }
+
+    /// How a lease was settled, where it is remembered.
+    pub(super) fn settled(&self, serial: u64) -> Option<Final> {
+        lock(&self.settled).get(serial)
+    }
+
+    /// The answer to a request to settle a lease that is not held: that of the first request, if it was the same.
+    pub(super) fn repeated(&self, serial: u64, how: Final) -> SettleResult {
+        match self.settled(serial) {
+            Some(before) if before == how => Ok(before.into()),
+            Some(other) => Err(NotSettled::Already(other.into())),
+            None => Err(NotSettled::Expired),
+        }
+    }
+
+    /// Takes at most this number of leases; `None` if there is none, or if the table of settled leases is full.
+    pub(super) fn take_leases(&self, count: usize) -> Option<OwnedSemaphorePermit> {
+        if lock(&self.settled).is_full(Instant::now()) {
+            return None;
+        }
+        let free = self.free_leases.available_permits().min(count).max(1);
+        let few = u32::try_from(free).unwrap_or(u32::MAX);
+        // Another queue may have taken some in the meantime.
+        let take = |count| Arc::clone(&self.free_leases).try_acquire_many_owned(count).ok();
+        take(few).or_else(|| take(1))
+    }
+
+    /// Gives a command to the worker of a queue. If there is none, `start` may make one.
+    ///
+    /// # Errors
+    /// The command, if the queue has no worker.
+    pub(super) fn send(
+        &self,
+        queue: &QueueName,
+        command: Command,
+        start: impl FnOnce(usize) -> Option<UnboundedSender<Command>>,
+    ) -> Result<(), Command> {
+        let mut workers = lock(&self.workers);
+        let worker = match workers.get(queue) {
+            Some(worker) => worker,
+            None => match start(workers.len()) {
+                Some(worker) => workers.entry(queue.clone()).or_insert(worker),
+                None => return Err(command),
+            },
+        };
+        worker.send(command).map_err(|unsent| unsent.0)
+    }
+
+    /// Removes the worker of a queue, unless it has got a further command.
+    pub(super) fn remove_worker(&self, queue: &QueueName, commands: &UnboundedReceiver<Command>) -> bool {
+        let mut workers = lock(&self.workers);
+        let is_idle = commands.is_empty();
+        if is_idle {
+            workers.remove(queue);
+        }
+        is_idle
+    }
+
+    /// The ways to all workers.
+    pub(super) fn workers(&self) -> Vec<UnboundedSender<Command>> {
+        lock(&self.workers).values().cloned().collect()
+    }
+}
