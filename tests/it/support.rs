@@ -16,6 +16,7 @@ pub mod echo;
 pub mod fake_broker;
 pub mod figures;
 pub mod gateway;
+pub mod leases;
 pub mod link;
 pub mod load;
 mod node;
