@@ -31,14 +31,15 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use self::consume::{Action, Consuming, Leased, NotSettled, Pull, Pulled, Settled};
 pub use self::connection::{Reached, Trial, Unreached, try_all};
+pub use self::consume::{Action, Consuming, Leased, NotSettled, Pull, Pulled, Settled};
 pub use self::error::{Cause, Denial, Error, Refusal, Unavailable};
 pub use self::probe::Look;
 pub use self::publish::{Place, Publish, PublishFailure, PublishSequence, Receipt};
 pub use self::rpc::Call;
 pub use self::settings::{
-    Address, ClientCertificate, Login, PublishSettings, Settings, SettingsError, Tls, TopologyFile,
+    Address, ClientCertificate, ConsumeSettings, Login, PublishSettings, Settings, SettingsError, Tls,
+    TopologyFile,
 };
 pub use self::state::{Publishing, ReplyState, RoleState};
 pub use self::topology::{DocumentFailure, ItemResults, Topology, TopologyFileState};

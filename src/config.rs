@@ -10,6 +10,7 @@ use crate::telemetry;
 
 mod amqp_url;
 mod broker;
+mod consume;
 mod effective;
 mod file;
 mod forms;
@@ -60,8 +61,9 @@ impl Config {
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Mistakes> {
         let mut reader = reader::Reader::new(&lookup);
         let amqp_headers = http::amqp_headers(&mut reader);
-        let mut broker = broker::read(&mut reader, amqp_headers.bytes);
-        let http = http::read(&mut reader, amqp_headers);
+        let consume = consume::read(&mut reader);
+        let mut broker = broker::read(&mut reader, amqp_headers.bytes, consume.broker);
+        let http = http::read(&mut reader, amqp_headers, (consume.pull, consume.settle));
         broker.topology_file = topology_file::read(&mut reader, &http.limits);
         let config = Self {
             broker,

@@ -35,7 +35,7 @@ pub use self::endpoints::topology::topology_document;
 use self::layers::{LayerSettings, LayeredRouter};
 use self::routes::RouteTable;
 pub use self::server::ConnectionLimits;
-pub use self::settings::{Access, Deadline, IdempotencyLimits, Limits, Settings};
+pub use self::settings::{Access, Deadline, IdempotencyLimits, Limits, PullLimits, Settings};
 use self::state::{AppState, MetricSources};
 use crate::broker::Broker;
 use crate::metrics::Metrics;

@@ -49,6 +49,8 @@ pub struct Settings {
     pub blocked_timeout: Option<Duration>,
     /// The sizes of publishing.
     pub publish: PublishSettings,
+    /// The sizes of taking messages from queues.
+    pub consume: ConsumeSettings,
     /// The number of connections for topology operations that run alone, for each of two kinds.
     pub topology_connections: usize,
     /// The maximum number of RPC calls that wait for their replies.
@@ -91,6 +93,42 @@ pub struct PublishSettings {
     pub slow_after: Duration,
     /// The maximum number of publishes in flight to one slow destination.
     pub slow_window: u32,
+}
+
+/// The sizes of taking messages from queues. All are at least 1.
+#[derive(Debug, Clone)]
+pub struct ConsumeSettings {
+    /// The maximum number of leases at one time, over all queues.
+    pub max_leases: usize,
+    /// The maximum number of bytes of the messages of these leases.
+    pub max_lease_bytes: usize,
+    /// The maximum number of queues with a channel for pulls.
+    pub max_lease_queues: usize,
+    /// The maximum number of settled leases whose outcomes the gateway remembers.
+    pub max_settled_leases: usize,
+    /// The longest time from the delivery of a message to its settle.
+    pub lease_max: Duration,
+    /// The maximum number of messages of one pull.
+    pub pull_max: usize,
+    /// The longest deadline of a settle.
+    pub settle_timeout_max: Duration,
+}
+
+#[cfg(test)]
+impl ConsumeSettings {
+    /// The least sizes, and a second for each time.
+    pub(crate) fn of_ones() -> Self {
+        let second = Duration::from_secs(1);
+        Self {
+            max_leases: 1,
+            max_lease_bytes: 1,
+            max_lease_queues: 1,
+            max_settled_leases: 1,
+            lease_max: second,
+            pull_max: 1,
+            settle_timeout_max: second,
+        }
+    }
 }
 
 /// One node of RabbitMQ.

@@ -6,7 +6,7 @@ use super::amqp_url::{self, Target};
 use super::forms;
 use super::reader::Reader;
 use super::warning::Warning;
-use crate::broker::{Address, ClientCertificate, Login, PublishSettings, Settings, Tls};
+use crate::broker::{Address, ClientCertificate, ConsumeSettings, Login, PublishSettings, Settings, Tls};
 
 const URL: &str = "AMQP_URL";
 const CHANNELS_A_CONNECTION: usize = 2_047;
@@ -23,7 +23,7 @@ pub(super) const SAID_BY_URL: [&str; 6] = [
     "RABBITMQ_SSL_ENABLED",
 ];
 
-pub(super) fn read(from: &mut Reader<'_>, max_header_bytes: usize) -> Settings {
+pub(super) fn read(from: &mut Reader<'_>, max_header_bytes: usize, consume: ConsumeSettings) -> Settings {
     let (addresses, target) = place(from);
     let tls = tls(from, target.tls);
     let has_certificate = tls.as_ref().is_some_and(|tls| tls.client.is_some());
@@ -43,6 +43,7 @@ pub(super) fn read(from: &mut Reader<'_>, max_header_bytes: usize) -> Settings {
         refused_delay: from.read("RABBITMQ_REFUSED_DELAY", forms::positive_duration),
         blocked_timeout: from.read("RABBITMQ_BLOCKED_TIMEOUT", forms::duration_or_off),
         publish: publish(from, max_header_bytes),
+        consume,
         topology_connections: from.read("RABBITMQ_TOPOLOGY_CONNECTIONS", forms::count(256)),
         max_pending_replies: from.read("GATEWAY_MAX_PENDING_REPLIES", forms::count(1_000_000)),
         topology_file: None,

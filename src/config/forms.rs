@@ -32,6 +32,11 @@ pub(super) fn pause(text: &str) -> Parsed<Duration> {
     })
 }
 
+/// A duration above 0, at most `max`.
+pub(super) fn duration_up_to(max: Duration) -> impl Fn(&str) -> Parsed<Duration> {
+    move |text| positive_duration(text).and_then(|it| if it > max { nothing() } else { Ok(it) })
+}
+
 pub(super) fn duration_or_off(text: &str) -> Parsed<Option<Duration>> {
     if text.eq_ignore_ascii_case("off") { Ok(None) } else { positive_duration(text).map(Some) }
 }

@@ -5,12 +5,16 @@ use std::net::SocketAddr;
 use super::forms;
 use super::reader::Reader;
 use crate::domain::field::HeaderLimits;
-use crate::http::{Access, ConnectionLimits, Deadline, IdempotencyLimits, Limits, Settings};
+use crate::http::{Access, ConnectionLimits, Deadline, IdempotencyLimits, Limits, PullLimits, Settings};
 
 const MANY: usize = 1_000_000;
 
-pub(super) fn read(from: &mut Reader<'_>, amqp_headers: HeaderLimits) -> Settings {
-    let limits = limits(from, amqp_headers);
+pub(super) fn read(
+    from: &mut Reader<'_>,
+    amqp_headers: HeaderLimits,
+    consume: (PullLimits, Deadline),
+) -> Settings {
+    let limits = limits(from, amqp_headers, consume);
     Settings {
         listen: from.read("GATEWAY_LISTEN", |text| text.parse::<SocketAddr>().map_err(|_| String::new())),
         connections: connections(from, limits.max_body_bytes),
@@ -50,7 +54,11 @@ fn connections(from: &mut Reader<'_>, max_body_bytes: usize) -> ConnectionLimits
     }
 }
 
-fn limits(from: &mut Reader<'_>, amqp_headers: HeaderLimits) -> Limits {
+fn limits(
+    from: &mut Reader<'_>,
+    amqp_headers: HeaderLimits,
+    (pull, settle): (PullLimits, Deadline),
+) -> Limits {
     let limits = Limits {
         max_body_bytes: from.read("GATEWAY_MAX_BODY_BYTES", forms::size),
         body_timeout: from.read("GATEWAY_BODY_TIMEOUT", forms::positive_duration),
@@ -67,6 +75,8 @@ fn limits(from: &mut Reader<'_>, amqp_headers: HeaderLimits) -> Limits {
         publish: deadline(from, ["GATEWAY_PUBLISH_TIMEOUT", "GATEWAY_PUBLISH_TIMEOUT_MAX"]),
         rpc: deadline(from, ["GATEWAY_RPC_TIMEOUT", "GATEWAY_RPC_TIMEOUT_MAX"]),
         topology: deadline(from, ["GATEWAY_TOPOLOGY_TIMEOUT", "GATEWAY_TOPOLOGY_TIMEOUT_MAX"]),
+        pull,
+        settle,
     };
     from.refuse_if(
         limits.max_body_bytes > limits.max_bytes_in_flight,

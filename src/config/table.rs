@@ -45,6 +45,7 @@ const SIZE: &str = "size such as 8388608, 512KiB or 8MiB";
 const DURATION: &str = "duration such as 500ms, 5s or 1m30s, above 0";
 const PAUSE: &str = "duration such as 500ms, 5s or 1m30s, 0 for none";
 const COUNT: &str = "whole number from 1 to 1000000";
+const PREFETCH: &str = "whole number from 1 to 65535";
 const SWITCH: &str = "true or false";
 const PATH: &str = "path of a file";
 const PEM: &str = "path of a PEM file";
@@ -143,6 +144,22 @@ pub static SETTINGS: &[Setting] = &[
         "Topology document that the gateway applies at the start and after each reconnect, a JSON file like the body of PUT /topology"),
     plain("GATEWAY_TOPOLOGY_REQUIRED", Value("false"), SWITCH,
         "Whether the gateway is ready only after it has applied the file of GATEWAY_TOPOLOGY once"),
+    plain("RABBITMQ_PREFETCH_COUNT", Value("10"), PREFETCH, "Messages of a pull that does not say how many"),
+    plain("GATEWAY_PULL_MAX", Value("250"), PREFETCH, "Messages of one pull"),
+    plain("GATEWAY_PULL_WAIT_MAX", Value("60s"), DURATION, "Longest wait of a pull for its first message"),
+    plain("GATEWAY_MAX_WAITING_PULLS", Value("10000"), COUNT,
+        "Pulls at a time, beside requests in flight; the gateway answers further ones with 503"),
+    plain("GATEWAY_LEASE", Value("60s"), DURATION, "Time to settle the messages of a pull that does not say how long"),
+    plain("GATEWAY_LEASE_MAX", Value("25m"), DURATION,
+        "Longest time from the delivery of a message to its settle, extensions included; keep it below RabbitMQ's consumer_timeout, 30 minutes by default"),
+    plain("GATEWAY_MAX_LEASES", Value("10000"), COUNT, "Messages that callers hold and have not settled; further ones stay in their queues"),
+    plain("GATEWAY_MAX_LEASE_BYTES", Value("64MiB"), SIZE, "Bytes of these messages"),
+    plain("GATEWAY_MAX_LEASE_QUEUES", Value("1024"), "whole number from 1 to 2000",
+        "Queues that callers pull from at a time, with a channel for each; the gateway answers pulls from further ones with 503"),
+    plain("GATEWAY_MAX_SETTLED_LEASES", Value("1000000"), COUNT,
+        "Settled messages that the gateway remembers for 10 minutes, so that the same settle gets the same answer"),
+    plain("GATEWAY_SETTLE_TIMEOUT", Value("10s"), "duration such as 500ms or 5s, above 0, at most 60s",
+        "Deadline of a settle without ?timeout="),
     plain("GATEWAY_ALLOWED_ORIGINS", Unset("none"), "origins such as https://app.example.org, comma-separated",
         "Other origins whose pages may call the gateway"),
     plain("GATEWAY_ALLOWED_HOSTS", Unset("none"), "host names or IP addresses without ports, comma-separated",
@@ -162,7 +179,7 @@ pub static SETTINGS: &[Setting] = &[
 ];
 
 /// The headings of the settings, each with its first setting. The settings that follow it in [`SETTINGS`] have the same heading.
-pub const HEADINGS: [(&str, &str); 11] = [
+pub const HEADINGS: [(&str, &str); 12] = [
     ("RabbitMQ", "AMQP_URL"),
     ("Connections and channels", "RABBITMQ_PUBLISH_CONNECTIONS"),
     ("Dialling RabbitMQ", "RABBITMQ_HEARTBEAT"),
@@ -171,6 +188,7 @@ pub const HEADINGS: [(&str, &str); 11] = [
     ("HTTP connections", "GATEWAY_MAX_CONNECTIONS"),
     ("Limits of requests", "GATEWAY_MAX_BODY_BYTES"),
     ("Publish, call, topology", "GATEWAY_PUBLISH_TIMEOUT"),
+    ("Pull and settle", "RABBITMQ_PREFETCH_COUNT"),
     ("Browsers and health", "GATEWAY_ALLOWED_ORIGINS"),
     ("Stop", "GATEWAY_DRAIN_DELAY"),
     ("Log", "GATEWAY_LOG"),

@@ -45,6 +45,13 @@ fn the_defaults_are_those_of_the_table() {
 }
 
 #[test]
+fn a_pull_waits_no_longer_by_default_than_it_may() {
+    assert_eq!(good(&[]).http.limits.pull.default_wait, Duration::from_secs(20));
+    let wait = [("GATEWAY_PULL_WAIT_MAX", "5s")];
+    assert_eq!(good(&wait).http.limits.pull.default_wait, Duration::from_secs(5));
+}
+
+#[test]
 fn all_mistakes_are_reported_together_with_setting_form_and_value() {
     let text = bad(&[("RABBITMQ_HOST", "a b"), ("RABBITMQ_HEARTBEAT", "soon"), ("GATEWAY_LISTEN", "8080")]);
     assert_eq!(
@@ -143,6 +150,9 @@ fn the_error_about_contradicting_settings_names_both() {
         (&[("RABBITMQ_POOL_SIZE", "4095")], "RABBITMQ_POOL_SIZE and RABBITMQ_PUBLISH_CONNECTIONS: "),
         (&[("GATEWAY_MAX_BODY_BYTES", "129MiB")], "GATEWAY_MAX_BODY_BYTES and GATEWAY_MAX_BYTES_IN_FLIGHT: "),
         (&[("GATEWAY_PUBLISH_TIMEOUT", "61s")], "GATEWAY_PUBLISH_TIMEOUT and GATEWAY_PUBLISH_TIMEOUT_MAX: "),
+        (&[("RABBITMQ_PREFETCH_COUNT", "251")], "RABBITMQ_PREFETCH_COUNT and GATEWAY_PULL_MAX: "),
+        (&[("GATEWAY_LEASE", "26m")], "GATEWAY_LEASE and GATEWAY_LEASE_MAX: "),
+        (&[("GATEWAY_MAX_LEASES", "249")], "GATEWAY_PULL_MAX and GATEWAY_MAX_LEASES: "),
         (
             &[("GATEWAY_TOPOLOGY_TIMEOUT_MAX", "9")],
             "GATEWAY_TOPOLOGY_TIMEOUT and GATEWAY_TOPOLOGY_TIMEOUT_MAX: ",
@@ -169,6 +179,9 @@ fn bounds_that_protect_the_process_are_kept() {
         ("GATEWAY_HEADER_TIMEOUT", "0"),
         ("GATEWAY_LOG", "a=b=c"),
         ("GATEWAY_LOG_FORMAT", "xml"),
+        ("GATEWAY_SETTLE_TIMEOUT", "61s"),
+        ("GATEWAY_PULL_MAX", "65536"),
+        ("GATEWAY_MAX_LEASE_QUEUES", "2001"),
     ] {
         assert!(bad(&[(name, value)]).starts_with(&format!("{name}: wants ")), "{name}");
     }

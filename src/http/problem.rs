@@ -150,7 +150,8 @@ impl Problem {
 
     /// 413: the body is larger than `limit` bytes.
     pub(super) fn too_large(limit: usize) -> Self {
-        let detail = format!("the body is over the limit of {limit} bytes, which GATEWAY_MAX_BODY_BYTES sets");
+        let detail =
+            format!("the body is over the limit of {limit} bytes, which GATEWAY_MAX_BODY_BYTES sets");
         Self::new(ProblemType::PayloadTooLarge, detail).with("limit", limit)
     }
 

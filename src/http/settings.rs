@@ -75,6 +75,29 @@ pub struct Limits {
     pub rpc: Deadline,
     /// Deadline of a topology operation.
     pub topology: Deadline,
+    /// Bounds of pulls.
+    pub pull: PullLimits,
+    /// Deadline of a settle.
+    pub settle: Deadline,
+}
+
+/// Bounds of pulls, and the values of a pull that does not give them.
+#[derive(Debug, Clone)]
+pub struct PullLimits {
+    /// Messages of a pull that does not say how many.
+    pub default_max: usize,
+    /// Messages of one pull.
+    pub max: usize,
+    /// How long a pull waits for its first message if it does not say so.
+    pub default_wait: Duration,
+    /// The longest wait for the first message.
+    pub max_wait: Duration,
+    /// Time to settle the messages of a pull that does not say how long.
+    pub default_lease: Duration,
+    /// The longest time to settle a message, from its delivery on.
+    pub max_lease: Duration,
+    /// Pulls at one time.
+    pub max_waiting: usize,
 }
 
 /// Bounds of the idempotency keys that the gateway remembers.

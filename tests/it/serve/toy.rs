@@ -14,7 +14,7 @@ use rabbitmq_gateway::http::layers::{LayerSettings, LayeredRouter};
 use rabbitmq_gateway::http::request::body::ReadBody;
 use rabbitmq_gateway::http::routes::{Admission, RouteTable, Traits};
 use rabbitmq_gateway::http::server::serve;
-use rabbitmq_gateway::http::{Access, ConnectionLimits, Deadline, Limits};
+use rabbitmq_gateway::http::{Access, ConnectionLimits, Deadline, Limits, PullLimits};
 use rabbitmq_gateway::lifecycle::Lifecycle;
 use rabbitmq_gateway::metrics::Metrics;
 use serde_json::Value;
@@ -73,6 +73,16 @@ pub fn limits() -> Limits {
         publish: deadline,
         rpc: deadline,
         topology: deadline,
+        pull: PullLimits {
+            default_max: 1,
+            max: 8,
+            default_wait: PATIENCE,
+            max_wait: PATIENCE,
+            default_lease: PATIENCE,
+            max_lease: PATIENCE,
+            max_waiting: 2,
+        },
+        settle: deadline,
     }
 }
 

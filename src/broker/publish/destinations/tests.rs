@@ -10,7 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use super::*;
 use crate::broker::connection::{Connector, OutageLog};
-use crate::broker::{Address, Login, PublishSettings, Settings};
+use crate::broker::{Address, ConsumeSettings, Login, PublishSettings, Settings};
 use crate::domain::field::FieldTable;
 use crate::domain::message::{Destination, Message, MessageId, Properties};
 use crate::domain::names::ShortText;
@@ -46,6 +46,7 @@ fn destinations(slow_connections: usize) -> Destinations {
         refused_delay: SLOW_AFTER,
         blocked_timeout: None,
         publish: publish.clone(),
+        consume: ConsumeSettings::of_ones(),
         topology_connections: 1,
         topology_file: None,
         max_pending_replies: 1,
