@@ -34,14 +34,13 @@ impl ShortText {
     /// [`NameError::TooLong`], [`NameError::ControlCharacter`].
     pub fn parse(text: impl Into<String>) -> Result<Self, NameError> {
         let text = text.into();
-        if text.len() > SHORT_STRING_MAX {
-            return Err(NameError::TooLong(text.len()));
-        }
-        let is_plain = text.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_control());
-        if !is_plain && text.chars().any(char::is_control) {
-            return Err(NameError::ControlCharacter);
-        }
-        Ok(Self(text))
+        check(&text).map(|()| Self(text))
+    }
+
+    /// Whether [`Self::parse`] accepts it. A text from RabbitMQ may have control characters.
+    #[must_use]
+    pub fn is_valid(&self) -> bool {
+        check(&self.0).is_ok()
     }
 
     /// A text from RabbitMQ, with any characters. It may be shown, but must be checked before it is sent again.
@@ -55,6 +54,17 @@ impl ShortText {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+fn check(text: &str) -> Result<(), NameError> {
+    if text.len() > SHORT_STRING_MAX {
+        return Err(NameError::TooLong(text.len()));
+    }
+    let is_plain = text.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_control());
+    if !is_plain && text.chars().any(char::is_control) {
+        return Err(NameError::ControlCharacter);
+    }
+    Ok(())
 }
 
 impl Borrow<str> for ShortText {

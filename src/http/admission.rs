@@ -2,7 +2,7 @@
 //!
 //! There is no queue: the answer to a request that does not fit is 503, at once. A request holds its permit until its answer is
 //! ready and the last byte of its body is dropped. A caller that closes its connection does not free the permit earlier. Publish
-//! streams have a limit of their own.
+//! streams and pulls each have a limit of their own.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +22,7 @@ pub struct AdmissionControl(Arc<Inner>);
 struct Inner {
     requests: Arc<Semaphore>,
     streams: Arc<Semaphore>,
+    pulls: Arc<Semaphore>,
     bytes: Arc<Semaphore>,
     /// The part of the bytes that streams may hold together: a client may leave a long line unfinished for any time.
     stream_bytes: Arc<Semaphore>,
@@ -37,6 +38,7 @@ impl AdmissionControl {
         Self(Arc::new(Inner {
             requests: semaphore(limits.max_requests_in_flight),
             streams: semaphore(limits.max_publish_streams),
+            pulls: semaphore(limits.pull.max_waiting),
             bytes: semaphore(limits.max_bytes_in_flight),
             stream_bytes: semaphore(stream_bytes(limits)),
             limits: limits.clone(),
@@ -80,6 +82,16 @@ impl AdmissionControl {
         let limit = self.0.limits.max_publish_streams;
         let limit_name = "open publish streams, as many as GATEWAY_MAX_PUBLISH_STREAMS allows";
         self.admit_as(request, &self.0.streams, limit, limit_name)
+    }
+
+    /// Admits a pull, like [`Self::admit`].
+    ///
+    /// # Errors
+    /// `overloaded`, at once, when as many pulls wait as the limit allows.
+    pub fn admit_pull(&self, request: &mut Request) -> Result<RequestPermit, Problem> {
+        let limit = self.0.limits.pull.max_waiting;
+        let limit_name = "waiting pulls, as many as GATEWAY_MAX_WAITING_PULLS allows";
+        self.admit_as(request, &self.0.pulls, limit, limit_name)
     }
 
     fn admit_as(

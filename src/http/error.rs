@@ -1,7 +1,8 @@
 //! Converts errors of the broker side into problems. An endpoint may replace the detail by one that knows the request.
 
 use super::problem::{Problem, ProblemType};
-use crate::broker::{Cause, Error, PublishFailure, Refusal, Unavailable};
+use crate::broker::{Cause, Error, NotSettled, PublishFailure, Refusal, Settled, Unavailable};
+use crate::domain::duration;
 use crate::domain::outcome::Outcome;
 
 /// Whether the caller may send the same message again.
@@ -30,6 +31,40 @@ impl From<PublishFailure> for Problem {
         let is_about_an_earlier_attempt = *outcome != error.outcome();
         let problem = if is_about_an_earlier_attempt { earlier_attempt_lost() } else { describe(error) };
         problem.outcome(*outcome, is_retryable(*outcome, error)).with("attempts", *attempts).caused_by(error)
+    }
+}
+
+/// The problem of a lease that is not settled.
+impl From<NotSettled> for Problem {
+    fn from(why: NotSettled) -> Self {
+        match why {
+            NotSettled::Expired => Self::new(
+                ProblemType::LeaseExpired,
+                "the queue has no lease with this id any more, and the message is back in the queue or settled; nothing was done",
+            ),
+            NotSettled::Already(settled) => {
+                let outcome = word(settled);
+                let detail = format!("the lease is {outcome} already, or is about to be; nothing was done");
+                Self::new(ProblemType::LeaseSettled, detail).with("settled_as", outcome)
+            }
+            NotSettled::TooLong { longest } => {
+                let limit = duration::format(longest);
+                let why = format!(
+                    "must end at most {limit} after the delivery of the message, which GATEWAY_LEASE_MAX sets"
+                );
+                Self::malformed("lease", why).with("limit", limit)
+            }
+            NotSettled::Failed(error) => error.into(),
+        }
+    }
+}
+
+fn word(settled: Settled) -> &'static str {
+    match settled {
+        Settled::Acked => "acked",
+        Settled::Released => "released",
+        Settled::Rejected => "rejected",
+        Settled::Extended { .. } => "extended",
     }
 }
 

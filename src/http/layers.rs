@@ -190,6 +190,7 @@ impl Inner {
             Admission::None => Ok(None),
             Admission::Request => self.admission.admit(request).map(Some),
             Admission::Stream => self.admission.admit_stream(request).map(Some),
+            Admission::Pull => self.admission.admit_pull(request).map(Some),
         }
     }
 }

@@ -6,6 +6,7 @@ mod finish;
 mod named;
 mod order;
 mod parameters;
+mod pulled;
 pub(super) mod schemas;
 mod shared_problems;
 
@@ -35,8 +36,8 @@ use crate::domain::path_prefix::PathPrefix;
             [Each kind of problem](/problems) has a page that explains it. On every path the gateway refuses malformed \
             HTTP (400, 431), pages of foreign origins (403), and methods that the path does not have (405; the `Allow` \
             header lists the methods that it has).\n\n\
-            To try it, run the examples without a change: declare the queue `hello`, publish to it, inspect it, purge \
-            it, bind it, declare the exchange `greetings`, bind that too, call the queue `echo` (`make run` starts a \
+            To try it, run the examples without a change: declare the queue `hello`, publish to it, inspect it, pull \
+            from it (and settle the messages by their `lease_id`), purge it, bind it, declare the exchange `greetings`, bind that too, call the queue `echo` (`make run` starts a \
             server for it), and look at the health. Unbind and delete last; then `PUT /topology` makes them all at once.",
         license(name = "MIT OR Apache-2.0")
     ),
@@ -45,6 +46,7 @@ use crate::domain::path_prefix::PathPrefix;
     tags(
         (name = "publish", description = "Publish a message to an exchange; the gateway answers after RabbitMQ has confirmed it"),
         (name = "queues", description = "Declare, inspect, delete and purge queues"),
+        (name = "messages", description = "Take messages from a queue with a lease, and settle them"),
         (name = "rpc", description = "Send a request to a queue; the answer is the reply of the queue's server"),
         (name = "exchanges", description = "Declare, inspect and delete exchanges"),
         (name = "bindings", description = "Bind queues and exchanges to exchanges, and unbind them"),

@@ -36,11 +36,12 @@ pub(super) const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 type WriteSchema = fn() -> Schema;
 
 /// The members that a problem may have in addition to those of [`ProblemBody`], each with its schema.
-pub(super) const FURTHER_MEMBERS: [(&str, WriteSchema); 4] = [
+pub(super) const FURTHER_MEMBERS: [(&str, WriteSchema); 5] = [
     ("attempts", schemas::attempts),
     ("field", schemas::field),
     ("limit", schemas::limit),
     ("results", schemas::results),
+    ("settled_as", schemas::settled_as),
 ];
 
 /// The characters that have to be escaped in a URN.
@@ -201,7 +202,7 @@ impl Problem {
         self
     }
 
-    /// Adds one more member of the body: `attempts`, `field`, `limit` or `results`.
+    /// Adds one more member of the body: `attempts`, `field`, `limit`, `results` or `settled_as`.
     #[must_use]
     pub fn with(mut self, name: &'static str, value: impl Into<Value>) -> Self {
         debug_assert!(FURTHER_MEMBERS.iter().any(|(known, _)| *known == name), "{name} has no schema");

@@ -3,6 +3,7 @@
 mod array;
 pub mod body;
 mod content;
+mod duration;
 mod json;
 mod named;
 mod path;
@@ -19,11 +20,12 @@ use axum::http::request::Parts;
 pub(super) use self::array::array;
 pub(super) use self::body::{ReadBody, derive, guarded, with_body};
 pub(super) use self::content::{expect_json, expect_media_type, refuse_charset, refuse_coding};
+pub(super) use self::duration::duration;
 pub(super) use self::json::{json, json_of, object, word};
 pub(super) use self::named::{Identified, Named};
 pub(super) use self::path::PathNames;
 pub(super) use self::query::Query;
-pub(super) use self::timed::{CallDeadline, PublishDeadline, TimedQuery, TopologyDeadline};
+pub(super) use self::timed::{CallDeadline, PublishDeadline, SettleDeadline, TimedQuery, TopologyDeadline};
 pub(super) use self::whole_number::whole;
 use crate::domain::path_prefix::PathPrefix;
 

@@ -2,7 +2,7 @@
 
 use super::problem::{Problem, ProblemType};
 use super::quote::quoted;
-use crate::domain::names::{ExchangeName, ShortText};
+use crate::domain::names::{ExchangeName, QueueName, ShortText};
 use crate::domain::reserved;
 
 /// Refuses to declare a name that RabbitMQ reserves for itself.
@@ -22,6 +22,17 @@ pub(super) fn refuse_destination(exchange: &ExchangeName, routing_key: &ShortTex
         return Err(reserved_name(format!(
             "the routing key {} names a queue of RabbitMQ or of the gateway: publish to another one",
             quoted(routing_key.as_str())
+        )));
+    }
+    Ok(())
+}
+
+/// Refuses to take messages from a queue of RabbitMQ or of the gateway.
+pub(super) fn refuse_consuming_from(queue: &QueueName) -> Result<(), Problem> {
+    if reserved::is_internal_queue(queue.as_str()) {
+        return Err(reserved_name(format!(
+            "the queue {} belongs to RabbitMQ or to one connection, such as the gateway's: name another one",
+            quoted(queue.as_str())
         )));
     }
     Ok(())

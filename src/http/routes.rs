@@ -9,8 +9,8 @@ use utoipa_axum::routes;
 pub(super) use self::operation::Operation;
 pub use self::table::{Direct, Route, RouteTable};
 pub use self::traits::{Admission, Traits};
-use self::traits::{CALL, PAGE, PROBE, PUBLISH, PUBLISH_STREAM, SERVED_WHEN_FULL, TOPOLOGY};
-use super::endpoints::{bindings, exchanges, health, metrics, publish, queues, rpc, topology};
+use self::traits::{CALL, PAGE, PROBE, PUBLISH, PUBLISH_STREAM, PULL, SERVED_WHEN_FULL, SETTLE, TOPOLOGY};
+use super::endpoints::{bindings, exchanges, health, messages, metrics, publish, queues, rpc, topology};
 use super::{docs, problem};
 use crate::domain::permission::Permission::{Any, Bind, Call, Configure, Document, Monitoring, Read, Write};
 
@@ -26,6 +26,9 @@ pub(super) fn operations() -> Vec<Operation> {
         operation(routes!(queues::declare_queue), TOPOLOGY.needs(Configure)),
         operation(routes!(queues::delete_queue), TOPOLOGY.needs(Configure)),
         operation(routes!(queues::purge_queue), TOPOLOGY.needs(Read)),
+        operation(routes!(messages::pull::pull_messages), PULL.needs(Read))
+            .called_directly(messages::pull::pull_messages),
+        operation(routes!(messages::settle::settle_messages), SETTLE.needs(Read)),
         operation(routes!(rpc::call_queue), CALL.needs(Call)).called_directly(rpc::call_queue),
         operation(routes!(exchanges::declare_exchange), TOPOLOGY.needs(Configure)),
         operation(routes!(exchanges::inspect_exchange), TOPOLOGY.needs(Any)),
@@ -89,6 +92,8 @@ mod tests {
             ("POST /publish/{exchange}", Write),
             ("POST /publish/{exchange}/batch", Write),
             ("POST /publish/{exchange}/stream", Write),
+            ("POST /queues/{name}/messages/pull", Read),
+            ("POST /queues/{name}/messages/settle", Read),
             ("POST /rpc/{queue}", Call),
             ("PUT /exchanges/{name}", Configure),
             ("PUT /exchanges/{name}/bindings/{source}", Bind),

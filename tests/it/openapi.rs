@@ -144,11 +144,13 @@ fn operations_stand_in_the_order_in_which_a_newcomer_needs_them() {
         "inspect_queue",
         "delete_queue",
         "purge_queue",
+        "pull_messages",
+        "settle_messages",
         "call_queue",
     ];
     assert_eq!(ids[..first.len()], first);
     let tags: Vec<_> = list(&DOCUMENT["tags"]).iter().map(|tag| &tag["name"]).collect();
-    assert_eq!(tags, ["publish", "queues", "rpc", "exchanges", "bindings", "topology", "health"]);
+    assert_eq!(tags, ["publish", "queues", "messages", "rpc", "exchanges", "bindings", "topology", "health"]);
 }
 
 #[test]
@@ -257,6 +259,8 @@ async fn examples_work_in_a_fresh_vhost() {
         ("publish_message", event, 200),
         ("inspect_queue", None, 200),
         ("purge_queue", None, 200),
+        ("pull_messages", json, 200),
+        ("settle_messages", json, 207),
         ("bind_queue", json, 200),
         ("declare_exchange", json, 201),
         ("inspect_exchange", None, 200),

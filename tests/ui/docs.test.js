@@ -62,14 +62,14 @@ test('the operations stand in the order in which a newcomer needs them', async (
   const ids = await page.locator('.opblock').evaluateAll(blocks => blocks.map(block => block.id.split('-').pop()))
   const first = [
     'publish_message', 'publish_batch', 'publish_stream',
-    'declare_queue', 'inspect_queue', 'delete_queue', 'purge_queue', 'call_queue'
+    'declare_queue', 'inspect_queue', 'delete_queue', 'purge_queue', 'pull_messages', 'settle_messages', 'call_queue'
   ]
   assert.deepEqual(ids.slice(0, first.length), first)
 })
 
 test('an operation that is opened fits into two screens', async () => {
   const screen = page.viewportSize().height
-  for (const id of ['publish_message', 'publish_batch', 'publish_stream', 'declare_queue', 'call_queue', 'check_rabbitmq']) {
+  for (const id of ['publish_message', 'publish_batch', 'publish_stream', 'declare_queue', 'pull_messages', 'settle_messages', 'call_queue', 'check_rabbitmq']) {
     const block = await operation(id)
     await block.locator('.responses-table .model-example').last().waitFor()
     const { height } = await block.boundingBox()

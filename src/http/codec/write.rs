@@ -2,6 +2,7 @@
 
 mod envelope;
 mod harden;
+mod publishable;
 mod raw;
 
 use axum::http::HeaderMap;
@@ -10,6 +11,7 @@ use axum::http::header::ACCEPT;
 use super::envelope::ENVELOPE;
 
 pub(in crate::http) use self::envelope::{EnvelopeOut, envelope};
+pub(in crate::http) use self::publishable::{BrokerFields, publishable};
 pub(in crate::http) use self::raw::raw;
 
 /// Whether the caller accepts the envelope.

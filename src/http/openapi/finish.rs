@@ -6,20 +6,23 @@ use utoipa::openapi::path::Operation;
 use utoipa::openapi::{Object, OpenApi, RefOr, Required, Schema};
 
 use super::schemas::forbid_null;
-use super::{calls, example, named, parameters, schemas, shared_problems};
+use super::{calls, example, named, parameters, pulled, schemas, shared_problems};
 use crate::http::problem::FURTHER_MEMBERS;
 
 /// Media type of a batch of CloudEvents.
 const EVENTS: &str = "application/cloudevents-batch+json";
 /// Schemas of answers, which have no null. In schemas of requests, null means absent.
-const OF_ANSWERS: [&str; 8] = [
+const OF_ANSWERS: [&str; 11] = [
+    "BrokerFields",
     "Check",
     "Health",
     "ItemProblem",
     "Problem",
     "PublishResult",
+    "PulledMessage",
     "ReceivedEnvelope",
     "ReceivedProperties",
+    "SettleResult",
     "StreamSummary",
 ];
 
@@ -40,6 +43,7 @@ pub(super) fn finish(document: &mut OpenApi, carrying: &[String]) {
         calls::add_envelope(components);
         named::add_batch_item(components);
         named::add_items(components);
+        pulled::complete_message(components);
     }
 }
 

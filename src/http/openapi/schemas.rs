@@ -152,6 +152,70 @@ pub(in crate::http) fn limit() -> Schema {
         .into()
 }
 
+/// `settled_as` of a problem of a lease.
+pub(in crate::http) fn settled_as() -> Schema {
+    let said = "The outcome that the lease has, or is about to have.";
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .description(Some(said))
+        .enum_values(Some(["acked", "released", "rejected", "extended"]))
+        .build()
+        .into()
+}
+
+/// The id of a lease.
+pub(in crate::http) fn lease_id() -> Object {
+    let mut id = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .description(Some("The `lease_id` of a pulled message."))
+        .build();
+    name_format(&mut id, "lease-id");
+    id
+}
+
+/// The ids of leases that are settled in the same way.
+pub(in crate::http) fn lease_ids() -> Schema {
+    ArrayBuilder::new()
+        .schema_type(SchemaType::from_iter([Type::Array, Type::Null]))
+        .items(lease_id())
+        .max_items(Some(1_000))
+        .build()
+        .into()
+}
+
+/// `wait` of a pull.
+pub(in crate::http) fn pull_wait() -> Object {
+    optional_duration(
+        "How long to wait for the first message: `500ms`, `5s`, or a number of seconds; 20 s by default, at most 60 s unless the gateway is configured otherwise.",
+    )
+}
+
+/// `lease` of a pull.
+pub(in crate::http) fn pull_lease() -> Object {
+    optional_duration(
+        "The time to settle the messages: `5s`, `2m`, or a number of seconds, above 0; 60 s by default, at most 25 minutes unless the gateway is configured otherwise.",
+    )
+}
+
+/// `lease` of an extension.
+pub(in crate::http) fn extension() -> Object {
+    let said = "The time that the lease gets, counted from now: `5s`, `2m`, or a number of seconds, above 0.";
+    duration(SchemaType::from_iter([Type::Integer, Type::String]), said, 1)
+}
+
+fn optional_duration(description: &str) -> Object {
+    duration(SchemaType::from_iter([Type::Integer, Type::String, Type::Null]), description, 0)
+}
+
+fn duration(types: SchemaType, description: &str, minimum: usize) -> Object {
+    ObjectBuilder::new()
+        .schema_type(types)
+        .format(Some(SchemaFormat::Custom("timeout".to_owned())))
+        .description(Some(description))
+        .minimum(Some(Number::UInt(minimum)))
+        .build()
+}
+
 /// `results` of a problem of a topology document.
 pub(in crate::http) fn results() -> Schema {
     ArrayBuilder::new()

@@ -1,4 +1,4 @@
-//! The problem of one item of a batch or a stream, as a member of the item's result.
+//! The problem of one item of a batch, a stream or a settle, as a member of the item's result.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -6,8 +6,9 @@ use utoipa::ToSchema;
 
 use super::{PageAddress, Problem, ProblemType};
 use crate::domain::path_prefix::PathPrefix;
+use crate::http::openapi::schemas;
 
-/// The reason why the message of an item is not confirmed. Its outcome and its id stand in the result beside it.
+/// The reason why an item failed. The outcome of its message and its id stand in the result beside it.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct ItemProblem {
     /// Path of a page that explains this kind of problem.
@@ -17,12 +18,12 @@ pub struct ItemProblem {
     /// The kind of problem in a few words.
     #[schema(example = "Unroutable message")]
     title: &'static str,
-    /// The HTTP status that a request with this message alone would have.
+    /// The HTTP status that a request with this item alone would have.
     #[schema(example = 422)]
     status: u16,
     /// Description of this occurrence of the problem.
     detail: String,
-    /// Whether the caller may send the same message again.
+    /// Whether the caller may send the same item again.
     retryable: bool,
     /// The member of the item that is wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -30,8 +31,12 @@ pub struct ItemProblem {
     field: Option<Value>,
     /// The limit that the item exceeds.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<i64>)]
+    #[schema(schema_with = schemas::limit)]
     limit: Option<Value>,
+    /// The outcome that the lease has, or is about to have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = schemas::settled_as)]
+    settled_as: Option<Value>,
 }
 
 impl Problem {
@@ -47,6 +52,7 @@ impl Problem {
             retryable: body.retryable.unwrap_or(kind.outcome().1),
             field: body.members.remove("field"),
             limit: body.members.remove("limit"),
+            settled_as: body.members.remove("settled_as"),
         }
     }
 }

@@ -143,13 +143,23 @@ problem_types! {
     }
     NotSupported {
         name: "not-supported", status: CONFLICT, title: "Not supported by this type of queue", retry_after: None, operations: Named,
-        meaning: "The type of the queue does not support the operation: RabbitMQ purges no stream, and deletes neither a stream nor a quorum queue under a condition. The queue was not changed.",
-        advice: "Leave `if_unused` and `if_empty` out; delete a stream instead of purging it.",
+        meaning: "The type of the queue does not support the operation: RabbitMQ purges no stream, and deletes neither a stream nor a quorum queue under a condition; a pull takes no messages from a stream or an auto-delete queue. The queue was not changed.",
+        advice: "Leave `if_unused` and `if_empty` out; delete a stream instead of purging it. For pulls, declare the queue with `expires_ms` in place of `auto_delete`.",
     }
     IdempotencyKeyInUse {
         name: "idempotency-key-in-use", status: CONFLICT, title: "Idempotency key in use", retry_after: Some(1), operations: Named,
         meaning: "An earlier request with this `Idempotency-Key` is still in flight. This request sent nothing; the earlier one may have, so the outcome of the message is not known yet.",
         advice: "Send the request again after `Retry-After`, without a change: the answer is then that of the earlier request, or the message is sent.",
+    }
+    LeaseSettled {
+        name: "lease-settled", status: CONFLICT, title: "Lease settled already", retry_after: None, operations: Named,
+        meaning: "The lease was settled in another way before, or is being settled in another way; `settled_as` says how. This item changed nothing.",
+        advice: "Leave the item out: the message has the outcome that `settled_as` names. Let one part of your program decide on each message.",
+    }
+    LeaseExpired {
+        name: "lease-expired", status: GONE, title: "Lease expired", retry_after: None, operations: Named,
+        meaning: "The queue has no lease with this id: the lease expired, the connection that held the message was lost, or the id is of another queue. RabbitMQ has the message in its queue again, or somebody else has settled it.",
+        advice: "Leave the item out: the message is delivered again, so process it without harm a second time. Ask for a longer `lease`, or extend it in time, where the work takes longer.",
     }
     PayloadTooLarge {
         name: "payload-too-large", status: PAYLOAD_TOO_LARGE, title: "Payload too large", retry_after: None, operations: Every,

@@ -57,6 +57,12 @@ impl ReadBody {
         }
     }
 
+    /// The permit of the request, without the bytes: for a request that waits after it was read.
+    #[must_use]
+    pub fn into_permit(self) -> RequestPermit {
+        self.permit
+    }
+
     /// A permit for an answer of at most this number of bytes, before the gateway does what the answer tells.
     ///
     /// # Errors

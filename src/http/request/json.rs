@@ -152,6 +152,7 @@ fn wanted_kind(wanted: &str) -> Option<&'static str> {
         "u16" | "u32" | "u64" | "usize" => "a whole number of at least 0",
         "i8" | "i16" | "i32" | "i64" | "a whole number" => "a whole number",
         "a sequence" => "an array",
+        "a duration" => "a duration such as 500ms, 5s or 1m30s",
         "true, false or an object" => "true, false or an object",
         object if object.starts_with("struct ") || object == "a map" || object == "an object" => "an object",
         _ => return None,

@@ -97,8 +97,12 @@ impl Query {
     /// When a parameter is left that the handler does not know.
     pub(in crate::http) fn finish(self) -> Result<(), Problem> {
         let Some((name, _)) = self.left.first() else { return Ok(()) };
-        let why =
-            format!("is not a query parameter of this path; its parameters are: {}", self.known.join(", "));
+        let why = match &self.known[..] {
+            [] => "is not a query parameter of this path, which has none".to_owned(),
+            known => {
+                format!("is not a query parameter of this path; its parameters are: {}", known.join(", "))
+            }
+        };
         Err(Problem::malformed(&cut(name).escape_debug().to_string(), why))
     }
 }

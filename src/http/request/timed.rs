@@ -43,6 +43,10 @@ pub(in crate::http) struct CallDeadline;
 #[derive(Debug)]
 pub(in crate::http) struct TopologyDeadline;
 
+/// The deadline of a settle.
+#[derive(Debug)]
+pub(in crate::http) struct SettleDeadline;
+
 impl DeadlineKind for PublishDeadline {
     fn deadline(limits: &Limits) -> Deadline {
         limits.publish
@@ -58,6 +62,12 @@ impl DeadlineKind for CallDeadline {
 impl DeadlineKind for TopologyDeadline {
     fn deadline(limits: &Limits) -> Deadline {
         limits.topology
+    }
+}
+
+impl DeadlineKind for SettleDeadline {
+    fn deadline(limits: &Limits) -> Deadline {
+        limits.settle
     }
 }
 

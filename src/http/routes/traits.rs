@@ -30,6 +30,8 @@ pub enum Admission {
     Request,
     /// Open publish streams. Their bodies have no limit; the bytes in memory count against the budget of all bodies.
     Stream,
+    /// Waiting pulls. Their bodies have a limit, and count against the budget of all bodies.
+    Pull,
 }
 
 /// Operations that the gateway serves also when it is full.
@@ -53,6 +55,11 @@ pub(super) const CALL: Traits = Traits { carries_message: true, ..TOPOLOGY };
 pub(super) const PUBLISH: Traits = Traits { finishes_without_caller: true, ..CALL };
 /// Publish streams: their bodies have no limit, and they have a bound of their own.
 pub(super) const PUBLISH_STREAM: Traits = Traits { admission: Admission::Stream, ..PUBLISH };
+
+/// Pulls: they wait for messages, end when their caller leaves, and have a bound of their own.
+pub(super) const PULL: Traits = Traits { admission: Admission::Pull, ..SERVED_WHEN_FULL };
+/// Operations on leases, which the gateway finishes in any case: a caller may not know whether it has left in time.
+pub(super) const SETTLE: Traits = Traits { finishes_without_caller: true, ..TOPOLOGY };
 
 impl Traits {
     /// The same traits, with the permission that the caller needs.

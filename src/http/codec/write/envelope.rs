@@ -41,7 +41,7 @@ pub(in crate::http) struct EnvelopeOut {
 /// Basic properties as JSON.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = ReceivedProperties)]
-struct PropertiesOut {
+pub(super) struct PropertiesOut {
     #[serde(skip_serializing_if = "Option::is_none")]
     content_type: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -81,7 +81,7 @@ pub(in crate::http) fn envelope(message: ReceivedMessage) -> Result<Response<Byt
 }
 
 impl EnvelopeOut {
-    fn new(message: ReceivedMessage) -> Self {
+    pub(super) fn new(message: ReceivedMessage) -> Self {
         let json = is_json(&message.properties).then(|| serde_json::from_slice(&message.body).ok()).flatten();
         let utf8 = std::str::from_utf8(&message.body).ok().filter(|_| json.is_none());
         let binary = json.is_none() && utf8.is_none();
@@ -105,7 +105,7 @@ fn is_json(properties: &Properties) -> bool {
 }
 
 impl PropertiesOut {
-    fn new(id: Option<&ShortText>, given: &Properties) -> Self {
+    pub(super) fn new(id: Option<&ShortText>, given: &Properties) -> Self {
         Self {
             content_type: text(given.content_type.as_ref()),
             content_encoding: text(given.content_encoding.as_ref()),

@@ -1,0 +1,5 @@
+//! `/queues/{name}/messages`: takes messages from a queue with a lease, and settles them.
+
+pub(in crate::http) mod pull;
+pub(in crate::http) mod settle;
+mod time;

@@ -1,0 +1,86 @@
+//! `POST /queues/{name}/messages/settle`: settles leases, and answers with the result of each.
+
+mod items;
+mod member;
+mod results;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use tokio::sync::OwnedSemaphorePermit;
+
+use self::items::SettleItems;
+use self::member::SettleRequest;
+use self::results::{SettleResults, log_failures};
+use crate::domain::names::QueueName;
+use crate::domain::path_prefix::PathPrefix;
+use crate::http::problem::Problem;
+use crate::http::request::{self, Headers, PathNames, ReadBody, SettleDeadline, TimedQuery};
+use crate::http::reserved_name;
+use crate::http::state::AppState;
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+/// The room that the result of an item reserves in the budget of all bodies, in bytes: more than most results have.
+const RESULT: usize = 512;
+
+/// Settle messages
+///
+/// Says what happens to messages that a pull gave out, each named by its `lease_id`. Paste a `lease_id` of a pull's answer into the
+/// example; the queue has to be the one of the pull. `ack`: RabbitMQ removes the message. `release`: it goes back to its queue.
+/// `reject`: RabbitMQ drops it, or sends it to the dead-letter exchange of its queue. `extend`: you get more time, counted from now.
+///
+/// 200 says that every item is done, 207 that at least one is not. `acked` means that RabbitMQ has read the ack. The same settle
+/// again gets the same answer; a contradicting one gets `lease-settled` and changes nothing. The gateway finishes a settle also
+/// when you close the connection.
+#[utoipa::path(
+    post,
+    path = "/queues/{name}/messages/settle",
+    operation_id = "settle_messages",
+    tag = "messages",
+    params(
+        ("name" = String, Path, description = "Name of the queue", example = "hello"),
+        ("timeout" = Option<String>, Query, description = "Deadline, such as `5s`; 10 s by default, 60 s at most", example = "5s"),
+    ),
+    request_body(
+        content = SettleRequest,
+        description = "1 to 1,000 items, each lease once",
+        example = json!({"ack": ["1.JzTY20BRgKO-HjmUJj0wLg.1.0000000000000000"]})
+    ),
+    responses(
+        (status = 200, description = "Every item is done", body = SettleResults),
+        (status = 207, description = "At least one item is not done: its problem is `lease-expired`, `lease-settled`, `malformed-request`, `outcome-unknown` or that of a request that RabbitMQ could not be asked for", body = SettleResults),
+        (status = 400, description = "`malformed-request`: names the field"),
+        (status = 403, description = "`reserved-name`: the queue belongs to RabbitMQ or to the gateway; `cross-origin`"),
+        (status = 413, description = "`payload-too-large`: too many items, or too many bytes"),
+    )
+)]
+pub(in crate::http) async fn settle_messages(
+    State(state): State<AppState>,
+    PathNames(queue): PathNames<QueueName>,
+    query: TimedQuery<SettleDeadline>,
+    prefix: PathPrefix,
+    Headers(headers): Headers,
+    body: ReadBody,
+) -> Result<Response, Problem> {
+    reserved_name::refuse_consuming_from(&queue)?;
+    let deadline = query.finish()?;
+    request::expect_json(&headers)?;
+    let items = SettleItems::read(&body.bytes)?;
+    let room = body.reserve_answer(items.len() * RESULT)?;
+    drop(body);
+    let settled = state.broker.consuming().settle(&queue, items.actions(), deadline).await;
+    log_failures(&settled);
+    answer(&SettleResults::of(items, settled, &prefix), room)
+}
+
+/// The answer, whose bytes hold their permit until the client has taken them.
+fn answer(results: &SettleResults, room: OwnedSemaphorePermit) -> Result<Response, Problem> {
+    let status = if results.are_all_done() { StatusCode::OK } else { StatusCode::MULTI_STATUS };
+    let json = serde_json::to_vec(results).map_err(|error| {
+        Problem::internal("cannot write the results of a settle as JSON").caused_by(&error)
+    })?;
+    let body = Body::from(request::guarded(json, room));
+    Ok((status, [(CONTENT_TYPE, JSON)], body).into_response())
+}

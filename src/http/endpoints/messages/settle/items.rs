@@ -1,0 +1,223 @@
+//! Reads the items of a settle in the order of the document.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::Deserialize;
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+use super::member::{ExtendItem, LeaseText, Member};
+use crate::broker::Action;
+use crate::domain::lease::LeaseId;
+use crate::http::problem::{Problem, ProblemType};
+use crate::http::request;
+
+/// The most items of one request.
+const MAX_ITEMS: usize = 1_000;
+
+/// The items in the order of the document, each lease once.
+#[derive(Debug)]
+pub(super) struct SettleItems(Vec<Item>);
+
+/// A lease, what happens to it, and its place in the document.
+#[derive(Debug)]
+pub(super) struct Item {
+    pub(super) id: LeaseId,
+    pub(super) member: Member,
+    action: Action,
+    /// Its place in the array of its member.
+    index: usize,
+}
+
+impl SettleItems {
+    /// Reads a body.
+    ///
+    /// # Errors
+    /// 400 naming the field, 413.
+    pub(super) fn read(body: &[u8]) -> Result<Self, Problem> {
+        let Document { items, count, .. } = request::json(body)?;
+        if count > MAX_ITEMS {
+            let detail = format!("the request has {count} items, and the limit is {MAX_ITEMS}: split it");
+            return Err(Problem::new(ProblemType::PayloadTooLarge, detail).with("limit", MAX_ITEMS));
+        }
+        if items.is_empty() {
+            let why = format!("has no items: name at least one lease in {}", Member::NAMES.join(", "));
+            return Err(Problem::malformed("body", why));
+        }
+        refuse_repeated(&items)?;
+        Ok(Self(items))
+    }
+
+    /// The number of items.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The leases with their actions.
+    pub(super) fn actions(&self) -> Vec<(LeaseId, Action)> {
+        self.0.iter().map(|item| (item.id.clone(), item.action)).collect()
+    }
+}
+
+impl IntoIterator for SettleItems {
+    type Item = Item;
+    type IntoIter = std::vec::IntoIter<Item>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
+impl fmt::Display for Item {
+    /// Its place in the document.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}[{}]", self.member.name(), self.index)
+    }
+}
+
+fn refuse_repeated(items: &[Item]) -> Result<(), Problem> {
+    let mut places = HashMap::with_capacity(items.len());
+    for item in items {
+        if let Some(first) = places.insert(&item.id, item) {
+            let why = format!("names the lease of {first} again: name each lease once");
+            return Err(Problem::malformed(&item.to_string(), why));
+        }
+    }
+    Ok(())
+}
+
+/// The document, up to the limit, and the number of all its items.
+#[derive(Default)]
+struct Document {
+    items: Vec<Item>,
+    count: usize,
+    members: Vec<Member>,
+}
+
+impl<'de> Deserialize<'de> for Document {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(DocumentVisitor)
+    }
+}
+
+struct DocumentVisitor;
+
+impl<'de> Visitor<'de> for DocumentVisitor {
+    type Value = Document;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Document, A::Error> {
+        let mut document = Document::default();
+        while let Some(MemberName(member)) = map.next_key()? {
+            if document.members.contains(&member) {
+                return Err(A::Error::duplicate_field(member.name()));
+            }
+            document.members.push(member);
+            match member {
+                Member::Ack => map.next_value_seed(document.ids(member, Action::Ack))?,
+                Member::Release => map.next_value_seed(document.ids(member, Action::Release))?,
+                Member::Reject => map.next_value_seed(document.ids(member, Action::Reject))?,
+                Member::Extend => map.next_value_seed(document.extensions())?,
+            }
+        }
+        Ok(document)
+    }
+}
+
+impl Document {
+    /// The reader of an array of ids.
+    fn ids(
+        &mut self,
+        member: Member,
+        action: Action,
+    ) -> Items<'_, LeaseText, impl Fn(LeaseText) -> (LeaseId, Action)> {
+        Items { document: self, member, item_of: move |LeaseText(id)| (id, action), kind: PhantomData }
+    }
+
+    /// The reader of an array of extensions.
+    fn extensions(&mut self) -> Items<'_, Extension, impl Fn(Extension) -> (LeaseId, Action)> {
+        let item_of = |Extension(ExtendItem { lease_id: LeaseText(id), lease })| (id, Action::Extend(lease));
+        Items { document: self, member: Member::Extend, item_of, kind: PhantomData }
+    }
+}
+
+/// The name of a member.
+struct MemberName(Member);
+
+impl<'de> Deserialize<'de> for MemberName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct NameVisitor;
+        impl Visitor<'_> for NameVisitor {
+            type Value = MemberName;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the name of a member")
+            }
+
+            fn visit_str<E: Error>(self, name: &str) -> Result<MemberName, E> {
+                Member::named(name).map(MemberName).ok_or_else(|| E::unknown_field(name, Member::NAMES))
+            }
+        }
+        deserializer.deserialize_identifier(NameVisitor)
+    }
+}
+
+/// An item of `extend`. A derived reader would also accept an array.
+struct Extension(ExtendItem);
+
+impl<'de> Deserialize<'de> for Extension {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        request::object(deserializer).map(Self)
+    }
+}
+
+/// Adds the items of an array, or none for null. Beyond the limit it only counts, so that many items cost no memory.
+struct Items<'a, T, F> {
+    document: &'a mut Document,
+    member: Member,
+    item_of: F,
+    kind: PhantomData<fn() -> T>,
+}
+
+impl<'de, T: Deserialize<'de>, F: Fn(T) -> (LeaseId, Action)> DeserializeSeed<'de> for Items<'_, T, F> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de, T: Deserialize<'de>, F: Fn(T) -> (LeaseId, Action)> Visitor<'de> for Items<'_, T, F> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a sequence")
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<(), A::Error> {
+        let document = self.document;
+        let mut index = 0;
+        while document.items.len() < MAX_ITEMS {
+            let Some(item) = array.next_element::<T>()? else { return Ok(()) };
+            let (id, action) = (self.item_of)(item);
+            document.items.push(Item { id, member: self.member, action, index });
+            document.count += 1;
+            index += 1;
+        }
+        while array.next_element::<IgnoredAny>()?.is_some() {
+            document.count += 1;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;
