@@ -88,11 +88,12 @@ async fn a_lease_that_is_not_settled_in_time_expires_and_its_message_comes_back(
 
 #[tokio::test]
 async fn an_extended_lease_lasts_longer_and_never_beyond_the_limit() {
-    let stage = Stage::set_with("lease_extend", &[("GATEWAY_LEASE", "1s"), ("GATEWAY_LEASE_MAX", "1m")]).await;
+    let stage =
+        Stage::set_with("lease_extend", &[("GATEWAY_LEASE", "1s"), ("GATEWAY_LEASE_MAX", "1m")]).await;
     stage.observer.declare_queue("q").await;
     publish(&stage.observer, "q", ["a"]).await;
     let lease = lease_id(&pull_one(&stage.gateway, "q", "1s").await);
-    let extend = |time: &str| outcomes_of_extend(&stage, &lease, time);
+    let extend = |time: &'static str| outcomes_of_extend(&stage, &lease, time);
     assert_eq!(extend("59s").await, ["extended"]);
     assert_eq!(extend("61s").await, ["malformed-request"]);
     assert_eq!(extend("300ms").await, ["extended"]);
@@ -137,7 +138,10 @@ async fn unknown_foreign_and_guessed_leases_are_410_and_have_no_effect() {
         assert_eq!(act(&stage.gateway, "q", "ack", wrong).await, "lease-expired", "{wrong}");
     }
     assert_eq!(act(&stage.gateway, "no-queue", "ack", &lease).await, "lease-expired");
-    assert_eq!(outcomes(&stage.gateway, "q", json!({"ack": [guessed, lease]})).await, ["lease-expired", "acked"]);
+    assert_eq!(
+        outcomes(&stage.gateway, "q", json!({"ack": [guessed, lease]})).await,
+        ["lease-expired", "acked"]
+    );
     assert_eq!(act(&stage.gateway, "other", "ack", &foreign).await, "acked");
 }
 

@@ -3,7 +3,10 @@
 use std::time::Instant;
 
 use serde_json::json;
-use tokio::{io::AsyncWriteExt, net::TcpStream};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 use super::*;
 
@@ -98,13 +101,16 @@ async fn a_caller_that_ends_its_side_while_it_waits_has_left() {
 async fn callers_that_leave_while_their_messages_come_lose_none() {
     let stage = Stage::with_queue("lease_race").await;
     for n in 0..40 {
-        let waiting = open_pull(&stage, r#"{"wait": "60s", "lease": "1s"}"#).await;
-        if n % 2 == 0 {
-            has_consumers(&stage, 1).await;
-        }
+        let mut waiting = open_pull(&stage, r#"{"wait": "60s", "lease": "1s"}"#).await;
         let name = n.to_string();
         let publishing = publish(&stage.observer, "q", [name.as_str()]);
-        let leaving = async { drop(waiting) };
+        let leaving = async {
+            // Every second caller leaves after the first byte of its answer.
+            if n % 2 == 0 {
+                waiting.read_u8().await.expect("an answer");
+            }
+            drop(waiting);
+        };
         tokio::join!(publishing, leaving);
     }
     let mut seen = Vec::new();

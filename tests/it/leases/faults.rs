@@ -48,7 +48,7 @@ async fn an_ack_that_rabbitmq_has_not_read_is_unknown_and_never_acked() {
     let (_vhost, observer, link, gateway) = wired("lease_barrier", &[]).await;
     publish(&observer, "q", ["a"]).await;
     let lease = lease_id(&pull_one(&gateway, "q", "1m").await);
-    link.set(Mode::Stall(Way::ToServer));
+    link.set(Mode::Stall(Way::ToBroker));
     let request = gateway.post("/queues/q/messages/settle?timeout=1s");
     let request = request.header("content-type", "application/json");
     let answer = Answer::to(request.body(json!({"ack": [lease]}).to_string())).await;

@@ -47,7 +47,7 @@ async fn a_queue_with_an_exclusive_consumer_is_409_and_can_be_pulled_from_afterw
     let channel = stage.observer.channel().await;
     let options = BasicConsumeOptions { exclusive: true, ..Default::default() };
     let consumer = channel.basic_consume("q".into(), "only".into(), options, FieldTable::default()).await;
-    consumer.expect("a consumer");
+    let _consumer = consumer.expect("a consumer");
     assert_eq!(verdict(&stage, "q").await, problem(409, "resource-in-use"));
     channel.basic_cancel("only".into(), Default::default()).await.expect("a cancel");
     publish(&stage.observer, "q", ["a"]).await;
@@ -76,7 +76,8 @@ async fn a_queue_that_is_deleted_while_a_caller_waits_is_404() {
     let stage = Stage::with_queue("lease_deleted").await;
     let waiting = pull(&stage.gateway, "q", json!({"wait": "30s"}));
     let deleting = async {
-        let consumes = || async { stage.ask(reqwest::Method::GET, "/queues/q").await.json()["consumer_count"] == 1 };
+        let consumes =
+            || async { stage.ask(reqwest::Method::GET, "/queues/q").await.json()["consumer_count"] == 1 };
         eventually(SOON, "the caller waits", consumes).await;
         stage.observer.delete_queue("q").await;
     };
@@ -86,7 +87,11 @@ async fn a_queue_that_is_deleted_while_a_caller_waits_is_404() {
 
 #[tokio::test]
 async fn when_all_leases_are_taken_a_pull_is_503_until_one_is_settled() {
-    let stage = Stage::set_with("lease_limit", &[("GATEWAY_MAX_LEASES", "2")]).await;
+    let stage = Stage::set_with(
+        "lease_limit",
+        &[("GATEWAY_MAX_LEASES", "2"), ("GATEWAY_PULL_MAX", "2"), ("RABBITMQ_PREFETCH_COUNT", "1")],
+    )
+    .await;
     stage.observer.declare_queue("q").await;
     publish(&stage.observer, "q", ["a", "b", "c"]).await;
     let first = lease_id(&pull_one(&stage.gateway, "q", "1m").await);

@@ -37,7 +37,10 @@ async fn a_gateway_that_stops_still_settles_its_leases_and_ends_after_the_last_o
         let (status, body) = settle_anew(address, lease).await;
         assert_eq!((status, &body["results"][0]["outcome"]), (200, &"acked".into()), "{body}");
     }
-    tokio::time::timeout(Duration::from_secs(10), stopping).await.expect("it ends at once").expect("it stops");
+    tokio::time::timeout(Duration::from_secs(10), stopping)
+        .await
+        .expect("it ends at once")
+        .expect("it stops");
     assert_eq!(observer.count("q").await, Some(0));
 }
 

@@ -46,8 +46,10 @@ pub async fn outcomes(gateway: &TestGateway, queue: &str, actions: Value) -> Vec
         let name = result["outcome"].as_str().or(result["problem"]["type"].as_str());
         name.unwrap_or_else(|| panic!("{result}")).replace("/problems/", "")
     };
-    let outcomes: Vec<_> = answer.json()["results"].as_array().expect("results").iter().map(outcome).collect();
-    let is_good = |outcome: &String| ["acked", "released", "rejected", "extended"].contains(&outcome.as_str());
+    let outcomes: Vec<_> =
+        answer.json()["results"].as_array().expect("results").iter().map(outcome).collect();
+    let is_good =
+        |outcome: &String| ["acked", "released", "rejected", "extended"].contains(&outcome.as_str());
     assert_eq!(answer.status == 200, outcomes.iter().all(is_good), "{outcomes:?}");
     outcomes
 }
