@@ -14,6 +14,7 @@ mod destination;
 mod error;
 mod lapin_compat;
 mod overflow;
+mod own_queue;
 mod probe;
 mod publish;
 mod rpc;
@@ -106,7 +107,7 @@ impl Broker {
         let topology =
             Topology::new(&connector, settings.topology_connections, publisher.destinations(), lifecycle);
         let topology = Arc::new(topology);
-        let consuming = Consuming::new(&connector, &settings.consume, &topology, lifecycle);
+        let (consuming, requests) = Consuming::new(&connector, &settings.consume, &topology, lifecycle);
         let reply_connection = connector.start(Role::Reply, 0, 1);
         let probe = Probe::new(connector.start(Role::Probe, 0, 1));
         let unmatched = metrics.unmatched_replies.clone();
@@ -134,6 +135,7 @@ impl Broker {
         };
         let broker = Self { inner: Arc::new(inner) };
         tokio::spawn(broker.clone().tell_outcomes_at_abort());
+        tokio::spawn(broker.clone().answer_replicas(requests));
         tokio::spawn(broker.clone().keep_topology_file_applied());
         Ok(broker)
     }

@@ -8,11 +8,13 @@
 //! - Publishing has other connections, so leases can be settled while an alarm blocks publishers.
 
 mod command;
+mod control;
 mod deliver;
 mod lease_channel;
 mod lease_table;
 mod link;
 mod pull;
+mod replicas;
 mod secret;
 mod settle;
 mod settled_leases;
@@ -22,11 +24,12 @@ mod worker;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::{self, UnboundedSender};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
 use self::command::{Caller, Command, SettleRequest, SettleResult};
+use self::control::Control;
 use self::lease_table::Final;
 pub use self::pull::{Leased, Pull, Pulled};
 pub use self::settle::{Action, NotSettled, Settled};
@@ -38,6 +41,7 @@ use super::error::{Cause, Error, Unavailable};
 use super::settings::ConsumeSettings;
 use super::topology::Topology;
 use crate::domain::lease::LeaseId;
+use crate::domain::message::ReceivedMessage;
 use crate::domain::names::QueueName;
 use crate::lifecycle::Lifecycle;
 
@@ -50,15 +54,17 @@ pub struct Consuming {
 }
 
 impl Consuming {
-    /// No connection is dialled before the first pull.
+    /// No connection is dialled before the first pull. The second value receives the requests of other replicas.
     pub(super) fn new(
         connector: &Connector,
         settings: &ConsumeSettings,
         topology: &Arc<Topology>,
         lifecycle: &Lifecycle,
-    ) -> Self {
+    ) -> (Self, mpsc::Receiver<ReceivedMessage>) {
         let (topology, lifecycle) = (Arc::clone(topology), lifecycle.clone());
-        Self { shared: Arc::new(Shared::new(connector.clone(), settings.clone(), topology, lifecycle)) }
+        let (control, requests) = Control::new();
+        let shared = Shared::new(connector.clone(), settings.clone(), topology, control, lifecycle);
+        (Self { shared: Arc::new(shared) }, requests)
     }
 
     /// Takes messages for a caller: at least one, or none when none came within its wait. Drop the future when the caller leaves.
@@ -82,9 +88,14 @@ impl Consuming {
         pulled.await.unwrap_or(Err(Error::NotSent(Unavailable::ShuttingDown)))
     }
 
-    /// Does these actions with leases of a queue, and waits until RabbitMQ has read them, at most to the deadline. The results are
+    /// Whether this replica gave out the lease, for this queue.
+    fn gave_out(&self, id: &LeaseId, queue: &QueueName) -> bool {
+        self.shared.gave_out(id, queue)
+    }
+
+    /// Does these actions with leases that this replica gave out, and waits until RabbitMQ has read them, at most to the deadline. The results are
     /// in the order of the actions. Each lease occurs once.
-    pub async fn settle(
+    async fn settle(
         &self,
         queue: &QueueName,
         actions: Vec<(LeaseId, Action)>,

@@ -65,6 +65,9 @@ pub enum Unavailable {
         /// The maximum number of queues.
         limit: usize,
     },
+    /// The replica that holds the message has another version, which does not know the request.
+    #[error("the replica that holds the message has another version")]
+    OtherVersion,
     /// A resource alarm blocks publishers.
     #[error("RabbitMQ blocks publishers")]
     Blocked,

@@ -57,7 +57,7 @@ impl Broker {
     /// # Errors
     /// The failure tells whether a server may still execute the request, see [`PublishFailure::outcome`].
     pub async fn call(&self, call: Call) -> Result<ReceivedMessage, PublishFailure> {
-        let answer = self.answer(call).await.map_err(|failure| self.unless_stopped(failure));
+        let answer = self.ask(call).await.map_err(|failure| self.unless_stopped(failure));
         let result = answer.as_ref().map_or_else(|failure| result_of(&failure.error), |_| "replied");
         self.inner.metrics.calls.with_label_values(&[result]).inc();
         answer
@@ -69,7 +69,8 @@ impl Broker {
         if is_given_up { unknown(Error::Unknown(Cause::Stopped)) } else { failure }
     }
 
-    async fn answer(&self, call: Call) -> Result<ReceivedMessage, PublishFailure> {
+    /// The same as [`Self::call`] without its metric.
+    pub(super) async fn ask(&self, call: Call) -> Result<ReceivedMessage, PublishFailure> {
         let mut publish = call.publish();
         loop {
             let mut pending = self.inner.replies.expect(publish.deadline).await.map_err(not_sent)?;

@@ -12,6 +12,7 @@
 //!   the router calls [`Owner::closed`] of each owner.
 //! - The router makes texts that are not UTF-8 and deeply nested tables readable before lapin reads them.
 
+mod assembly;
 mod batch;
 mod connection_state;
 mod encode;
@@ -26,6 +27,7 @@ mod router;
 #[cfg(test)]
 mod tests;
 
+pub(super) use self::assembly::{Assembled, Assembly, ContentHeader};
 pub(super) use self::batch::Batch;
 pub(super) use self::encode::{
     ConsumerKind, Encoded, publish_frames, push_ack, push_cancel, push_consume, push_nack, push_qos,

@@ -112,6 +112,11 @@ fn not_sent(unavailable: &Unavailable) -> Problem {
                 "{limit} other queues have a channel for pulls, as many as GATEWAY_MAX_LEASE_QUEUES allows"
             ),
         ),
+        Unavailable::OtherVersion => Problem::new(
+            Kind::Overloaded,
+            "the replica of the gateway that holds the message has another version and does not know this request: send it again \
+             after the upgrade",
+        ),
         Unavailable::Blocked => Problem::new(
             Kind::BrokerBlocked,
             "RabbitMQ takes no messages because of a resource alarm; nothing was sent",

@@ -5,6 +5,7 @@
 mod callers;
 mod faults;
 mod refusals;
+mod replicas;
 mod stopping;
 
 use std::time::Duration;

@@ -2,9 +2,6 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use amq_protocol::frame::{AMQPFrame, parse_frame};
-use amq_protocol::protocol::BasicProperties;
-use bytes::Bytes;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -12,13 +9,10 @@ use super::deliver::Deliver;
 use crate::broker::convert;
 use crate::broker::error::Error;
 use crate::broker::wire::{
-    BASIC_CANCEL, BASIC_CANCEL_OK, BASIC_CONSUME_OK, BASIC_DELIVER, BASIC_QOS_OK, Batch, End, Malformed,
-    Outlet, Owner, Step, method_of,
+    Assembled, Assembly, BASIC_CANCEL, BASIC_CANCEL_OK, BASIC_CONSUME_OK, BASIC_DELIVER, BASIC_QOS_OK, Batch,
+    ContentHeader, End, Malformed, Outlet, Owner, Step, method_of,
 };
 use crate::domain::message::Delivery;
-
-/// Bytes that are reserved when the header of a body arrives. A larger body grows as its bytes arrive.
-const RESERVED: usize = 64 * 1024;
 
 /// A message that has arrived, with its room in the budget of leased bytes.
 #[derive(Debug)]
@@ -60,27 +54,14 @@ pub(super) struct LeaseChannel {
 struct State {
     frames: Vec<u8>,
     is_queued: bool,
-    arriving: Arriving,
+    /// Whether the channel has ended. A later frame on it would end the connection.
+    has_ended: bool,
+    arriving: Assembly<Deliver, Fitting>,
 }
 
-/// The state of the delivery that is being read.
-#[derive(Default)]
-enum Arriving {
-    #[default]
-    Nothing,
-    /// The method has arrived, and the header is missing.
-    Announced(Deliver),
-    /// The number of missing bytes of a body that does not fit.
-    Skipped { rest: u64 },
-    /// A message whose body is not complete.
-    Body(Box<ArrivingBody>),
-}
-
-struct ArrivingBody {
+/// A message that fits the budget, until its body is complete.
+struct Fitting {
     deliver: Deliver,
-    properties: BasicProperties,
-    body: Vec<u8>,
-    rest: u64,
     bytes: usize,
     room: OwnedSemaphorePermit,
 }
@@ -100,6 +81,9 @@ impl LeaseChannel {
     pub(super) fn write_frames(self: &Arc<Self>, push: impl FnOnce(&mut Vec<u8>, u16)) {
         let was_queued = {
             let mut state = self.lock();
+            if state.has_ended {
+                return;
+            }
             push(&mut state.frames, self.outlet.channel());
             std::mem::replace(&mut state.is_queued, true)
         };
@@ -113,9 +97,21 @@ impl LeaseChannel {
         let _gone = self.events.send(event);
     }
 
-    fn finish(&self, arriving: ArrivingBody) {
-        let ArrivingBody { deliver, properties, body, bytes, room, .. } = arriving;
-        let message = convert::received(&properties, Bytes::from(body));
+    /// Takes room for a message, or tells that it does not fit.
+    fn fit(&self, deliver: Deliver, header: &ContentHeader<'_>) -> Option<Fitting> {
+        let body = usize::try_from(header.body_bytes).unwrap_or(usize::MAX);
+        let bytes = header.bytes.saturating_add(body);
+        let room = u32::try_from(bytes).ok().and_then(|n| self.budget.clone().try_acquire_many_owned(n).ok());
+        if room.is_none() {
+            self.tell(Event::TooLarge { tag: deliver.tag, bytes });
+        }
+        room.map(|room| Fitting { deliver, bytes, room })
+    }
+
+    fn finish(&self, assembled: Option<Assembled<Fitting>>) {
+        let Some((fitting, properties, body)) = assembled.map(Assembled::into_parts) else { return };
+        let Fitting { deliver, bytes, room } = fitting;
+        let message = convert::received(&properties, body);
         let Deliver { tag, redelivered, exchange, routing_key } = deliver;
         let delivery = Delivery { redelivered, exchange, routing_key, message };
         self.tell(Event::Delivery(Box::new(Arrived { tag, delivery, bytes, room })));
@@ -125,7 +121,7 @@ impl LeaseChannel {
 impl Owner for LeaseChannel {
     fn method(&self, frame: &mut [u8]) -> Result<(), Malformed> {
         match method_of(frame) {
-            Some(BASIC_DELIVER) => self.lock().arriving = Arriving::Announced(Deliver::read(frame)?),
+            Some(BASIC_DELIVER) => self.lock().arriving.begin(Deliver::read(frame)?),
             Some(BASIC_QOS_OK) => self.tell(Event::QosOk),
             Some(BASIC_CONSUME_OK) => self.tell(Event::ConsumeOk),
             Some(BASIC_CANCEL_OK) => self.tell(Event::CancelOk),
@@ -136,62 +132,23 @@ impl Owner for LeaseChannel {
     }
 
     fn header(&self, frame: &[u8]) -> Result<(), Malformed> {
-        let mut state = self.lock();
-        let Arriving::Announced(deliver) = std::mem::take(&mut state.arriving) else {
-            return Err(Malformed::Frame("a content header comes without its delivery"));
-        };
-        let Ok((_, AMQPFrame::Header(_, header))) = parse_frame(frame) else {
-            return Err(Malformed::Frame("the content header of a delivery cannot be read"));
-        };
-        let rest = header.body_size;
-        let size = usize::try_from(rest).unwrap_or(usize::MAX);
-        let bytes = frame.len().saturating_add(size);
-        let room = u32::try_from(bytes).ok().and_then(|n| self.budget.clone().try_acquire_many_owned(n).ok());
-        let Some(room) = room else {
-            state.arriving = if rest > 0 { Arriving::Skipped { rest } } else { Arriving::Nothing };
-            self.tell(Event::TooLarge { tag: deliver.tag, bytes });
-            return Ok(());
-        };
-        let (properties, body) = (header.properties, Vec::with_capacity(size.min(RESERVED)));
-        let arriving = ArrivingBody { deliver, properties, body, rest, bytes, room };
-        if rest > 0 {
-            state.arriving = Arriving::Body(Box::new(arriving));
-        } else {
-            drop(state);
-            self.finish(arriving);
-        }
+        let assembled = self.lock().arriving.header(frame, |deliver, header| self.fit(deliver, &header))?;
+        self.finish(assembled);
         Ok(())
     }
 
     fn body(&self, payload: &[u8]) -> Result<(), Malformed> {
-        let too_long = Malformed::Frame("a body is longer than its header says");
-        let mut state = self.lock();
-        match &mut state.arriving {
-            Arriving::Skipped { rest } => {
-                *rest = rest.checked_sub(payload.len() as u64).ok_or(too_long)?;
-                Ok(())
-            }
-            Arriving::Body(arriving) => {
-                arriving.rest = arriving.rest.checked_sub(payload.len() as u64).ok_or(too_long)?;
-                arriving.body.extend_from_slice(payload);
-                if arriving.rest == 0
-                    && let Arriving::Body(arriving) = std::mem::take(&mut state.arriving)
-                {
-                    drop(state);
-                    self.finish(*arriving);
-                }
-                Ok(())
-            }
-            Arriving::Nothing | Arriving::Announced(_) => {
-                Err(Malformed::Frame("a body comes without its header"))
-            }
-        }
+        let assembled = self.lock().arriving.body(payload)?;
+        self.finish(assembled);
+        Ok(())
     }
 
     fn write(&self, batch: &mut Batch) -> Step {
         let mut state = self.lock();
-        batch.buffer().append(&mut state.frames);
         state.is_queued = false;
+        if !state.has_ended {
+            batch.buffer().append(&mut state.frames);
+        }
         Step::Done
     }
 
@@ -199,11 +156,7 @@ impl Owner for LeaseChannel {
     fn blocked(&self) {}
 
     fn closed(&self, end: &End) {
-        self.tell(Event::Closed(match end {
-            End::ChannelClosed(close) => Error::of_channel_close(close.code, &close.text),
-            End::ConnectionClosed(close) => Error::of_connection_close(close.code, &close.text),
-            End::CloseOk => Error::lost("the gateway closed the channel"),
-            End::ConnectionLost => Error::gone(),
-        }));
+        self.lock().has_ended = true;
+        self.tell(Event::Closed(Error::of_end(end)));
     }
 }

@@ -13,6 +13,7 @@ use super::lease_channel::{Event, LeaseChannel};
 use super::shared::Shared;
 use crate::broker::connection::Connection;
 use crate::broker::error::{Error, Unavailable};
+use crate::broker::lapin_compat::until_noticed;
 use crate::domain::names::QueueName;
 
 /// How long RabbitMQ may take to answer the questions about a queue and to open its channel.
@@ -22,10 +23,12 @@ const OPEN_TIMEOUT: Duration = Duration::from_mins(1);
 pub(super) struct Link {
     connection: Arc<Connection>,
     /// lapin closes the channel when this is dropped.
-    _channel: Channel,
+    channel: Channel,
     /// A connection that is to be replaced stays open while the channel is in use.
     _user: TaskTrackerToken,
     pub(super) owner: Arc<LeaseChannel>,
+    /// The name of the owner in the ids of the leases on this channel.
+    pub(super) owner_name: Arc<str>,
     events: UnboundedReceiver<Event>,
 }
 
@@ -37,6 +40,7 @@ impl Link {
     pub(super) async fn open(shared: Arc<Shared>, queue: QueueName) -> Result<Self, Error> {
         let deadline = Instant::now() + OPEN_TIMEOUT;
         let connection = shared.connections().wait(deadline).await?;
+        let owner_name = shared.control.owner(&connection).await?;
         shared.topology.check_consumable(&queue, deadline).await?;
         let dialled = Arc::clone(&connection);
         let opening = Arc::clone(&connection).finish(async move { Ok(dialled.open_channel().await?) });
@@ -47,12 +51,16 @@ impl Link {
         let (outlet, user) = (connection.router().outlet(channel.id()), connection.users().token());
         let (owner, events) = LeaseChannel::new(outlet, Arc::clone(&shared.free_bytes));
         connection.router().register(channel.id(), Arc::clone(&owner) as _);
-        Ok(Self { connection, _channel: channel, _user: user, owner, events })
+        Ok(Self { connection, owner_name, channel, _user: user, owner, events })
     }
 
-    /// RabbitMQ closed the channel by itself, so lapin cannot use its number again.
-    pub(super) fn lose_number(&self) {
-        self.connection.numbers().lose_one();
+    /// Drops the channel after its end, as soon as lapin has noticed the end. If RabbitMQ closed it, lapin cannot use its number
+    /// again.
+    pub(super) fn forget(self, is_refused: bool) {
+        if is_refused {
+            self.connection.numbers().lose_one();
+        }
+        tokio::spawn(async move { until_noticed(&self.channel).await });
     }
 }
 

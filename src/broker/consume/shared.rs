@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
-use uuid::Uuid;
 
 use super::command::{Command, SettleResult};
+use super::control::Control;
 use super::lease_table::Final;
 use super::secret::LeaseKey;
 use super::settle::NotSettled;
@@ -25,6 +25,7 @@ use crate::lifecycle::Lifecycle;
 pub(super) struct Shared {
     pub(super) settings: ConsumeSettings,
     pub(super) topology: Arc<Topology>,
+    pub(super) control: Control,
     pub(super) lifecycle: Lifecycle,
     /// The leases that may still begin.
     pub(super) free_leases: Arc<Semaphore>,
@@ -34,8 +35,6 @@ pub(super) struct Shared {
     connections: OnceLock<Arc<Connections>>,
     settled: Mutex<SettledLeases>,
     key: LeaseKey,
-    /// The name of this process in lease ids.
-    owner: String,
     last_number: AtomicU64,
     workers: Mutex<HashMap<QueueName, UnboundedSender<Command>>>,
 }
@@ -49,6 +48,7 @@ impl Shared {
         connector: Connector,
         settings: ConsumeSettings,
         topology: Arc<Topology>,
+        control: Control,
         lifecycle: Lifecycle,
     ) -> Self {
         let semaphore = |permits: usize| Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS)));
@@ -59,11 +59,11 @@ impl Shared {
             settled: Mutex::new(settled),
             settings,
             topology,
+            control,
             lifecycle,
             connector,
             connections: OnceLock::new(),
             key: LeaseKey::generate(),
-            owner: Uuid::new_v4().simple().to_string(),
             last_number: AtomicU64::new(0),
             workers: Mutex::default(),
         }
@@ -84,9 +84,9 @@ impl Shared {
         self.last_number.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// The id of the lease with this number.
-    pub(super) fn lease_id(&self, serial: u64, queue: &QueueName) -> LeaseId {
-        LeaseId { owner: self.owner.clone(), serial, secret: self.key.secret(serial, queue) }
+    /// The id of the lease with this number on the connection of this owner.
+    pub(super) fn lease_id(&self, owner: &str, serial: u64, queue: &QueueName) -> LeaseId {
+        LeaseId { owner: owner.to_owned(), serial, secret: self.key.secret(serial, queue) }
     }
 
     /// Whether this process gave out the id, for this queue.

@@ -221,8 +221,8 @@ impl Worker {
     /// The channel has ended, and RabbitMQ has put its messages back into the queue.
     fn on_closed(&mut self, error: Error) {
         let is_refused = matches!(error, Error::Refused(_));
-        if let Some(link) = self.link.take().filter(|_| is_refused) {
-            link.lose_number();
+        if let Some(link) = self.link.take() {
+            link.forget(is_refused);
         }
         self.leases.lose();
         self.ready.clear();

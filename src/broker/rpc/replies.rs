@@ -5,7 +5,6 @@
 //! client can guess. Every other reply is counted and dropped. When the queue is lost, the gateway tells all waiting
 //! callers at once.
 
-mod reply_channel;
 mod reply_queue;
 
 use std::fmt::Display;
@@ -13,20 +12,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lapin::Channel;
-use lapin::options::QueueDeclareOptions;
-use lapin::types::FieldTable as AmqpTable;
 use prometheus::IntCounter;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::warn;
 
-use self::reply_channel::ReplyChannel;
 pub(in crate::broker) use self::reply_queue::PendingReply;
 use self::reply_queue::{NotRegistered, ReplyQueue};
 use crate::broker::Settings;
 use crate::broker::connection::{Connection, Connections, Refused, Reminders};
-use crate::broker::convert::short_string;
 use crate::broker::error::{Denial, Error, Refusal, Unavailable};
+use crate::broker::own_queue::{OwnQueue, open};
 use crate::broker::supervised::{Reopen, State, StateSender, Supervised, supervise};
 
 /// How long RabbitMQ may take to declare the queue and start the consumer.
@@ -145,7 +141,7 @@ impl Replies {
 struct SupervisedReplyQueue {
     connections: Arc<Connections>,
     /// The channel of the open queue. lapin closes it when it is dropped.
-    channel: Option<(Channel, Arc<ReplyChannel>)>,
+    channel: Option<(Channel, Arc<OwnQueue<Arc<ReplyQueue>>>)>,
     /// RabbitMQ's refusal of the last declaration.
     refused: watch::Sender<Option<Refused>>,
     unmatched: IntCounter,
@@ -160,11 +156,17 @@ impl Supervised for SupervisedReplyQueue {
 
     async fn open(&mut self) -> Result<Arc<ReplyQueue>, Reopen> {
         let connection = self.connections.wait_long().await.map_err(|_| Reopen::Never)?;
-        match timeout(DECLARE_TIMEOUT, connection.unless_gone(open(&connection, &self.unmatched))).await {
+        let unmatched = self.unmatched.clone();
+        match timeout(
+            DECLARE_TIMEOUT,
+            connection.unless_gone(open(&connection, |name| ReplyQueue::new(name, unmatched))),
+        )
+        .await
+        {
             Ok(Ok((channel, replies))) => {
                 self.refused.send_replace(None);
                 self.reminders = Reminders::default();
-                let queue = Arc::clone(replies.queue());
+                let queue = Arc::clone(replies.receiver());
                 self.channel = Some((channel, replies));
                 Ok(queue)
             }
@@ -226,18 +228,4 @@ impl SupervisedReplyQueue {
             warn!("cannot declare the reply queue: {text}");
         }
     }
-}
-
-async fn open(
-    connection: &Connection,
-    unmatched: &IntCounter,
-) -> Result<(Channel, Arc<ReplyChannel>), Error> {
-    let channel = connection.lapin().create_channel().await?;
-    let exclusive = QueueDeclareOptions { exclusive: true, auto_delete: true, ..Default::default() };
-    let declared = channel.queue_declare(short_string(""), exclusive, AmqpTable::default()).await?;
-    let queue = ReplyQueue::new(declared.name().to_string());
-    let replies = ReplyChannel::new(queue, connection.router().outlet(channel.id()), unmatched.clone());
-    connection.router().register(channel.id(), Arc::clone(&replies) as _);
-    replies.consume().await?;
-    Ok((channel, replies))
 }

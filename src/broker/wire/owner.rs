@@ -2,6 +2,7 @@
 
 use super::batch::Batch;
 use super::frame::Malformed;
+use crate::broker::error::Error;
 
 /// Class and method of the methods that owners receive.
 pub(in crate::broker) const BASIC_QOS_OK: [u8; 4] = [0, 60, 0, 11];
@@ -63,6 +64,18 @@ pub(in crate::broker) enum End {
     ConnectionClosed(Close),
     /// The connection is gone.
     ConnectionLost,
+}
+
+impl Error {
+    /// The error of everything that was without an answer when the channel ended.
+    pub(in crate::broker) fn of_end(end: &End) -> Self {
+        match end {
+            End::ChannelClosed(close) => Self::of_channel_close(close.code, &close.text),
+            End::ConnectionClosed(close) => Self::of_connection_close(close.code, &close.text),
+            End::CloseOk => Self::lost("the gateway closed the channel"),
+            End::ConnectionLost => Self::gone(),
+        }
+    }
 }
 
 /// Why RabbitMQ closed a channel or a connection.

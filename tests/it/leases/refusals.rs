@@ -1,6 +1,6 @@
 //! Queues that cannot be pulled from, and limits.
 
-use lapin::options::{BasicConsumeOptions, QueueDeclareOptions};
+use lapin::options::{BasicCancelOptions, BasicConsumeOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 
 use super::*;
@@ -49,7 +49,7 @@ async fn a_queue_with_an_exclusive_consumer_is_409_and_can_be_pulled_from_afterw
     let consumer = channel.basic_consume("q".into(), "only".into(), options, FieldTable::default()).await;
     let _consumer = consumer.expect("a consumer");
     assert_eq!(verdict(&stage, "q").await, problem(409, "resource-in-use"));
-    channel.basic_cancel("only".into(), Default::default()).await.expect("a cancel");
+    channel.basic_cancel("only".into(), BasicCancelOptions::default()).await.expect("a cancel");
     publish(&stage.observer, "q", ["a"]).await;
     pull_one(&stage.gateway, "q", "1m").await;
 }

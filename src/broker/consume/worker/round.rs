@@ -212,6 +212,7 @@ impl Worker {
     /// while the consumer stands: RabbitMQ would send them again at once.
     pub(super) fn deal(&mut self) {
         let now = Instant::now();
+        let owner = self.link.as_ref().map(|link| Arc::clone(&link.owner_name)).unwrap_or_default();
         while !self.ready.is_empty()
             && let Some(caller) = self.callers.pop_front()
         {
@@ -226,7 +227,7 @@ impl Worker {
                 let expires =
                     self.leases.add(serial, (ready.tag, ready.arrived), ready.kept, caller.lease, now);
                 let expires_at = super::settling::wall_clock(expires, now);
-                Leased { id: self.shared.lease_id(serial, &self.queue), expires_at, delivery }
+                Leased { id: self.shared.lease_id(&owner, serial, &self.queue), expires_at, delivery }
             });
             let pulled = Pulled::new(leased.collect(), self.returned.0.clone());
             // When the caller has just left, dropping the messages gives them back.

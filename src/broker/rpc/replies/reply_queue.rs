@@ -3,22 +3,23 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use prometheus::IntCounter;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::broker::error::{Cause, Error};
+use crate::broker::own_queue::Receiver;
+use crate::broker::wire::ContentHeader;
 use crate::domain::message::ReceivedMessage;
 
-/// A reply.
-pub(super) type Reply = ReceivedMessage;
-
 /// The pending replies, by correlation id.
-type PendingReplies = HashMap<Uuid, oneshot::Sender<Reply>>;
+type PendingReplies = HashMap<Uuid, oneshot::Sender<ReceivedMessage>>;
 
 /// A reply queue. Its table of pending replies is gone when the queue is lost.
 pub(super) struct ReplyQueue {
     name: String,
     callers: Mutex<Option<PendingReplies>>,
+    unmatched: IntCounter,
 }
 
 /// Why a call cannot register a pending reply.
@@ -31,13 +32,9 @@ pub(super) enum NotRegistered {
 
 impl ReplyQueue {
     /// A queue with this name, which RabbitMQ chose.
-    pub(super) fn new(name: String) -> Arc<Self> {
-        Arc::new(Self { name, callers: Mutex::new(Some(HashMap::new())) })
-    }
-
-    /// Its name.
-    pub(super) fn name(&self) -> &str {
-        &self.name
+    /// Counts the replies without a caller in `unmatched`.
+    pub(super) fn new(name: String, unmatched: IntCounter) -> Arc<Self> {
+        Arc::new(Self { name, callers: Mutex::new(Some(HashMap::new())), unmatched })
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<PendingReplies>> {
@@ -62,11 +59,11 @@ impl ReplyQueue {
     }
 
     /// Removes and returns the caller with this correlation id.
-    pub(super) fn take_caller(&self, correlation_id: &str) -> Option<oneshot::Sender<Reply>> {
+    fn take_caller(&self, correlation_id: &str) -> Option<oneshot::Sender<ReceivedMessage>> {
         self.remove(Uuid::try_parse(correlation_id).ok()?)
     }
 
-    fn remove(&self, id: Uuid) -> Option<oneshot::Sender<Reply>> {
+    fn remove(&self, id: Uuid) -> Option<oneshot::Sender<ReceivedMessage>> {
         self.lock().as_mut()?.remove(&id)
     }
 
@@ -77,11 +74,31 @@ impl ReplyQueue {
     }
 }
 
+/// A reply belongs to the caller with its correlation id. A reply without a waiting caller is counted and skipped.
+impl Receiver for Arc<ReplyQueue> {
+    type Kept = oneshot::Sender<ReceivedMessage>;
+
+    fn keep(&self, header: &ContentHeader<'_>) -> Option<Self::Kept> {
+        let id = header.properties.correlation_id().as_ref();
+        let caller = id.and_then(|id| self.take_caller(id.as_str()));
+        if caller.is_none() {
+            self.unmatched.inc();
+        }
+        caller
+    }
+
+    fn receive(&self, caller: Self::Kept, reply: ReceivedMessage) {
+        if caller.send(reply).is_err() {
+            self.unmatched.inc();
+        }
+    }
+}
+
 /// A caller's entry in the table; dropping it removes the entry.
 pub(in crate::broker) struct PendingReply {
     queue: Arc<ReplyQueue>,
     id: Uuid,
-    reply: oneshot::Receiver<Reply>,
+    reply: oneshot::Receiver<ReceivedMessage>,
 }
 
 impl PendingReply {
@@ -99,7 +116,7 @@ impl PendingReply {
     ///
     /// # Errors
     /// [`Cause::ReplyChannelLost`] as soon as the queue is lost.
-    pub(in crate::broker) async fn reply(&mut self) -> Result<Reply, Error> {
+    pub(in crate::broker) async fn reply(&mut self) -> Result<ReceivedMessage, Error> {
         (&mut self.reply).await.map_err(|_| Error::Unknown(Cause::ReplyChannelLost))
     }
 }

@@ -70,7 +70,7 @@ pub(in crate::http) async fn settle_messages(
     let items = SettleItems::read(&body.bytes)?;
     let room = body.reserve_answer(items.len() * RESULT)?;
     drop(body);
-    let settled = state.broker.consuming().settle(&queue, items.actions(), deadline).await;
+    let settled = state.broker.settle(&queue, items.actions(), deadline).await;
     log_failures(&settled);
     answer(&SettleResults::of(items, settled, &prefix), room)
 }

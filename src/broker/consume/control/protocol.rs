@@ -1,0 +1,186 @@
+//! The requests and answers between replicas, as JSON. The type of a message names its version, so that replicas of two versions can
+//! work side by side during an upgrade.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+use crate::broker::consume::command::SettleResult;
+use crate::broker::consume::settle::{Action, NotSettled, Settled};
+use crate::broker::error::{Cause, Error};
+use crate::domain::lease::LeaseId;
+use crate::domain::names::QueueName;
+
+/// The type of a request of this version.
+pub(in crate::broker::consume) const REQUEST: &str = "settle.v1";
+/// The type of its answer.
+pub(in crate::broker::consume) const ANSWER: &str = "settled.v1";
+/// The type of the answer to a request of an unknown version.
+pub(in crate::broker::consume) const UNSUPPORTED: &str = "unsupported";
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Request {
+    queue: String,
+    actions: Vec<(String, ActionJson)>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum ActionJson {
+    Ack,
+    Release,
+    Reject,
+    /// Milliseconds.
+    Extend(u64),
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum ResultJson {
+    Acked,
+    Released,
+    Rejected,
+    /// Milliseconds since 1970.
+    Extended(u64),
+    Expired,
+    Already(Box<ResultJson>),
+    /// Milliseconds.
+    TooLong(u64),
+    /// RabbitMQ did not answer the owner.
+    Unknown,
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A request to settle leases of a queue.
+pub(in crate::broker::consume) fn request(queue: &QueueName, actions: &[(LeaseId, Action)]) -> Vec<u8> {
+    let action = |action: &Action| match action {
+        Action::Ack => ActionJson::Ack,
+        Action::Release => ActionJson::Release,
+        Action::Reject => ActionJson::Reject,
+        Action::Extend(lease) => ActionJson::Extend(milliseconds(*lease)),
+    };
+    let actions = actions.iter().map(|(id, it)| (id.to_string(), action(it))).collect();
+    json(&Request { queue: queue.as_str().to_owned(), actions })
+}
+
+/// Reads a request; `None` if it is malformed.
+pub(in crate::broker::consume) fn read_request(body: &[u8]) -> Option<(QueueName, Vec<(LeaseId, Action)>)> {
+    let request: Request = serde_json::from_slice(body).ok()?;
+    let action = |action| match action {
+        ActionJson::Ack => Action::Ack,
+        ActionJson::Release => Action::Release,
+        ActionJson::Reject => Action::Reject,
+        ActionJson::Extend(lease) => Action::Extend(Duration::from_millis(lease)),
+    };
+    let actions = request.actions.into_iter().map(|(id, it)| Some((id.parse().ok()?, action(it))));
+    Some((QueueName::parse(&request.queue).ok()?, actions.collect::<Option<_>>()?))
+}
+
+/// The answer with these results.
+pub(in crate::broker::consume) fn answer(results: &[SettleResult]) -> Vec<u8> {
+    json(&results.iter().map(result_json).collect::<Vec<_>>())
+}
+
+/// Reads the answer with this number of results; `None` if it is malformed.
+pub(in crate::broker::consume) fn read_answer(body: &[u8], count: usize) -> Option<Vec<SettleResult>> {
+    let results: Vec<ResultJson> = serde_json::from_slice(body).ok()?;
+    (results.len() == count).then(|| results.into_iter().map(read_result).collect())
+}
+
+fn result_json(result: &SettleResult) -> ResultJson {
+    match result {
+        Ok(settled) => settled_json(*settled),
+        Err(NotSettled::Expired) => ResultJson::Expired,
+        Err(NotSettled::Already(settled)) => ResultJson::Already(Box::new(settled_json(*settled))),
+        Err(NotSettled::TooLong { longest }) => ResultJson::TooLong(milliseconds(*longest)),
+        Err(NotSettled::Failed(_)) => ResultJson::Unknown,
+    }
+}
+
+fn settled_json(settled: Settled) -> ResultJson {
+    match settled {
+        Settled::Acked => ResultJson::Acked,
+        Settled::Released => ResultJson::Released,
+        Settled::Rejected => ResultJson::Rejected,
+        Settled::Extended { expires_at } => {
+            ResultJson::Extended(milliseconds(expires_at.duration_since(UNIX_EPOCH).unwrap_or_default()))
+        }
+    }
+}
+
+fn read_result(result: ResultJson) -> SettleResult {
+    let unknown = || NotSettled::Failed(Error::Unknown(Cause::Silence));
+    Ok(match result {
+        ResultJson::Acked => Settled::Acked,
+        ResultJson::Released => Settled::Released,
+        ResultJson::Rejected => Settled::Rejected,
+        ResultJson::Extended(time) => Settled::Extended { expires_at: time_of(time) },
+        ResultJson::Expired => return Err(NotSettled::Expired),
+        ResultJson::Already(settled) => {
+            return Err(read_result(*settled).map_or_else(|_| unknown(), NotSettled::Already));
+        }
+        ResultJson::TooLong(longest) => {
+            return Err(NotSettled::TooLong { longest: Duration::from_millis(longest) });
+        }
+        ResultJson::Unknown => return Err(unknown()),
+    })
+}
+
+fn time_of(milliseconds: u64) -> SystemTime {
+    UNIX_EPOCH.checked_add(Duration::from_millis(milliseconds)).unwrap_or(UNIX_EPOCH)
+}
+
+fn json(value: &impl Serialize) -> Vec<u8> {
+    // Writing to memory cannot fail, and the value has no map with keys that are not strings.
+    serde_json::to_vec(value).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lease(serial: u64) -> LeaseId {
+        LeaseId { owner: "owner".to_owned(), serial, secret: 7 }
+    }
+
+    #[test]
+    fn a_request_is_read_as_it_was_written_and_a_malformed_one_is_none() {
+        let queue = QueueName::parse("q").expect("a name");
+        let actions = vec![
+            (lease(1), Action::Ack),
+            (lease(2), Action::Release),
+            (lease(3), Action::Reject),
+            (lease(4), Action::Extend(Duration::from_millis(1500))),
+        ];
+        let written = request(&queue, &actions);
+        assert_eq!(read_request(&written), Some((queue, actions)));
+        for wrong in
+            [&b""[..], b"[]", br#"{"queue":"","actions":[]}"#, br#"{"queue":"q","actions":[["x","ack"]]}"#]
+        {
+            assert_eq!(read_request(wrong), None, "{}", String::from_utf8_lossy(wrong));
+        }
+    }
+
+    #[test]
+    fn an_answer_is_read_as_it_was_written_and_silence_stays_unknown() {
+        let longest = Duration::from_mins(25);
+        let expires_at = UNIX_EPOCH + Duration::from_millis(1_700_000_000_123);
+        let results = vec![
+            Ok(Settled::Acked),
+            Ok(Settled::Released),
+            Ok(Settled::Rejected),
+            Ok(Settled::Extended { expires_at }),
+            Err(NotSettled::Expired),
+            Err(NotSettled::Already(Settled::Acked)),
+            Err(NotSettled::TooLong { longest }),
+            Err(NotSettled::Failed(Error::Unknown(Cause::Silence))),
+        ];
+        let written = answer(&results);
+        assert_eq!(read_answer(&written, results.len()), Some(results));
+        assert_eq!(read_answer(&written, 1), None);
+        assert_eq!(read_answer(b"{}", 0), None);
+    }
+}

@@ -1,0 +1,163 @@
+//! Settles leases of any replica: its own at once, others by their owner's control queue.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::Instant;
+
+use super::command::SettleResult;
+use super::control::{MAX_WAITING, protocol, queue_of};
+use super::settle::{Action, NotSettled, Settled};
+use crate::broker::Broker;
+use crate::broker::error::{Cause, Error, Unavailable};
+use crate::broker::publish::{Publish, PublishFailure};
+use crate::broker::rpc::Call;
+use crate::domain::field::FieldTable;
+use crate::domain::lease::LeaseId;
+use crate::domain::message::{DeliveryMode, Destination, Message, MessageId, Properties, ReceivedMessage};
+use crate::domain::names::{ExchangeName, QueueName, ShortText};
+use crate::domain::reserved;
+
+/// Deadline of the answer to another replica, if its request has none.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// An action, with its place in the request.
+type Numbered = (usize, (LeaseId, Action));
+
+impl Broker {
+    /// Does these actions with leases of a queue, at whichever replica, and waits until RabbitMQ has read them, at most to the
+    /// deadline. The results are in the order of the actions. Each lease occurs once.
+    pub async fn settle(
+        &self,
+        queue: &QueueName,
+        actions: Vec<(LeaseId, Action)>,
+        deadline: Instant,
+    ) -> Vec<Result<Settled, NotSettled>> {
+        let count = actions.len();
+        let (own, foreign): (Vec<Numbered>, Vec<_>) =
+            actions.into_iter().enumerate().partition(|(_, (id, _))| self.consuming().gave_out(id, queue));
+        let mut by_owner = BTreeMap::<String, Vec<Numbered>>::new();
+        for numbered in foreign {
+            by_owner.entry(numbered.1.0.owner.clone()).or_default().push(numbered);
+        }
+        let forwarded = by_owner.into_iter().map(|(owner, numbered)| async move {
+            let (places, actions) = split(numbered);
+            let results = self.forward(&owner, queue, actions, deadline).await;
+            places.into_iter().zip(results).collect::<Vec<_>>()
+        });
+        let own = async {
+            let (places, actions) = split(own);
+            let results = self.consuming().settle(queue, actions, deadline).await;
+            places.into_iter().zip(results).collect::<Vec<_>>()
+        };
+        let (own, forwarded) = tokio::join!(own, join_all(forwarded));
+        let mut results = vec![Err(NotSettled::Expired); count];
+        for (place, result) in own.into_iter().chain(forwarded.into_iter().flatten()) {
+            if let Some(slot) = results.get_mut(place) {
+                *slot = result;
+            }
+        }
+        results
+    }
+
+    /// Asks the owner of leases to settle them.
+    async fn forward(
+        &self,
+        owner: &str,
+        queue: &QueueName,
+        actions: Vec<(LeaseId, Action)>,
+        deadline: Instant,
+    ) -> Vec<SettleResult> {
+        let Some(control_queue) = queue_of(owner) else {
+            return vec![Err(NotSettled::Expired); actions.len()];
+        };
+        let message = self.control_message(protocol::REQUEST, protocol::request(queue, &actions));
+        let call = Call { message, queue: control_queue, deadline };
+        let failed = |error: NotSettled| vec![Err(error); actions.len()];
+        match self.ask(call).await {
+            Ok(answer) if is_of_type(&answer, protocol::UNSUPPORTED) => {
+                failed(NotSettled::Failed(Error::NotSent(Unavailable::OtherVersion)))
+            }
+            Ok(answer) => protocol::read_answer(&answer.body, actions.len())
+                .unwrap_or_else(|| failed(NotSettled::Failed(Error::Unknown(Cause::Silence)))),
+            Err(failure) => failed(not_forwarded(failure)),
+        }
+    }
+
+    fn control_message(&self, kind: &str, body: Vec<u8>) -> Message {
+        let properties = Properties {
+            kind: ShortText::parse(kind).ok(),
+            content_type: ShortText::parse("application/json").ok(),
+            delivery_mode: Some(DeliveryMode::Transient),
+            // RabbitMQ checks it, so no other user can send such a message.
+            user_id: self.user().and_then(|user| ShortText::parse(user).ok()),
+            ..Properties::default()
+        };
+        Message { id: MessageId::generate(), properties, headers: FieldTable::default(), body: body.into() }
+    }
+
+    /// Answers the requests of other replicas, until the gateway is closed.
+    pub(in crate::broker) async fn answer_replicas(self, mut requests: mpsc::Receiver<ReceivedMessage>) {
+        let running = Arc::new(Semaphore::new(MAX_WAITING));
+        while let Some(Some(request)) = self.inner.closed.run_until_cancelled(requests.recv()).await {
+            let Ok(permit) = Arc::clone(&running).acquire_owned().await else { return };
+            let broker = self.clone();
+            tokio::spawn(async move {
+                broker.answer_replica(request).await;
+                drop(permit);
+            });
+        }
+    }
+
+    /// Answers a request of the gateway's own user. Every other message is dropped.
+    async fn answer_replica(&self, request: ReceivedMessage) {
+        let properties = &request.properties;
+        let sender = properties.user_id.as_ref().map(ShortText::as_str);
+        let reply_to = properties.reply_to.clone().filter(|name| reserved::is_internal_queue(name.as_str()));
+        let (true, Some(reply_to)) = (self.user().is_none() || sender == self.user(), reply_to) else {
+            tracing::debug!("a message at the control queue of leases is not from a gateway: it is dropped");
+            return;
+        };
+        let time =
+            properties.expiration.map_or(ANSWER_TIMEOUT, Duration::from_millis).min(ANSWER_TIMEOUT * 6);
+        let deadline = Instant::now() + time;
+        let (kind, body) = if is_of_type(&request, protocol::REQUEST) {
+            let Some((queue, actions)) = protocol::read_request(&request.body) else {
+                tracing::debug!("a request at the control queue of leases is malformed: it is dropped");
+                return;
+            };
+            let results = self.consuming().settle(&queue, actions, deadline).await;
+            (protocol::ANSWER, protocol::answer(&results))
+        } else {
+            (protocol::UNSUPPORTED, Vec::new())
+        };
+        let mut message = self.control_message(kind, body);
+        message.properties.correlation_id = properties.correlation_id.clone();
+        let destination =
+            Destination { exchange: ExchangeName::default(), routing_key: reply_to, mandatory: true };
+        let answer = Publish::new(message, destination, deadline, false);
+        if let Err(error) = self.send(&answer, None).await {
+            tracing::debug!(%error, "the answer to another replica was not sent");
+        }
+    }
+}
+
+fn split(numbered: Vec<Numbered>) -> (Vec<usize>, Vec<(LeaseId, Action)>) {
+    numbered.into_iter().unzip()
+}
+
+fn is_of_type(message: &ReceivedMessage, kind: &str) -> bool {
+    message.properties.kind.as_ref().is_some_and(|it| it.as_str() == kind)
+}
+
+/// Why a request has no answer. RabbitMQ returns it only when the owner's connection is gone, and then the messages are back.
+fn not_forwarded(failure: PublishFailure) -> NotSettled {
+    match failure.error {
+        Error::Unroutable { .. } => NotSettled::Expired,
+        error @ Error::NotSent(_) => NotSettled::Failed(error),
+        _ => NotSettled::Failed(Error::Unknown(Cause::Silence)),
+    }
+}
