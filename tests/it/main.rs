@@ -21,6 +21,7 @@ mod faults;
 mod health;
 mod idempotency;
 mod layers;
+mod leases;
 mod links;
 mod messages;
 mod metrics;

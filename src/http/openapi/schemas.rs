@@ -186,6 +186,7 @@ pub(in crate::http) fn lease_ids() -> Schema {
 /// `wait` of a pull.
 pub(in crate::http) fn pull_wait() -> Object {
     optional_duration(
+        0,
         "How long to wait for the first message: `500ms`, `5s`, or a number of seconds; 20 s by default, at most 60 s unless the gateway is configured otherwise.",
     )
 }
@@ -193,6 +194,7 @@ pub(in crate::http) fn pull_wait() -> Object {
 /// `lease` of a pull.
 pub(in crate::http) fn pull_lease() -> Object {
     optional_duration(
+        1,
         "The time to settle the messages: `5s`, `2m`, or a number of seconds, above 0; 60 s by default, at most 25 minutes unless the gateway is configured otherwise.",
     )
 }
@@ -203,8 +205,8 @@ pub(in crate::http) fn extension() -> Object {
     duration(SchemaType::from_iter([Type::Integer, Type::String]), said, 1)
 }
 
-fn optional_duration(description: &str) -> Object {
-    duration(SchemaType::from_iter([Type::Integer, Type::String, Type::Null]), description, 0)
+fn optional_duration(minimum: usize, description: &str) -> Object {
+    duration(SchemaType::from_iter([Type::Integer, Type::String, Type::Null]), description, minimum)
 }
 
 fn duration(types: SchemaType, description: &str, minimum: usize) -> Object {

@@ -149,7 +149,7 @@ mod tests {
         });
         let items = SettleItems::read(body.to_string().as_bytes()).expect("items");
         let members: Vec<_> = items.actions().into_iter().map(|(id, _)| id.to_string()).collect();
-        let expires_at = UNIX_EPOCH + Duration::from_secs(60);
+        let expires_at = UNIX_EPOCH + Duration::from_mins(1);
         let settled = |id: &str| match ids.iter().position(|other| other == id) {
             Some(0) => Ok(Settled::Extended { expires_at }),
             Some(1) => Err(NotSettled::TooLong { longest: Duration::from_mins(25) }),

@@ -1,0 +1,3 @@
+//! Pulls and settles of messages with a lease.
+
+mod refused;
