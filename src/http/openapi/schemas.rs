@@ -10,6 +10,7 @@ use utoipa::openapi::schema::{AdditionalProperties, KnownFormat, SchemaFormat, S
 use utoipa::openapi::{ArrayBuilder, Object, ObjectBuilder, OneOfBuilder, Ref, RefOr, Schema};
 use utoipa::{Number, ToSchema};
 
+use crate::domain::duration;
 use crate::domain::message::{DeliveryMode, MAX_EXPIRATION, MAX_TIMESTAMP};
 use crate::domain::names::SHORT_STRING_MAX;
 
@@ -202,19 +203,20 @@ pub(in crate::http) fn pull_lease() -> Object {
 /// `lease` of an extension.
 pub(in crate::http) fn extension() -> Object {
     let said = "The time that the lease gets, counted from now: `5s`, `2m`, or a number of seconds, above 0.";
-    duration(SchemaType::from_iter([Type::Integer, Type::String]), said, 1)
+    span(SchemaType::from_iter([Type::Integer, Type::String]), said, 1)
 }
 
 fn optional_duration(minimum: usize, description: &str) -> Object {
-    duration(SchemaType::from_iter([Type::Integer, Type::String, Type::Null]), description, minimum)
+    span(SchemaType::from_iter([Type::Integer, Type::String, Type::Null]), description, minimum)
 }
 
-fn duration(types: SchemaType, description: &str, minimum: usize) -> Object {
+fn span(types: SchemaType, description: &str, minimum: usize) -> Object {
     ObjectBuilder::new()
         .schema_type(types)
         .format(Some(SchemaFormat::Custom("timeout".to_owned())))
         .description(Some(description))
         .minimum(Some(Number::UInt(minimum)))
+        .maximum(Some(number(duration::MAX.as_secs())))
         .build()
 }
 
