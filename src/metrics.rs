@@ -42,6 +42,8 @@ pub struct List {
     pub request_seconds: HistogramVec,
     /// HTTP requests without an answer yet.
     pub requests_in_flight: IntGauge,
+    /// Pulls that wait for messages.
+    pub waiting_pulls: IntGauge,
     /// Bytes of request bodies in memory.
     pub bytes_in_flight: IntGauge,
     /// Publishes by outcome, as `domain::outcome::Outcome` spells it.
@@ -158,6 +160,7 @@ impl Default for List {
                 "gateway_http_requests_in_flight",
                 "HTTP requests that the gateway has admitted and not answered yet.",
             ),
+            waiting_pulls: list.gauge("gateway_waiting_pulls", "Pulls that wait for messages."),
             bytes_in_flight: list
                 .gauge("gateway_http_body_bytes_in_flight", "Bytes of request bodies in memory."),
             publishes: list.counters(

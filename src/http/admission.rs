@@ -64,6 +64,12 @@ impl AdmissionControl {
         self.0.limits.max_publish_streams.saturating_sub(self.0.streams.available_permits())
     }
 
+    /// Waiting pulls.
+    #[must_use]
+    pub fn waiting_pulls(&self) -> usize {
+        self.0.limits.pull.max_waiting.saturating_sub(self.0.pulls.available_permits())
+    }
+
     /// Admits a request. A second clone of its permit is in the extensions of the request: `request::body` takes it from there, and
     /// the bytes of the body hold it, also after the handler has ended.
     ///

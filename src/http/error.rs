@@ -161,7 +161,7 @@ fn refused(refusal: &Refusal) -> Problem {
             Kind::Forbidden,
             reason,
             "give the gateway's user the permission on this name (rabbitmqctl set_permissions): configure to declare or delete, write to \
-             publish, write on a queue and read on its exchange to bind dead letters; or use another name",
+             publish, read to pull or purge, write on a queue and read on its exchange to bind dead letters; or use another name",
         ),
         Refusal::Invalid { reason } => Problem::new(Kind::MalformedRequest, reason),
         Refusal::TypeUnknown { reason } => with_advice(

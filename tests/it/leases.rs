@@ -6,6 +6,7 @@ mod callers;
 mod faults;
 mod refusals;
 mod replicas;
+mod requests;
 mod stopping;
 
 use std::time::Duration;

@@ -89,7 +89,36 @@ const BAD_EVENTS: [&str; 10] = [
     "{\"data\":",
 ];
 
-const BAD_TARGETS: [(&str, &str); 18] = [
+const BAD_PULLS: [&str; 10] = [
+    "[]",
+    "{",
+    "{\"max\":0}",
+    "{\"max\":1.5}",
+    "{\"max\":\"x\"}",
+    "{\"max\":99999999999999999999}",
+    "{\"wait\":true}",
+    "{\"wait\":\"61s\"}",
+    "{\"lease\":{}}",
+    "{\"leese\":5}",
+];
+
+const BAD_SETTLES: [&str; 10] = [
+    "[]",
+    "{}",
+    "{\"ack\":5}",
+    "{\"ack\":[5]}",
+    "{\"ack\":[\"x\"]}",
+    "{\"retry\":[]}",
+    "{\"ack\":[],\"ack\":[]}",
+    "{\"extend\":[\"x\"]}",
+    "{\"extend\":[{\"lease_id\":\"1.a.1.0000000000000007\"}]}",
+    "{\"extend\":[{\"lease_id\":\"1.a.1.0000000000000007\",\"lease\":[]}]}",
+];
+
+const BAD_TARGETS: [(&str, &str); 21] = [
+    ("POST", "/queues/amq.gen-x/messages/pull"),
+    ("POST", "/queues/q/messages/pull?max=5"),
+    ("POST", "/queues/q/messages/settle?timeout=61s"),
     ("POST", "/publish/amq.default?mandatory=maybe"),
     ("POST", "/publish/amq.default?timeout=soon"),
     ("POST", "/publish/amq.default?timeout=2h"),
@@ -162,6 +191,12 @@ async fn a_refusal_has_no_words_of_rust() {
     for body in BAD_EVENTS {
         let request = stage.post("/publish/amq.default?routing_key=q").header("content-type", EVENT);
         refused(body, request.body(body).send().await).await;
+    }
+    for (operation, bodies) in [("pull", BAD_PULLS), ("settle", BAD_SETTLES)] {
+        for body in bodies {
+            let request = stage.post(&format!("/queues/q/messages/{operation}")).header("content-type", JSON);
+            refused(body, request.body(body).send().await).await;
+        }
     }
     for (method, path) in BAD_TARGETS {
         detail(gateway, method.parse().unwrap(), path).await;
@@ -251,6 +286,7 @@ async fn the_problem_of_an_unknown_parameter_names_the_known_parameters() {
         ("PUT", "/queues/q", "timeout"),
         ("DELETE", "/queues/q", "timeout, if_unused, if_empty"),
         ("DELETE", "/queues/q/messages", "timeout"),
+        ("POST", "/queues/q/messages/settle", "timeout"),
         ("GET", "/health/rabbitmq", "queue"),
     ] {
         let detail = detail(&gateway, method.parse().unwrap(), &format!("{path}?tiemout=1s")).await;

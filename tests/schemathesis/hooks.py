@@ -34,6 +34,7 @@ schemathesis.openapi.format("timeout", st.sampled_from(TIMEOUTS))
 schemathesis.openapi.format("timestamp", st.one_of(seconds, rfc3339))
 schemathesis.openapi.format("percent-encoded", st.text("abc/.", min_size=1).map(lambda text: text + "%20%E2%82%AC"))
 schemathesis.openapi.format("rfc3339", rfc3339)
+schemathesis.openapi.format("lease-id", st.integers(0, 2**32).map(lambda serial: f"1.nobody.{serial:x}.0000000000000007"))
 schemathesis.openapi.format("user", st.just("guest"))
 schemathesis.openapi.format("arguments", st.sampled_from(["{}", '{"x-match":"any","tenant":"acme"}']))
 
@@ -61,6 +62,10 @@ def map_case(context, case):
         be_short(case)
     if case.path == "/publish/{exchange}":
         fit_event(case)
+    if case.path == "/queues/{name}/messages/pull" and isinstance(case.body, dict):
+        fit_pull(case)
+    if case.path == "/queues/{name}/messages/settle" and case.meta and case.meta.generation.mode.is_positive:
+        fit_settle(case)
     if case.path == "/publish/{exchange}/batch":
         fit_batch(case)
     if case.path.startswith("/publish/{exchange}"):
@@ -185,6 +190,37 @@ def fit_batch(case):
     if "routing_key_from" in query and case.meta and case.meta.generation.mode.is_positive:
         query["routing_key_from"] = "type"
         query.pop("routing_key", None)
+
+
+def fit_pull(case):
+    """A pull from an empty queue waits for its whole time. The largest values are settings, so the contract cannot say them."""
+    body = case.body
+    if not (case.meta and case.meta.generation.mode.is_positive):
+        if body.get("wait") in TIMEOUTS:
+            body["wait"] = "200ms"
+        return
+    if body.get("max") is not None:
+        body["max"] = 1 + int(body["max"]) % 250
+    if body.get("wait") is not None:
+        body["wait"] = "200ms" if isinstance(body["wait"], str) else 0
+    if isinstance(body.get("lease"), (int, float)):
+        body["lease"] = 1 + int(body["lease"]) % 60
+
+
+def fit_settle(case):
+    """Each lease stands once among all members, and there is at least one."""
+    seen = set()
+
+    def is_new(item):
+        id = item["lease_id"] if isinstance(item, dict) else item
+        return id not in seen and not seen.add(id)
+
+    case.body = {member: [item for item in items or [] if is_new(item)] for member, items in case.body.items()}
+    for item in case.body.get("extend", []):
+        if isinstance(item["lease"], (int, float)):
+            item["lease"] = 1 + int(item["lease"]) % 60
+    if not seen:
+        case.body["ack"] = ["1.nobody.0.0000000000000007"]
 
 
 def header(case, name):

@@ -25,6 +25,7 @@ pub(in crate::http) async fn read_metrics(State(state): State<AppState>) -> Resp
     let MetricSources { metrics, admission, dropped_log_lines } = &state.metric_sources;
     set(&metrics.requests_in_flight, admission.requests_in_flight());
     set(&metrics.bulk.streams, admission.open_streams());
+    set(&metrics.waiting_pulls, admission.waiting_pulls());
     set(&metrics.bytes_in_flight, admission.bytes_in_flight());
     set(&metrics.idempotency.keys, state.idempotency.count());
     read_broker(metrics, &state.broker);

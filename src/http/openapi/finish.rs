@@ -3,6 +3,7 @@
 //! A header of a request, and a member of an answer, is absent or has a value. It is never null.
 
 use utoipa::openapi::path::Operation;
+use utoipa::openapi::schema::AdditionalProperties;
 use utoipa::openapi::{Object, OpenApi, RefOr, Required, Schema};
 
 use super::schemas::forbid_null;
@@ -78,6 +79,10 @@ fn finish_schema(name: &str, schema: &mut Object) {
         "Problem" => add_further_members(schema),
         "Envelope" => schema.extensions = Some(schemas::exactly_one_body()),
         "MessageProperties" | "ExchangeDeclaration" => limit_texts(schema),
+        // A reader in the order of the document has no derived schema.
+        "SettleRequest" => {
+            schema.additional_properties = Some(Box::new(AdditionalProperties::FreeForm(false)));
+        }
         "CloudEvent" => complete_event(schema),
         "BindingItem" => schema.extensions = Some(schemas::queue_or_exchange()),
         "DeadLetterDetail" => {

@@ -10,6 +10,7 @@ use utoipa::openapi::schema::{AdditionalProperties, KnownFormat, SchemaFormat, S
 use utoipa::openapi::{ArrayBuilder, Object, ObjectBuilder, OneOfBuilder, Ref, RefOr, Schema};
 use utoipa::{Number, ToSchema};
 
+use crate::domain::duration;
 use crate::domain::message::{DeliveryMode, MAX_EXPIRATION, MAX_TIMESTAMP};
 use crate::domain::names::SHORT_STRING_MAX;
 
@@ -186,6 +187,7 @@ pub(in crate::http) fn lease_ids() -> Schema {
 /// `wait` of a pull.
 pub(in crate::http) fn pull_wait() -> Object {
     optional_duration(
+        0,
         "How long to wait for the first message: `500ms`, `5s`, or a number of seconds; 20 s by default, at most 60 s unless the gateway is configured otherwise.",
     )
 }
@@ -193,6 +195,7 @@ pub(in crate::http) fn pull_wait() -> Object {
 /// `lease` of a pull.
 pub(in crate::http) fn pull_lease() -> Object {
     optional_duration(
+        1,
         "The time to settle the messages: `5s`, `2m`, or a number of seconds, above 0; 60 s by default, at most 25 minutes unless the gateway is configured otherwise.",
     )
 }
@@ -200,19 +203,20 @@ pub(in crate::http) fn pull_lease() -> Object {
 /// `lease` of an extension.
 pub(in crate::http) fn extension() -> Object {
     let said = "The time that the lease gets, counted from now: `5s`, `2m`, or a number of seconds, above 0.";
-    duration(SchemaType::from_iter([Type::Integer, Type::String]), said, 1)
+    span(SchemaType::from_iter([Type::Integer, Type::String]), said, 1)
 }
 
-fn optional_duration(description: &str) -> Object {
-    duration(SchemaType::from_iter([Type::Integer, Type::String, Type::Null]), description, 0)
+fn optional_duration(minimum: usize, description: &str) -> Object {
+    span(SchemaType::from_iter([Type::Integer, Type::String, Type::Null]), description, minimum)
 }
 
-fn duration(types: SchemaType, description: &str, minimum: usize) -> Object {
+fn span(types: SchemaType, description: &str, minimum: usize) -> Object {
     ObjectBuilder::new()
         .schema_type(types)
         .format(Some(SchemaFormat::Custom("timeout".to_owned())))
         .description(Some(description))
         .minimum(Some(Number::UInt(minimum)))
+        .maximum(Some(number(duration::MAX.as_secs())))
         .build()
 }
 

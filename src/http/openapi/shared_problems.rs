@@ -30,7 +30,7 @@ fn kinds_of(operation: &Operation) -> Vec<Kind> {
         Operations::Every => true,
         Operations::WithBody => operation.request_body.is_some(),
         Operations::AsksRabbitMq => !is_probe,
-        Operations::OnQueues => ["queues", "messages", "rpc", "bindings"].into_iter().any(has_tag),
+        Operations::OnQueues => ["queues", "rpc", "bindings"].into_iter().any(has_tag),
         Operations::Named => false,
     };
     Kind::ALL.into_iter().filter(|kind| is_of_it(kind) && !is_listed(kind)).collect()

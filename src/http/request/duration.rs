@@ -37,8 +37,7 @@ impl Visitor<'_> for DurationVisitor {
     }
 
     fn visit_u64<E: Error>(self, seconds: u64) -> Result<Self::Value, E> {
-        let parsed = duration::parse(&seconds.to_string());
-        parsed.map(Some).map_err(|error| E::custom(format!("{seconds} {error}")))
+        duration::parse(&seconds.to_string()).map(Some).map_err(E::custom)
     }
 
     fn visit_i64<E: Error>(self, seconds: i64) -> Result<Self::Value, E> {
@@ -51,7 +50,7 @@ impl Visitor<'_> for DurationVisitor {
     /// `5.0` is a whole number too: some programs write all numbers in this form.
     fn visit_f64<E: Error>(self, seconds: f64) -> Result<Self::Value, E> {
         if seconds.fract() == 0.0 && seconds >= 0.0 {
-            return self.visit_str(&format!("{seconds:.0}"));
+            return duration::parse(&format!("{seconds:.0}")).map(Some).map_err(E::custom);
         }
         Err(E::custom(format!("{seconds} {}", duration::DurationError::Malformed)))
     }
@@ -88,7 +87,8 @@ mod tests {
             ("-5", "-5 must be a duration"),
             ("1.5", "1.5 must be a duration"),
             ("1e300", "must be at most 24h"),
-            ("86401", "86401 must be at most 24h"),
+            ("86401", "must be at most 24h"),
+            (r#""86401""#, r#""86401" must be at most 24h"#),
             ("true", "expected a duration"),
         ] {
             let refused = read(json).expect_err(json);

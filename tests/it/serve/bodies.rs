@@ -245,6 +245,26 @@ async fn a_request_over_the_limit_is_503_at_once_and_health_checks_are_not() {
 }
 
 #[tokio::test]
+async fn pulls_wait_beside_the_requests_in_flight_up_to_a_bound_of_their_own() {
+    let toy = toy().await;
+    let mut waiting = Vec::new();
+    for pulls in 1..=2 {
+        let mut client = Client::to(&toy).await;
+        client.send(get_request("/pull", "")).await;
+        waiting.push(client);
+        eventually(PATIENCE, "the pull waits", || async { toy.admission.waiting_pulls() == pulls }).await;
+    }
+    let answer = ask(&toy, get_request("/pull", "")).await;
+    assert_eq!((answer.status, answer.problem().as_str()), (503, "overloaded"));
+    assert!(String::from_utf8_lossy(&answer.body).contains("GATEWAY_MAX_WAITING_PULLS"));
+    assert_eq!(ask(&toy, get_request("/hello", "")).await.status, 200);
+    assert_eq!(toy.admission.requests_in_flight(), 0);
+    drop(waiting);
+    let has_room = || async { toy.admission.waiting_pulls() == 0 };
+    eventually(PATIENCE, "a pull ends when its caller leaves", has_room).await;
+}
+
+#[tokio::test]
 async fn bodies_over_the_memory_limit_are_503_until_the_last_byte_is_dropped() {
     let mut toy = toy().await;
     let body = vec![0; 1 << 20];

@@ -138,6 +138,7 @@ fn table() -> RouteTable {
     table.add_operation("/publish/{exchange}/slow", Method::POST, outliving, None);
     table.add_operation("/publish/{exchange}/panic", Method::POST, outliving, None);
     table.add("/rpc/{queue}", message);
+    table.add("/pull", Traits { admission: Admission::Pull, ..Traits::default() });
     table
 }
 
@@ -157,6 +158,7 @@ fn router(keep: mpsc::UnboundedSender<Bytes>) -> Router {
         .route("/rpc/{queue}", get(async || (StatusCode::CONFLICT, "words of a library")))
         .route("/slow", get(async || dawdle(Duration::from_millis(700)).await))
         .route("/big", get(async || vec![0_u8; 64 << 20]))
+        .route("/pull", get(async || std::future::pending::<()>().await))
         .route("/stuck", get(async || std::future::pending::<()>().await))
         .route("/keep", post(async move |body: ReadBody| keeping.send(body.bytes).unwrap_or_default()))
         .route(

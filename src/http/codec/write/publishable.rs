@@ -11,8 +11,9 @@ use crate::domain::reserved;
 use crate::http::codec::field::{JsonTable, JsonValue};
 use crate::http::openapi::schemas;
 
+// `openapi/pulled.rs` adds the properties to its schema.
 /// The properties and headers of a message that a publish refuses: those that RabbitMQ or another user wrote, those that route the
-/// message past its routing key, and values that the gateway does not send. `openapi/pulled.rs` adds the properties to its schema.
+/// message past its routing key, and values that the gateway does not send.
 #[derive(Debug, Serialize, ToSchema)]
 pub(in crate::http) struct BrokerFields {
     #[serde(flatten)]

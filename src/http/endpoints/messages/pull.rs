@@ -40,12 +40,13 @@ struct PulledMessages<'a> {
 
 /// Take messages from a queue
 ///
-/// Waits for messages, and answers as soon as there are any: with at most `max`, or with none when none came within `wait`. RabbitMQ
-/// keeps each message until you settle its lease (`POST /queues/{name}/messages/settle`). A message whose lease expires goes back to
-/// the queue.
+/// Waits for messages, and answers as soon as there are any: with at most `max`, or with none when none came within `wait`.
+/// RabbitMQ keeps each message until you settle its lease (`POST /queues/{name}/messages/settle`). A message whose lease expires
+/// goes back to the queue.
 ///
-/// `properties`, `headers` and the body of a message can be published as they are. `broker` has the fields that a publish refuses. A caller that
-/// closes its connection ends the wait, and the messages that its connection has not taken go back to the queue at once.
+/// `properties`, `headers` and the body of a message can be published as they are. `broker` has the fields that a publish refuses.
+/// A caller that closes its connection ends the wait, and the messages that its connection has not taken go back to the queue at
+/// once.
 #[utoipa::path(
     post,
     path = "/queues/{name}/messages/pull",

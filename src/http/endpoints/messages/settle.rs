@@ -27,8 +27,8 @@ const RESULT: usize = 512;
 
 /// Settle messages
 ///
-/// Says what happens to messages that a pull gave out, each named by its `lease_id`. Paste a `lease_id` of a pull's answer into the
-/// example; the queue has to be the one of the pull. `ack`: RabbitMQ removes the message. `release`: it goes back to its queue.
+/// Says what happens to messages that a pull gave out, each named by its `lease_id`. Paste a `lease_id` of a pull's answer into
+/// the example; the queue has to be the one of the pull. `ack`: RabbitMQ removes the message. `release`: it goes back to its queue.
 /// `reject`: RabbitMQ drops it, or sends it to the dead-letter exchange of its queue. `extend`: you get more time, counted from now.
 ///
 /// 200 says that every item is done, 207 that at least one is not. `acked` means that RabbitMQ has read the ack. The same settle

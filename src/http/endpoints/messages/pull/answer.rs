@@ -53,8 +53,13 @@ impl Answer<'_> {
 
     /// Reserves the bytes that have no room yet.
     fn reserve(&mut self) -> Result<(), Problem> {
-        let more = self.permit.reserve(self.json.len() - self.room.num_permits())?;
+        let more = self.permit.reserve(self.json.len() - self.room.num_permits()).map_err(given_back)?;
         self.room.merge(more);
         Ok(())
     }
+}
+
+fn given_back(problem: Problem) -> Problem {
+    let detail = format!("{}; the messages go back to their queue", problem.detail());
+    problem.with_detail(detail)
 }

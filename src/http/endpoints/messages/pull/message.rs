@@ -11,7 +11,8 @@ use crate::http::endpoints::messages::time::rfc3339;
 /// Headers that count the deliveries of a message before this one: the gateway's, for retries; and that of quorum queues.
 const EARLIER_DELIVERIES: [&str; 2] = ["x-retry-count", "x-delivery-count"];
 
-/// A message and its lease. `openapi/pulled.rs` adds the members of the envelope to its schema.
+// `openapi/pulled.rs` adds the members of the envelope to its schema.
+/// A message and its lease.
 #[derive(Debug, Serialize, ToSchema)]
 pub(in crate::http) struct PulledMessage<'a> {
     /// The id of the lease, by which any gateway settles the message. Opaque, at most 100 bytes.

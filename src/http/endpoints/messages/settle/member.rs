@@ -24,6 +24,7 @@ pub(in crate::http) struct SettleRequest {
     #[schema(schema_with = schemas::lease_ids)]
     reject: Option<Vec<String>>,
     /// The caller gets more time for these messages.
+    #[schema(max_items = 1_000)]
     extend: Option<Vec<ExtendItem>>,
 }
 

@@ -168,7 +168,10 @@ mod tests {
             let mut results = written["results"].as_array().into_iter().flatten();
             results.find(|result| result["lease_id"] == *id).cloned().unwrap_or(Value::Null)
         };
-        let extended = json!({"lease_id": ids[0], "action": "extend", "outcome": "extended", "lease_expires_at": "1970-01-01T00:01:00.000Z"});
+        let extended = json!({
+            "lease_id": ids[0], "action": "extend", "outcome": "extended",
+            "lease_expires_at": "1970-01-01T00:01:00.000Z"
+        });
         assert_eq!(of(&ids[0]), extended);
         assert_eq!(of(&ids[2]), json!({"lease_id": ids[2], "action": "ack", "outcome": "acked"}));
         for (id, kind, status, member, value) in [
