@@ -33,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use self::connection::{Reached, Trial, Unreached, try_all};
-pub use self::consume::{Action, Consuming, Leased, NotSettled, Pull, Pulled, Settled};
+pub use self::consume::{Action, Consuming, Leased, NotSettled, Pull, Pulled, Retried, Settled};
 pub use self::error::{Cause, Denial, Error, Refusal, Unavailable};
 pub use self::probe::Look;
 pub use self::publish::{Place, Publish, PublishFailure, PublishSequence, Receipt};
@@ -107,16 +107,17 @@ impl Broker {
         let topology =
             Topology::new(&connector, settings.topology_connections, publisher.destinations(), lifecycle);
         let topology = Arc::new(topology);
-        let (consuming, requests) = Consuming::new(&connector, &settings.consume, &topology, lifecycle);
+        let user = match &settings.login {
+            Login::Plain { user, .. } => Some(user.clone()),
+            Login::External => None,
+        };
+        let (consuming, work) =
+            Consuming::new(&connector, &settings.consume, &topology, lifecycle, user.clone());
         let reply_connection = connector.start(Role::Reply, 0, 1);
         let probe = Probe::new(connector.start(Role::Probe, 0, 1));
         let unmatched = metrics.unmatched_replies.clone();
         let (replies, task) = Replies::start(reply_connection, settings, unmatched);
         supervisors.spawn(task);
-        let user = match &settings.login {
-            Login::Plain { user, .. } => Some(user.clone()),
-            Login::External => None,
-        };
         let inner = Inner {
             publisher,
             metrics: metrics.clone(),
@@ -135,7 +136,8 @@ impl Broker {
         };
         let broker = Self { inner: Arc::new(inner) };
         tokio::spawn(broker.clone().tell_outcomes_at_abort());
-        tokio::spawn(broker.clone().answer_replicas(requests));
+        tokio::spawn(broker.clone().answer_replicas(work.requests));
+        tokio::spawn(broker.clone().publish_copies(work.orders));
         tokio::spawn(broker.clone().keep_topology_file_applied());
         Ok(broker)
     }

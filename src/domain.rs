@@ -10,4 +10,5 @@ pub mod outcome;
 pub mod path_prefix;
 pub mod permission;
 pub mod reserved;
+pub mod retry_step;
 pub mod topology;

@@ -8,7 +8,11 @@
 //! - Publishing has other connections, so leases can be settled while an alarm blocks publishers.
 
 mod command;
+mod consuming;
 mod control;
+mod copier;
+mod copy;
+mod copy_order;
 mod deliver;
 mod lease_channel;
 mod lease_table;
@@ -19,189 +23,9 @@ mod secret;
 mod settle;
 mod settled_leases;
 mod shared;
+mod wait_queue;
 mod worker;
 
-use std::sync::Arc;
-use std::time::Duration;
-
-use tokio::sync::mpsc::{self, UnboundedSender};
-use tokio::sync::oneshot;
-use tokio::time::{Instant, timeout_at};
-
-use self::command::{Caller, Command, SettleRequest, SettleResult};
-use self::control::Control;
-use self::lease_table::Final;
+pub use self::consuming::Consuming;
 pub use self::pull::{Leased, Pull, Pulled};
-pub use self::settle::{Action, NotSettled, Settled};
-use self::shared::Shared;
-use self::worker::Worker;
-use super::RoleState;
-use super::connection::{Connector, Role};
-use super::error::{Cause, Error, Unavailable};
-use super::settings::ConsumeSettings;
-use super::topology::Topology;
-use crate::domain::lease::LeaseId;
-use crate::domain::message::ReceivedMessage;
-use crate::domain::names::QueueName;
-use crate::lifecycle::Lifecycle;
-
-/// How long a caller waits for RabbitMQ beside its wait for messages.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// The handle to the queues that callers take messages from.
-pub struct Consuming {
-    shared: Arc<Shared>,
-}
-
-impl Consuming {
-    /// No connection is dialled before the first pull. The second value receives the requests of other replicas.
-    pub(super) fn new(
-        connector: &Connector,
-        settings: &ConsumeSettings,
-        topology: &Arc<Topology>,
-        lifecycle: &Lifecycle,
-    ) -> (Self, mpsc::Receiver<ReceivedMessage>) {
-        let (topology, lifecycle) = (Arc::clone(topology), lifecycle.clone());
-        let (control, requests) = Control::new();
-        let shared = Shared::new(connector.clone(), settings.clone(), topology, control, lifecycle);
-        (Self { shared: Arc::new(shared) }, requests)
-    }
-
-    /// Takes messages for a caller: at least one, or none when none came within its wait. Drop the future when the caller leaves.
-    ///
-    /// # Errors
-    /// RabbitMQ's refusal, or the reason why RabbitMQ could not be asked.
-    pub async fn pull(&self, pull: Pull) -> Result<Pulled, Error> {
-        let Pull { queue, max, wait, lease } = pull;
-        let (answer, pulled) = oneshot::channel();
-        let number = self.shared.next_number();
-        let wait_end = Instant::now() + wait;
-        let give_up = wait_end + PATIENCE;
-        let caller = Command::Pull(Caller { number, max, lease, wait_end, give_up, answer });
-        let limit = self.shared.settings.max_lease_queues;
-        let start =
-            |workers| (workers < limit).then(|| Worker::start(queue.clone(), Arc::clone(&self.shared)));
-        if self.shared.send(&queue, caller, start).is_err() {
-            return Err(Error::NotSent(Unavailable::TooManyLeaseQueues { limit }));
-        }
-        let _guard = WaitingCaller { shared: &self.shared, queue: &queue, number };
-        pulled.await.unwrap_or(Err(Error::NotSent(Unavailable::ShuttingDown)))
-    }
-
-    /// Whether this replica gave out the lease, for this queue.
-    fn gave_out(&self, id: &LeaseId, queue: &QueueName) -> bool {
-        self.shared.gave_out(id, queue)
-    }
-
-    /// Does these actions with leases that this replica gave out, and waits until RabbitMQ has read them, at most to the deadline. The results are
-    /// in the order of the actions. Each lease occurs once.
-    async fn settle(
-        &self,
-        queue: &QueueName,
-        actions: Vec<(LeaseId, Action)>,
-        deadline: Instant,
-    ) -> Vec<Result<Settled, NotSettled>> {
-        let is_own = |(id, _): &(LeaseId, Action)| self.shared.gave_out(id, queue);
-        let own: Vec<_> =
-            actions.iter().filter(|it| is_own(it)).map(|(id, action)| (id.serial, *action)).collect();
-        let mut results = self.settle_own(queue, own, deadline).await.into_iter();
-        let expired = || Err(NotSettled::Expired);
-        actions
-            .iter()
-            .map(|it| if is_own(it) { results.next().unwrap_or_else(expired) } else { expired() })
-            .collect()
-    }
-
-    async fn settle_own(
-        &self,
-        queue: &QueueName,
-        actions: Vec<(u64, Action)>,
-        deadline: Instant,
-    ) -> Vec<SettleResult> {
-        if actions.is_empty() {
-            return Vec::new();
-        }
-        let (answer, results) = oneshot::channel();
-        let request = Command::Settle(SettleRequest { actions: actions.clone(), answer });
-        if self.shared.send(queue, request, |_| None).is_err() {
-            return actions.into_iter().map(|(serial, action)| self.without_worker(serial, action)).collect();
-        }
-        let cause = match timeout_at(deadline, results).await {
-            Ok(Ok(results)) => return results,
-            Ok(Err(_)) => Cause::Stopped,
-            Err(_) => Cause::Silence,
-        };
-        actions.iter().map(|_| Err(NotSettled::Failed(Error::Unknown(cause.clone())))).collect()
-    }
-
-    /// The result for a queue that has no leases.
-    fn without_worker(&self, serial: u64, action: Action) -> SettleResult {
-        let how = match action {
-            Action::Ack => Final::Acked,
-            Action::Release => Final::Released,
-            Action::Reject => Final::Rejected,
-            Action::Extend(_) => {
-                let other = self.shared.settled(serial);
-                return Err(other.map_or(NotSettled::Expired, |how| NotSettled::Already(how.into())));
-            }
-        };
-        self.shared.repeated(serial, how)
-    }
-
-    /// The number of messages that are leased.
-    #[must_use]
-    pub fn leases(&self) -> usize {
-        self.shared.settings.max_leases.saturating_sub(self.shared.free_leases.available_permits())
-    }
-
-    /// Resolves when no message is leased. From then on the gateway leases none.
-    pub async fn until_no_leases(&self) {
-        let all = u32::try_from(self.shared.settings.max_leases).unwrap_or(u32::MAX);
-        if let Ok(all) = self.shared.free_leases.acquire_many(all).await {
-            all.forget();
-        }
-    }
-
-    /// The state of the connection of leases.
-    pub(super) fn role(&self) -> RoleState {
-        Role::Lease.state(self.shared.dialled().map(|connections| &**connections))
-    }
-
-    /// Gives all messages back, and waits until RabbitMQ has read it, at most to the deadline.
-    pub async fn give_back(&self, deadline: Instant) {
-        let stop = |worker: UnboundedSender<Command>| {
-            let (sender, stopped) = oneshot::channel();
-            // The worker may have ended by itself.
-            let _gone = worker.send(Command::Stop(sender));
-            stopped
-        };
-        let stopping: Vec<_> = self.shared.workers().into_iter().map(stop).collect();
-        for stopped in stopping {
-            if timeout_at(deadline, stopped).await.is_err() {
-                tracing::warn!("the gateway stops before RabbitMQ has taken all leased messages back");
-                return;
-            }
-        }
-    }
-
-    /// Closes the connection of leases.
-    pub(super) fn stop(&self) {
-        if let Some(connections) = self.shared.dialled() {
-            connections.stop();
-        }
-    }
-}
-
-/// A caller who waits; dropping it tells the worker that the caller has left.
-struct WaitingCaller<'a> {
-    shared: &'a Shared,
-    queue: &'a QueueName,
-    number: u64,
-}
-
-impl Drop for WaitingCaller<'_> {
-    fn drop(&mut self) {
-        // A queue without a worker has no callers.
-        let _none = self.shared.send(self.queue, Command::Left(self.number), |_| None);
-    }
-}
+pub use self::settle::{Action, NotSettled, Retried, Settled};

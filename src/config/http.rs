@@ -2,11 +2,15 @@
 
 use std::net::SocketAddr;
 
+use std::time::Duration;
+
 use super::forms;
 use super::reader::Reader;
 use crate::domain::field::HeaderLimits;
 use crate::http::{Access, ConnectionLimits, Deadline, IdempotencyLimits, Limits, PullLimits, Settings};
 
+/// The longest delay that has a wait queue.
+const LONGEST_RETRY_DELAY: Duration = Duration::from_hours(24);
 const MANY: usize = 1_000_000;
 
 pub(super) fn read(
@@ -76,6 +80,7 @@ fn limits(
         rpc: deadline(from, ["GATEWAY_RPC_TIMEOUT", "GATEWAY_RPC_TIMEOUT_MAX"]),
         topology: deadline(from, ["GATEWAY_TOPOLOGY_TIMEOUT", "GATEWAY_TOPOLOGY_TIMEOUT_MAX"]),
         pull,
+        max_retry_delay: from.read("GATEWAY_RETRY_DELAY_MAX", forms::duration_up_to(LONGEST_RETRY_DELAY)),
         settle,
     };
     from.refuse_if(

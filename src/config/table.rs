@@ -160,6 +160,7 @@ pub static SETTINGS: &[Setting] = &[
         "Settled messages that the gateway remembers for 10 minutes, so that the same settle gets the same answer"),
     plain("GATEWAY_SETTLE_TIMEOUT", Value("10s"), "duration such as 500ms or 5s, above 0, at most 60s",
         "Deadline of a settle without ?timeout="),
+    plain("GATEWAY_RETRY_DELAY_MAX", Value("24h"), "duration such as 5s or 1h, above 0, at most 24h", "Longest delay of a retry"),
     plain("GATEWAY_ALLOWED_ORIGINS", Unset("none"), "origins such as https://app.example.org, comma-separated",
         "Other origins whose pages may call the gateway"),
     plain("GATEWAY_ALLOWED_HOSTS", Unset("none"), "host names or IP addresses without ports, comma-separated",

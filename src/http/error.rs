@@ -43,10 +43,14 @@ impl From<NotSettled> for Problem {
                 "the queue has no lease with this id any more, and the message is back in the queue or settled; nothing was done",
             ),
             NotSettled::Already(settled) => {
-                let outcome = word(settled);
-                let detail = format!("the lease is {outcome} already, or is about to be; nothing was done");
+                let outcome = word(&settled);
+                let detail = format!("the lease is {outcome} already; nothing was done");
                 Self::new(ProblemType::LeaseSettled, detail).with("settled_as", outcome)
             }
+            NotSettled::Settling => Self::new(
+                ProblemType::LeaseSettled,
+                "the lease is being settled in another way; nothing was done",
+            ),
             NotSettled::TooLong { longest } => {
                 let limit = duration::format(longest);
                 let why = format!(
@@ -59,12 +63,14 @@ impl From<NotSettled> for Problem {
     }
 }
 
-fn word(settled: Settled) -> &'static str {
+fn word(settled: &Settled) -> &'static str {
     match settled {
         Settled::Acked => "acked",
         Settled::Released => "released",
         Settled::Rejected => "rejected",
         Settled::Extended { .. } => "extended",
+        Settled::Retried(_) => "retried",
+        Settled::DeadLettered => "dead_lettered",
     }
 }
 

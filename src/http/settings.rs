@@ -77,6 +77,8 @@ pub struct Limits {
     pub topology: Deadline,
     /// Bounds of pulls.
     pub pull: PullLimits,
+    /// Longest delay of a retry.
+    pub max_retry_delay: Duration,
     /// Deadline of a settle.
     pub settle: Deadline,
 }

@@ -1,5 +1,7 @@
 //! What the worker of a queue is asked to do.
 
+use std::time::Duration;
+
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -25,7 +27,7 @@ pub(super) enum Command {
 pub(super) struct Caller {
     pub(super) number: u64,
     pub(super) max: usize,
-    pub(super) lease: std::time::Duration,
+    pub(super) lease: Duration,
     /// The end of its wait for a message.
     pub(super) wait_end: Instant,
     /// The end of its wait for RabbitMQ.
@@ -40,5 +42,7 @@ pub(super) type SettleResult = Result<Settled, NotSettled>;
 #[derive(Debug)]
 pub(super) struct SettleRequest {
     pub(super) actions: Vec<(u64, Action)>,
+    /// The results of actions that are not done by then are unknown.
+    pub(super) deadline: Instant,
     pub(super) answer: oneshot::Sender<Vec<SettleResult>>,
 }

@@ -3,6 +3,7 @@
 //! It is on the connection of the leases, and its name is in each lease id. When RabbitMQ returns a request to it, that connection is
 //! gone, and RabbitMQ has put the messages back. So the gateway ends the connection at once when it loses the queue.
 
+mod failure;
 pub(super) mod protocol;
 
 use std::sync::Arc;

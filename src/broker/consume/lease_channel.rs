@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::copy::with_first_address;
 use super::deliver::Deliver;
 use crate::broker::convert;
 use crate::broker::error::Error;
@@ -113,7 +114,7 @@ impl LeaseChannel {
         let Fitting { deliver, bytes, room } = fitting;
         let message = convert::received(&properties, body);
         let Deliver { tag, redelivered, exchange, routing_key } = deliver;
-        let delivery = Delivery { redelivered, exchange, routing_key, message };
+        let delivery = with_first_address(Delivery { redelivered, exchange, routing_key, message });
         self.tell(Event::Delivery(Box::new(Arrived { tag, delivery, bytes, room })));
     }
 }

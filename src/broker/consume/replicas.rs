@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::future::join_all;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
@@ -96,7 +97,12 @@ impl Broker {
             user_id: self.user().and_then(|user| ShortText::parse(user).ok()),
             ..Properties::default()
         };
-        Message { id: MessageId::generate(), properties, headers: FieldTable::default(), body: body.into() }
+        Message {
+            id: MessageId::generate(),
+            properties,
+            headers: FieldTable::default(),
+            body: Bytes::from(body),
+        }
     }
 
     /// Answers the requests of other replicas, until the gateway is closed.

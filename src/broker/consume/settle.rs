@@ -1,11 +1,15 @@
 //! What happens to a leased message by its caller's word.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::broker::error::Error;
+use crate::domain::message::MessageId;
+use crate::domain::names::{ExchangeName, ShortText};
+use crate::domain::retry_step::RetryStep;
 
 /// What happens to a leased message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
     /// RabbitMQ removes it.
     Ack,
@@ -15,10 +19,36 @@ pub enum Action {
     Reject,
     /// The caller gets this time from now on.
     Extend(Duration),
+    /// A copy of it comes again later, and RabbitMQ removes the original.
+    Retry {
+        /// The delay; `None` means at once, behind the other messages of the queue.
+        step: Option<RetryStep>,
+        /// Why its caller could not process it.
+        reason: Option<String>,
+    },
+    /// A copy of it goes to this exchange, and RabbitMQ removes the original.
+    DeadLetter {
+        /// The exchange.
+        exchange: ExchangeName,
+        /// The routing key.
+        routing_key: ShortText,
+        /// Why its caller could not process it.
+        reason: Option<String>,
+    },
+}
+
+/// An action that ends a lease, without its result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Final {
+    Acked,
+    Released,
+    Rejected,
+    Retried,
+    DeadLettered,
 }
 
 /// An action that is done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Settled {
     /// RabbitMQ has read the ack.
     Acked,
@@ -31,6 +61,35 @@ pub enum Settled {
         /// When it expires now.
         expires_at: SystemTime,
     },
+    /// RabbitMQ holds a copy that comes again, and has read the ack of the original.
+    Retried(Arc<Retried>),
+    /// RabbitMQ holds a copy at the dead-letter exchange, and has read the ack of the original.
+    DeadLettered,
+}
+
+/// The copy of a message that comes again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retried {
+    /// When it comes again.
+    pub retry_at: SystemTime,
+    /// The id of the message and of its copy.
+    pub message_id: MessageId,
+    /// Whether an earlier copy with this id may be in a queue too.
+    pub duplicate_possible: bool,
+}
+
+impl Settled {
+    /// The action, if it ended the lease.
+    pub(super) fn how(&self) -> Option<Final> {
+        match self {
+            Self::Acked => Some(Final::Acked),
+            Self::Released => Some(Final::Released),
+            Self::Rejected => Some(Final::Rejected),
+            Self::Retried(_) => Some(Final::Retried),
+            Self::DeadLettered => Some(Final::DeadLettered),
+            Self::Extended { .. } => None,
+        }
+    }
 }
 
 /// Why an action is not done.
@@ -40,9 +99,12 @@ pub enum NotSettled {
     /// queue, or was settled by somebody else.
     #[error("the lease does not exist any more")]
     Expired,
-    /// The lease was settled in another way, or is being settled in another way.
+    /// The lease was settled in another way.
     #[error("the lease is settled already")]
     Already(Settled),
+    /// The lease is being settled in another way.
+    #[error("the lease is being settled in another way")]
+    Settling,
     /// The lease would be older than the longest lease.
     #[error("a lease lasts at most {longest:?} from its delivery on")]
     TooLong {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::lease_table::Final;
+use super::settle::Settled;
 
 /// How long a settled lease is remembered.
 const KEPT: Duration = Duration::from_mins(10);
@@ -13,7 +13,7 @@ const KEPT: Duration = Duration::from_mins(10);
 /// The settled leases of all queues.
 #[derive(Debug)]
 pub(super) struct SettledLeases {
-    by_serial: HashMap<u64, Final>,
+    by_serial: HashMap<u64, Settled>,
     /// In the order in which they were settled.
     order: VecDeque<(Instant, u64)>,
     limit: usize,
@@ -28,15 +28,15 @@ impl SettledLeases {
     }
 
     /// Remembers how a lease was settled.
-    pub(super) fn add(&mut self, serial: u64, how: Final, now: Instant) {
+    pub(super) fn add(&mut self, serial: u64, how: Settled, now: Instant) {
         self.forget(now);
         self.by_serial.insert(serial, how);
         self.order.push_back((now, serial));
     }
 
     /// How the lease was settled, where it is remembered.
-    pub(super) fn get(&self, serial: u64) -> Option<Final> {
-        self.by_serial.get(&serial).copied()
+    pub(super) fn get(&self, serial: u64) -> Option<Settled> {
+        self.by_serial.get(&serial).cloned()
     }
 
     /// Whether no further lease should begin: the table is full, and its oldest entry must stay.
@@ -68,14 +68,14 @@ mod tests {
         let start = Instant::now();
         let least = Duration::from_mins(2);
         let mut settled = SettledLeases::new(2, least);
-        settled.add(1, Final::Acked, start);
-        settled.add(2, Final::Rejected, start);
+        settled.add(1, Settled::Acked, start);
+        settled.add(2, Settled::Rejected, start);
         assert!(settled.is_full(start));
-        settled.add(3, Final::Released, start + Duration::from_secs(1));
-        assert_eq!(settled.get(1), Some(Final::Acked));
+        settled.add(3, Settled::Released, start + Duration::from_secs(1));
+        assert_eq!(settled.get(1), Some(Settled::Acked));
         assert!(!settled.is_full(start + least + Duration::from_secs(1)));
-        assert_eq!((settled.get(1), settled.get(2), settled.get(3)), (None, None, Some(Final::Released)));
-        settled.add(4, Final::Acked, start + least);
+        assert_eq!((settled.get(1), settled.get(2), settled.get(3)), (None, None, Some(Settled::Released)));
+        settled.add(4, Settled::Acked, start + least);
         assert!(!settled.is_full(start + least + KEPT));
         assert_eq!(settled.get(4), None);
     }

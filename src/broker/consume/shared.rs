@@ -10,9 +10,9 @@ use tokio::time::Instant;
 
 use super::command::{Command, SettleResult};
 use super::control::Control;
-use super::lease_table::Final;
+use super::copy_order::CopyOrder;
 use super::secret::LeaseKey;
-use super::settle::NotSettled;
+use super::settle::{Final, NotSettled, Settled};
 use super::settled_leases::SettledLeases;
 use crate::broker::connection::{Connections, Connector, Role};
 use crate::broker::settings::ConsumeSettings;
@@ -26,6 +26,9 @@ pub(super) struct Shared {
     pub(super) settings: ConsumeSettings,
     pub(super) topology: Arc<Topology>,
     pub(super) control: Control,
+    /// The gateway's own user, if it logs in with a user name.
+    pub(super) user: Option<String>,
+    copies: UnboundedSender<CopyOrder>,
     pub(super) lifecycle: Lifecycle,
     /// The leases that may still begin.
     pub(super) free_leases: Arc<Semaphore>,
@@ -48,7 +51,7 @@ impl Shared {
         connector: Connector,
         settings: ConsumeSettings,
         topology: Arc<Topology>,
-        control: Control,
+        (control, copies, user): (Control, UnboundedSender<CopyOrder>, Option<String>),
         lifecycle: Lifecycle,
     ) -> Self {
         let semaphore = |permits: usize| Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS)));
@@ -60,6 +63,8 @@ impl Shared {
             settings,
             topology,
             control,
+            user,
+            copies,
             lifecycle,
             connector,
             connections: OnceLock::new(),
@@ -67,6 +72,12 @@ impl Shared {
             last_number: AtomicU64::new(0),
             workers: Mutex::default(),
         }
+    }
+
+    /// Has a copy published.
+    pub(super) fn order_copy(&self, order: CopyOrder) {
+        // The gateway is closed, and has lost its leases.
+        let _closed = self.copies.send(order);
     }
 
     /// The connection of all leases, which is dialled at the first call.
@@ -95,20 +106,20 @@ impl Shared {
     }
 
     /// Remembers how a lease was settled.
-    pub(super) fn note_settled(&self, serial: u64, how: Final, now: Instant) {
-        lock(&self.settled).add(serial, how, now);
+    pub(super) fn note_settled(&self, serial: u64, settled: Settled, now: Instant) {
+        lock(&self.settled).add(serial, settled, now);
     }
 
     /// How a lease was settled, where it is remembered.
-    pub(super) fn settled(&self, serial: u64) -> Option<Final> {
+    pub(super) fn settled(&self, serial: u64) -> Option<Settled> {
         lock(&self.settled).get(serial)
     }
 
     /// The answer to a request to settle a lease that is not held: that of the first request, if it was the same.
     pub(super) fn repeated(&self, serial: u64, how: Final) -> SettleResult {
         match self.settled(serial) {
-            Some(before) if before == how => Ok(before.into()),
-            Some(other) => Err(NotSettled::Already(other.into())),
+            Some(before) if before.how() == Some(how) => Ok(before),
+            Some(other) => Err(NotSettled::Already(other)),
             None => Err(NotSettled::Expired),
         }
     }

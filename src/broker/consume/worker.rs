@@ -3,7 +3,12 @@
 //! One task runs it, so that the state of a lease has one owner. It fetches messages in rounds, see [`round`], and settles leases,
 //! see [`settling`].
 
+mod barrier;
+mod copies;
+mod copying;
+mod requests;
 mod round;
+mod round_state;
 mod settling;
 
 use std::collections::VecDeque;
@@ -17,15 +22,18 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 
-use self::round::Round;
-use self::settling::Barrier;
+use self::barrier::Barrier;
+use self::copies::{Copies, CopyId};
+use self::requests::Requests;
+use self::round_state::Round;
 use super::command::{Caller, Command};
+use super::copy_order::Copied;
 use super::lease_channel::Event;
 use super::lease_table::LeaseTable;
 use super::link::{Link, next_event};
 use super::pull::Pulled;
 use super::shared::Shared;
-use crate::broker::error::{Error, Refusal, Unavailable};
+use crate::broker::error::{Cause, Error, Refusal, Unavailable};
 use crate::broker::wire::{push_nack, push_reject};
 use crate::domain::message::Delivery;
 use crate::domain::names::QueueName;
@@ -54,6 +62,10 @@ pub(super) struct Worker {
     reopen_at: Instant,
     round: Round,
     barrier: Barrier,
+    requests: Requests,
+    copies: Copies,
+    /// The answers to copies.
+    copied: (UnboundedSender<Copied>, UnboundedReceiver<Copied>),
     idle_since: Instant,
     is_draining: bool,
     stopped: Option<oneshot::Sender<()>>,
@@ -65,6 +77,7 @@ struct Kept {
     delivery: Arc<Delivery>,
     _lease: Option<OwnedSemaphorePermit>,
     _bytes: OwnedSemaphorePermit,
+    copy_id: Option<CopyId>,
 }
 
 /// A message without a lease.
@@ -93,6 +106,9 @@ impl Worker {
             reopen_at: now,
             round: Round::default(),
             barrier: Barrier::default(),
+            requests: Requests::default(),
+            copies: Copies::new(),
+            copied: unbounded_channel(),
             idle_since: now,
             is_draining: false,
             stopped: None,
@@ -110,6 +126,7 @@ impl Worker {
                 biased;
                 event = next_event(&mut self.link) => self.on_event(event),
                 Some(serial) = self.returned.1.recv() => self.take_back(serial),
+                Some(copied) = self.copied.1.recv() => self.on_copied(copied),
                 Some(command) = self.commands.recv() => self.on_command(command),
                 Some(opened) = OptionFuture::from(self.opening.as_mut()) => self.on_opened(opened),
                 () = lifecycle.draining(), if !self.is_draining => self.drain(),
@@ -153,7 +170,8 @@ impl Worker {
         let reopen = (self.link.is_none() && self.opening.is_none()).then_some(self.reopen_at);
         let reopen = reopen.filter(|_| !self.callers.is_empty());
         let give_up = self.callers.iter().map(|caller| caller.give_up).min();
-        let times = [self.leases.next_expiry(), reopen, give_up, self.round_wake_at()];
+        let times =
+            [self.leases.next_expiry(), self.requests.next_deadline(), reopen, give_up, self.round_wake_at()];
         let idle = self.idle_since + IDLE;
         times
             .into_iter()
@@ -163,9 +181,11 @@ impl Worker {
     }
 
     fn on_time(&mut self, now: Instant) {
-        for tag in self.leases.expire(now) {
+        for (serial, tag) in self.leases.expire(now) {
             self.write(|out, channel| push_reject(out, channel, tag, true));
+            self.lose_copies([serial], &Error::Unknown(Cause::Silence));
         }
+        self.requests.on_time(now);
         let waits = std::mem::take(&mut self.callers);
         let (late, waits): (VecDeque<_>, _) = waits.into_iter().partition(|caller| caller.give_up <= now);
         self.callers = waits;
@@ -226,7 +246,8 @@ impl Worker {
         }
         self.leases.lose();
         self.ready.clear();
-        self.barrier.fail(&error);
+        self.fail_barrier(&error);
+        self.lose_all_copies(&Error::lost(&error.to_string()));
         self.reopen_at = Instant::now() + REOPEN_PAUSE;
         if self.round.close() && is_refused {
             self.refuse(&in_exclusive_use(error));
@@ -252,6 +273,7 @@ impl Worker {
     /// Gives every message back, and waits until RabbitMQ has read it.
     fn stop(&mut self, stopped: oneshot::Sender<()>) {
         self.drain();
+        self.lose_all_copies(&Error::Unknown(Cause::Stopped));
         for tag in self.leases.take_all() {
             self.write(|out, channel| push_nack(out, channel, tag));
         }

@@ -41,7 +41,7 @@ pub(in crate::broker) struct Assembled<C> {
 impl<C> Assembled<C> {
     /// The parts: what was kept, the properties, and the body.
     pub(in crate::broker) fn into_parts(self) -> (C, BasicProperties, Bytes) {
-        (self.context, self.properties, self.body.into())
+        (self.context, self.properties, Bytes::from(self.body))
     }
 }
 

@@ -200,6 +200,14 @@ pub(in crate::http) fn pull_lease() -> Object {
     )
 }
 
+/// `delay` of a retry.
+pub(in crate::http) fn retry_delay() -> Object {
+    optional_duration(
+        0,
+        "How long the copy waits: `5s`, `2m`, or a number of seconds, rounded up to one of 29 steps from 1s to 24h; without it the copy goes to the end of the queue.",
+    )
+}
+
 /// `lease` of an extension.
 pub(in crate::http) fn extension() -> Object {
     let said = "The time that the lease gets, counted from now: `5s`, `2m`, or a number of seconds, above 0.";

@@ -100,7 +100,15 @@ async fn a_settle_with_a_wrong_item_is_400_and_names_its_place() {
         (json!({"ack": [id(1)], "release": [id(1)]}), "release[0]"),
         (json!({"extend": [{"lease_id": id(1)}]}), "extend[0].lease"),
         (json!({"extend": [{"lease_id": id(1), "lease": 0}]}), "extend[0].lease"),
-        (json!({"retry": [{"lease_id": id(1)}]}), "retry"),
+        (json!({"retry": [id(1)]}), "retry[0]"),
+        (json!({"retry": [{"lease_id": id(1), "delay": "soon"}]}), "retry[0].delay"),
+        (json!({"retry": [{"lease_id": id(1), "delay": "25h"}]}), "retry[0].delay"),
+        (json!({"dead_letter": [{"lease_id": id(1), "why": "x"}]}), "dead_letter[0].why"),
+        (
+            json!({"dead_letter": [{"lease_id": id(1)}], "dead_letter_to": {"exchange": ""}}),
+            "dead_letter_to.exchange",
+        ),
+        (json!({"later": [id(1)]}), "later"),
     ] {
         let (kind, named, detail) = door.refuses("/queues/q/messages/settle", body.to_string()).await;
         assert_eq!((kind.as_str(), named), ("malformed-request", field.into()), "{body}: {detail}");

@@ -82,6 +82,7 @@ pub fn limits() -> Limits {
             max_lease: PATIENCE,
             max_waiting: 2,
         },
+        max_retry_delay: Duration::from_hours(24),
         settle: deadline,
     }
 }

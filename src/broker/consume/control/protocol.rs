@@ -1,15 +1,19 @@
 //! The requests and answers between replicas, as JSON. The type of a message names its version, so that replicas of two versions can
 //! work side by side during an upgrade.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
+use super::failure::FailureJson;
 use crate::broker::consume::command::SettleResult;
-use crate::broker::consume::settle::{Action, NotSettled, Settled};
-use crate::broker::error::{Cause, Error};
+use crate::broker::consume::settle::{Action, NotSettled, Retried, Settled};
+use crate::broker::error::Error;
 use crate::domain::lease::LeaseId;
-use crate::domain::names::QueueName;
+use crate::domain::message::MessageId;
+use crate::domain::names::{ExchangeName, QueueName, ShortText};
+use crate::domain::retry_step::RetryStep;
 
 /// The type of a request of this version.
 pub(in crate::broker::consume) const REQUEST: &str = "settle.v1";
@@ -32,6 +36,16 @@ enum ActionJson {
     Reject,
     /// Milliseconds.
     Extend(u64),
+    Retry {
+        /// Milliseconds.
+        delay: u64,
+        reason: Option<String>,
+    },
+    DeadLetter {
+        exchange: String,
+        routing_key: String,
+        reason: Option<String>,
+    },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -42,12 +56,20 @@ enum ResultJson {
     Rejected,
     /// Milliseconds since 1970.
     Extended(u64),
+    Retried {
+        /// Milliseconds since 1970.
+        retry_at: u64,
+        message_id: String,
+        duplicate_possible: bool,
+    },
+    DeadLettered,
     Expired,
+    Settling,
     Already(Box<ResultJson>),
     /// Milliseconds.
     TooLong(u64),
-    /// RabbitMQ did not answer the owner.
-    Unknown,
+    /// The owner could not do it.
+    Failed(FailureJson),
 }
 
 fn milliseconds(duration: Duration) -> u64 {
@@ -61,6 +83,15 @@ pub(in crate::broker::consume) fn request(queue: &QueueName, actions: &[(LeaseId
         Action::Release => ActionJson::Release,
         Action::Reject => ActionJson::Reject,
         Action::Extend(lease) => ActionJson::Extend(milliseconds(*lease)),
+        Action::Retry { step, reason } => {
+            let delay = step.map(RetryStep::delay).unwrap_or_default();
+            ActionJson::Retry { delay: milliseconds(delay), reason: reason.clone() }
+        }
+        Action::DeadLetter { exchange, routing_key, reason } => ActionJson::DeadLetter {
+            exchange: exchange.in_path().to_owned(),
+            routing_key: routing_key.to_string(),
+            reason: reason.clone(),
+        },
     };
     let actions = actions.iter().map(|(id, it)| (id.to_string(), action(it))).collect();
     json(&Request { queue: queue.as_str().to_owned(), actions })
@@ -69,14 +100,25 @@ pub(in crate::broker::consume) fn request(queue: &QueueName, actions: &[(LeaseId
 /// Reads a request; `None` if it is malformed.
 pub(in crate::broker::consume) fn read_request(body: &[u8]) -> Option<(QueueName, Vec<(LeaseId, Action)>)> {
     let request: Request = serde_json::from_slice(body).ok()?;
-    let action = |action| match action {
+    let actions = request.actions.into_iter().map(|(id, it)| Some((id.parse().ok()?, read_action(it)?)));
+    Some((QueueName::parse(&request.queue).ok()?, actions.collect::<Option<_>>()?))
+}
+
+fn read_action(action: ActionJson) -> Option<Action> {
+    Some(match action {
         ActionJson::Ack => Action::Ack,
         ActionJson::Release => Action::Release,
         ActionJson::Reject => Action::Reject,
         ActionJson::Extend(lease) => Action::Extend(Duration::from_millis(lease)),
-    };
-    let actions = request.actions.into_iter().map(|(id, it)| Some((id.parse().ok()?, action(it))));
-    Some((QueueName::parse(&request.queue).ok()?, actions.collect::<Option<_>>()?))
+        ActionJson::Retry { delay, reason } => {
+            Action::Retry { step: RetryStep::for_delay(Duration::from_millis(delay)), reason }
+        }
+        ActionJson::DeadLetter { exchange, routing_key, reason } => Action::DeadLetter {
+            exchange: ExchangeName::from_path(&exchange).ok()?,
+            routing_key: ShortText::parse(routing_key).ok()?,
+            reason,
+        },
+    })
 }
 
 /// The answer with these results.
@@ -92,41 +134,55 @@ pub(in crate::broker::consume) fn read_answer(body: &[u8], count: usize) -> Opti
 
 fn result_json(result: &SettleResult) -> ResultJson {
     match result {
-        Ok(settled) => settled_json(*settled),
+        Ok(settled) => settled_json(settled),
         Err(NotSettled::Expired) => ResultJson::Expired,
-        Err(NotSettled::Already(settled)) => ResultJson::Already(Box::new(settled_json(*settled))),
+        Err(NotSettled::Settling) => ResultJson::Settling,
+        Err(NotSettled::Already(settled)) => ResultJson::Already(Box::new(settled_json(settled))),
         Err(NotSettled::TooLong { longest }) => ResultJson::TooLong(milliseconds(*longest)),
-        Err(NotSettled::Failed(_)) => ResultJson::Unknown,
+        Err(NotSettled::Failed(error)) => ResultJson::Failed(FailureJson::from(error)),
     }
 }
 
-fn settled_json(settled: Settled) -> ResultJson {
+fn settled_json(settled: &Settled) -> ResultJson {
     match settled {
         Settled::Acked => ResultJson::Acked,
         Settled::Released => ResultJson::Released,
         Settled::Rejected => ResultJson::Rejected,
-        Settled::Extended { expires_at } => {
-            ResultJson::Extended(milliseconds(expires_at.duration_since(UNIX_EPOCH).unwrap_or_default()))
-        }
+        Settled::Extended { expires_at } => ResultJson::Extended(since_1970(*expires_at)),
+        Settled::Retried(retried) => ResultJson::Retried {
+            retry_at: since_1970(retried.retry_at),
+            message_id: retried.message_id.to_string(),
+            duplicate_possible: retried.duplicate_possible,
+        },
+        Settled::DeadLettered => ResultJson::DeadLettered,
     }
 }
 
 fn read_result(result: ResultJson) -> SettleResult {
-    let unknown = || NotSettled::Failed(Error::Unknown(Cause::Silence));
     Ok(match result {
         ResultJson::Acked => Settled::Acked,
         ResultJson::Released => Settled::Released,
         ResultJson::Rejected => Settled::Rejected,
         ResultJson::Extended(time) => Settled::Extended { expires_at: time_of(time) },
+        ResultJson::Retried { retry_at, message_id, duplicate_possible } => {
+            let (retry_at, message_id) = (time_of(retry_at), MessageId::from(message_id));
+            Settled::Retried(Arc::new(Retried { retry_at, message_id, duplicate_possible }))
+        }
+        ResultJson::DeadLettered => Settled::DeadLettered,
         ResultJson::Expired => return Err(NotSettled::Expired),
+        ResultJson::Settling => return Err(NotSettled::Settling),
         ResultJson::Already(settled) => {
-            return Err(read_result(*settled).map_or_else(|_| unknown(), NotSettled::Already));
+            return Err(read_result(*settled).map_or(NotSettled::Settling, NotSettled::Already));
         }
         ResultJson::TooLong(longest) => {
             return Err(NotSettled::TooLong { longest: Duration::from_millis(longest) });
         }
-        ResultJson::Unknown => return Err(unknown()),
+        ResultJson::Failed(failure) => return Err(NotSettled::Failed(Error::from(failure))),
     })
+}
+
+fn since_1970(time: SystemTime) -> u64 {
+    milliseconds(time.duration_since(UNIX_EPOCH).unwrap_or_default())
 }
 
 fn time_of(milliseconds: u64) -> SystemTime {
@@ -141,6 +197,7 @@ fn json(value: &impl Serialize) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::broker::error::Cause;
 
     fn lease(serial: u64) -> LeaseId {
         LeaseId { owner: "owner".to_owned(), serial, secret: 7 }
@@ -154,6 +211,22 @@ mod tests {
             (lease(2), Action::Release),
             (lease(3), Action::Reject),
             (lease(4), Action::Extend(Duration::from_millis(1500))),
+            (lease(5), Action::Retry { step: None, reason: None }),
+            (
+                lease(6),
+                Action::Retry {
+                    step: RetryStep::for_delay(Duration::from_secs(5)),
+                    reason: Some("x".to_owned()),
+                },
+            ),
+            (
+                lease(7),
+                Action::DeadLetter {
+                    exchange: ExchangeName::default(),
+                    routing_key: ShortText::from_broker("dead"),
+                    reason: None,
+                },
+            ),
         ];
         let written = request(&queue, &actions);
         assert_eq!(read_request(&written), Some((queue, actions)));
@@ -173,7 +246,14 @@ mod tests {
             Ok(Settled::Released),
             Ok(Settled::Rejected),
             Ok(Settled::Extended { expires_at }),
+            Ok(Settled::Retried(Arc::new(Retried {
+                retry_at: expires_at,
+                message_id: MessageId::from("m".to_owned()),
+                duplicate_possible: true,
+            }))),
+            Ok(Settled::DeadLettered),
             Err(NotSettled::Expired),
+            Err(NotSettled::Settling),
             Err(NotSettled::Already(Settled::Acked)),
             Err(NotSettled::TooLong { longest }),
             Err(NotSettled::Failed(Error::Unknown(Cause::Silence))),

@@ -5,11 +5,10 @@
 //! makes RabbitMQ end the connection.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
+use super::round_state::{FIRST_RENEWAL, LAST_RENEWAL, Phase};
 use super::{Kept, Ready, TOO_LARGE_PAUSE, Worker};
 use crate::broker::consume::lease_channel::{Arrived, Event};
 use crate::broker::consume::pull::{Leased, Pulled};
@@ -18,83 +17,6 @@ use crate::broker::wire::{ConsumerKind, push_cancel, push_consume, push_nack, pu
 
 /// The tag of the consumer of a round, which RabbitMQ's management UI shows.
 const TAG: &str = "rabbitmq-gateway.pull";
-/// After this time without a message a round begins anew, and after twice the time the next one: RabbitMQ 3.10 serves the next
-/// consumer of a queue with single active consumer only when a consumer is registered.
-const FIRST_RENEWAL: Duration = Duration::from_secs(2);
-const LAST_RENEWAL: Duration = Duration::from_secs(30);
-
-/// The state of the rounds of a queue.
-#[derive(Debug)]
-pub(super) struct Round {
-    phase: Phase,
-    /// The messages that the round asks for.
-    asked: u16,
-    /// The part of the limit of leases that the round has not used.
-    leases: Option<OwnedSemaphorePermit>,
-    /// Messages that did not fit the budget of leased bytes.
-    refused: Vec<u64>,
-    /// The largest message of the last rounds, in bytes; 0 before the first message.
-    largest: usize,
-    /// When a round with a standing consumer begins anew.
-    renew_at: Instant,
-    renewal: Duration,
-    /// The refusal of pulls after a message that no budget is large enough for.
-    too_large: Option<(Instant, Error)>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    Idle,
-    /// The consumer is written, and RabbitMQ has not confirmed it.
-    Starting,
-    /// The consumer stands and waits for messages.
-    Standing,
-    /// The cancel is written.
-    Ending,
-}
-
-impl Default for Round {
-    fn default() -> Self {
-        Self {
-            phase: Phase::Idle,
-            asked: 0,
-            leases: None,
-            refused: Vec::new(),
-            largest: 0,
-            renew_at: Instant::now(),
-            renewal: FIRST_RENEWAL,
-            too_large: None,
-        }
-    }
-}
-
-impl Round {
-    pub(super) fn is_running(&self) -> bool {
-        self.phase != Phase::Idle
-    }
-
-    /// The prefetch count of the channel.
-    pub(super) fn asked(&self) -> u16 {
-        self.asked.max(1)
-    }
-
-    /// The channel has ended. Returns whether RabbitMQ closed it instead of confirming the consumer.
-    pub(super) fn close(&mut self) -> bool {
-        self.leases = None;
-        self.refused.clear();
-        std::mem::replace(&mut self.phase, Phase::Idle) == Phase::Starting
-    }
-
-    /// The refusal of pulls at this time.
-    fn refusal(&self, now: Instant) -> Option<Error> {
-        self.too_large.as_ref().filter(|(until, _)| *until > now).map(|(_, error)| error.clone())
-    }
-
-    fn note_size(&mut self, bytes: usize) {
-        // An old large message counts less with each message.
-        self.largest = bytes.max(self.largest - self.largest / 8);
-    }
-}
 
 impl Worker {
     /// Begins a round for the callers who wait, unless one is running.
@@ -154,7 +76,7 @@ impl Worker {
         self.round.note_size(bytes);
         self.round.renewal = FIRST_RENEWAL;
         let lease = self.round.leases.as_mut().and_then(|leases| leases.split(1));
-        let kept = Kept { delivery: Arc::new(delivery), _lease: lease, _bytes: room };
+        let kept = Kept { delivery: Arc::new(delivery), _lease: lease, _bytes: room, copy_id: None };
         self.ready.push_back(Ready { tag, arrived: Instant::now(), kept });
         self.end_round();
         if self.ready.len() >= usize::from(self.round.asked) {

@@ -3,137 +3,100 @@
 //! RabbitMQ answers no ack. So the worker sends a `basic.qos` after the acks, which changes nothing: its answer proves that RabbitMQ
 //! has read the acks before it. Requests that come meanwhile share the next barrier.
 
-use std::collections::VecDeque;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::Worker;
+use super::barrier::{Asked, Written};
+use super::requests::Place;
 use crate::broker::consume::command::{SettleRequest, SettleResult};
-use crate::broker::consume::lease_table::{Final, NotExtended, Step};
-use crate::broker::consume::settle::{Action, NotSettled, Settled};
+use crate::broker::consume::lease_table::{NotExtended, Step};
+use crate::broker::consume::settle::{Action, Final, NotSettled, Settled};
 use crate::broker::error::Error;
 use crate::broker::wire::{push_ack, push_nack, push_qos, push_reject};
 
-/// The barriers that RabbitMQ has not answered, and the requests that wait for them.
-#[derive(Debug, Default)]
-pub(super) struct Barrier {
-    /// The `basic.qos` without an answer, in the order in which they were written.
-    asked: VecDeque<Asked>,
-    /// Requests that the next barrier is for.
-    next: Vec<Waiting>,
-    is_due: bool,
-}
-
-#[derive(Debug)]
-enum Asked {
-    /// The qos of a round.
-    Round,
-    /// A barrier, with the requests that it answers.
-    Barrier(Vec<Waiting>),
-}
-
-/// A request whose frames are written.
-#[derive(Debug)]
-struct Waiting {
-    /// Each result, with the number of the lease whose settling it ends.
-    results: Vec<(SettleResult, Option<u64>)>,
-    answer: oneshot::Sender<Vec<SettleResult>>,
-}
-
-impl Barrier {
-    /// A round has written its qos.
-    pub(super) fn expect_round(&mut self) {
-        self.asked.push_back(Asked::Round);
-    }
-
-    /// Whether a request or a barrier waits for RabbitMQ.
-    pub(super) fn is_waiting(&self) -> bool {
-        self.is_asked() || self.is_due || !self.next.is_empty()
-    }
-
-    fn is_asked(&self) -> bool {
-        self.asked.iter().any(|asked| matches!(asked, Asked::Barrier(_)))
-    }
-
-    /// The channel has ended: RabbitMQ has perhaps not read what was written.
-    pub(super) fn fail(&mut self, error: &Error) {
-        let asked = std::mem::take(&mut self.asked).into_iter().flat_map(|asked| match asked {
-            Asked::Round => Vec::new(),
-            Asked::Barrier(waiting) => waiting,
-        });
-        let unknown = Error::lost(&error.to_string());
-        for Waiting { results, answer } in asked.chain(std::mem::take(&mut self.next)) {
-            let results = results.into_iter().map(|(result, serial)| match serial {
-                Some(_) => Err(NotSettled::Failed(unknown.clone())),
-                None => result,
-            });
-            let _gone = answer.send(results.collect());
-        }
-        self.is_due = false;
-    }
-}
-
 impl Worker {
-    /// Settles leases. The answer follows at once where nothing was written, else after the barrier.
+    /// Settles leases. The answer follows when each action has its result.
     pub(super) fn settle(&mut self, request: SettleRequest) {
-        let SettleRequest { actions, answer } = request;
+        let SettleRequest { actions, deadline, answer } = request;
+        let number = self.requests.add(actions.len(), deadline, answer);
         let now = Instant::now();
-        let results: Vec<_> =
-            actions.into_iter().map(|(serial, action)| self.act(serial, action, now)).collect();
-        if results.iter().all(|(_, serial)| serial.is_none()) {
-            let _gone = answer.send(results.into_iter().map(|(result, _)| result).collect());
-            return;
+        for (index, (serial, action)) in actions.into_iter().enumerate() {
+            self.act((number, index), serial, action, (now, deadline));
         }
-        self.barrier.next.push(Waiting { results, answer });
-        self.ask_for_barrier();
+        if !self.barrier.next.is_empty() {
+            self.ask_for_barrier();
+        }
     }
 
-    /// Does one action. Returns the result after the barrier, with the lease that it waits for; or the result, if it waits for none.
-    fn act(&mut self, serial: u64, action: Action, now: Instant) -> (SettleResult, Option<u64>) {
-        let how = match action {
-            Action::Ack => Final::Acked,
-            Action::Release => Final::Released,
-            Action::Reject => Final::Rejected,
-            Action::Extend(lease) => return self.extend(serial, lease, now),
+    /// Does one action.
+    fn act(&mut self, place: Place, serial: u64, action: Action, (now, deadline): (Instant, Instant)) {
+        let settled = match action {
+            Action::Ack => Settled::Acked,
+            Action::Release => Settled::Released,
+            Action::Reject => Settled::Rejected,
+            Action::Extend(lease) => return self.extend(place, serial, lease, now),
+            Action::Retry { .. } | Action::DeadLetter { .. } => {
+                return self.act_by_copy(place, serial, action, (now, deadline));
+            }
         };
-        match self.leases.settle(serial, how, now) {
-            Step::Write(tag) => self.write(|out, channel| match how {
-                Final::Acked => push_ack(out, channel, tag),
-                Final::Released => push_nack(out, channel, tag),
-                Final::Rejected => push_reject(out, channel, tag, false),
-            }),
-            Step::Join => {}
-            Step::Refuse(other) => return (Err(NotSettled::Already(other.into())), None),
-            Step::Unknown => return (self.shared.repeated(serial, how), None),
+        let step = self.leases.settle(serial, settled.clone(), now);
+        if let Step::Begin(tag) = step {
+            self.write(|out, channel| match settled {
+                Settled::Released => push_nack(out, channel, tag),
+                Settled::Rejected => push_reject(out, channel, tag, false),
+                _ => push_ack(out, channel, tag),
+            });
+            self.barrier.next.push(Written { place, serial, settled });
+        } else if let Some(how) = settled.how() {
+            self.join(place, serial, step, how);
         }
-        (Ok(how.into()), Some(serial))
     }
 
-    fn extend(
-        &mut self,
-        serial: u64,
-        lease: std::time::Duration,
-        now: Instant,
-    ) -> (SettleResult, Option<u64>) {
-        match self.leases.extend(serial, lease, now) {
-            Ok(expires) => (Ok(Settled::Extended { expires_at: wall_clock(expires, now) }), Some(serial)),
-            Err(NotExtended::TooLong) => {
-                (Err(NotSettled::TooLong { longest: self.shared.settings.lease_max }), None)
-            }
-            Err(NotExtended::Settling(other)) => (Err(NotSettled::Already(other.into())), None),
-            Err(NotExtended::Unknown) => {
-                let other = self.shared.settled(serial);
-                (Err(other.map_or(NotSettled::Expired, |how| NotSettled::Already(how.into()))), None)
+    /// The result of an action with a lease that is being settled, is settled or does not exist.
+    pub(super) fn join(&mut self, place: Place, serial: u64, step: Step, how: Final) {
+        match step {
+            Step::JoinBarrier(settled) => self.barrier.next.push(Written { place, serial, settled }),
+            Step::JoinCopy => self.join_copy(place, serial),
+            Step::Refuse => self.requests.set(place, Err(NotSettled::Settling)),
+            Step::Begin(_) | Step::Unknown => {
+                let result = self.shared.repeated(serial, how);
+                self.requests.set(place, result);
             }
         }
+    }
+
+    fn extend(&mut self, place: Place, serial: u64, lease: Duration, now: Instant) {
+        let result: SettleResult = match self.leases.extend(serial, lease, now) {
+            Ok(expires) => {
+                let settled = Settled::Extended { expires_at: wall_clock(expires, now) };
+                self.barrier.next.push(Written { place, serial, settled });
+                return;
+            }
+            Err(NotExtended::TooLong) => Err(NotSettled::TooLong { longest: self.shared.settings.lease_max }),
+            Err(NotExtended::Settling) => Err(NotSettled::Settling),
+            Err(NotExtended::Unknown) => {
+                Err(self.shared.settled(serial).map_or(NotSettled::Expired, NotSettled::Already))
+            }
+        };
+        self.requests.set(place, result);
+    }
+
+    /// Acks the original of a message whose copy RabbitMQ has confirmed.
+    pub(super) fn ack_original(&mut self, places: Vec<Place>, serial: u64, tag: u64, settled: &Settled) {
+        self.write(|out, channel| push_ack(out, channel, tag));
+        // The lease has to be finished also if no request waits any longer.
+        let places = if places.is_empty() { vec![(0, 0)] } else { places };
+        let written = places.into_iter().map(|place| Written { place, serial, settled: settled.clone() });
+        self.barrier.next.extend(written);
+        self.ask_for_barrier();
     }
 
     /// Sends a barrier, or the next one when RabbitMQ has answered the last one.
     pub(super) fn ask_for_barrier(&mut self) {
         if self.link.is_none() {
-            self.barrier.fail(&Error::gone());
+            self.fail_barrier(&Error::gone());
             return;
         }
         if self.barrier.is_asked() {
@@ -141,8 +104,8 @@ impl Worker {
             return;
         }
         self.barrier.is_due = false;
-        let waiting = std::mem::take(&mut self.barrier.next);
-        self.barrier.asked.push_back(Asked::Barrier(waiting));
+        let written = std::mem::take(&mut self.barrier.next);
+        self.barrier.asked.push_back(Asked::Barrier(written));
         let count = self.round.asked();
         self.write(|out, channel| push_qos(out, channel, count));
     }
@@ -151,16 +114,22 @@ impl Worker {
     pub(super) fn on_qos_ok(&mut self) {
         let Some(Asked::Barrier(answered)) = self.barrier.asked.pop_front() else { return };
         let now = Instant::now();
-        for Waiting { results, answer } in answered {
-            for serial in results.iter().filter_map(|(_, serial)| *serial) {
-                if let Some(how) = self.leases.finish(serial) {
-                    self.shared.note_settled(serial, how, now);
-                }
+        for Written { place, serial, settled } in answered {
+            if let Some(settled) = self.leases.finish(serial) {
+                self.shared.note_settled(serial, settled, now);
             }
-            let _gone = answer.send(results.into_iter().map(|(result, _)| result).collect());
+            self.requests.set(place, Ok(settled));
         }
         if self.barrier.is_due {
             self.ask_for_barrier();
+        }
+    }
+
+    /// The channel has ended: RabbitMQ has perhaps not read what was written.
+    pub(super) fn fail_barrier(&mut self, error: &Error) {
+        let unknown = Error::lost(&error.to_string());
+        for Written { place, .. } in self.barrier.take() {
+            self.requests.set(place, Err(NotSettled::Failed(unknown.clone())));
         }
     }
 }

@@ -30,6 +30,8 @@ const RESULT: usize = 512;
 /// Says what happens to messages that a pull gave out, each named by its `lease_id`. Paste a `lease_id` of a pull's answer into
 /// the example; the queue has to be the one of the pull. `ack`: RabbitMQ removes the message. `release`: it goes back to its queue.
 /// `reject`: RabbitMQ drops it, or sends it to the dead-letter exchange of its queue. `extend`: you get more time, counted from now.
+/// `retry`: a copy comes again after a delay. `dead_letter`: a copy with your reason goes to an exchange for dead letters. RabbitMQ has
+/// confirmed a copy before the gateway acks the original.
 ///
 /// 200 says that every item is done, 207 that at least one is not. `acked` means that RabbitMQ has read the ack. The same settle
 /// again gets the same answer; a contradicting one gets `lease-settled` and changes nothing. The gateway finishes a settle also
@@ -67,7 +69,7 @@ pub(in crate::http) async fn settle_messages(
     reserved_name::refuse_consuming_from(&queue)?;
     let deadline = query.finish()?;
     request::expect_json(&headers)?;
-    let items = SettleItems::read(&body.bytes)?;
+    let items = SettleItems::read(&body.bytes, &queue, state.limits().max_retry_delay)?;
     let room = body.reserve_answer(items.len() * RESULT)?;
     drop(body);
     let settled = state.broker.settle(&queue, items.actions(), deadline).await;

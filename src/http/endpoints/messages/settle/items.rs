@@ -3,15 +3,20 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::marker::PhantomData;
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::member::{ExtendItem, LeaseText, Member};
+use super::member::{DeadLetterItem, DeadLetterTo, ExtendItem, LeaseText, Member, RetryItem};
 use crate::broker::Action;
+use crate::domain::duration;
 use crate::domain::lease::LeaseId;
+use crate::domain::names::{ExchangeName, NameError, QueueName, ShortText};
+use crate::domain::retry_step::RetryStep;
 use crate::http::problem::{Problem, ProblemType};
 use crate::http::request;
+use crate::http::reserved_name;
 
 /// The most items of one request.
 const MAX_ITEMS: usize = 1_000;
@@ -26,6 +31,8 @@ pub(super) struct Item {
     pub(super) id: LeaseId,
     pub(super) member: Member,
     action: Action,
+    /// The delay of a retry, as it was given.
+    delay: Duration,
     /// Its place in the array of its member.
     index: usize,
 }
@@ -34,9 +41,9 @@ impl SettleItems {
     /// Reads a body.
     ///
     /// # Errors
-    /// 400 naming the field, 413.
-    pub(super) fn read(body: &[u8]) -> Result<Self, Problem> {
-        let Document { items, count, .. } = request::json(body)?;
+    /// 400 naming the field, 403, 413.
+    pub(super) fn read(body: &[u8], queue: &QueueName, max_delay: Duration) -> Result<Self, Problem> {
+        let Document { mut items, count, dead_letter_to, .. } = request::json(body)?;
         if count > MAX_ITEMS {
             let detail = format!("the request has {count} items, and the limit is {MAX_ITEMS}: split it");
             return Err(Problem::new(ProblemType::PayloadTooLarge, detail).with("limit", MAX_ITEMS));
@@ -46,6 +53,8 @@ impl SettleItems {
             return Err(Problem::malformed("body", why));
         }
         refuse_repeated(&items)?;
+        refuse_long_delays(&items, max_delay)?;
+        set_target(&mut items, dead_letter_to.unwrap_or_default(), queue)?;
         Ok(Self(items))
     }
 
@@ -56,7 +65,7 @@ impl SettleItems {
 
     /// The leases with their actions.
     pub(super) fn actions(&self) -> Vec<(LeaseId, Action)> {
-        self.0.iter().map(|item| (item.id.clone(), item.action)).collect()
+        self.0.iter().map(|item| (item.id.clone(), item.action.clone())).collect()
     }
 }
 
@@ -87,12 +96,41 @@ fn refuse_repeated(items: &[Item]) -> Result<(), Problem> {
     Ok(())
 }
 
+fn refuse_long_delays(items: &[Item], max: Duration) -> Result<(), Problem> {
+    let Some(item) = items.iter().find(|item| item.delay > max) else { return Ok(()) };
+    let max = duration::format(max);
+    let why = format!("must be at most {max}, which GATEWAY_RETRY_DELAY_MAX sets");
+    Err(Problem::malformed(&format!("{item}.delay"), why).with("limit", max))
+}
+
+/// Sets where the copies of dead letters go.
+fn set_target(items: &mut [Item], to: DeadLetterTo, queue: &QueueName) -> Result<(), Problem> {
+    let mut targets = items.iter_mut().filter_map(|item| match &mut item.action {
+        Action::DeadLetter { exchange, routing_key, .. } => Some((exchange, routing_key)),
+        _ => None,
+    });
+    let Some(first) = targets.next() else { return Ok(()) };
+    let malformed =
+        |field: &str, error: NameError| Problem::malformed(&format!("dead_letter_to.{field}"), error);
+    let exchange = to.exchange.unwrap_or_else(|| format!("{queue}.dlx"));
+    let exchange = ExchangeName::from_path(&exchange).map_err(|error| malformed("exchange", error))?;
+    let routing_key = ShortText::parse(to.routing_key.unwrap_or_else(|| queue.to_string()))
+        .map_err(|error| malformed("routing_key", error))?;
+    reserved_name::refuse_destination(&exchange, &routing_key)?;
+    for (its_exchange, its_key) in std::iter::once(first).chain(targets) {
+        its_exchange.clone_from(&exchange);
+        its_key.clone_from(&routing_key);
+    }
+    Ok(())
+}
+
 /// The document, up to the limit, and the number of all its items.
 #[derive(Default)]
 struct Document {
     items: Vec<Item>,
     count: usize,
     members: Vec<Member>,
+    dead_letter_to: Option<DeadLetterTo>,
 }
 
 impl<'de> Deserialize<'de> for Document {
@@ -112,7 +150,11 @@ impl<'de> Visitor<'de> for DocumentVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Document, A::Error> {
         let mut document = Document::default();
-        while let Some(MemberName(member)) = map.next_key()? {
+        while let Some(name) = map.next_key()? {
+            let MemberName::Items(member) = name else {
+                document.read_target(&mut map)?;
+                continue;
+            };
             if document.members.contains(&member) {
                 return Err(A::Error::duplicate_field(member.name()));
             }
@@ -122,6 +164,8 @@ impl<'de> Visitor<'de> for DocumentVisitor {
                 Member::Release => map.next_value_seed(document.ids(member, Action::Release))?,
                 Member::Reject => map.next_value_seed(document.ids(member, Action::Reject))?,
                 Member::Extend => map.next_value_seed(document.extensions())?,
+                Member::Retry => map.next_value_seed(document.retries())?,
+                Member::DeadLetter => map.next_value_seed(document.dead_letters())?,
             }
         }
         Ok(document)
@@ -134,19 +178,62 @@ impl Document {
         &mut self,
         member: Member,
         action: Action,
-    ) -> Items<'_, LeaseText, impl Fn(LeaseText) -> (LeaseId, Action)> {
-        Items { document: self, member, item_of: move |LeaseText(id)| (id, action), kind: PhantomData }
+    ) -> Items<'_, LeaseText, impl Fn(LeaseText) -> ItemParts> {
+        let item_of = move |LeaseText(id)| (id, action.clone(), Duration::ZERO);
+        Items { document: self, member, item_of, kind: PhantomData }
     }
 
     /// The reader of an array of extensions.
-    fn extensions(&mut self) -> Items<'_, Extension, impl Fn(Extension) -> (LeaseId, Action)> {
-        let item_of = |Extension(ExtendItem { lease_id: LeaseText(id), lease })| (id, Action::Extend(lease));
+    fn extensions(&mut self) -> Items<'_, Object<ExtendItem>, impl Fn(Object<ExtendItem>) -> ItemParts> {
+        let item_of = |Object(ExtendItem { lease_id: LeaseText(id), lease })| {
+            (id, Action::Extend(lease), Duration::ZERO)
+        };
         Items { document: self, member: Member::Extend, item_of, kind: PhantomData }
+    }
+
+    /// The reader of an array of retries.
+    fn retries(&mut self) -> Items<'_, Object<RetryItem>, impl Fn(Object<RetryItem>) -> ItemParts> {
+        let item_of = |Object(RetryItem { lease_id: LeaseText(id), delay, reason })| {
+            let delay = delay.unwrap_or_default();
+            (id, Action::Retry { step: RetryStep::for_delay(delay), reason }, delay)
+        };
+        Items { document: self, member: Member::Retry, item_of, kind: PhantomData }
+    }
+
+    /// The reader of an array of dead letters. Their target follows.
+    fn dead_letters(
+        &mut self,
+    ) -> Items<'_, Object<DeadLetterItem>, impl Fn(Object<DeadLetterItem>) -> ItemParts> {
+        let item_of = |Object(DeadLetterItem { lease_id: LeaseText(id), reason })| {
+            let (exchange, routing_key) = (ExchangeName::default(), ShortText::default());
+            (id, Action::DeadLetter { exchange, routing_key, reason }, Duration::ZERO)
+        };
+        Items { document: self, member: Member::DeadLetter, item_of, kind: PhantomData }
+    }
+
+    /// Reads where dead letters go.
+    fn read_target<'de, A: MapAccess<'de>>(&mut self, map: &mut A) -> Result<(), A::Error> {
+        if self.dead_letter_to.is_some() {
+            return Err(A::Error::duplicate_field(TARGET));
+        }
+        self.dead_letter_to = map.next_value::<Option<Object<DeadLetterTo>>>()?.map(|Object(to)| to);
+        Ok(())
     }
 }
 
+/// The parts of an item: its lease, its action, and the delay of a retry.
+type ItemParts = (LeaseId, Action, Duration);
+
+/// The member that says where dead letters go.
+const TARGET: &str = "dead_letter_to";
+
 /// The name of a member.
-struct MemberName(Member);
+enum MemberName {
+    /// A member with items.
+    Items(Member),
+    /// `dead_letter_to`.
+    Target,
+}
 
 impl<'de> Deserialize<'de> for MemberName {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -159,17 +246,22 @@ impl<'de> Deserialize<'de> for MemberName {
             }
 
             fn visit_str<E: Error>(self, name: &str) -> Result<MemberName, E> {
-                Member::named(name).map(MemberName).ok_or_else(|| E::unknown_field(name, Member::NAMES))
+                if name == TARGET {
+                    return Ok(MemberName::Target);
+                }
+                Member::named(name)
+                    .map(MemberName::Items)
+                    .ok_or_else(|| E::unknown_field(name, Member::NAMES))
             }
         }
         deserializer.deserialize_identifier(NameVisitor)
     }
 }
 
-/// An item of `extend`. A derived reader would also accept an array.
-struct Extension(ExtendItem);
+/// An item that is an object. A derived reader would also accept an array.
+struct Object<T>(T);
 
-impl<'de> Deserialize<'de> for Extension {
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         request::object(deserializer).map(Self)
     }
@@ -183,7 +275,7 @@ struct Items<'a, T, F> {
     kind: PhantomData<fn() -> T>,
 }
 
-impl<'de, T: Deserialize<'de>, F: Fn(T) -> (LeaseId, Action)> DeserializeSeed<'de> for Items<'_, T, F> {
+impl<'de, T: Deserialize<'de>, F: Fn(T) -> ItemParts> DeserializeSeed<'de> for Items<'_, T, F> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -191,7 +283,7 @@ impl<'de, T: Deserialize<'de>, F: Fn(T) -> (LeaseId, Action)> DeserializeSeed<'d
     }
 }
 
-impl<'de, T: Deserialize<'de>, F: Fn(T) -> (LeaseId, Action)> Visitor<'de> for Items<'_, T, F> {
+impl<'de, T: Deserialize<'de>, F: Fn(T) -> ItemParts> Visitor<'de> for Items<'_, T, F> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -207,8 +299,8 @@ impl<'de, T: Deserialize<'de>, F: Fn(T) -> (LeaseId, Action)> Visitor<'de> for I
         let mut index = 0;
         while document.items.len() < MAX_ITEMS {
             let Some(item) = array.next_element::<T>()? else { return Ok(()) };
-            let (id, action) = (self.item_of)(item);
-            document.items.push(Item { id, member: self.member, action, index });
+            let (id, action, delay) = (self.item_of)(item);
+            document.items.push(Item { id, member: self.member, action, delay, index });
             document.count += 1;
             index += 1;
         }

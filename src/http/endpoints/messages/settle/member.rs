@@ -26,6 +26,14 @@ pub(in crate::http) struct SettleRequest {
     /// The caller gets more time for these messages.
     #[schema(max_items = 1_000)]
     extend: Option<Vec<ExtendItem>>,
+    /// A copy of these messages comes again after a delay, with `x-retry-count` one higher.
+    #[schema(max_items = 1_000)]
+    retry: Option<Vec<RetryItem>>,
+    /// A copy of these messages goes to the exchange for dead letters.
+    #[schema(max_items = 1_000)]
+    dead_letter: Option<Vec<DeadLetterItem>>,
+    /// Where the copies of `dead_letter` go.
+    dead_letter_to: Option<DeadLetterTo>,
 }
 
 /// A member of the body, and the action of its items.
@@ -41,13 +49,18 @@ pub(in crate::http) enum Member {
     Reject,
     /// The caller gets more time.
     Extend,
+    /// A copy of the message comes again.
+    Retry,
+    /// A copy of the message goes to the exchange for dead letters.
+    DeadLetter,
 }
 
 impl Member {
     /// Their names.
-    pub(super) const NAMES: &[&str] = &["ack", "release", "reject", "extend"];
+    pub(super) const NAMES: &[&str] = &["ack", "release", "reject", "extend", "retry", "dead_letter"];
 
-    const ALL: [Self; 4] = [Self::Ack, Self::Release, Self::Reject, Self::Extend];
+    const ALL: [Self; 6] =
+        [Self::Ack, Self::Release, Self::Reject, Self::Extend, Self::Retry, Self::DeadLetter];
 
     /// The member with this name.
     pub(super) fn named(name: &str) -> Option<Self> {
@@ -69,6 +82,41 @@ pub(in crate::http) struct ExtendItem {
     #[serde(deserialize_with = "positive")]
     #[schema(schema_with = schemas::extension)]
     pub(super) lease: Duration,
+}
+
+/// A lease whose message comes again.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::http) struct RetryItem {
+    #[schema(schema_with = schemas::lease_id)]
+    pub(super) lease_id: LeaseText,
+    #[serde(default, deserialize_with = "request::duration")]
+    #[schema(schema_with = schemas::retry_delay)]
+    pub(super) delay: Option<Duration>,
+    /// Why the message could not be processed; the first 1,024 bytes go into the header `x-last-error`.
+    pub(super) reason: Option<String>,
+}
+
+/// A lease whose message goes to the dead letters.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::http) struct DeadLetterItem {
+    #[schema(schema_with = schemas::lease_id)]
+    pub(super) lease_id: LeaseText,
+    /// Why the message could not be processed; the first 1,024 bytes go into the header `x-last-error`.
+    pub(super) reason: Option<String>,
+}
+
+/// Where dead letters go.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::http) struct DeadLetterTo {
+    /// The exchange; `<queue>.dlx` by default.
+    #[schema(max_length = 255)]
+    pub(super) exchange: Option<String>,
+    /// The routing key; the name of the queue by default.
+    #[schema(max_length = 255)]
+    pub(super) routing_key: Option<String>,
 }
 
 /// The id of a lease as text.

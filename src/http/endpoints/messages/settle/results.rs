@@ -34,6 +34,16 @@ struct SettleResult {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime, example = "2026-11-28T06:01:00.000Z")]
     lease_expires_at: Option<String>,
+    /// When a retried message comes again, in UTC (RFC 3339).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime, example = "2026-11-28T06:01:00.000Z")]
+    retry_at: Option<String>,
+    /// The id of a retried message, also if its publisher gave none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message_id: Option<String>,
+    /// Whether an earlier copy of a retried message, with the same id, may be in a queue too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    duplicate_possible: Option<bool>,
     /// The reason why the item is not done.
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<ItemProblem>,
@@ -51,6 +61,10 @@ enum SettleOutcome {
     Rejected,
     /// The lease expires later.
     Extended,
+    /// A copy of the message comes again.
+    Retried,
+    /// A copy of the message is at the exchange for dead letters.
+    DeadLettered,
 }
 
 /// The number of items by outcome.
@@ -60,6 +74,8 @@ struct SettleCounts {
     released: u64,
     rejected: u64,
     extended: u64,
+    retried: u64,
+    dead_lettered: u64,
     /// Items with a problem.
     failed: u64,
 }
@@ -89,12 +105,24 @@ impl SettleResults {
 impl SettleResult {
     fn of(item: &Item, settled: Result<Settled, NotSettled>, prefix: &PathPrefix) -> Self {
         let outcome = settled.as_ref().ok().map(SettleOutcome::of);
-        let lease_expires_at = match settled {
-            Ok(Settled::Extended { expires_at }) => Some(rfc3339(expires_at)),
+        let lease_expires_at = match &settled {
+            Ok(Settled::Extended { expires_at }) => Some(rfc3339(*expires_at)),
             _ => None,
         };
-        let problem = settled.err().map(|why| Problem::from(why).into_item(prefix));
-        Self { lease_id: item.id.to_string(), action: item.member, outcome, lease_expires_at, problem }
+        let retried = match &settled {
+            Ok(Settled::Retried(retried)) => Some(&**retried),
+            _ => None,
+        };
+        Self {
+            lease_id: item.id.to_string(),
+            action: item.member,
+            outcome,
+            lease_expires_at,
+            retry_at: retried.map(|it| rfc3339(it.retry_at)),
+            message_id: retried.map(|it| it.message_id.to_string()),
+            duplicate_possible: retried.map(|it| it.duplicate_possible),
+            problem: settled.err().map(|why| Problem::from(why).into_item(prefix)),
+        }
     }
 }
 
@@ -105,6 +133,8 @@ impl SettleOutcome {
             Settled::Released => Self::Released,
             Settled::Rejected => Self::Rejected,
             Settled::Extended { .. } => Self::Extended,
+            Settled::Retried(_) => Self::Retried,
+            Settled::DeadLettered => Self::DeadLettered,
         }
     }
 }
@@ -116,6 +146,8 @@ impl SettleCounts {
             Some(SettleOutcome::Released) => &mut self.released,
             Some(SettleOutcome::Rejected) => &mut self.rejected,
             Some(SettleOutcome::Extended) => &mut self.extended,
+            Some(SettleOutcome::Retried) => &mut self.retried,
+            Some(SettleOutcome::DeadLettered) => &mut self.dead_lettered,
             None => &mut self.failed,
         }
     }
@@ -139,6 +171,7 @@ mod tests {
 
     use super::*;
     use crate::broker::Cause;
+    use crate::domain::names::QueueName;
 
     #[test]
     fn each_item_has_an_outcome_or_a_problem_and_all_are_counted() {
@@ -147,7 +180,12 @@ mod tests {
             "extend": [{"lease_id": ids[0], "lease": "1m"}, {"lease_id": ids[1], "lease": "1h"}],
             "ack": [ids[2], ids[3]], "release": [ids[4]], "reject": [ids[5]]
         });
-        let items = SettleItems::read(body.to_string().as_bytes()).expect("items");
+        let items = SettleItems::read(
+            body.to_string().as_bytes(),
+            &QueueName::parse("q").expect("a name"),
+            Duration::ZERO,
+        )
+        .expect("items");
         let members: Vec<_> = items.actions().into_iter().map(|(id, _)| id.to_string()).collect();
         let expires_at = UNIX_EPOCH + Duration::from_mins(1);
         let settled = |id: &str| match ids.iter().position(|other| other == id) {
@@ -162,7 +200,9 @@ mod tests {
         let results = SettleResults::of(items, settled, &PathPrefix::default());
         assert!(!results.are_all_done());
         let written = serde_json::to_value(&results).expect("JSON");
-        let expected = json!({"acked": 1, "released": 0, "rejected": 0, "extended": 1, "failed": 4});
+        let expected = json!({
+            "acked": 1, "released": 0, "rejected": 0, "extended": 1, "retried": 0, "dead_lettered": 0, "failed": 4
+        });
         assert_eq!(written["counts"], expected);
         let of = |id: &String| {
             let mut results = written["results"].as_array().into_iter().flatten();

@@ -1,5 +1,3 @@
-use std::time::Duration;
-
 use super::*;
 
 fn id(serial: usize) -> String {
@@ -7,7 +5,8 @@ fn id(serial: usize) -> String {
 }
 
 fn read(body: &str) -> Result<Vec<(String, Action)>, (&'static str, String)> {
-    let items = SettleItems::read(body.as_bytes());
+    let items =
+        SettleItems::read(body.as_bytes(), &QueueName::parse("q").expect("a name"), Duration::from_hours(24));
     let items =
         items.map(|items| items.actions().into_iter().map(|(id, action)| (id.to_string(), action)).collect());
     items.map_err(|problem| (problem.kind().name(), problem.detail().to_owned()))

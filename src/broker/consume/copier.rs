@@ -1,0 +1,147 @@
+//! Publishes the copies of leased messages, and declares the queues in which they wait.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::time::{Instant, sleep_until};
+
+use super::copy_order::{Copied, CopyOrder, CopyTarget};
+use super::settle::{Retried, Settled};
+use super::wait_queue;
+use crate::broker::Broker;
+use crate::broker::error::{Cause, Error, Unavailable};
+use crate::broker::publish::{Publish, PublishFailure, Receipt};
+use crate::domain::message::{Destination, Message};
+use crate::domain::names::{ExchangeName, QueueName, ShortText};
+use crate::domain::outcome::Outcome;
+use crate::domain::retry_step::RetryStep;
+
+/// The most wait queues that the gateway remembers to have declared. It then forgets all, and declares them again.
+const MAX_REMEMBERED: usize = 10_000;
+
+/// The wait queues that this replica has declared.
+#[derive(Default)]
+struct Declared(Mutex<HashSet<QueueName>>);
+
+impl Declared {
+    fn has(&self, queue: &QueueName) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(queue)
+    }
+
+    fn set(&self, queue: &QueueName, is_declared: bool) {
+        let mut queues = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !is_declared {
+            queues.remove(queue);
+            return;
+        }
+        if queues.len() >= MAX_REMEMBERED {
+            queues.clear();
+        }
+        queues.insert(queue.clone());
+    }
+}
+
+impl Broker {
+    /// Publishes copies until the gateway is closed.
+    pub(in crate::broker) async fn publish_copies(self, mut orders: UnboundedReceiver<CopyOrder>) {
+        let declared = Arc::<Declared>::default();
+        while let Some(Some(order)) = self.inner.closed.run_until_cancelled(orders.recv()).await {
+            let (broker, declared) = (self.clone(), Arc::clone(&declared));
+            tokio::spawn(async move { broker.publish_copy(order, &declared).await });
+        }
+    }
+
+    async fn publish_copy(&self, order: CopyOrder, declared: &Declared) {
+        let CopyOrder { serial, message, target, may_exist, deadline, longest, cancelled, answer } = order;
+        let id = message.id.clone();
+        let step = match &target {
+            CopyTarget::Again { step, .. } => *step,
+            CopyTarget::DeadLetters { .. } => None,
+        };
+        let is_retry = matches!(target, CopyTarget::Again { .. });
+        let sending = self.send_copy(message, target, declared, (deadline, longest));
+        let Some(sent) = cancelled.run_until_cancelled(sending).await else { return };
+        let lost = sent.as_ref().is_err_and(|failure| failure.outcome == Outcome::Unknown);
+        let result = sent.map_err(|failure| failure.error).map(|receipt| {
+            if !is_retry {
+                return Settled::DeadLettered;
+            }
+            let duplicate_possible = may_exist || receipt.duplicate_possible;
+            let retry_at = SystemTime::now() + step.map(RetryStep::delay).unwrap_or_default();
+            Settled::Retried(Arc::new(Retried { retry_at, message_id: id, duplicate_possible }))
+        });
+        // The worker has ended, and has lost the lease.
+        let _gone = answer.send(Copied { serial, result, may_exist: lost });
+    }
+
+    async fn send_copy(
+        &self,
+        message: Message,
+        target: CopyTarget,
+        declared: &Declared,
+        deadlines: (Instant, Instant),
+    ) -> Result<Receipt, PublishFailure> {
+        let to = |exchange, routing_key| Destination { exchange, routing_key, mandatory: true };
+        let by_name = |queue: &QueueName| {
+            to(ExchangeName::default(), ShortText::parse(queue.as_str()).unwrap_or_default())
+        };
+        let (queue, step) = match target {
+            CopyTarget::DeadLetters { exchange, routing_key } => {
+                return self.send_once(message, to(exchange, routing_key), deadlines).await;
+            }
+            CopyTarget::Again { queue, step: None } => {
+                return self.send_once(message, by_name(&queue), deadlines).await;
+            }
+            CopyTarget::Again { queue, step: Some(step) } => (queue, step),
+        };
+        let declaration = wait_queue::declaration(&queue, step).map_err(not_sent)?;
+        loop {
+            let was_declared = declared.has(&declaration.name);
+            if !was_declared {
+                self.topology().declare(&declaration, deadlines.0).await.map_err(not_sent)?;
+                declared.set(&declaration.name, true);
+            }
+            match self.send_once(message.clone(), by_name(&declaration.name), deadlines).await {
+                // Somebody has deleted the queue since it was declared.
+                Err(failure) if failure.outcome == Outcome::Unroutable && was_declared => {
+                    declared.set(&declaration.name, false);
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    /// Publishes a message that must be written by the first time and confirmed by the second. Never sends it twice.
+    async fn send_once(
+        &self,
+        message: Message,
+        to: Destination,
+        (deadline, longest): (Instant, Instant),
+    ) -> Result<Receipt, PublishFailure> {
+        let publish = Publish::new(message, to, longest, false);
+        let sending = self.send(&publish, None);
+        tokio::pin!(sending);
+        tokio::select! {
+            biased;
+            answer = &mut sending => return answer,
+            () = sleep_until(deadline) => {}
+        }
+        if publish.attempts() == 0 {
+            return Err(not_sent(Error::NotSent(Unavailable::NoConnection)));
+        }
+        sending.await
+    }
+}
+
+/// The copy was certainly not sent.
+fn not_sent(error: Error) -> PublishFailure {
+    // A declaration without an answer leaves no message behind.
+    let error = match error {
+        Error::Unknown(Cause::Stopped) => Error::NotSent(Unavailable::ShuttingDown),
+        Error::Unknown(_) => Error::NotSent(Unavailable::NoConnection),
+        error => error,
+    };
+    PublishFailure { error, attempts: 0, outcome: Outcome::NotSent }
+}

@@ -1,0 +1,116 @@
+//! Settles leases by a copy: RabbitMQ confirms the copy first, and then the worker acks the original.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::Worker;
+use super::copies::{CopyId, Copying};
+use super::requests::Place;
+use crate::broker::consume::copy;
+use crate::broker::consume::copy_order::{Copied, CopyOrder, CopyTarget};
+use crate::broker::consume::lease_table::Step;
+use crate::broker::consume::settle::{Action, Final, NotSettled};
+use crate::broker::error::Error;
+use crate::domain::message::MessageId;
+
+impl Worker {
+    pub(super) fn act_by_copy(
+        &mut self,
+        place: Place,
+        serial: u64,
+        action: Action,
+        (now, deadline): (Instant, Instant),
+    ) {
+        let how = if matches!(action, Action::Retry { .. }) { Final::Retried } else { Final::DeadLettered };
+        let step = self.leases.begin_copy(serial, how, now);
+        if !matches!(step, Step::Begin(_)) {
+            return self.join(place, serial, step, how);
+        }
+        let cancelled = CancellationToken::new();
+        let guard = cancelled.clone().drop_guard();
+        self.copies.insert(serial, Copying { places: vec![place], _cancel: guard });
+        if let Some(order) = self.order(serial, action, (deadline, cancelled)) {
+            self.shared.order_copy(order);
+        }
+    }
+
+    fn order(
+        &mut self,
+        serial: u64,
+        action: Action,
+        (deadline, cancelled): (Instant, CancellationToken),
+    ) -> Option<CopyOrder> {
+        let user = self.shared.user.clone();
+        let answer = self.copied.0.clone();
+        let (queue, longest) = (self.queue.clone(), Instant::now() + self.shared.settings.lease_max);
+        let kept = self.leases.message(serial)?;
+        let delivery = Arc::clone(&kept.delivery);
+        let CopyId { id, may_exist } = kept.copy_id.get_or_insert_with(|| CopyId {
+            id: MessageId::given_or_generated(delivery.message.id.clone()),
+            may_exist: false,
+        });
+        let id = id.clone();
+        let (message, target) = match action {
+            Action::Retry { step, reason } => (
+                copy::retry(&delivery, id, reason.as_deref(), user.as_deref()),
+                CopyTarget::Again { queue, step },
+            ),
+            Action::DeadLetter { exchange, routing_key, reason } => {
+                let message = copy::copy(&delivery, id, reason.as_deref(), user.as_deref());
+                (message, CopyTarget::DeadLetters { exchange, routing_key })
+            }
+            Action::Ack | Action::Release | Action::Reject | Action::Extend(_) => return None,
+        };
+        let may_exist = *may_exist;
+        Some(CopyOrder { serial, message, target, may_exist, deadline, longest, cancelled, answer })
+    }
+
+    /// A further request waits for the copy.
+    pub(super) fn join_copy(&mut self, place: Place, serial: u64) {
+        if let Some(copying) = self.copies.get_mut(&serial) {
+            copying.places.push(place);
+        }
+    }
+
+    /// A copy has its answer.
+    pub(super) fn on_copied(&mut self, copied: Copied) {
+        let Copied { serial, result, may_exist } = copied;
+        let Some(Copying { places, .. }) = self.copies.remove(&serial) else { return };
+        match result {
+            Ok(settled) => match self.leases.end_copy(serial, Some(settled.clone())) {
+                Some(tag) => self.ack_original(places, serial, tag, &settled),
+                None => self.fail(places, &NotSettled::Expired),
+            },
+            Err(error) => {
+                self.leases.end_copy(serial, None);
+                if let Some(copy_id) = self.leases.message(serial).and_then(|kept| kept.copy_id.as_mut()) {
+                    copy_id.may_exist |= may_exist;
+                }
+                self.fail(places, &NotSettled::Failed(error));
+            }
+        }
+    }
+
+    /// The leases of these copies are gone.
+    pub(super) fn lose_copies(&mut self, serials: impl IntoIterator<Item = u64>, error: &Error) {
+        for serial in serials {
+            if let Some(Copying { places, .. }) = self.copies.remove(&serial) {
+                self.fail(places, &NotSettled::Failed(error.clone()));
+            }
+        }
+    }
+
+    /// The leases of all copies are gone.
+    pub(super) fn lose_all_copies(&mut self, error: &Error) {
+        let serials: Vec<_> = self.copies.keys().copied().collect();
+        self.lose_copies(serials, error);
+    }
+
+    fn fail(&mut self, places: Vec<Place>, why: &NotSettled) {
+        for place in places {
+            self.requests.set(place, Err(why.clone()));
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! The state of the rounds of a queue.
+
+use std::time::Duration;
+
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
+
+use crate::broker::error::Error;
+
+/// After this time without a message a round begins anew, and after twice the time the next one: RabbitMQ 3.10 serves the next
+/// consumer of a queue with single active consumer only when a consumer is registered.
+pub(super) const FIRST_RENEWAL: Duration = Duration::from_secs(2);
+pub(super) const LAST_RENEWAL: Duration = Duration::from_secs(30);
+
+/// The state of the rounds of a queue.
+#[derive(Debug)]
+pub(super) struct Round {
+    pub(super) phase: Phase,
+    /// The messages that the round asks for.
+    pub(super) asked: u16,
+    /// The part of the limit of leases that the round has not used.
+    pub(super) leases: Option<OwnedSemaphorePermit>,
+    /// Messages that did not fit the budget of leased bytes.
+    pub(super) refused: Vec<u64>,
+    /// The largest message of the last rounds, in bytes; 0 before the first message.
+    pub(super) largest: usize,
+    /// When a round with a standing consumer begins anew.
+    pub(super) renew_at: Instant,
+    pub(super) renewal: Duration,
+    /// The refusal of pulls after a message that no budget is large enough for.
+    pub(super) too_large: Option<(Instant, Error)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    Idle,
+    /// The consumer is written, and RabbitMQ has not confirmed it.
+    Starting,
+    /// The consumer stands and waits for messages.
+    Standing,
+    /// The cancel is written.
+    Ending,
+}
+
+impl Default for Round {
+    fn default() -> Self {
+        Self {
+            phase: Phase::Idle,
+            asked: 0,
+            leases: None,
+            refused: Vec::new(),
+            largest: 0,
+            renew_at: Instant::now(),
+            renewal: FIRST_RENEWAL,
+            too_large: None,
+        }
+    }
+}
+
+impl Round {
+    pub(super) fn is_running(&self) -> bool {
+        self.phase != Phase::Idle
+    }
+
+    /// The prefetch count of the channel.
+    pub(super) fn asked(&self) -> u16 {
+        self.asked.max(1)
+    }
+
+    /// The channel has ended. Returns whether RabbitMQ closed it instead of confirming the consumer.
+    pub(super) fn close(&mut self) -> bool {
+        self.leases = None;
+        self.refused.clear();
+        std::mem::replace(&mut self.phase, Phase::Idle) == Phase::Starting
+    }
+
+    /// The refusal of pulls at this time.
+    pub(super) fn refusal(&self, now: Instant) -> Option<Error> {
+        self.too_large.as_ref().filter(|(until, _)| *until > now).map(|(_, error)| error.clone())
+    }
+
+    pub(super) fn note_size(&mut self, bytes: usize) {
+        // An old large message counts less with each message.
+        self.largest = bytes.max(self.largest - self.largest / 8);
+    }
+}
