@@ -22,6 +22,7 @@ mod health;
 mod idempotency;
 mod layers;
 mod links;
+mod long_names;
 mod messages;
 mod metrics;
 mod neighbours;
