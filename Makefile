@@ -1,14 +1,17 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test test-cluster test-arguments test-exactness test-schema test-ui bench bench-quick lint image
+.PHONY: help run test test-rabbitmq4 test-cluster test-arguments test-exactness test-schema test-ui bench bench-quick lint image
 
 help: ## List the commands
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
 run: ## Run the gateway, with a private RabbitMQ unless you give AMQP_URL
 	@scripts/run
 
 test: ## Run all tests, against RabbitMQ nodes that they start
 	@scripts/test
+
+test-rabbitmq4: ## Install RabbitMQ 4.0 below target, and run all tests on it
+	@scripts/test-rabbitmq4
 
 test-cluster: ## Test faults in a cluster of three nodes, about ten minutes
 	@scripts/test-cluster

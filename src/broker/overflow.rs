@@ -1,8 +1,8 @@
 //! Operations and publishes whose errors can make RabbitMQ 4.0 close the whole connection.
 //!
-//! The text of an AMQP error has at most 255 bytes. RabbitMQ 3.10 cuts it at 255 bytes, RabbitMQ 4.0 at 255 letters. If
-//! the letters are not all ASCII, the text stays too long, and RabbitMQ closes the connection (541 `INTERNAL_ERROR`)
-//! instead of the channel.
+//! The text of an AMQP error has at most 255 bytes. RabbitMQ 3.10 cuts it at 255 bytes, RabbitMQ 4.0 at 255 letters
+//! (since 4.0.5, rabbitmq-server#12888). If the letters are not all ASCII, the text stays too long, and RabbitMQ closes
+//! the connection (541 `INTERNAL_ERROR`) instead of the channel.
 
 use crate::domain::field::{FieldTable, FieldValue};
 use crate::domain::message::Destination;
@@ -12,6 +12,10 @@ use crate::domain::topology::exchange::{Binding, BindingTarget, ExchangeDeclarat
 /// Length limit of the name of a queue or exchange in bytes. Up to it, the error text for a missing or forbidden one fits, including the
 /// names of the virtual host and the user.
 const SHORT_NAME: usize = 100;
+
+/// Length limit of the name of a queue in bytes. Up to it, the error text for a queue that is exclusive to another connection fits,
+/// including the name of the virtual host; the text has about 220 bytes of its own.
+const SHORT_QUEUE: usize = 20;
 
 /// Length limit of an exchange's name and a routing key in bytes. Up to it, the error text for a missing or forbidden
 /// exchange, or for a forbidden routing key, fits.
@@ -24,6 +28,11 @@ const SHORT_DIFFERENCE: usize = 60;
 /// Whether the error text for a missing or forbidden queue or exchange may be too long.
 pub(super) fn of_name(name: &str) -> bool {
     !name.is_ascii() && name.len() > SHORT_NAME
+}
+
+/// Whether the error text for a queue may be too long: for a missing one, or for one that is exclusive to another connection.
+pub(super) fn of_queue(name: &str) -> bool {
+    !name.is_ascii() && name.len() > SHORT_QUEUE
 }
 
 /// Whether the error text for a missing or forbidden exchange, or for a forbidden routing key, may be too long. The
@@ -39,6 +48,7 @@ pub(super) fn of_destination(destination: &Destination) -> bool {
 /// Whether the error text for a missing or forbidden end of a binding, or for a forbidden routing key, may be too long.
 pub(super) fn of_binding(binding: &Binding) -> bool {
     let target = match &binding.target {
+        BindingTarget::Queue(name) if of_queue(name.as_str()) => return true,
         BindingTarget::Queue(name) => name.as_str(),
         BindingTarget::Exchange(name) => name.as_str(),
     };
@@ -47,9 +57,11 @@ pub(super) fn of_binding(binding: &Binding) -> bool {
         && texts.iter().map(|text| text.len()).sum::<usize>() > SHORT_NAME
 }
 
-/// Whether the error text for a difference from the existing queue may be too long.
+/// Whether the error text for a difference from the existing queue, or for a queue that is exclusive to another
+/// connection, may be too long.
 pub(super) fn of_declaration(queue: &QueueDeclaration) -> bool {
-    of_difference(queue.name.as_str(), &queue.arguments)
+    let name = queue.name.as_str();
+    of_queue(name) || of_difference(name, &queue.arguments)
 }
 
 /// Whether the error text for an unknown type of the exchange, or for a difference from the existing exchange, may be too long.
@@ -84,6 +96,11 @@ mod tests {
         {
             assert_eq!(of_name(&name), may_overflow, "{name}");
         }
+        for (name, may_overflow) in
+            [("q".repeat(255), false), ("ü".repeat(10), false), ("ü".repeat(11), true)]
+        {
+            assert_eq!(of_queue(&name), may_overflow, "{name}");
+        }
     }
 
     #[test]
@@ -111,6 +128,8 @@ mod tests {
         for (source, queue, may_overflow) in [
             ("e".repeat(200), "q".repeat(200), false),
             ("ü".repeat(10), "q".to_owned(), false),
+            ("e".to_owned(), "ü".repeat(10), false),
+            ("e".to_owned(), "ü".repeat(11), true),
             ("ü".repeat(40), "q".repeat(40), true),
         ] {
             let binding = Binding {
@@ -141,7 +160,7 @@ mod tests {
             ("größe", "", false),
             ("größe", "classic", false),
             ("größe", &*"x".repeat(40), true),
-            (&*"ü".repeat(40), "", true),
+            (&*"ü".repeat(11), "", true),
             ("q", &*"ü".repeat(40), true),
             (&*"q".repeat(200), &*"x".repeat(200), false),
         ] {

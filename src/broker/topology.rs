@@ -5,6 +5,7 @@
 //! them. The gateway repeats an operation after a lost connection if a repetition does no harm.
 
 mod alone;
+mod answer_too_long;
 mod argument_at_fault;
 mod consumable;
 mod document;
@@ -25,6 +26,7 @@ use lapin::Channel;
 use tokio::time::Instant;
 
 use self::alone::Alone;
+use self::answer_too_long::explain_look_at_queue;
 use self::argument_at_fault::attribute_to_argument;
 pub use self::document::{DocumentFailure, ItemResults};
 pub(super) use self::file::KeptFile;
@@ -35,7 +37,7 @@ use self::methods::{declare, delete, purge};
 use self::operation::Operation;
 use self::stream::is_stream;
 use super::connection::{Connections, Connector, Role};
-use super::error::{Cause, Error, Refusal};
+use super::error::{Error, Refusal};
 use super::publish::Destinations;
 use super::{RoleState, overflow};
 use crate::domain::names::QueueName;
@@ -115,8 +117,9 @@ impl Topology {
     /// # Errors
     /// [`Refusal::QueueMissing`] and others.
     pub async fn inspect(&self, name: &QueueName, deadline: Instant) -> Result<QueueState, Error> {
-        let (is_alone, name) = (overflow::of_name(name.as_str()), name.clone());
-        self.repeat(deadline, is_alone, move |channel| inspect(channel, name.clone())).await
+        let (is_alone, owned) = (overflow::of_queue(name.as_str()), name.clone());
+        let looked = self.repeat(deadline, is_alone, move |channel| inspect(channel, owned.clone())).await;
+        looked.map_err(|error| explain_look_at_queue(error, name))
     }
 
     /// Declares a queue and its dead-letter pair. True when the queue was not there before. After a refusal the pair is
@@ -156,7 +159,7 @@ impl Topology {
 
     /// Whether a queue exists.
     async fn is_there(&self, name: &QueueName, deadline: Instant) -> Result<bool, Error> {
-        is_there(self.inspect(name, deadline).await.map(|_| ()), name.as_str())
+        is_there(self.inspect(name, deadline).await.map(|_| ()))
     }
 
     /// Deletes a queue. Returns the number of ready messages that were deleted with it.
@@ -172,7 +175,7 @@ impl Topology {
         // RabbitMQ answers the deletion of a missing queue with success.
         self.inspect(name, deadline).await?;
         let operation = self.operation(deadline);
-        if !conditions.any() && !overflow::of_name(name.as_str()) {
+        if !conditions.any() && !overflow::of_queue(name.as_str()) {
             return operation
                 .once(&self.connections, |channel| delete(channel, name.clone(), conditions))
                 .await;
@@ -195,6 +198,9 @@ impl Topology {
     /// # Errors
     /// [`Refusal::QueueMissing`], [`Refusal::NotSupported`] and others.
     pub async fn purge(&self, name: &QueueName, deadline: Instant) -> Result<u32, Error> {
+        if overflow::of_queue(name.as_str()) {
+            self.inspect(name, deadline).await?;
+        }
         let (operation, name) = (self.operation(deadline), name.clone());
         let work = |connections: Arc<Connections>| async move {
             operation.once(&connections, |channel| purge(channel, name.clone())).await
@@ -204,12 +210,10 @@ impl Topology {
 }
 
 /// Whether the queue or exchange exists, by the answer to a look at it.
-fn is_there(looked: Result<(), Error>, name: &str) -> Result<bool, Error> {
+fn is_there(looked: Result<(), Error>) -> Result<bool, Error> {
     match looked {
         Ok(()) => Ok(true),
         Err(Error::Refused(Refusal::QueueMissing { .. } | Refusal::ExchangeMissing { .. })) => Ok(false),
-        // RabbitMQ 4.0 found none, or it refuses the declaration too.
-        Err(Error::Unknown(Cause::Lost { repeatable: false, .. })) if overflow::of_name(name) => Ok(false),
         Err(error) => Err(error),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lapin::{ExchangeKind, options::ExchangeDeclareOptions, types::FieldTable};
+use lapin::ExchangeKind;
 use reqwest::Method;
 use serde_json::json;
 
@@ -170,20 +170,4 @@ async fn publishes_beside_the_deletion_of_an_exchange_succeed_and_those_to_it_ar
         let possible = [(200, "confirmed"), (404, "not_sent"), (422, "unroutable"), (504, "unknown")];
         assert!(possible.contains(&told), "{answer:?}");
     }
-}
-
-#[tokio::test]
-async fn long_names_beyond_ascii_have_clear_answers_and_end_no_connection_of_others() {
-    let stage = Stage::set("exchange-long").await;
-    let name = "%C3%BC".repeat(120);
-    let path = format!("/exchanges/{name}");
-    let answer = stage.ask(Method::GET, &path).await;
-    assert!([404, 504].contains(&answer.status), "{}", answer.status);
-    assert_eq!(stage.declare(&path, r#"{"type":"topic"}"#).await.status, 201);
-    let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
-    #[expect(clippy::disallowed_types, reason = "by try_new, as it must be")]
-    let name = lapin::types::ShortString::try_new("ü".repeat(120)).unwrap();
-    let channel = stage.observer.channel().await;
-    channel.exchange_declare(name, ExchangeKind::Topic, options, FieldTable::default()).await.unwrap();
-    assert_eq!(stage.ask(Method::DELETE, &path).await.status, 204);
 }

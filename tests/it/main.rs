@@ -23,6 +23,7 @@ mod idempotency;
 mod layers;
 mod leases;
 mod links;
+mod long_names;
 mod messages;
 mod metrics;
 mod neighbours;

@@ -504,20 +504,6 @@ async fn problem_of_a_publish_has_only_the_members_of_the_contract() {
     assert_eq!(body["title"], "Exchange not found");
 }
 
-/// RabbitMQ cuts its text at 255 bytes, also in the middle of a character.
-#[tokio::test]
-async fn a_missing_exchange_with_a_long_name_in_another_alphabet_is_404_like_any_other() {
-    let stage = Stage::set("cut").await;
-    for name in ["ü".repeat(125), format!("a{}", "ü".repeat(125))] {
-        for (path, problem) in [("publish", "exchange-not-found"), ("rpc", "queue-not-found")] {
-            let answer = Answer::to(stage.post(&format!("/{path}/{name}?timeout=2s")).body("x")).await;
-            assert_eq!(answer.verdict(), (404, problem.to_owned()), "{path} {name}");
-        }
-        let answer = Answer::to(stage.gateway.get(&format!("/queues/{name}?timeout=2s"))).await;
-        assert_eq!(answer.verdict(), (404, "queue-not-found".to_owned()), "{name}");
-    }
-}
-
 #[tokio::test]
 async fn a_message_with_an_empty_id_gets_an_id_that_the_answer_contains() {
     let stage = Stage::with_queue("no-id").await;

@@ -9,7 +9,6 @@ use std::{
 };
 
 use reqwest::Method;
-use serde_json::json;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -259,33 +258,4 @@ async fn no_caller_gets_404_for_the_missing_queue_of_a_caller_that_disconnected_
     }
     leaving.abort();
     short.stop().await;
-}
-
-/// RabbitMQ 4.0 closes the connection when its text for the mistake is too long; RabbitMQ 3.10 closes the channel.
-#[tokio::test]
-async fn a_mistake_with_a_long_name_in_another_alphabet_closes_no_connection_of_others() {
-    let link = Link::to(Broker::shared().await.address()).await;
-    let vhost = Broker::shared().await.vhost("long-name").await;
-    let gateway = TestGateway::start(&[("AMQP_URL", &vhost.url_by(link.addr()))]).await;
-    let queue = format!("/queues/{}", "ü".repeat(125));
-    let routing_key = |letter: &str| {
-        let key = letter.repeat(60);
-        json!({"arguments": {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": key}})
-    };
-    for (request, statuses) in [
-        (gateway.get(&queue), [404, 504]),
-        (gateway.delete(&queue), [404, 504]),
-        (gateway.put(&queue).json(&json!({})), [201, 201]),
-        (gateway.get(&queue), [200, 200]),
-        (gateway.delete(&format!("{queue}?if_empty=true")), [200, 504]),
-        (gateway.put("/queues/q").json(&routing_key("ü")), [201, 201]),
-        (gateway.put("/queues/q").json(&routing_key("ä")), [409, 504]),
-        (gateway.get("/queues/q"), [200, 200]),
-    ] {
-        let told = format!("{request:?}");
-        let answer = Answer::to(request).await;
-        assert!(statuses.contains(&answer.status), "{told}: {:?}", answer.verdict());
-    }
-    assert_eq!(link.accepted_named("topology-0"), 1);
-    gateway.stop().await;
 }

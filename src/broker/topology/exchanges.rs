@@ -2,6 +2,7 @@
 
 use tokio::time::Instant;
 
+use super::answer_too_long::explain_look_at_exchange;
 use super::argument_at_fault::attribute_to_argument;
 use super::exchange_methods::{bind, declare, delete, look_at, unbind};
 use super::frame_size::{check_binding, check_exchange};
@@ -17,9 +18,9 @@ impl Topology {
     /// # Errors
     /// `Refusal::ExchangeMissing` and others.
     pub async fn inspect_exchange(&self, name: &ExchangeName, deadline: Instant) -> Result<(), Error> {
-        let is_alone = overflow::of_name(name.as_str());
-        let name = name.clone();
-        self.repeat(deadline, is_alone, move |channel| look_at(channel, name.clone())).await
+        let (is_alone, owned) = (overflow::of_name(name.as_str()), name.clone());
+        let looked = self.repeat(deadline, is_alone, move |channel| look_at(channel, owned.clone())).await;
+        looked.map_err(|error| explain_look_at_exchange(error, name))
     }
 
     /// Declares an exchange. True when it was not there before.
@@ -67,6 +68,9 @@ impl Topology {
     pub async fn bind(&self, binding: &Binding, deadline: Instant) -> Result<(), Error> {
         check_binding(binding, self.connections.wait(deadline).await?.frame_max())?;
         let (is_alone, owned) = (overflow::of_binding(binding), binding.clone());
+        if is_alone {
+            self.look_at_ends(binding, deadline).await?;
+        }
         self.repeat(deadline, is_alone, move |channel| bind(channel, owned.clone())).await
     }
 
@@ -77,15 +81,18 @@ impl Topology {
     pub async fn unbind(&self, binding: &Binding, deadline: Instant) -> Result<(), Error> {
         check_binding(binding, self.connections.wait(deadline).await?.frame_max())?;
         // RabbitMQ answers with success also when an end is missing.
-        self.inspect_exchange(&binding.source, deadline).await?;
-        match &binding.target {
-            BindingTarget::Queue(queue) => {
-                self.inspect(queue, deadline).await?;
-            }
-            BindingTarget::Exchange(exchange) => self.inspect_exchange(exchange, deadline).await?,
-        }
+        self.look_at_ends(binding, deadline).await?;
         let (is_alone, owned) = (overflow::of_binding(binding), binding.clone());
         self.repeat(deadline, is_alone, move |channel| unbind(channel, owned.clone())).await
+    }
+
+    /// Checks that both ends of a binding exist.
+    async fn look_at_ends(&self, binding: &Binding, deadline: Instant) -> Result<(), Error> {
+        self.inspect_exchange(&binding.source, deadline).await?;
+        match &binding.target {
+            BindingTarget::Queue(queue) => self.inspect(queue, deadline).await.map(|_| ()),
+            BindingTarget::Exchange(exchange) => self.inspect_exchange(exchange, deadline).await,
+        }
     }
 
     /// Whether an exchange exists.
@@ -94,6 +101,6 @@ impl Topology {
         name: &ExchangeName,
         deadline: Instant,
     ) -> Result<bool, Error> {
-        is_there(self.inspect_exchange(name, deadline).await, name.as_str())
+        is_there(self.inspect_exchange(name, deadline).await)
     }
 }

@@ -120,6 +120,13 @@ impl Broker {
         self.node.eval_blocking(expression)
     }
 
+    /// 3 or 4, for tests of behaviour that differs.
+    pub async fn major_version(&self) -> u32 {
+        let version = self.eval("rabbit_misc:version()").await;
+        let major = version.trim_matches('"').split('.').next().and_then(|major| major.parse().ok());
+        major.unwrap_or_else(|| panic!("{version:?} begins with a number"))
+    }
+
     /// How many channels are in confirm mode in the default vhost.
     pub async fn confirm_channel_count(&self) -> usize {
         self.confirm_channel_count_in("/").await
