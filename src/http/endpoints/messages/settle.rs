@@ -3,6 +3,7 @@
 mod items;
 mod member;
 mod results;
+mod target;
 
 use axum::body::Body;
 use axum::extract::State;

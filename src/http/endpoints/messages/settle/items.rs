@@ -9,14 +9,14 @@ use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::member::{DeadLetterItem, DeadLetterTo, ExtendItem, LeaseText, Member, RetryItem};
+use super::target::{MEMBER as TARGET, Target};
 use crate::broker::Action;
 use crate::domain::duration;
 use crate::domain::lease::LeaseId;
-use crate::domain::names::{ExchangeName, NameError, QueueName, ShortText};
+use crate::domain::names::{ExchangeName, QueueName, ShortText};
 use crate::domain::retry_step::RetryStep;
 use crate::http::problem::{Problem, ProblemType};
 use crate::http::request;
-use crate::http::reserved_name;
 
 /// The most items of one request.
 const MAX_ITEMS: usize = 1_000;
@@ -54,7 +54,10 @@ impl SettleItems {
         }
         refuse_repeated(&items)?;
         refuse_long_delays(&items, max_delay)?;
-        set_target(&mut items, dead_letter_to.unwrap_or_default(), queue)?;
+        let target = Target::of(dead_letter_to.unwrap_or_default())?;
+        for item in &mut items {
+            target.set_in(&mut item.action, queue)?;
+        }
         Ok(Self(items))
     }
 
@@ -101,27 +104,6 @@ fn refuse_long_delays(items: &[Item], max: Duration) -> Result<(), Problem> {
     let max = duration::format(max);
     let why = format!("must be at most {max}, which GATEWAY_RETRY_DELAY_MAX sets");
     Err(Problem::malformed(&format!("{item}.delay"), why).with("limit", max))
-}
-
-/// Sets where the copies of dead letters go.
-fn set_target(items: &mut [Item], to: DeadLetterTo, queue: &QueueName) -> Result<(), Problem> {
-    let mut targets = items.iter_mut().filter_map(|item| match &mut item.action {
-        Action::DeadLetter { exchange, routing_key, .. } => Some((exchange, routing_key)),
-        _ => None,
-    });
-    let Some(first) = targets.next() else { return Ok(()) };
-    let malformed =
-        |field: &str, error: NameError| Problem::malformed(&format!("dead_letter_to.{field}"), error);
-    let exchange = to.exchange.unwrap_or_else(|| format!("{queue}.dlx"));
-    let exchange = ExchangeName::from_path(&exchange).map_err(|error| malformed("exchange", error))?;
-    let routing_key = ShortText::parse(to.routing_key.unwrap_or_else(|| queue.to_string()))
-        .map_err(|error| malformed("routing_key", error))?;
-    reserved_name::refuse_destination(&exchange, &routing_key)?;
-    for (its_exchange, its_key) in std::iter::once(first).chain(targets) {
-        its_exchange.clone_from(&exchange);
-        its_key.clone_from(&routing_key);
-    }
-    Ok(())
 }
 
 /// The document, up to the limit, and the number of all its items.
@@ -224,8 +206,8 @@ impl Document {
 /// The parts of an item: its lease, its action, and the delay of a retry.
 type ItemParts = (LeaseId, Action, Duration);
 
-/// The member that says where dead letters go.
-const TARGET: &str = "dead_letter_to";
+/// The names of all members.
+const KNOWN: &[&str] = &["ack", "release", "reject", "extend", "retry", "dead_letter", TARGET];
 
 /// The name of a member.
 enum MemberName {
@@ -249,9 +231,7 @@ impl<'de> Deserialize<'de> for MemberName {
                 if name == TARGET {
                     return Ok(MemberName::Target);
                 }
-                Member::named(name)
-                    .map(MemberName::Items)
-                    .ok_or_else(|| E::unknown_field(name, Member::NAMES))
+                Member::named(name).map(MemberName::Items).ok_or_else(|| E::unknown_field(name, KNOWN))
             }
         }
         deserializer.deserialize_identifier(NameVisitor)

@@ -35,10 +35,13 @@ fn a_wrong_item_is_named_by_its_place() {
     let (one, two) = (id(1), id(2));
     let item = |lease: &str| format!(r#"{{"extend":[{{"lease_id":"{one}","lease":{lease}}}]}}"#);
     for (body, detail) in [
-        ("{}".to_owned(), "body has no items: name at least one lease in ack, release, reject, extend"),
+        (
+            "{}".to_owned(),
+            "body has no items: name at least one lease in ack, release, reject, extend, retry, dead_letter",
+        ),
         (
             r#"{"ack":[]}"#.to_owned(),
-            "body has no items: name at least one lease in ack, release, reject, extend",
+            "body has no items: name at least one lease in ack, release, reject, extend, retry, dead_letter",
         ),
         (r#"{"ack":["x"]}"#.to_owned(), "ack[0] is no lease id: copy the lease_id of a pulled message"),
         (format!(r#"{{"ack":["{one}",5]}}"#), "ack[1] must be a string, not 5"),
@@ -48,7 +51,10 @@ fn a_wrong_item_is_named_by_its_place() {
             "release[0] names the lease of ack[1] again: name each lease once",
         ),
         (format!(r#"{{"ack":["{one}"],"ack":["{two}"]}}"#), "ack is given more than once: give it once"),
-        (r#"{"retry":[]}"#.to_owned(), "retry is not a known member; known are ack, release, reject, extend"),
+        (
+            r#"{"later":[]}"#.to_owned(),
+            "later is not a known member; known are ack, release, reject, extend, retry, dead_letter, dead_letter_to",
+        ),
         (item("0"), "extend[0].lease must be a duration above 0"),
         (item("null"), "extend[0].lease must be a duration above 0"),
         (item("{}"), "extend[0].lease must be a duration such as 500ms, 5s or 1m30s, not an object"),
