@@ -12,6 +12,7 @@ mod clients;
 mod cloudevents;
 mod cluster;
 mod connection_names;
+mod consume_exact;
 mod deploy;
 mod docs;
 mod envelope;

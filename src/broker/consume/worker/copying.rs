@@ -81,7 +81,7 @@ impl Worker {
         match result {
             Ok(settled) => match self.leases.end_copy(serial, Some(settled.clone())) {
                 Some(tag) => self.ack_original(places, serial, tag, &settled),
-                None => self.fail(places, &NotSettled::Expired),
+                None => self.fail(places, &NotSettled::Failed(Error::gone())),
             },
             Err(error) => {
                 self.leases.end_copy(serial, None);
