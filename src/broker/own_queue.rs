@@ -24,9 +24,9 @@ use crate::domain::message::ReceivedMessage;
 /// The consumer's tag; it is the only consumer on its channel.
 const TAG: &str = "rabbitmq-gateway.own";
 
-/// What receives the messages of the queue. The router's task calls it; a call must be short and must not block.
+/// The receiver of the messages of the queue. The router's task calls it; a call must be short and must not block.
 pub(super) trait Receiver: Send + Sync + 'static {
-    /// What is kept of a message until its body is complete.
+    /// The value that is kept of a message until its body is complete.
     type Kept: Send;
 
     /// Decides by the header of a message whether it is kept.
@@ -87,7 +87,7 @@ impl<R: Receiver> OwnQueue<R> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What receives the messages.
+    /// The receiver of the messages.
     pub(super) fn receiver(&self) -> &R {
         &self.receiver
     }

@@ -36,7 +36,7 @@ fn number(name: &str, default: usize) -> usize {
     env::var(name).map_or(default, |count| count.parse().expect("a number"))
 }
 
-/// What the workers know about one message.
+/// The knowledge of the workers about one message.
 #[derive(Debug, Default, Clone)]
 struct Life {
     /// When a worker got the answer `acked`.
@@ -261,7 +261,7 @@ async fn disturb(stage: &Stage, links: &[Link], broker: &OwnBroker, time: Durati
     faults
 }
 
-/// Compares what the workers know with the queues.
+/// Compares the knowledge of the workers with the queues.
 async fn check(observer: &Observer, lives: &Lives, messages: usize, was_killed: bool) {
     let mut left = HashSet::new();
     for queue in QUEUES {

@@ -1,4 +1,4 @@
-//! What the worker of a queue is asked to do.
+//! The requests to the worker of a queue.
 
 use std::time::Duration;
 

@@ -104,7 +104,7 @@ impl Broker {
                 declared.set(&declaration.name, true);
             }
             match self.send_once(message.clone(), by_name(&declaration.name), deadlines).await {
-                // Somebody has deleted the queue since it was declared.
+                // The queue was deleted after its declaration.
                 Err(failure) if failure.outcome == Outcome::Unroutable && was_declared => {
                     declared.set(&declaration.name, false);
                 }

@@ -25,7 +25,7 @@ pub(super) struct Arrived {
     pub(super) room: OwnedSemaphorePermit,
 }
 
-/// What RabbitMQ has sent on the channel.
+/// A method or a message from RabbitMQ on the channel.
 #[derive(Debug)]
 pub(super) enum Event {
     QosOk,

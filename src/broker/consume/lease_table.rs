@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::settle::{Final, Settled};
 
-/// What the worker has to do to settle a lease.
+/// The next step of the worker to settle a lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Step {
     /// Write the frame for this delivery tag, or send the copy first.

@@ -1,4 +1,4 @@
-//! What a caller asks for, and what it gets: the messages that it holds for a time.
+//! A pull, and its messages, which the caller holds for a time.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};

@@ -29,7 +29,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 type Numbered = (usize, (LeaseId, Action));
 
 impl Broker {
-    /// Does these actions with leases of a queue, at whichever replica, and waits until RabbitMQ has read them, at most to the
+    /// Does these actions with leases of a queue, at any replica, and waits until RabbitMQ has read them, at most to the
     /// deadline. The results are in the order of the actions. Each lease occurs once.
     pub async fn settle(
         &self,

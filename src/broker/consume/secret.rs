@@ -18,7 +18,7 @@ impl LeaseKey {
     }
 
     /// The secret of the lease with this number: the first 64 bits of a SHA-256. The parts before the name have fixed lengths, and
-    /// callers never see the whole hash, so nobody can extend it.
+    /// callers never see the whole hash, so no caller can extend it.
     pub(super) fn secret(&self, serial: u64, queue: &QueueName) -> u64 {
         let mut hash = Sha256::new();
         hash.update(self.0);

@@ -1,4 +1,4 @@
-//! What happens to a leased message by its caller's word.
+//! The actions by which a caller settles a leased message, and their results.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -8,7 +8,7 @@ use crate::domain::message::MessageId;
 use crate::domain::names::{ExchangeName, ShortText};
 use crate::domain::retry_step::RetryStep;
 
-/// What happens to a leased message.
+/// An action with a leased message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
     /// RabbitMQ removes it.
@@ -96,7 +96,7 @@ impl Settled {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotSettled {
     /// The queue has no lease with this id: it expired, its connection was lost, or it never existed. The message is back in its
-    /// queue, or was settled by somebody else.
+    /// queue, or was settled by another caller.
     #[error("the lease does not exist any more")]
     Expired,
     /// The lease was settled in another way.

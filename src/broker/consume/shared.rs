@@ -1,4 +1,4 @@
-//! What the workers of all queues share: the connection, the limits and the settled leases.
+//! The state that the workers of all queues share: the connection, the limits and the settled leases.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,7 +21,7 @@ use crate::domain::lease::LeaseId;
 use crate::domain::names::QueueName;
 use crate::lifecycle::Lifecycle;
 
-/// What all workers share.
+/// The state that all workers share.
 pub(super) struct Shared {
     pub(super) settings: ConsumeSettings,
     pub(super) topology: Arc<Topology>,

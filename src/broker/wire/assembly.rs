@@ -18,7 +18,7 @@ enum Arriving<M, C> {
     Nothing,
     /// The method has arrived, and the header is missing.
     Announced(M),
-    /// The number of missing bytes of a body that nobody wants.
+    /// The number of missing bytes of a body that is not kept.
     Skipped {
         rest: u64,
     },
@@ -32,14 +32,14 @@ enum Arriving<M, C> {
 /// A whole delivery.
 #[derive(Debug)]
 pub(in crate::broker) struct Assembled<C> {
-    /// What was kept from the header.
+    /// The value that was kept from the header.
     pub(in crate::broker) context: C,
     pub(in crate::broker) properties: BasicProperties,
     body: Vec<u8>,
 }
 
 impl<C> Assembled<C> {
-    /// The parts: what was kept, the properties, and the body.
+    /// The kept value, the properties, and the body.
     pub(in crate::broker) fn into_parts(self) -> (C, BasicProperties, Bytes) {
         (self.context, self.properties, Bytes::from(self.body))
     }

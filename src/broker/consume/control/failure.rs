@@ -1,4 +1,4 @@
-//! The reason why the owner of a lease could not settle it, as JSON. What this replica does not know becomes `unknown`.
+//! The reason why the owner of a lease could not settle it, as JSON. A reason without a name here becomes `unknown`.
 
 use serde::{Deserialize, Serialize};
 

@@ -25,7 +25,7 @@ const MAX_ITEMS: usize = 1_000;
 #[derive(Debug)]
 pub(super) struct SettleItems(Vec<Item>);
 
-/// A lease, what happens to it, and its place in the document.
+/// A lease, the action with it, and its place in the document.
 #[derive(Debug)]
 pub(super) struct Item {
     pub(super) id: LeaseId,
