@@ -4,6 +4,7 @@
 
 mod callers;
 mod faults;
+mod next;
 mod refusals;
 mod replicas;
 mod requests;

@@ -66,6 +66,8 @@ def map_case(context, case):
         fit_pull(case)
     if case.path == "/queues/{name}/messages/settle" and case.meta and case.meta.generation.mode.is_positive:
         fit_settle(case)
+    if case.path == "/queues/{name}/messages/next":
+        not_wait(case)
     if case.path == "/publish/{exchange}/batch":
         fit_batch(case)
     if case.path.startswith("/publish/{exchange}"):
@@ -205,6 +207,12 @@ def fit_pull(case):
         body["wait"] = "200ms" if isinstance(body["wait"], str) else 0
     if isinstance(body.get("lease"), (int, float)):
         body["lease"] = 1 + int(body["lease"]) % 60
+
+
+def not_wait(case):
+    """A queue without messages makes the caller wait."""
+    if not isinstance(case.query, dict) or case.query.get("wait") in [None, *TIMEOUTS]:
+        case.query = {**(case.query or {}), "wait": "10ms"}
 
 
 def fit_settle(case):
