@@ -17,8 +17,8 @@ use crate::support::{
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
-/// A call without a timeout waits for this time when no server answers.
-const SETTINGS: [(&str, &str); 1] = [("GATEWAY_RPC_TIMEOUT", "300ms")];
+/// A call without a timeout waits for this time when no server answers, and a pull without a wait when no message comes.
+const SETTINGS: [(&str, &str); 2] = [("GATEWAY_RPC_TIMEOUT", "300ms"), ("GATEWAY_PULL_WAIT_MAX", "1s")];
 
 async fn finds_nothing(name: &str, deadline: Duration, arguments: &[&str]) {
     let stage = Stage::set_with(name, &SETTINGS).await;
