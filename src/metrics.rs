@@ -3,6 +3,7 @@
 //! Labels are bounded: the matched route, method, status, outcome and role; never a queue name or a path of a caller. The
 //! code that does a thing counts it; gauges are set when Prometheus reads them.
 
+mod consume;
 mod process;
 
 use std::ops::Deref;
@@ -13,6 +14,8 @@ use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     TextEncoder,
 };
+
+pub use self::consume::ConsumeMetrics;
 
 /// From 100 µs to 100 s: from a confirm in memory to a call to a slow server.
 const SECONDS: [f64; 19] = [
@@ -42,14 +45,14 @@ pub struct List {
     pub request_seconds: HistogramVec,
     /// HTTP requests without an answer yet.
     pub requests_in_flight: IntGauge,
-    /// Pulls that wait for messages.
-    pub waiting_pulls: IntGauge,
     /// Bytes of request bodies in memory.
     pub bytes_in_flight: IntGauge,
     /// Publishes by outcome, as `domain::outcome::Outcome` spells it.
     pub publishes: IntCounterVec,
     /// Batches and publish streams.
     pub bulk: BulkMetrics,
+    /// Leases.
+    pub consume: ConsumeMetrics,
     /// Idempotency keys.
     pub idempotency: IdempotencyMetrics,
     /// Time from writing a message to RabbitMQ's answer.
@@ -160,7 +163,6 @@ impl Default for List {
                 "gateway_http_requests_in_flight",
                 "HTTP requests that the gateway has admitted and not answered yet.",
             ),
-            waiting_pulls: list.gauge("gateway_waiting_pulls", "Pulls that wait for messages."),
             bytes_in_flight: list
                 .gauge("gateway_http_body_bytes_in_flight", "Bytes of request bodies in memory."),
             publishes: list.counters(
@@ -169,6 +171,7 @@ impl Default for List {
                 &["outcome"],
             ),
             bulk: BulkMetrics::registered(&list),
+            consume: ConsumeMetrics::registered(&list),
             idempotency: IdempotencyMetrics::registered(&list),
             confirm_seconds: list.histogram(
                 "gateway_publish_confirm_seconds",

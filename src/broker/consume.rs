@@ -9,6 +9,7 @@
 
 mod command;
 mod control;
+mod counts;
 mod deliver;
 mod lease_channel;
 mod lease_table;
@@ -35,15 +36,16 @@ pub use self::pull::{Leased, Pull, Pulled};
 pub use self::settle::{Action, NotSettled, Settled};
 use self::shared::Shared;
 use self::worker::Worker;
-use super::RoleState;
 use super::connection::{Connector, Role};
 use super::error::{Cause, Error, Unavailable};
 use super::settings::ConsumeSettings;
+use super::state::{LeaseState, RoleState};
 use super::topology::Topology;
 use crate::domain::lease::LeaseId;
 use crate::domain::message::ReceivedMessage;
 use crate::domain::names::QueueName;
 use crate::lifecycle::Lifecycle;
+use crate::metrics::Metrics;
 
 /// How long a caller waits for RabbitMQ beside its wait for messages.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -59,11 +61,12 @@ impl Consuming {
         connector: &Connector,
         settings: &ConsumeSettings,
         topology: &Arc<Topology>,
-        lifecycle: &Lifecycle,
+        (metrics, lifecycle): (&Metrics, &Lifecycle),
     ) -> (Self, mpsc::Receiver<ReceivedMessage>) {
-        let (topology, lifecycle) = (Arc::clone(topology), lifecycle.clone());
-        let (control, requests) = Control::new();
-        let shared = Shared::new(connector.clone(), settings.clone(), topology, control, lifecycle);
+        let topology = Arc::clone(topology);
+        let (control, requests) = Control::new(metrics.clone());
+        let process = (metrics.clone(), lifecycle.clone());
+        let shared = Shared::new(connector.clone(), settings.clone(), topology, control, process);
         (Self { shared: Arc::new(shared) }, requests)
     }
 
@@ -148,10 +151,17 @@ impl Consuming {
         self.shared.repeated(serial, how)
     }
 
-    /// The number of messages that are leased.
+    /// The messages that callers hold, and their limits. Does not ask RabbitMQ.
     #[must_use]
-    pub fn leases(&self) -> usize {
-        self.shared.settings.max_leases.saturating_sub(self.shared.free_leases.available_permits())
+    pub fn state(&self) -> LeaseState {
+        let Shared { settings, free_bytes, held, control, .. } = &*self.shared;
+        LeaseState {
+            held: held.get(),
+            limit: settings.max_leases,
+            bytes: settings.max_lease_bytes.saturating_sub(free_bytes.available_permits()),
+            bytes_limit: settings.max_lease_bytes,
+            control_queue: self.shared.dialled().map(|_| control.is_open()),
+        }
     }
 
     /// Resolves when no message is leased. From then on the gateway leases none.

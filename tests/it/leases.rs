@@ -3,6 +3,7 @@
 //! A second AMQP client publishes them, and looks at the queue afterwards.
 
 mod callers;
+mod counts;
 mod faults;
 mod next;
 mod refusals;

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::command::{Command, SettleResult};
 use super::control::Control;
+use super::counts::HeldCount;
 use super::lease_table::Final;
 use super::secret::LeaseKey;
 use super::settle::NotSettled;
@@ -20,6 +21,7 @@ use crate::broker::topology::Topology;
 use crate::domain::lease::LeaseId;
 use crate::domain::names::QueueName;
 use crate::lifecycle::Lifecycle;
+use crate::metrics::Metrics;
 
 /// What all workers share.
 pub(super) struct Shared {
@@ -27,6 +29,9 @@ pub(super) struct Shared {
     pub(super) topology: Arc<Topology>,
     pub(super) control: Control,
     pub(super) lifecycle: Lifecycle,
+    pub(super) metrics: Metrics,
+    /// The messages that callers hold.
+    pub(super) held: HeldCount,
     /// The leases that may still begin.
     pub(super) free_leases: Arc<Semaphore>,
     /// The bytes that leased messages may still take.
@@ -49,7 +54,7 @@ impl Shared {
         settings: ConsumeSettings,
         topology: Arc<Topology>,
         control: Control,
-        lifecycle: Lifecycle,
+        (metrics, lifecycle): (Metrics, Lifecycle),
     ) -> Self {
         let semaphore = |permits: usize| Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS)));
         let settled = SettledLeases::new(settings.max_settled_leases, 2 * settings.settle_timeout_max);
@@ -61,6 +66,8 @@ impl Shared {
             topology,
             control,
             lifecycle,
+            metrics,
+            held: HeldCount::default(),
             connector,
             connections: OnceLock::new(),
             key: LeaseKey::generate(),

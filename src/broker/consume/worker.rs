@@ -20,6 +20,7 @@ use tokio::time::{Instant, sleep_until};
 use self::round::Round;
 use self::settling::Barrier;
 use super::command::{Caller, Command};
+use super::counts::Held;
 use super::lease_channel::Event;
 use super::lease_table::LeaseTable;
 use super::link::{Link, next_event};
@@ -63,6 +64,7 @@ pub(super) struct Worker {
 #[derive(Debug)]
 struct Kept {
     delivery: Arc<Delivery>,
+    _held: Held,
     _lease: Option<OwnedSemaphorePermit>,
     _bytes: OwnedSemaphorePermit,
 }
@@ -163,7 +165,9 @@ impl Worker {
     }
 
     fn on_time(&mut self, now: Instant) {
-        for tag in self.leases.expire(now) {
+        let expired = self.leases.expire(now);
+        self.shared.metrics.consume.expired.inc_by(expired.len() as u64);
+        for tag in expired {
             self.write(|out, channel| push_reject(out, channel, tag, true));
         }
         let waits = std::mem::take(&mut self.callers);
@@ -201,6 +205,7 @@ impl Worker {
     /// Takes back a lease whose caller never got it.
     fn take_back(&mut self, serial: u64) {
         if let Some((tag, arrived, kept)) = self.leases.take_back(serial, Instant::now()) {
+            self.shared.metrics.consume.returned.inc();
             self.ready.push_back(Ready { tag, arrived, kept });
             self.deal();
         }

@@ -154,7 +154,8 @@ impl Worker {
         self.round.note_size(bytes);
         self.round.renewal = FIRST_RENEWAL;
         let lease = self.round.leases.as_mut().and_then(|leases| leases.split(1));
-        let kept = Kept { delivery: Arc::new(delivery), _lease: lease, _bytes: room };
+        let held = self.shared.held.count();
+        let kept = Kept { delivery: Arc::new(delivery), _held: held, _lease: lease, _bytes: room };
         self.ready.push_back(Ready { tag, arrived: Instant::now(), kept });
         self.end_round();
         if self.ready.len() >= usize::from(self.round.asked) {
