@@ -2,7 +2,7 @@
 
 use prometheus::{IntCounter, IntCounterVec, IntGauge};
 
-use super::Registered;
+use super::registered::Registered;
 
 /// The metrics of leases.
 #[derive(Debug)]

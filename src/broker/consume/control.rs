@@ -72,8 +72,8 @@ impl Control {
     }
 
     async fn declare(&self, connection: &Arc<Connection>) -> Result<Arc<str>, Error> {
-        let (requests, metrics) = (self.requests.clone(), self.metrics.clone());
-        let receiver = |name: String| Requests { owner: owner_of(&name), requests, metrics };
+        let (waiting, metrics) = (self.requests.clone(), self.metrics.clone());
+        let receiver = |name: String| Requests { owner: owner_of(&name), waiting, metrics };
         let opening = own_queue::open(connection, receiver);
         let opened = timeout(DECLARE_TIMEOUT, connection.unless_gone(opening)).await;
         let (channel, queue) = opened.unwrap_or_else(|_| Err(Error::gone())).inspect_err(|_| {
@@ -109,7 +109,7 @@ fn owner_of(queue: &str) -> Arc<str> {
 /// Passes requests on.
 struct Requests {
     owner: Arc<str>,
-    requests: mpsc::Sender<ReceivedMessage>,
+    waiting: mpsc::Sender<ReceivedMessage>,
     metrics: Metrics,
 }
 
@@ -125,7 +125,7 @@ impl Receiver for Requests {
     }
 
     fn receive(&self, (): (), request: ReceivedMessage) {
-        if self.requests.try_send(request).is_err() {
+        if self.waiting.try_send(request).is_err() {
             ControlResult::Dropped.count(&self.metrics.consume);
             tracing::debug!("too many requests wait at the control queue of leases: one is dropped");
         }
