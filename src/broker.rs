@@ -42,7 +42,7 @@ pub use self::settings::{
     Address, ClientCertificate, ConsumeSettings, Login, PublishSettings, Settings, SettingsError, Tls,
     TopologyFile,
 };
-pub use self::state::{Publishing, ReplyState, RoleState};
+pub use self::state::{LeaseState, Publishing, ReplyState, RoleState};
 pub use self::topology::{DocumentFailure, ItemResults, Topology, TopologyFileState};
 pub use self::wire::Server;
 
@@ -112,7 +112,7 @@ impl Broker {
             Login::External => None,
         };
         let (consuming, work) =
-            Consuming::new(&connector, &settings.consume, &topology, lifecycle, user.clone());
+            Consuming::new(&connector, &settings.consume, &topology, (metrics, lifecycle), user.clone());
         let reply_connection = connector.start(Role::Reply, 0, 1);
         let probe = Probe::new(connector.start(Role::Probe, 0, 1));
         let unmatched = metrics.unmatched_replies.clone();

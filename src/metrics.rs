@@ -3,22 +3,19 @@
 //! Labels are bounded: the matched route, method, status, outcome and role; never a queue name or a path of a caller. The
 //! code that does a thing counts it; gauges are set when Prometheus reads them.
 
+mod consume;
 mod process;
+mod registered;
 
 use std::ops::Deref;
 use std::sync::Arc;
 
-use prometheus::core::Collector;
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    TextEncoder,
+    Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, TextEncoder,
 };
 
-/// From 100 µs to 100 s: from a confirm in memory to a call to a slow server.
-const SECONDS: [f64; 19] = [
-    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
-    25.0, 50.0, 100.0,
-];
+pub use self::consume::ConsumeMetrics;
+use self::registered::Registered;
 
 /// All metrics. Cheap to clone; clones share the metrics.
 #[derive(Debug, Clone, Default)]
@@ -42,14 +39,14 @@ pub struct List {
     pub request_seconds: HistogramVec,
     /// HTTP requests without an answer yet.
     pub requests_in_flight: IntGauge,
-    /// Pulls that wait for messages.
-    pub waiting_pulls: IntGauge,
     /// Bytes of request bodies in memory.
     pub bytes_in_flight: IntGauge,
     /// Publishes by outcome, as `domain::outcome::Outcome` spells it.
     pub publishes: IntCounterVec,
     /// Batches and publish streams.
     pub bulk: BulkMetrics,
+    /// Leases.
+    pub consume: ConsumeMetrics,
     /// Idempotency keys.
     pub idempotency: IdempotencyMetrics,
     /// Time from writing a message to RabbitMQ's answer.
@@ -160,7 +157,6 @@ impl Default for List {
                 "gateway_http_requests_in_flight",
                 "HTTP requests that the gateway has admitted and not answered yet.",
             ),
-            waiting_pulls: list.gauge("gateway_waiting_pulls", "Pulls that wait for messages."),
             bytes_in_flight: list
                 .gauge("gateway_http_body_bytes_in_flight", "Bytes of request bodies in memory."),
             publishes: list.counters(
@@ -169,6 +165,7 @@ impl Default for List {
                 &["outcome"],
             ),
             bulk: BulkMetrics::registered(&list),
+            consume: ConsumeMetrics::registered(&list),
             idempotency: IdempotencyMetrics::registered(&list),
             confirm_seconds: list.histogram(
                 "gateway_publish_confirm_seconds",
@@ -221,7 +218,7 @@ impl Default for List {
                 "gateway_log_lines_dropped_total",
                 "Log lines dropped because the reader of standard error was too slow.",
             ),
-            registry: list.0,
+            registry: list.into_registry(),
         }
     }
 }
@@ -231,57 +228,5 @@ impl Metrics {
     #[must_use]
     pub fn text(&self) -> String {
         TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_default()
-    }
-}
-
-/// The metrics that are registered so far. Names and labels are constants, so registration fails only because of a
-/// defect, and every test that starts a gateway would show it.
-struct Registered(Registry);
-
-impl Registered {
-    /// The metrics of the process: its version, and the values that the system knows.
-    fn with_process_metrics() -> Self {
-        let list = Self(Registry::new());
-        list.gauges("gateway_build_info", "The gateway's version; always 1.", &["version"])
-            .with_label_values(&[env!("CARGO_PKG_VERSION")])
-            .set(1);
-        list.add(process::Process);
-        list
-    }
-
-    fn add<C: Collector + 'static>(&self, collector: C) {
-        if let Err(error) = self.0.register(Box::new(collector)) {
-            panic!("the list of metrics is wrong: {error}");
-        }
-    }
-
-    fn keep<C: Collector + Clone + 'static>(&self, made: prometheus::Result<C>) -> C {
-        let metric = made.unwrap_or_else(|error| panic!("the list of metrics is wrong: {error}"));
-        self.add(metric.clone());
-        metric
-    }
-
-    fn counter(&self, name: &str, help: &str) -> IntCounter {
-        self.keep(IntCounter::new(name, help))
-    }
-
-    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
-        self.keep(IntCounterVec::new(Opts::new(name, help), labels))
-    }
-
-    fn gauge(&self, name: &str, help: &str) -> IntGauge {
-        self.keep(IntGauge::new(name, help))
-    }
-
-    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
-        self.keep(IntGaugeVec::new(Opts::new(name, help), labels))
-    }
-
-    fn histogram(&self, name: &str, help: &str) -> Histogram {
-        self.keep(Histogram::with_opts(HistogramOpts::new(name, help).buckets(SECONDS.to_vec())))
-    }
-
-    fn histograms(&self, name: &str, help: &str, labels: &[&str]) -> HistogramVec {
-        self.keep(HistogramVec::new(HistogramOpts::new(name, help).buckets(SECONDS.to_vec()), labels))
     }
 }

@@ -13,6 +13,7 @@ mod control;
 mod copier;
 mod copy;
 mod copy_order;
+mod counts;
 mod deliver;
 mod lease_channel;
 mod lease_table;

@@ -46,3 +46,18 @@ pub struct ReplyState {
     /// Calls that wait for their replies.
     pub waiting: usize,
 }
+
+/// The messages that callers hold, and their limits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeaseState {
+    /// Messages that callers hold and have not settled.
+    pub held: usize,
+    /// The most of them at one time.
+    pub limit: usize,
+    /// Their bytes.
+    pub bytes: usize,
+    /// The most of these bytes at one time.
+    pub bytes_limit: usize,
+    /// Whether other replicas can ask this one to settle its leases; `None` before the first pull.
+    pub control_queue: Option<bool>,
+}

@@ -35,7 +35,8 @@ pub(super) use self::raw::RawBody;
 pub(super) use self::refuse::refuse_idempotency_key;
 pub(super) use self::trace::TraceContext;
 pub(super) use self::write::{
-    BrokerFields, EnvelopeOut, accepts_envelope, envelope as answer_envelope, publishable, raw as answer_raw,
+    BrokerFields, EnvelopeOut, accepts_envelope, delivery as answer_delivery, envelope as answer_envelope,
+    publishable, raw as answer_raw,
 };
 
 /// Finishes a message that was read from these bytes, and refuses it if RabbitMQ would refuse it. `mode` is the delivery mode

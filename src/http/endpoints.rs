@@ -3,6 +3,7 @@
 pub(super) mod bindings;
 pub(super) mod exchanges;
 pub(super) mod health;
+pub(super) mod leases;
 pub(super) mod messages;
 pub(super) mod metrics;
 pub(super) mod publish;

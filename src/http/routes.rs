@@ -10,7 +10,9 @@ pub(super) use self::operation::Operation;
 pub use self::table::{Direct, Route, RouteTable};
 pub use self::traits::{Admission, Traits};
 use self::traits::{CALL, PAGE, PROBE, PUBLISH, PUBLISH_STREAM, PULL, SERVED_WHEN_FULL, SETTLE, TOPOLOGY};
-use super::endpoints::{bindings, exchanges, health, messages, metrics, publish, queues, rpc, topology};
+use super::endpoints::{
+    bindings, exchanges, health, leases, messages, metrics, publish, queues, rpc, topology,
+};
 use super::{docs, problem};
 use crate::domain::permission::Permission::{Any, Bind, Call, Configure, Document, Monitoring, Read, Write};
 
@@ -28,7 +30,14 @@ pub(super) fn operations() -> Vec<Operation> {
         operation(routes!(queues::purge_queue), TOPOLOGY.needs(Read)),
         operation(routes!(messages::pull::pull_messages), PULL.needs(Read))
             .called_directly(messages::pull::pull_messages),
+        operation(routes!(messages::next::take_next_message), PULL.needs(Read))
+            .called_directly(messages::next::take_next_message),
         operation(routes!(messages::settle::settle_messages), SETTLE.needs(Read)),
+        operation(routes!(leases::ack_lease), SETTLE.needs(Read)),
+        operation(routes!(leases::ack_lease_by_post), SETTLE.needs(Read)),
+        operation(routes!(leases::release_lease), SETTLE.needs(Read)),
+        operation(routes!(leases::reject_lease), SETTLE.needs(Read)),
+        operation(routes!(leases::extend_lease), SETTLE.needs(Read)),
         operation(routes!(rpc::call_queue), CALL.needs(Call)).called_directly(rpc::call_queue),
         operation(routes!(exchanges::declare_exchange), TOPOLOGY.needs(Configure)),
         operation(routes!(exchanges::inspect_exchange), TOPOLOGY.needs(Any)),
@@ -84,6 +93,7 @@ mod tests {
             ("DELETE /exchanges/{name}/bindings/{source}", Bind),
             ("DELETE /queues/{name}", Configure),
             ("DELETE /queues/{name}/bindings/{exchange}", Bind),
+            ("DELETE /queues/{name}/leases/{lease_id}", Read),
             ("DELETE /queues/{name}/messages", Read),
             ("GET /exchanges/{name}", Any),
             ("GET /health/rabbitmq", Monitoring),
@@ -92,6 +102,11 @@ mod tests {
             ("POST /publish/{exchange}", Write),
             ("POST /publish/{exchange}/batch", Write),
             ("POST /publish/{exchange}/stream", Write),
+            ("POST /queues/{name}/leases/{lease_id}/ack", Read),
+            ("POST /queues/{name}/leases/{lease_id}/extend", Read),
+            ("POST /queues/{name}/leases/{lease_id}/reject", Read),
+            ("POST /queues/{name}/leases/{lease_id}/release", Read),
+            ("POST /queues/{name}/messages/next", Read),
             ("POST /queues/{name}/messages/pull", Read),
             ("POST /queues/{name}/messages/settle", Read),
             ("POST /rpc/{queue}", Call),

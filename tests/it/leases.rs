@@ -4,7 +4,9 @@
 
 mod callers;
 mod copies;
+mod counts;
 mod faults;
+mod next;
 mod refusals;
 mod replicas;
 mod requests;
@@ -174,4 +176,30 @@ async fn a_pull_that_does_not_wait_says_that_the_queue_is_empty() {
     assert_eq!((answer.status, answer.json()), (200, json!({"messages": []})));
     publish(&stage.observer, "q", ["a"]).await;
     assert_eq!(pulled(&stage.gateway, "q", json!({"wait": 0})).await.len(), 1);
+}
+
+/// Only a round that brings fewer messages than it asked for proves that the queue is empty.
+#[tokio::test]
+async fn no_pull_says_that_a_queue_with_ready_messages_is_empty() {
+    let stage = Stage::with_queue("lease_not_empty").await;
+    let names: Vec<_> = (0..100).map(|n| n.to_string()).collect();
+    publish(&stage.observer, "q", names.iter().map(String::as_str)).await;
+    let pulls = (0..40).map(|_| pulled(&stage.gateway, "q", json!({"max": 1, "wait": 0})));
+    let answers = futures_util::future::join_all(pulls).await;
+    assert!(answers.iter().all(|messages| messages.len() == 1), "{:?}", answers.iter().map(Vec::len));
+    for _ in 0..60 {
+        assert_eq!(pulled(&stage.gateway, "q", json!({"max": 1, "wait": 0})).await.len(), 1);
+    }
+    assert!(is_empty(&stage.gateway, "q").await);
+}
+
+#[tokio::test]
+async fn messages_of_a_quorum_queue_come_while_an_earlier_one_is_leased() {
+    let stage = Stage::set("lease_quorum").await;
+    stage.observer.declare_quorum_queue("q").await;
+    publish(&stage.observer, "q", ["a", "b", "c", "d", "e"]).await;
+    let first = lease_id(&pull_one(&stage.gateway, "q", "1m").await);
+    assert_eq!(ids(&[pull_one(&stage.gateway, "q", "1m").await]), ["b"]);
+    assert_eq!(ids(&pulled(&stage.gateway, "q", json!({"max": 5, "wait": "5s"})).await), ["c", "d", "e"]);
+    assert_eq!(act(&stage.gateway, "q", "ack", &first).await, "acked");
 }

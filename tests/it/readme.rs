@@ -75,7 +75,9 @@ fn metrics(text: &str, mark: char) -> BTreeSet<&str> {
 
 #[test]
 fn the_table_of_metrics_agrees_with_the_code() {
-    let code = metrics(include_str!("../../src/metrics.rs"), '"');
+    let mut code = metrics(include_str!("../../src/metrics.rs"), '"');
+    code.extend(metrics(include_str!("../../src/metrics/consume.rs"), '"'));
+    code.extend(metrics(include_str!("../../src/metrics/registered.rs"), '"'));
     assert!(code.len() > 10, "the metrics of the code are found: {code:?}");
     assert_eq!(metrics(&Page::at(OPERATIONS).text, '`'), code);
 }
@@ -150,8 +152,8 @@ async fn the_tours_in_other_languages_run_as_they_are_written() {
         stage.gateway.stop().await;
     }
     run.sort_unstable();
-    let expected = ["go", "js", "js", "pika", "python", "python", "python", "python"];
-    assert_eq!(run, expected, "in docs/api.md, bulk.md, clients.md and from-pika-to-http.md");
+    let expected = ["go", "js", "js", "js", "pika", "python", "python", "python", "python", "python"];
+    assert_eq!(run, expected, "in docs/api.md, bulk.md, clients.md, consuming.md and from-pika-to-http.md");
 }
 
 /// Runs a program of this language from a file; it must end with success.

@@ -264,7 +264,7 @@ async fn gateway_is_not_ready_before_a_connection_for_isolated_publishes_was_up(
         let failing =
             checks(&health, ":connections").into_iter().filter(|(_, check)| check["status"] == "fail");
         (passing.count(), failing.map(|(role, _)| role).collect::<Vec<_>>())
-            == (7, vec!["isolated:connections".to_owned()])
+            == (8, vec!["isolated:connections".to_owned()])
     };
     eventually(SOON, "every other role passes", others_are_up).await;
     assert_eq!(gateway.get("/health/ready").send().await.unwrap().status(), 503);

@@ -17,7 +17,7 @@ use crate::support::{
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
-/// A call without a timeout waits for this time when no server answers, and a pull without a wait when the queue is empty.
+/// A call without a timeout waits for this time when no server answers, and a pull without a wait when no message comes.
 const SETTINGS: [(&str, &str); 2] = [("GATEWAY_RPC_TIMEOUT", "300ms"), ("GATEWAY_PULL_WAIT_MAX", "1s")];
 
 async fn finds_nothing(name: &str, deadline: Duration, arguments: &[&str]) {

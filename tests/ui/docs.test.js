@@ -62,7 +62,9 @@ test('the operations stand in the order in which a newcomer needs them', async (
   const ids = await page.locator('.opblock').evaluateAll(blocks => blocks.map(block => block.id.split('-').pop()))
   const first = [
     'publish_message', 'publish_batch', 'publish_stream',
-    'declare_queue', 'inspect_queue', 'delete_queue', 'purge_queue', 'pull_messages', 'settle_messages', 'call_queue'
+    'declare_queue', 'inspect_queue', 'delete_queue', 'purge_queue',
+    'pull_messages', 'take_next_message', 'settle_messages',
+    'ack_lease', 'ack_lease_by_post', 'release_lease', 'reject_lease', 'extend_lease', 'call_queue'
   ]
   assert.deepEqual(ids.slice(0, first.length), first)
 })

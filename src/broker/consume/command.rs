@@ -32,6 +32,8 @@ pub(super) struct Caller {
     pub(super) wait_end: Instant,
     /// The end of its wait for RabbitMQ.
     pub(super) give_up: Instant,
+    /// Whether the worker has written the cancel of a round since the caller came.
+    pub(super) is_before_cancel: bool,
     pub(super) answer: oneshot::Sender<Result<Pulled, Error>>,
 }
 

@@ -15,15 +15,16 @@ use super::settle::Final;
 use super::settle::{Action, NotSettled, Settled};
 use super::shared::Shared;
 use super::worker::Worker;
-use crate::broker::RoleState;
 use crate::broker::connection::{Connector, Role};
 use crate::broker::error::{Cause, Error, Unavailable};
 use crate::broker::settings::ConsumeSettings;
+use crate::broker::state::{LeaseState, RoleState};
 use crate::broker::topology::Topology;
 use crate::domain::lease::LeaseId;
 use crate::domain::message::ReceivedMessage;
 use crate::domain::names::QueueName;
 use crate::lifecycle::Lifecycle;
+use crate::metrics::Metrics;
 
 /// The worker answers a request at its deadline, and then the answer must come within this time.
 const GRACE: Duration = Duration::from_secs(1);
@@ -49,14 +50,15 @@ impl Consuming {
         connector: &Connector,
         settings: &ConsumeSettings,
         topology: &Arc<Topology>,
-        lifecycle: &Lifecycle,
+        (metrics, lifecycle): (&Metrics, &Lifecycle),
         user: Option<String>,
     ) -> (Self, LeaseWork) {
-        let (topology, lifecycle) = (Arc::clone(topology), lifecycle.clone());
-        let (control, requests) = Control::new();
+        let topology = Arc::clone(topology);
+        let (control, requests) = Control::new(metrics.clone());
         let (copies, orders) = mpsc::unbounded_channel();
         let parts = (control, copies, user);
-        let shared = Shared::new(connector.clone(), settings.clone(), topology, parts, lifecycle);
+        let process = (metrics.clone(), lifecycle.clone());
+        let shared = Shared::new(connector.clone(), settings.clone(), topology, parts, process);
         (Self { shared: Arc::new(shared) }, LeaseWork { requests, orders })
     }
 
@@ -70,7 +72,8 @@ impl Consuming {
         let number = self.shared.next_number();
         let wait_end = Instant::now() + wait;
         let give_up = wait_end + PATIENCE;
-        let caller = Command::Pull(Caller { number, max, lease, wait_end, give_up, answer });
+        let caller =
+            Command::Pull(Caller { number, max, lease, wait_end, give_up, is_before_cancel: false, answer });
         let limit = self.shared.settings.max_lease_queues;
         let start =
             |workers| (workers < limit).then(|| Worker::start(queue.clone(), Arc::clone(&self.shared)));
@@ -145,10 +148,17 @@ impl Consuming {
         self.shared.repeated(serial, how)
     }
 
-    /// The number of messages that are leased.
+    /// The messages that callers hold, and their limits. Does not ask RabbitMQ.
     #[must_use]
-    pub fn leases(&self) -> usize {
-        self.shared.settings.max_leases.saturating_sub(self.shared.free_leases.available_permits())
+    pub fn state(&self) -> LeaseState {
+        let Shared { settings, free_bytes, held, control, .. } = &*self.shared;
+        LeaseState {
+            held: held.get(),
+            limit: settings.max_leases,
+            bytes: settings.max_lease_bytes.saturating_sub(free_bytes.available_permits()),
+            bytes_limit: settings.max_lease_bytes,
+            control_queue: self.shared.dialled().map(|_| control.is_open()),
+        }
     }
 
     /// Resolves when no message is leased. From then on the gateway leases none.

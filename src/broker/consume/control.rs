@@ -12,12 +12,14 @@ use std::time::Duration;
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::timeout;
 
+use super::counts::ControlResult;
 use crate::broker::connection::Connection;
 use crate::broker::error::Error;
 use crate::broker::own_queue::{self, OwnQueue, Receiver};
 use crate::broker::wire::ContentHeader;
 use crate::domain::message::ReceivedMessage;
 use crate::domain::names::QueueName;
+use crate::metrics::Metrics;
 
 /// The beginning of each name that RabbitMQ chooses.
 const SERVER_NAMED: &str = "amq.gen-";
@@ -37,13 +39,21 @@ pub(super) fn queue_of(owner: &str) -> Option<QueueName> {
 pub(super) struct Control {
     current: Mutex<Option<(Arc<Connection>, Arc<str>)>>,
     requests: mpsc::Sender<ReceivedMessage>,
+    metrics: Metrics,
 }
 
 impl Control {
     /// Gives each request to the second value.
-    pub(super) fn new() -> (Self, mpsc::Receiver<ReceivedMessage>) {
+    pub(super) fn new(metrics: Metrics) -> (Self, mpsc::Receiver<ReceivedMessage>) {
         let (requests, receiver) = mpsc::channel(MAX_WAITING);
-        (Self { current: Mutex::default(), requests }, receiver)
+        (Self { current: Mutex::default(), requests, metrics }, receiver)
+    }
+
+    /// Whether there is a control queue now.
+    pub(super) fn is_open(&self) -> bool {
+        // While it is declared, the lock is taken.
+        let current = self.current.try_lock();
+        current.is_ok_and(|it| it.as_ref().is_some_and(|(connection, _)| connection.is_connected()))
     }
 
     /// The name of the owner of the leases on this connection. Declares its control queue, if there is none.
@@ -63,8 +73,9 @@ impl Control {
     }
 
     async fn declare(&self, connection: &Arc<Connection>) -> Result<Arc<str>, Error> {
-        let requests = self.requests.clone();
-        let opening = own_queue::open(connection, |name| Requests { owner: owner_of(&name), requests });
+        let (waiting, metrics) = (self.requests.clone(), self.metrics.clone());
+        let receiver = |name: String| Requests { owner: owner_of(&name), waiting, metrics };
+        let opening = own_queue::open(connection, receiver);
         let opened = timeout(DECLARE_TIMEOUT, connection.unless_gone(opening)).await;
         let (channel, queue) = opened.unwrap_or_else(|_| Err(Error::gone())).inspect_err(|_| {
             // The number of the channel is perhaps not usable again.
@@ -99,18 +110,24 @@ fn owner_of(queue: &str) -> Arc<str> {
 /// Passes requests on.
 struct Requests {
     owner: Arc<str>,
-    requests: mpsc::Sender<ReceivedMessage>,
+    waiting: mpsc::Sender<ReceivedMessage>,
+    metrics: Metrics,
 }
 
 impl Receiver for Requests {
     type Kept = ();
 
     fn keep(&self, header: &ContentHeader<'_>) -> Option<()> {
-        (header.body_bytes <= MAX_REQUEST).then_some(())
+        let is_kept = header.body_bytes <= MAX_REQUEST;
+        if !is_kept {
+            ControlResult::Dropped.count(&self.metrics.consume);
+        }
+        is_kept.then_some(())
     }
 
     fn receive(&self, (): (), request: ReceivedMessage) {
-        if self.requests.try_send(request).is_err() {
+        if self.waiting.try_send(request).is_err() {
+            ControlResult::Dropped.count(&self.metrics.consume);
             tracing::debug!("too many requests wait at the control queue of leases: one is dropped");
         }
     }

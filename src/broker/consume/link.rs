@@ -54,6 +54,11 @@ impl Link {
         Ok(Self { connection, owner_name, channel, _user: user, owner, events })
     }
 
+    /// Whether the connection is about to be replaced.
+    pub(super) fn is_retired(&self) -> bool {
+        !self.connection.is_usable()
+    }
+
     /// Drops the channel after its end, as soon as lapin has noticed the end. If RabbitMQ closed it, lapin cannot use its number
     /// again.
     pub(super) fn forget(self, is_refused: bool) {

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::command::SettleResult;
 use super::control::{MAX_WAITING, protocol, queue_of};
+use super::counts::{ControlResult, count_settles};
 use super::settle::{Action, NotSettled, Settled};
 use crate::broker::Broker;
 use crate::broker::error::{Cause, Error, Unavailable};
@@ -61,6 +62,7 @@ impl Broker {
                 *slot = result;
             }
         }
+        count_settles(&self.inner.metrics.consume, &results);
         results
     }
 
@@ -112,33 +114,33 @@ impl Broker {
             let Ok(permit) = Arc::clone(&running).acquire_owned().await else { return };
             let broker = self.clone();
             tokio::spawn(async move {
-                broker.answer_replica(request).await;
+                broker.answer_replica(request).await.count(&broker.inner.metrics.consume);
                 drop(permit);
             });
         }
     }
 
     /// Answers a request of the gateway's own user. Every other message is dropped.
-    async fn answer_replica(&self, request: ReceivedMessage) {
+    async fn answer_replica(&self, request: ReceivedMessage) -> ControlResult {
         let properties = &request.properties;
         let sender = properties.user_id.as_ref().map(ShortText::as_str);
         let reply_to = properties.reply_to.clone().filter(|name| reserved::is_internal_queue(name.as_str()));
         let (true, Some(reply_to)) = (self.user().is_none() || sender == self.user(), reply_to) else {
             tracing::debug!("a message at the control queue of leases is not from a gateway: it is dropped");
-            return;
+            return ControlResult::Refused;
         };
         let time =
             properties.expiration.map_or(ANSWER_TIMEOUT, Duration::from_millis).min(ANSWER_TIMEOUT * 6);
         let deadline = Instant::now() + time;
-        let (kind, body) = if is_of_type(&request, protocol::REQUEST) {
+        let (result, kind, body) = if is_of_type(&request, protocol::REQUEST) {
             let Some((queue, actions)) = protocol::read_request(&request.body) else {
                 tracing::debug!("a request at the control queue of leases is malformed: it is dropped");
-                return;
+                return ControlResult::Dropped;
             };
             let results = self.consuming().settle(&queue, actions, deadline).await;
-            (protocol::ANSWER, protocol::answer(&results))
+            (ControlResult::Answered, protocol::ANSWER, protocol::answer(&results))
         } else {
-            (protocol::UNSUPPORTED, Vec::new())
+            (ControlResult::Unsupported, protocol::UNSUPPORTED, Vec::new())
         };
         let mut message = self.control_message(kind, body);
         message.properties.correlation_id = properties.correlation_id.clone();
@@ -147,7 +149,9 @@ impl Broker {
         let answer = Publish::new(message, destination, deadline, false);
         if let Err(error) = self.send(&answer, None).await {
             tracing::debug!(%error, "the answer to another replica was not sent");
+            return ControlResult::Dropped;
         }
+        result
     }
 }
 
@@ -163,7 +167,9 @@ fn is_of_type(message: &ReceivedMessage, kind: &str) -> bool {
 fn not_forwarded(failure: PublishFailure) -> NotSettled {
     match failure.error {
         Error::Unroutable { .. } => NotSettled::Expired,
-        error @ Error::NotSent(_) => NotSettled::Failed(error),
+        error @ (Error::NotSent(_)
+        | Error::Refused(_)
+        | Error::Unknown(Cause::Lost { .. } | Cause::Stopped)) => NotSettled::Failed(error),
         _ => NotSettled::Failed(Error::Unknown(Cause::Silence)),
     }
 }

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::command::{Command, SettleResult};
 use super::control::Control;
 use super::copy_order::CopyOrder;
+use super::counts::HeldCount;
 use super::secret::LeaseKey;
 use super::settle::{Final, NotSettled, Settled};
 use super::settled_leases::SettledLeases;
@@ -20,6 +21,7 @@ use crate::broker::topology::Topology;
 use crate::domain::lease::LeaseId;
 use crate::domain::names::QueueName;
 use crate::lifecycle::Lifecycle;
+use crate::metrics::Metrics;
 
 /// The state that all workers share.
 pub(super) struct Shared {
@@ -30,6 +32,9 @@ pub(super) struct Shared {
     pub(super) user: Option<String>,
     copies: UnboundedSender<CopyOrder>,
     pub(super) lifecycle: Lifecycle,
+    pub(super) metrics: Metrics,
+    /// The messages that callers hold.
+    pub(super) held: HeldCount,
     /// The leases that may still begin.
     pub(super) free_leases: Arc<Semaphore>,
     /// The bytes that leased messages may still take.
@@ -52,7 +57,7 @@ impl Shared {
         settings: ConsumeSettings,
         topology: Arc<Topology>,
         (control, copies, user): (Control, UnboundedSender<CopyOrder>, Option<String>),
-        lifecycle: Lifecycle,
+        (metrics, lifecycle): (Metrics, Lifecycle),
     ) -> Self {
         let semaphore = |permits: usize| Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS)));
         let settled = SettledLeases::new(settings.max_settled_leases, 2 * settings.settle_timeout_max);
@@ -66,6 +71,8 @@ impl Shared {
             user,
             copies,
             lifecycle,
+            metrics,
+            held: HeldCount::default(),
             connector,
             connections: OnceLock::new(),
             key: LeaseKey::generate(),
@@ -124,16 +131,14 @@ impl Shared {
         }
     }
 
-    /// Takes at most this number of leases; `None` if there is none, or if the table of settled leases is full.
-    pub(super) fn take_leases(&self, count: usize) -> Option<OwnedSemaphorePermit> {
-        if lock(&self.settled).is_full(Instant::now()) {
-            return None;
-        }
-        let free = self.free_leases.available_permits().min(count).max(1);
-        let few = u32::try_from(free).unwrap_or(u32::MAX);
-        // Another queue may have taken some in the meantime.
-        let take = |count| Arc::clone(&self.free_leases).try_acquire_many_owned(count).ok();
-        take(few).or_else(|| take(1))
+    /// The number of leases that may still begin; 0 also if the table of settled leases is full.
+    pub(super) fn free_leases(&self) -> usize {
+        if lock(&self.settled).is_full(Instant::now()) { 0 } else { self.free_leases.available_permits() }
+    }
+
+    /// Takes one of them.
+    pub(super) fn take_lease(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.free_leases).try_acquire_owned().ok()
     }
 
     /// Gives a command to the worker of a queue. If there is none, `start` may make one.
@@ -147,10 +152,10 @@ impl Shared {
         start: impl FnOnce(usize) -> Option<UnboundedSender<Command>>,
     ) -> Result<(), Command> {
         let mut workers = lock(&self.workers);
-        let worker = match workers.get(queue) {
+        let worker = match workers.get(queue).filter(|worker| !worker.is_closed()) {
             Some(worker) => worker,
             None => match start(workers.len()) {
-                Some(worker) => workers.entry(queue.clone()).or_insert(worker),
+                Some(worker) => workers.entry(queue.clone()).insert_entry(worker).into_mut(),
                 None => return Err(command),
             },
         };

@@ -28,6 +28,7 @@ use self::requests::Requests;
 use self::round_state::Round;
 use super::command::{Caller, Command};
 use super::copy_order::Copied;
+use super::counts::Held;
 use super::lease_channel::Event;
 use super::lease_table::LeaseTable;
 use super::link::{Link, next_event};
@@ -75,7 +76,8 @@ pub(super) struct Worker {
 #[derive(Debug)]
 struct Kept {
     delivery: Arc<Delivery>,
-    _lease: Option<OwnedSemaphorePermit>,
+    _held: Held,
+    _lease: OwnedSemaphorePermit,
     _bytes: OwnedSemaphorePermit,
     copy_id: Option<CopyId>,
 }
@@ -155,6 +157,7 @@ impl Worker {
 
     /// Opens the channel or begins a round, if callers wait for it.
     fn go_on(&mut self) {
+        self.leave_retired_connection();
         if self.callers.is_empty() {
             return;
         }
@@ -162,6 +165,14 @@ impl Worker {
             self.start_round();
         } else if self.opening.is_none() && Instant::now() >= self.reopen_at {
             self.opening = Some(Link::open(Arc::clone(&self.shared), self.queue.clone()).boxed());
+        }
+    }
+
+    /// Closes the channel if its connection is about to be replaced and nothing on it is in use.
+    fn leave_retired_connection(&mut self) {
+        let has_work = self.round.is_running() || self.barrier.is_waiting() || !self.leases.is_empty();
+        if !has_work && self.ready.is_empty() && self.link.as_ref().is_some_and(Link::is_retired) {
+            self.link = None;
         }
     }
 
@@ -181,7 +192,9 @@ impl Worker {
     }
 
     fn on_time(&mut self, now: Instant) {
-        for (serial, tag) in self.leases.expire(now) {
+        let expired = self.leases.expire(now);
+        self.shared.metrics.consume.expired.inc_by(expired.len() as u64);
+        for (serial, tag) in expired {
             self.write(|out, channel| push_reject(out, channel, tag, true));
             self.lose_copies([serial], &Error::Unknown(Cause::Silence));
         }
@@ -210,8 +223,11 @@ impl Worker {
             }
             Command::Pull(caller) => self.callers.push_back(caller),
             Command::Left(number) => {
+                let before = self.callers.len();
                 self.callers.retain(|caller| caller.number != number);
-                self.end_round();
+                if self.callers.len() < before || self.callers.is_empty() {
+                    self.end_round();
+                }
             }
             Command::Settle(request) => self.settle(request),
             Command::Stop(stopped) => self.stop(stopped),
@@ -221,8 +237,12 @@ impl Worker {
     /// Takes back a lease whose caller never got it.
     fn take_back(&mut self, serial: u64) {
         if let Some((tag, arrived, kept)) = self.leases.take_back(serial, Instant::now()) {
+            self.shared.metrics.consume.returned.inc();
             self.ready.push_back(Ready { tag, arrived, kept });
             self.deal();
+            if self.callers.is_empty() {
+                self.end_round();
+            }
         }
     }
 
@@ -230,7 +250,9 @@ impl Worker {
         self.opening = None;
         match opened {
             Ok(link) => self.link = Some(link),
-            Err(error @ Error::Unknown(_)) => {
+            Err(
+                error @ (Error::Unknown(_) | Error::NotSent(Unavailable::NoConnection | Unavailable::Busy)),
+            ) => {
                 tracing::debug!(queue = %self.queue, %error, "cannot open the channel of a queue yet");
                 self.reopen_at = Instant::now() + REOPEN_PAUSE;
             }
@@ -264,6 +286,7 @@ impl Worker {
     /// The process begins to drain: no caller waits any longer, and leases can still be settled.
     fn drain(&mut self) {
         self.is_draining = true;
+        self.opening = None;
         for caller in self.callers.drain(..) {
             let _gone = caller.answer.send(Ok(Pulled::none()));
         }

@@ -12,7 +12,7 @@ use super::envelope::ENVELOPE;
 
 pub(in crate::http) use self::envelope::{EnvelopeOut, envelope};
 pub(in crate::http) use self::publishable::{BrokerFields, publishable};
-pub(in crate::http) use self::raw::raw;
+pub(in crate::http) use self::raw::{delivery, raw};
 
 /// Whether the caller accepts the envelope.
 pub(in crate::http) fn accepts_envelope(headers: &HeaderMap) -> bool {

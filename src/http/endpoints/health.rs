@@ -11,7 +11,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::broker::{
-    Cause, Error, Look, Publishing, Refusal, ReplyState, RoleState, TopologyFileState, Unavailable,
+    Cause, Error, LeaseState, Look, Publishing, Refusal, ReplyState, RoleState, TopologyFileState,
+    Unavailable,
 };
 use crate::domain::names::QueueName;
 use crate::domain::topology::QueueState;
@@ -131,7 +132,7 @@ pub(in crate::http) async fn check_readiness(State(state): State<AppState>) -> H
 /// State of the gateway and of RabbitMQ
 ///
 /// Shows the connections of each role and the reply queue, with the reason where RabbitMQ refuses them; the blocked state,
-/// channels and publishes in flight, the round trip, whether the topology file is applied, and the counts of each queue that the
+/// channels and publishes in flight, leases, the round trip, whether the topology file is applied, and the counts of each queue that the
 /// request names. The gateway asks RabbitMQ at most once a second, for any number of requests.
 #[utoipa::path(
     get,
@@ -157,6 +158,7 @@ pub(in crate::http) async fn check_rabbitmq(
     checks.extend(state.broker.roles().iter().map(connections));
     checks.extend([reply_queue(state.broker.replies())]);
     checks.extend([publish_streams(&state)]);
+    checks.extend(leases(&state.broker.consuming().state()));
     checks.extend(state.broker.topology_file().map(topology_file));
     checks.extend(looked(&look, &queues));
     Ok(Health::of(checks))
@@ -210,6 +212,31 @@ fn publish_streams(state: &AppState) -> (String, Vec<Check>) {
         .then(|| format!("{limit} streams are open, as many as GATEWAY_MAX_PUBLISH_STREAMS allows"));
     let check = Check::new(status, open, "streams").with_detail(reason);
     ("publish_streams:open".to_owned(), vec![check])
+}
+
+/// Warns while nine tenths of the leases, or of the bytes of their messages, are taken, and while other replicas cannot ask this one to
+/// settle its leases.
+fn leases(state: &LeaseState) -> [(String, Vec<Check>); 2] {
+    let LeaseState { held, limit, bytes, bytes_limit, control_queue } = state;
+    let is_near = |used: &usize, limit: &usize| used.saturating_mul(10) >= limit.saturating_mul(9);
+    let is_nearly_full = is_near(held, limit) || is_near(bytes, bytes_limit);
+    let reason = is_nearly_full.then(|| {
+        format!(
+            "{held} of {limit} leases (GATEWAY_MAX_LEASES) and {bytes} of {bytes_limit} bytes (GATEWAY_MAX_LEASE_BYTES) are taken; \
+             further messages stay in their queues"
+        )
+    });
+    let status = if is_nearly_full { Status::Warn } else { Status::Pass };
+    let held = Check::new(status, *held, "leases").with_detail(reason);
+    [("leases:held".to_owned(), vec![held]), ("control-queue:open".to_owned(), vec![control(*control_queue)])]
+}
+
+/// A gateway without pulls has no control queue, and needs none.
+fn control(queue: Option<bool>) -> Check {
+    let is_lost = queue == Some(false);
+    let reason = is_lost.then(|| "there is no control queue; the next pull declares it".to_owned());
+    let status = if is_lost { Status::Warn } else { Status::Pass };
+    Check::new(status, queue.unwrap_or_default(), "boolean").with_detail(reason)
 }
 
 /// Warns until the gateway has tried to apply the topology file. Fails while the last attempt failed.

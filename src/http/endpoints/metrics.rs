@@ -5,9 +5,9 @@ use axum::http::HeaderValue;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 
-use crate::broker::{Broker, Publishing};
+use crate::broker::{Broker, LeaseState, Publishing};
 use crate::http::state::{AppState, MetricSources};
-use crate::metrics::Metrics;
+use crate::metrics::{ConsumeMetrics, Metrics};
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 
@@ -25,7 +25,7 @@ pub(in crate::http) async fn read_metrics(State(state): State<AppState>) -> Resp
     let MetricSources { metrics, admission, dropped_log_lines } = &state.metric_sources;
     set(&metrics.requests_in_flight, admission.requests_in_flight());
     set(&metrics.bulk.streams, admission.open_streams());
-    set(&metrics.waiting_pulls, admission.waiting_pulls());
+    set(&metrics.consume.waiting, admission.waiting_pulls());
     set(&metrics.bytes_in_flight, admission.bytes_in_flight());
     set(&metrics.idempotency.keys, state.idempotency.count());
     read_broker(metrics, &state.broker);
@@ -51,8 +51,16 @@ fn read_broker(metrics: &Metrics, broker: &Broker) {
     let replies = broker.replies();
     set(&metrics.pending_replies, replies.waiting);
     set(&metrics.reply_queue, usize::from(replies.ready));
+    read_leases(&metrics.consume, &broker.consuming().state());
     let has_failed = broker.topology_file().is_some_and(|file| file.failure.is_some());
     set(&metrics.topology_file_failed, usize::from(has_failed));
+}
+
+fn read_leases(metrics: &ConsumeMetrics, leases: &LeaseState) {
+    set(&metrics.leases, leases.held);
+    set(&metrics.leases_limit, leases.limit);
+    set(&metrics.bytes, leases.bytes);
+    set(&metrics.bytes_limit, leases.bytes_limit);
 }
 
 fn set(gauge: &prometheus::IntGauge, value: usize) {

@@ -229,7 +229,7 @@ fn answer(
 ) -> Result<Response, Problem> {
     let status = state.rpc_status_header().then(|| status(&reply)).flatten();
     let mut response = match form {
-        ReplyForm::Raw => codec::answer_raw(reply),
+        ReplyForm::Raw => codec::answer_raw(&reply),
         ReplyForm::Envelope => codec::answer_envelope(reply).map_err(|error| unwritable(&error))?,
     };
     *response.status_mut() = status.unwrap_or(StatusCode::OK);

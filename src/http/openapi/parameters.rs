@@ -32,9 +32,10 @@ pub(super) fn state_form(parameter: &mut Parameter) {
 
 fn state_text(name: &str, location: &ParameterIn, schema: &mut Object) {
     match (location, name) {
+        (ParameterIn::Path, "lease_id") => schemas::name_format(schema, "lease-id"),
         (ParameterIn::Path, _) => schemas::limit_name(schema),
         (ParameterIn::Query, "arguments") => schemas::name_format(schema, "arguments"),
-        (ParameterIn::Query, "timeout") => schemas::name_format(schema, "timeout"),
+        (ParameterIn::Query, "timeout" | "wait" | "lease") => schemas::name_format(schema, "timeout"),
         (ParameterIn::Query, _) => schemas::limit_short_text(schema),
         (ParameterIn::Header, "Idempotency-Key") => schema.pattern = Some(KEY.to_owned()),
         (ParameterIn::Header, "X-Amqp-Timestamp") => schemas::name_format(schema, "timestamp"),

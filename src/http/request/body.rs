@@ -83,7 +83,7 @@ impl ReadBody {
 
 /// Bytes that hold a guard, such as their permit in the budget of all bodies, until they are dropped.
 #[must_use]
-pub fn guarded(bytes: Vec<u8>, guard: impl Send + 'static) -> Bytes {
+pub fn guarded(bytes: impl AsRef<[u8]> + Send + 'static, guard: impl Send + 'static) -> Bytes {
     Bytes::from_owner(Guarded { bytes, _guard: guard })
 }
 

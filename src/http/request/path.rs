@@ -1,12 +1,14 @@
 //! Reads the names in the path of a request. A path alternates between fixed segments and names: `/queues/{name}/messages`.
 
 use std::borrow::Cow;
+use std::fmt::Display;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use memchr::memchr;
 use percent_encoding::percent_decode_str;
 
+use crate::domain::lease::{LeaseId, NoLeaseId};
 use crate::domain::names::{ExchangeName, NameError, QueueName};
 use crate::http::problem::Problem;
 use crate::http::quote::quoted;
@@ -20,12 +22,16 @@ pub(in crate::http) trait PathName: Sized {
     /// Its name in the text of a problem.
     const FIELD: &'static str;
 
+    /// What is wrong with a name.
+    type Error: Display;
+
     /// Checks the decoded name.
-    fn parse(name: &str) -> Result<Self, NameError>;
+    fn parse(name: &str) -> Result<Self, Self::Error>;
 }
 
 impl PathName for QueueName {
     const FIELD: &'static str = "queue";
+    type Error = NameError;
 
     fn parse(name: &str) -> Result<Self, NameError> {
         Self::parse(name)
@@ -34,9 +40,19 @@ impl PathName for QueueName {
 
 impl PathName for ExchangeName {
     const FIELD: &'static str = "exchange";
+    type Error = NameError;
 
     fn parse(name: &str) -> Result<Self, NameError> {
         Self::from_path(name)
+    }
+}
+
+impl PathName for LeaseId {
+    const FIELD: &'static str = "lease_id";
+    type Error = NoLeaseId;
+
+    fn parse(name: &str) -> Result<Self, NoLeaseId> {
+        name.parse()
     }
 }
 

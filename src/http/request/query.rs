@@ -2,12 +2,14 @@
 
 use std::borrow::Cow;
 use std::str::Utf8Error;
+use std::time::Duration;
 
 use axum::extract::FromRequestParts;
 use axum::http::Uri;
 use axum::http::request::Parts;
 use percent_encoding::percent_decode_str;
 
+use crate::domain::duration;
 use crate::domain::names::ShortText;
 use crate::http::problem::Problem;
 use crate::http::quote::{cut, quoted};
@@ -74,6 +76,18 @@ impl Query {
         self.take(name)?
             .map(|text| ShortText::parse(text).map_err(|error| Problem::malformed(name, error)))
             .transpose()
+    }
+
+    /// Takes a duration, such as `5s`.
+    ///
+    /// # Errors
+    /// When it is given twice, or is not a duration.
+    pub(in crate::http) fn duration(&mut self, name: &'static str) -> Result<Option<Duration>, Problem> {
+        let read = |text: String| {
+            duration::parse(&text)
+                .map_err(|error| Problem::malformed(name, format!("{} {error}", quoted(&text))))
+        };
+        self.take(name)?.map(read).transpose()
     }
 
     /// Takes `true` or `false`.

@@ -11,7 +11,6 @@ use tokio::time::Instant;
 use super::query::Query;
 use crate::domain::duration;
 use crate::http::problem::Problem;
-use crate::http::quote::quoted;
 use crate::http::state::AppState;
 use crate::http::{Deadline, Limits};
 
@@ -109,9 +108,7 @@ impl<K: DeadlineKind> FromRequestParts<AppState> for TimedQuery<K> {
 }
 
 fn timeout(query: &mut Query, deadline: Deadline) -> Result<Duration, Problem> {
-    let Some(text) = query.take("timeout")? else { return Ok(deadline.default) };
-    let timeout = duration::parse(&text)
-        .map_err(|error| Problem::malformed("timeout", format!("{} {error}", quoted(&text))))?;
+    let Some(timeout) = query.duration("timeout")? else { return Ok(deadline.default) };
     if timeout.is_zero() || timeout > deadline.max {
         let max = duration::format(deadline.max);
         let why = format!("must be above 0 and at most {max}");

@@ -9,6 +9,7 @@ use tokio::{
 };
 
 use super::*;
+use crate::support::broker::Broker;
 
 /// Sends a pull over a socket of its own.
 async fn open_pull(stage: &Stage, body: &str) -> TcpStream {
@@ -125,4 +126,32 @@ async fn callers_that_leave_while_their_messages_come_lose_none() {
     assert_eq!(seen, (0..40).map(|n| n.to_string()).collect::<Vec<_>>());
     stage.gateway.stop().await;
     assert_eq!(stage.observer.count("q").await, Some(0));
+}
+
+/// The tag of the only consumer in the vhost.
+async fn consumer_tag(stage: &Stage) -> String {
+    let tags = format!(
+        "[proplists:get_value(consumer_tag, C) || C <- rabbit_amqqueue:consumers_all(<<\"{}\">>), \
+         proplists:get_value(queue_name, C) == rabbit_misc:r(<<\"{}\">>, queue, <<\"q\">>)]",
+        stage.vhost.name, stage.vhost.name
+    );
+    Broker::shared().await.eval(&tags).await
+}
+
+/// A consumer with the tag of an earlier one gets more messages than it asks for when those of the earlier one are acked, and on a quorum
+/// queue RabbitMQ 3.10 ends the connection.
+#[tokio::test]
+async fn each_round_has_another_consumer_tag_because_a_quorum_queue_keeps_cancelled_consumers() {
+    let stage = Stage::set("lease_tags").await;
+    stage.observer.declare_quorum_queue("q").await;
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        let waiting = open_pull(&stage, r#"{"wait": "60s"}"#).await;
+        has_consumers(&stage, 1).await;
+        let tag = consumer_tag(&stage).await;
+        assert!(tag.len() > 20 && !seen.contains(&tag), "{tag} after {seen:?}");
+        seen.push(tag);
+        drop(waiting);
+        has_consumers(&stage, 0).await;
+    }
 }

@@ -15,9 +15,6 @@ use crate::broker::consume::pull::{Leased, Pulled};
 use crate::broker::error::{Error, Refusal, Unavailable};
 use crate::broker::wire::{ConsumerKind, push_cancel, push_consume, push_nack, push_qos};
 
-/// The tag of the consumer of a round, which RabbitMQ's management UI shows.
-const TAG: &str = "rabbitmq-gateway.pull";
-
 impl Worker {
     /// Begins a round for the callers who wait, unless one is running.
     pub(super) fn start_round(&mut self) {
@@ -29,19 +26,18 @@ impl Worker {
             self.refuse(&error);
             return;
         }
-        let Some(leases) = self.shared.take_leases(self.wanted()) else {
+        let free = self.shared.free_leases();
+        if free == 0 {
             self.refuse(&Error::NotSent(Unavailable::TooManyLeases));
             return;
-        };
-        self.round.asked = u16::try_from(leases.num_permits()).unwrap_or(u16::MAX);
-        self.round.leases = Some(leases);
-        self.round.phase = Phase::Starting;
+        }
+        self.round.begin(u16::try_from(self.wanted().min(free)).unwrap_or(u16::MAX));
         let asked = self.round.asked;
-        let queue = self.queue.clone();
+        let (queue, consumer) = (self.queue.clone(), self.round.tag());
         self.barrier.expect_round();
         self.write(|out, channel| {
             push_qos(out, channel, asked);
-            push_consume(out, channel, queue.as_str(), TAG, ConsumerKind::WithAcks);
+            push_consume(out, channel, queue.as_str(), &consumer, ConsumerKind::WithAcks);
         });
     }
 
@@ -64,9 +60,12 @@ impl Worker {
             }
             Event::Delivery(arrived) => self.on_arrived(*arrived),
             Event::TooLarge { tag, bytes } => self.on_too_large(tag, bytes),
-            Event::CancelOk => self.on_round_end(),
+            Event::CancelOk => {
+                let was_empty = self.round.was_empty();
+                self.on_round_end(was_empty);
+            }
             // The messages that have arrived stay valid. RabbitMQ still answers a cancel that is on its way.
-            Event::Cancelled if self.round.phase == Phase::Standing => self.on_round_end(),
+            Event::Cancelled if self.round.phase == Phase::Standing => self.on_round_end(false),
             Event::Cancelled | Event::QosOk | Event::Closed(_) => {}
         }
     }
@@ -74,9 +73,17 @@ impl Worker {
     fn on_arrived(&mut self, arrived: Arrived) {
         let Arrived { tag, delivery, bytes, room } = arrived;
         self.round.note_size(bytes);
+        self.round.arrived += 1;
         self.round.renewal = FIRST_RENEWAL;
-        let lease = self.round.leases.as_mut().and_then(|leases| leases.split(1));
-        let kept = Kept { delivery: Arc::new(delivery), _lease: lease, _bytes: room, copy_id: None };
+        // Other queues may have taken the last ones since the round began.
+        let Some(lease) = self.shared.take_lease() else {
+            self.round.refused.push(tag);
+            self.end_round();
+            return;
+        };
+        let held = self.shared.held.count();
+        let kept =
+            Kept { delivery: Arc::new(delivery), _held: held, _lease: lease, _bytes: room, copy_id: None };
         self.ready.push_back(Ready { tag, arrived: Instant::now(), kept });
         self.end_round();
         if self.ready.len() >= usize::from(self.round.asked) {
@@ -86,6 +93,7 @@ impl Worker {
 
     fn on_too_large(&mut self, tag: u64, bytes: usize) {
         self.round.refused.push(tag);
+        self.round.arrived += 1;
         let limit = self.shared.settings.max_lease_bytes;
         if bytes > limit {
             let reason = format!(
@@ -101,14 +109,18 @@ impl Worker {
     pub(super) fn end_round(&mut self) {
         if self.round.phase == Phase::Standing {
             self.round.phase = Phase::Ending;
-            self.write(|out, channel| push_cancel(out, channel, TAG));
+            for caller in &mut self.callers {
+                caller.is_before_cancel = true;
+            }
+            let consumer = self.round.tag();
+            self.write(|out, channel| push_cancel(out, channel, &consumer));
         }
     }
 
-    /// All messages of the round have arrived.
-    fn on_round_end(&mut self) {
+    /// All messages of the round have arrived. If the queue was empty, callers whose wait is over get none, provided that they came
+    /// before the cancel. The others need a further round.
+    fn on_round_end(&mut self, was_empty: bool) {
         self.round.phase = Phase::Idle;
-        self.round.leases = None;
         let refused = std::mem::take(&mut self.round.refused);
         let has_no_room = !refused.is_empty() && self.ready.is_empty();
         for tag in refused {
@@ -122,7 +134,7 @@ impl Worker {
         }
         let waits = std::mem::take(&mut self.callers);
         for caller in waits {
-            if caller.wait_end <= now {
+            if was_empty && caller.is_before_cancel && caller.wait_end <= now {
                 let _gone = caller.answer.send(Ok(Pulled::none()));
             } else {
                 self.callers.push_back(caller);

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use crate::broker::error::Error;
@@ -18,9 +17,11 @@ pub(super) struct Round {
     pub(super) phase: Phase,
     /// The messages that the round asks for.
     pub(super) asked: u16,
-    /// The part of the limit of leases that the round has not used.
-    pub(super) leases: Option<OwnedSemaphorePermit>,
-    /// Messages that did not fit the budget of leased bytes.
+    /// The messages that have arrived, those without room included.
+    pub(super) arrived: u16,
+    /// The number of the round on its channel.
+    number: u64,
+    /// Messages that did not fit the limits of leases.
     pub(super) refused: Vec<u64>,
     /// The largest message of the last rounds, in bytes; 0 before the first message.
     pub(super) largest: usize,
@@ -47,7 +48,8 @@ impl Default for Round {
         Self {
             phase: Phase::Idle,
             asked: 0,
-            leases: None,
+            arrived: 0,
+            number: 0,
             refused: Vec::new(),
             largest: 0,
             renew_at: Instant::now(),
@@ -58,6 +60,25 @@ impl Default for Round {
 }
 
 impl Round {
+    /// Begins a round that asks for this number of messages.
+    pub(super) fn begin(&mut self, asked: u16) {
+        self.asked = asked;
+        self.arrived = 0;
+        self.number += 1;
+        self.phase = Phase::Starting;
+    }
+
+    /// The tag of its consumer, which RabbitMQ's management UI shows. Each round has another one: a quorum queue keeps a cancelled consumer
+    /// until its messages are settled, and a consumer with the same tag makes RabbitMQ 3.10 end the connection.
+    pub(super) fn tag(&self) -> String {
+        format!("rabbitmq-gateway.pull-{}", self.number)
+    }
+
+    /// Whether RabbitMQ has sent fewer messages than asked for, so that the queue was empty when it read the cancel.
+    pub(super) fn was_empty(&self) -> bool {
+        self.arrived < self.asked
+    }
+
     pub(super) fn is_running(&self) -> bool {
         self.phase != Phase::Idle
     }
@@ -69,7 +90,6 @@ impl Round {
 
     /// The channel has ended. Returns whether RabbitMQ closed it instead of confirming the consumer.
     pub(super) fn close(&mut self) -> bool {
-        self.leases = None;
         self.refused.clear();
         std::mem::replace(&mut self.phase, Phase::Idle) == Phase::Starting
     }

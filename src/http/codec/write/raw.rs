@@ -7,7 +7,7 @@ use axum::response::Response;
 
 use super::harden::harden;
 use crate::domain::field::FieldValue;
-use crate::domain::message::{Properties, ReceivedMessage};
+use crate::domain::message::{Delivery, Properties, ReceivedMessage};
 use crate::domain::names::ShortText;
 use crate::http::header_names::X_AMQP_MESSAGE_ID;
 
@@ -41,15 +41,31 @@ const PRIORITY: HeaderName = HeaderName::from_static("x-amqp-priority");
 const EXPIRATION: HeaderName = HeaderName::from_static("x-amqp-expiration");
 const TIMESTAMP: HeaderName = HeaderName::from_static("x-amqp-timestamp");
 const DELIVERY_MODE: HeaderName = HeaderName::from_static("x-amqp-delivery-mode");
+const EXCHANGE: HeaderName = HeaderName::from_static("x-amqp-exchange");
+const ROUTING_KEY: HeaderName = HeaderName::from_static("x-amqp-routing-key");
 const HEADERS_OMITTED: HeaderName = HeaderName::from_static("x-amqp-headers-omitted");
 /// The most fields and bytes of fields in an answer. Python's client accepts 100 fields, Node.js 16 KiB together.
 const MOST_FIELDS: usize = 80;
 const MOST_FIELD_BYTES: usize = 12 * 1024;
 
 /// The message's bytes, with its properties and scalar headers as `X-Amqp-*` headers.
-pub(in crate::http) fn raw(message: ReceivedMessage) -> Response<Bytes> {
-    let mut response = Response::new(message.body);
+pub(in crate::http) fn raw(message: &ReceivedMessage) -> Response<Bytes> {
+    written(message, |_| {})
+}
+
+/// The same of a message as it came from a queue, with its exchange and its routing key.
+pub(in crate::http) fn delivery(delivery: &Delivery) -> Response<Bytes> {
+    written(&delivery.message, |fields| {
+        fields.put(EXCHANGE, delivery.exchange.in_path().as_bytes());
+        fields.put(ROUTING_KEY, delivery.routing_key.as_str().as_bytes());
+    })
+}
+
+/// Writes the message, and first the fields that `put` adds.
+fn written(message: &ReceivedMessage, put: impl FnOnce(&mut Fields<'_>)) -> Response<Bytes> {
+    let mut response = Response::new(message.body.clone());
     let mut fields = Fields { headers: response.headers_mut(), bytes: 0, omitted: 0 };
+    put(&mut fields);
     fields.put_properties(message.id.as_ref(), &message.properties);
     for (name, value) in &message.headers.0 {
         let name = HeaderName::try_from(format!("x-amqp-header-{name}")).ok();

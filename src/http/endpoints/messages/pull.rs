@@ -1,7 +1,6 @@
 //! `POST /queues/{name}/messages/pull`: takes messages for a caller, who settles each before its lease expires.
 
 mod answer;
-mod body;
 mod message;
 mod request;
 
@@ -17,9 +16,11 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use utoipa::ToSchema;
 
-use self::body::TakenBody;
+pub(super) use self::answer::given_back;
 use self::message::PulledMessage;
-use self::request::PullRequest;
+pub(super) use self::message::delivery_attempt;
+pub(super) use self::request::PullRequest;
+use super::taken_body::TakenBody;
 use crate::broker::{Pull, Pulled};
 use crate::domain::names::QueueName;
 use crate::http::admission::RequestPermit;

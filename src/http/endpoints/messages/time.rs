@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use jiff::Timestamp;
 
 /// The time in UTC (RFC 3339), with milliseconds.
-pub(super) fn rfc3339(time: SystemTime) -> String {
+pub(in crate::http::endpoints) fn rfc3339(time: SystemTime) -> String {
     let milliseconds = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
     let time = i64::try_from(milliseconds).ok().and_then(|it| Timestamp::from_millisecond(it).ok());
     format!("{:.3}", time.unwrap_or(Timestamp::MAX))

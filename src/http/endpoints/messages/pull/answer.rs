@@ -59,7 +59,8 @@ impl Answer<'_> {
     }
 }
 
-fn given_back(problem: Problem) -> Problem {
+/// The problem of messages whose answer has no room. They go back when the caller drops them.
+pub(in crate::http::endpoints::messages) fn given_back(problem: Problem) -> Problem {
     let detail = format!("{}; the messages go back to their queue", problem.detail());
     problem.with_detail(detail)
 }

@@ -57,7 +57,8 @@ impl<'a> PulledMessage<'a> {
     }
 }
 
-fn delivery_attempt(headers: &FieldTable) -> u64 {
+/// The number of deliveries of a message with these headers, this one included.
+pub(in crate::http::endpoints::messages) fn delivery_attempt(headers: &FieldTable) -> u64 {
     let counted = EARLIER_DELIVERIES.iter().filter_map(|name| headers.get(name)?.integer());
     counted.fold(1, |attempts, more| attempts.saturating_add(more.max(0).unsigned_abs()))
 }

@@ -31,6 +31,14 @@ pub(in crate::http) struct PullRequest {
 }
 
 impl PullRequest {
+    /// A request for one message.
+    pub(in crate::http::endpoints::messages) fn for_one(
+        wait: Option<Duration>,
+        lease: Option<Duration>,
+    ) -> Self {
+        Self { max: Some(1), wait, lease }
+    }
+
     /// Reads the body of a request with these headers. An empty body gives nothing.
     ///
     /// # Errors
@@ -47,7 +55,11 @@ impl PullRequest {
     ///
     /// # Errors
     /// 400 naming the field and the setting.
-    pub(super) fn into_pull(self, queue: QueueName, limits: &PullLimits) -> Result<Pull, Problem> {
+    pub(in crate::http::endpoints::messages) fn into_pull(
+        self,
+        queue: QueueName,
+        limits: &PullLimits,
+    ) -> Result<Pull, Problem> {
         Ok(Pull {
             queue,
             max: max(self.max, limits)?,

@@ -112,10 +112,10 @@ pub(in crate::http) struct DeadLetterItem {
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct DeadLetterTo {
     /// The exchange; `<queue>.dlx` by default.
-    #[schema(max_length = 255)]
+    #[schema(min_length = 1, max_length = 255, pattern = r"^[^\u0000-\u001F\u007F-\u009F]*$")]
     pub(super) exchange: Option<String>,
     /// The routing key; the name of the queue by default.
-    #[schema(max_length = 255)]
+    #[schema(max_length = 255, pattern = r"^[^\u0000-\u001F\u007F-\u009F]*$")]
     pub(super) routing_key: Option<String>,
 }
 

@@ -9,6 +9,8 @@ use hyper::body::{Frame, SizeHint};
 
 /// A body of one frame, with a guard. The body passes the guard to a function when the connection takes the frame. When the
 /// connection ends before that, it drops the guard.
+///
+/// The frame may be empty. The body does not tell the connection so: a connection does not ask for the frame of a body without bytes.
 #[derive(Debug)]
 pub(super) struct TakenBody<G> {
     content: Option<(Bytes, G)>,
@@ -16,7 +18,7 @@ pub(super) struct TakenBody<G> {
 }
 
 impl<G> TakenBody<G> {
-    /// A body of these bytes, which are not empty.
+    /// A body of these bytes.
     pub(super) fn new(bytes: Bytes, guard: G, taken: fn(G)) -> Self {
         Self { content: Some((bytes, guard)), taken }
     }
@@ -40,7 +42,11 @@ impl<G: Unpin> HttpBody for TakenBody<G> {
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.content.as_ref().map_or(0, |(bytes, _)| bytes.len() as u64))
+        match &self.content {
+            Some((bytes, _)) if bytes.is_empty() => SizeHint::default(),
+            Some((bytes, _)) => SizeHint::with_exact(bytes.len() as u64),
+            None => SizeHint::with_exact(0),
+        }
     }
 }
 
@@ -83,6 +89,17 @@ mod tests {
         let frame = body.frame().await.expect("a frame").expect("no error");
         assert_eq!(frame.into_data().ok().as_deref(), Some(&b"content"[..]));
         assert!(body.is_end_stream() && body.frame().await.is_none());
+        drop(body);
+        assert_eq!(given_back.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test]
+    async fn the_connection_asks_for_an_empty_frame_too() {
+        let given_back = Arc::<AtomicUsize>::default();
+        let messages = Messages(Some(given_back.clone()));
+        let mut body = TakenBody::new(Bytes::new(), messages, Messages::taken);
+        assert_eq!((body.size_hint().exact(), body.is_end_stream()), (None, false));
+        body.frame().await.expect("a frame").expect("no error");
         drop(body);
         assert_eq!(given_back.load(Ordering::Relaxed), 0);
     }

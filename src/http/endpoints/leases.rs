@@ -1,0 +1,207 @@
+//! `/queues/{name}/leases/{lease_id}`: settles one lease by its path, for callers without JSON. `messages::settle` settles many.
+
+use axum::extract::State;
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+
+use crate::broker::{Action, NotSettled, Settled};
+use crate::domain::lease::LeaseId;
+use crate::domain::names::QueueName;
+use crate::http::endpoints::messages::time::rfc3339;
+use crate::http::header_names::X_LEASE_EXPIRES_AT;
+use crate::http::problem::Problem;
+use crate::http::request::{PathNames, SettleDeadline, TimedQuery};
+use crate::http::reserved_name;
+use crate::http::state::AppState;
+
+/// The names in the path: the queue, and the lease.
+type Lease = (QueueName, LeaseId);
+
+/// Ack a message, by DELETE
+///
+/// RabbitMQ removes the message. The answer comes after RabbitMQ has read the ack. The same request again gets the same answer. The
+/// gateway finishes it also when you close the connection.
+#[utoipa::path(
+    delete,
+    path = "/queues/{name}/leases/{lease_id}",
+    operation_id = "ack_lease",
+    tag = "messages",
+    params(
+        ("name" = String, Path, description = "Name of the queue", example = "hello"),
+        ("lease_id" = String, Path, description = "The lease: the last part of `Location` of a message that you took, or the `lease_id` of a pull", example = "1.JzTY20BRgKO-HjmUJj0wLg.1.0000000000000000"),
+        ("timeout" = Option<String>, Query, description = "Deadline, such as `5s`; 10 s by default, 60 s at most", example = "5s"),
+    ),
+    responses(
+        (status = 204, description = "RabbitMQ has read the ack"),
+        (status = 400, description = "`malformed-request`: names the field"),
+        (status = 403, description = "`reserved-name`: the queue belongs to RabbitMQ or to the gateway; `cross-origin`"),
+        (status = 409, description = "`lease-settled`: the lease was settled in another way; nothing was done"),
+        (status = 410, description = "`lease-expired`: the queue has no lease with this id any more; nothing was done"),
+        (status = 503, description = "`broker-unavailable`, `broker-blocked`, `broker-refused`, `overloaded`, `shutting-down`: nothing was done"),
+        (status = 504, description = "`outcome-unknown`: send the same request again"),
+    )
+)]
+pub(in crate::http) async fn ack_lease(
+    State(state): State<AppState>,
+    PathNames(lease): PathNames<Lease>,
+    query: TimedQuery<SettleDeadline>,
+) -> Result<Response, Problem> {
+    settle(&state, lease, Action::Ack, query).await
+}
+
+/// Ack a message
+///
+/// The same as `DELETE` on the lease, for programs that can only post.
+#[utoipa::path(
+    post,
+    path = "/queues/{name}/leases/{lease_id}/ack",
+    operation_id = "ack_lease_by_post",
+    tag = "messages",
+    params(
+        ("name" = String, Path, description = "Name of the queue", example = "hello"),
+        ("lease_id" = String, Path, description = "The lease: the last part of `Location` of a message that you took, or the `lease_id` of a pull", example = "1.JzTY20BRgKO-HjmUJj0wLg.1.0000000000000000"),
+        ("timeout" = Option<String>, Query, description = "Deadline, such as `5s`; 10 s by default, 60 s at most", example = "5s"),
+    ),
+    responses(
+        (status = 204, description = "RabbitMQ has read the ack"),
+        (status = 400, description = "`malformed-request`: names the field"),
+        (status = 403, description = "`reserved-name`: the queue belongs to RabbitMQ or to the gateway; `cross-origin`"),
+        (status = 409, description = "`lease-settled`: the lease was settled in another way; nothing was done"),
+        (status = 410, description = "`lease-expired`: the queue has no lease with this id any more; nothing was done"),
+        (status = 503, description = "`broker-unavailable`, `broker-blocked`, `broker-refused`, `overloaded`, `shutting-down`: nothing was done"),
+        (status = 504, description = "`outcome-unknown`: send the same request again"),
+    )
+)]
+pub(in crate::http) async fn ack_lease_by_post(
+    State(state): State<AppState>,
+    PathNames(lease): PathNames<Lease>,
+    query: TimedQuery<SettleDeadline>,
+) -> Result<Response, Problem> {
+    settle(&state, lease, Action::Ack, query).await
+}
+
+/// Put a message back
+///
+/// The message goes back to its queue, for this caller or another one. The same request again gets the same answer.
+#[utoipa::path(
+    post,
+    path = "/queues/{name}/leases/{lease_id}/release",
+    operation_id = "release_lease",
+    tag = "messages",
+    params(
+        ("name" = String, Path, description = "Name of the queue", example = "hello"),
+        ("lease_id" = String, Path, description = "The lease: the last part of `Location` of a message that you took, or the `lease_id` of a pull", example = "1.JzTY20BRgKO-HjmUJj0wLg.1.0000000000000000"),
+        ("timeout" = Option<String>, Query, description = "Deadline, such as `5s`; 10 s by default, 60 s at most", example = "5s"),
+    ),
+    responses(
+        (status = 204, description = "The message is back in its queue"),
+        (status = 400, description = "`malformed-request`: names the field"),
+        (status = 403, description = "`reserved-name`: the queue belongs to RabbitMQ or to the gateway; `cross-origin`"),
+        (status = 409, description = "`lease-settled`: the lease was settled in another way; nothing was done"),
+        (status = 410, description = "`lease-expired`: the queue has no lease with this id any more; nothing was done"),
+        (status = 503, description = "`broker-unavailable`, `broker-blocked`, `broker-refused`, `overloaded`, `shutting-down`: nothing was done"),
+        (status = 504, description = "`outcome-unknown`: send the same request again"),
+    )
+)]
+pub(in crate::http) async fn release_lease(
+    State(state): State<AppState>,
+    PathNames(lease): PathNames<Lease>,
+    query: TimedQuery<SettleDeadline>,
+) -> Result<Response, Problem> {
+    settle(&state, lease, Action::Release, query).await
+}
+
+/// Reject a message
+///
+/// RabbitMQ drops the message, or sends it to the dead-letter exchange of its queue. The same request again gets the same answer.
+#[utoipa::path(
+    post,
+    path = "/queues/{name}/leases/{lease_id}/reject",
+    operation_id = "reject_lease",
+    tag = "messages",
+    params(
+        ("name" = String, Path, description = "Name of the queue", example = "hello"),
+        ("lease_id" = String, Path, description = "The lease: the last part of `Location` of a message that you took, or the `lease_id` of a pull", example = "1.JzTY20BRgKO-HjmUJj0wLg.1.0000000000000000"),
+        ("timeout" = Option<String>, Query, description = "Deadline, such as `5s`; 10 s by default, 60 s at most", example = "5s"),
+    ),
+    responses(
+        (status = 204, description = "RabbitMQ has dropped or dead-lettered the message"),
+        (status = 400, description = "`malformed-request`: names the field"),
+        (status = 403, description = "`reserved-name`: the queue belongs to RabbitMQ or to the gateway; `cross-origin`"),
+        (status = 409, description = "`lease-settled`: the lease was settled in another way; nothing was done"),
+        (status = 410, description = "`lease-expired`: the queue has no lease with this id any more; nothing was done"),
+        (status = 503, description = "`broker-unavailable`, `broker-blocked`, `broker-refused`, `overloaded`, `shutting-down`: nothing was done"),
+        (status = 504, description = "`outcome-unknown`: send the same request again"),
+    )
+)]
+pub(in crate::http) async fn reject_lease(
+    State(state): State<AppState>,
+    PathNames(lease): PathNames<Lease>,
+    query: TimedQuery<SettleDeadline>,
+) -> Result<Response, Problem> {
+    settle(&state, lease, Action::Reject, query).await
+}
+
+/// Extend a lease
+///
+/// You get this time from now on, at most 25 minutes after the delivery of the message unless the gateway is configured otherwise.
+#[utoipa::path(
+    post,
+    path = "/queues/{name}/leases/{lease_id}/extend",
+    operation_id = "extend_lease",
+    tag = "messages",
+    params(
+        ("name" = String, Path, description = "Name of the queue", example = "hello"),
+        ("lease_id" = String, Path, description = "The lease: the last part of `Location` of a message that you took, or the `lease_id` of a pull", example = "1.JzTY20BRgKO-HjmUJj0wLg.1.0000000000000000"),
+        ("lease" = String, Query, description = "The time that the lease gets, such as `5s` or `2m`, above 0", example = "60s"),
+        ("timeout" = Option<String>, Query, description = "Deadline, such as `5s`; 10 s by default, 60 s at most", example = "5s"),
+    ),
+    responses(
+        (status = 204, description = "The lease expires later", headers(
+            ("X-Lease-Expires-At" = String, description = "When the lease expires, in UTC (RFC 3339)"),
+        )),
+        (status = 400, description = "`malformed-request`: names the field"),
+        (status = 403, description = "`reserved-name`: the queue belongs to RabbitMQ or to the gateway; `cross-origin`"),
+        (status = 409, description = "`lease-settled`: the lease was settled in another way; nothing was done"),
+        (status = 410, description = "`lease-expired`: the queue has no lease with this id any more; nothing was done"),
+        (status = 503, description = "`broker-unavailable`, `broker-blocked`, `broker-refused`, `overloaded`, `shutting-down`: nothing was done"),
+        (status = 504, description = "`outcome-unknown`: send the same request again"),
+    )
+)]
+pub(in crate::http) async fn extend_lease(
+    State(state): State<AppState>,
+    PathNames(lease): PathNames<Lease>,
+    mut query: TimedQuery<SettleDeadline>,
+) -> Result<Response, Problem> {
+    let time = query.parameters.duration("lease")?;
+    let time =
+        time.ok_or_else(|| Problem::malformed("lease", "is missing: say how long, such as lease=2m"))?;
+    if time.is_zero() {
+        return Err(Problem::malformed("lease", "must be a duration above 0"));
+    }
+    settle(&state, lease, Action::Extend(time), query).await
+}
+
+/// Does the action with the lease, at whichever replica has it.
+async fn settle(
+    state: &AppState,
+    (queue, id): Lease,
+    action: Action,
+    query: TimedQuery<SettleDeadline>,
+) -> Result<Response, Problem> {
+    reserved_name::refuse_consuming_from(&queue)?;
+    let deadline = query.finish()?;
+    let settled = state.broker.settle(&queue, vec![(id, action)], deadline).await;
+    answer(&settled.into_iter().next().unwrap_or(Err(NotSettled::Expired))?)
+}
+
+fn answer(settled: &Settled) -> Result<Response, Problem> {
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    if let Settled::Extended { expires_at } = settled {
+        let time = HeaderValue::from_str(&rfc3339(*expires_at)).map_err(|error| {
+            Problem::internal("cannot write the end of a lease as a header").caused_by(&error)
+        })?;
+        response.headers_mut().insert(X_LEASE_EXPIRES_AT, time);
+    }
+    Ok(response)
+}
