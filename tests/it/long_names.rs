@@ -18,7 +18,7 @@ use crate::support::{
 
 const SOON: Duration = Duration::from_secs(30);
 
-/// What RabbitMQ 3 and RabbitMQ 4 make of a request.
+/// The answer of the RabbitMQ that the tests run on: the first of RabbitMQ 3, the second of RabbitMQ 4.
 async fn of_this_rabbitmq<T>(three: T, four: T) -> T {
     if Broker::shared().await.major_version().await == 3 { three } else { four }
 }

@@ -3,6 +3,7 @@
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use utoipa::{IntoParams, IntoResponses};
 
 use crate::broker::{Action, NotSettled, Settled};
 use crate::domain::lease::LeaseId;
@@ -17,6 +18,43 @@ use crate::http::state::AppState;
 /// The names in the path: the queue, and the lease.
 type Lease = (QueueName, LeaseId);
 
+/// The parameters in the path.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "only describes the path in the contract; `PathNames` reads it")]
+struct LeasePath {
+    /// Name of the queue
+    #[param(example = "hello")]
+    name: String,
+    /// The lease: the last part of `Location` of a message that you took, or the `lease_id` of a pull
+    #[param(example = "1.JzTY20BRgKO-HjmUJj0wLg.1.0000000000000000")]
+    lease_id: String,
+}
+
+/// The problems of an action with one lease.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "only describes the answers in the contract; `problem` writes them")]
+enum NotDone {
+    /// `malformed-request`: names the field
+    #[response(status = 400)]
+    Malformed,
+    /// `reserved-name`: the queue belongs to RabbitMQ or to the gateway; `cross-origin`
+    #[response(status = 403)]
+    Forbidden,
+    /// `lease-settled`: the lease was settled in another way; nothing was done
+    #[response(status = 409)]
+    Settled,
+    /// `lease-expired`: the queue has no lease with this id any more; nothing was done
+    #[response(status = 410)]
+    Expired,
+    /// `broker-unavailable`, `broker-blocked`, `broker-refused`, `overloaded`, `shutting-down`: nothing was done
+    #[response(status = 503)]
+    NotSent,
+    /// `outcome-unknown`: send the same request again
+    #[response(status = 504)]
+    Unknown,
+}
+
 /// Ack a message, by DELETE
 ///
 /// RabbitMQ removes the message. The answer comes after RabbitMQ has read the ack. The same request again gets the same answer. The
@@ -27,18 +65,12 @@ type Lease = (QueueName, LeaseId);
     operation_id = "ack_lease",
     tag = "messages",
     params(
-        ("name" = String, Path, description = "Name of the queue", example = "hello"),
-        ("lease_id" = String, Path, description = "The lease: the last part of `Location` of a message that you took, or the `lease_id` of a pull", example = "1.JzTY20BRgKO-HjmUJj0wLg.1.0000000000000000"),
+        LeasePath,
         ("timeout" = Option<String>, Query, description = "Deadline, such as `5s`; 10 s by default, 60 s at most", example = "5s"),
     ),
     responses(
         (status = 204, description = "RabbitMQ has read the ack"),
-        (status = 400, description = "`malformed-request`: names the field"),
-        (status = 403, description = "`reserved-name`: the queue belongs to RabbitMQ or to the gateway; `cross-origin`"),
-        (status = 409, description = "`lease-settled`: the lease was settled in another way; nothing was done"),
-        (status = 410, description = "`lease-expired`: the queue has no lease with this id any more; nothing was done"),
-        (status = 503, description = "`broker-unavailable`, `broker-blocked`, `broker-refused`, `overloaded`, `shutting-down`: nothing was done"),
-        (status = 504, description = "`outcome-unknown`: send the same request again"),
+        NotDone,
     )
 )]
 pub(in crate::http) async fn ack_lease(
@@ -58,18 +90,12 @@ pub(in crate::http) async fn ack_lease(
     operation_id = "ack_lease_by_post",
     tag = "messages",
     params(
-        ("name" = String, Path, description = "Name of the queue", example = "hello"),
-        ("lease_id" = String, Path, description = "The lease: the last part of `Location` of a message that you took, or the `lease_id` of a pull", example = "1.JzTY20BRgKO-HjmUJj0wLg.1.0000000000000000"),
+        LeasePath,
         ("timeout" = Option<String>, Query, description = "Deadline, such as `5s`; 10 s by default, 60 s at most", example = "5s"),
     ),
     responses(
         (status = 204, description = "RabbitMQ has read the ack"),
-        (status = 400, description = "`malformed-request`: names the field"),
-        (status = 403, description = "`reserved-name`: the queue belongs to RabbitMQ or to the gateway; `cross-origin`"),
-        (status = 409, description = "`lease-settled`: the lease was settled in another way; nothing was done"),
-        (status = 410, description = "`lease-expired`: the queue has no lease with this id any more; nothing was done"),
-        (status = 503, description = "`broker-unavailable`, `broker-blocked`, `broker-refused`, `overloaded`, `shutting-down`: nothing was done"),
-        (status = 504, description = "`outcome-unknown`: send the same request again"),
+        NotDone,
     )
 )]
 pub(in crate::http) async fn ack_lease_by_post(
@@ -89,18 +115,12 @@ pub(in crate::http) async fn ack_lease_by_post(
     operation_id = "release_lease",
     tag = "messages",
     params(
-        ("name" = String, Path, description = "Name of the queue", example = "hello"),
-        ("lease_id" = String, Path, description = "The lease: the last part of `Location` of a message that you took, or the `lease_id` of a pull", example = "1.JzTY20BRgKO-HjmUJj0wLg.1.0000000000000000"),
+        LeasePath,
         ("timeout" = Option<String>, Query, description = "Deadline, such as `5s`; 10 s by default, 60 s at most", example = "5s"),
     ),
     responses(
         (status = 204, description = "The message is back in its queue"),
-        (status = 400, description = "`malformed-request`: names the field"),
-        (status = 403, description = "`reserved-name`: the queue belongs to RabbitMQ or to the gateway; `cross-origin`"),
-        (status = 409, description = "`lease-settled`: the lease was settled in another way; nothing was done"),
-        (status = 410, description = "`lease-expired`: the queue has no lease with this id any more; nothing was done"),
-        (status = 503, description = "`broker-unavailable`, `broker-blocked`, `broker-refused`, `overloaded`, `shutting-down`: nothing was done"),
-        (status = 504, description = "`outcome-unknown`: send the same request again"),
+        NotDone,
     )
 )]
 pub(in crate::http) async fn release_lease(
@@ -120,18 +140,12 @@ pub(in crate::http) async fn release_lease(
     operation_id = "reject_lease",
     tag = "messages",
     params(
-        ("name" = String, Path, description = "Name of the queue", example = "hello"),
-        ("lease_id" = String, Path, description = "The lease: the last part of `Location` of a message that you took, or the `lease_id` of a pull", example = "1.JzTY20BRgKO-HjmUJj0wLg.1.0000000000000000"),
+        LeasePath,
         ("timeout" = Option<String>, Query, description = "Deadline, such as `5s`; 10 s by default, 60 s at most", example = "5s"),
     ),
     responses(
         (status = 204, description = "RabbitMQ has dropped or dead-lettered the message"),
-        (status = 400, description = "`malformed-request`: names the field"),
-        (status = 403, description = "`reserved-name`: the queue belongs to RabbitMQ or to the gateway; `cross-origin`"),
-        (status = 409, description = "`lease-settled`: the lease was settled in another way; nothing was done"),
-        (status = 410, description = "`lease-expired`: the queue has no lease with this id any more; nothing was done"),
-        (status = 503, description = "`broker-unavailable`, `broker-blocked`, `broker-refused`, `overloaded`, `shutting-down`: nothing was done"),
-        (status = 504, description = "`outcome-unknown`: send the same request again"),
+        NotDone,
     )
 )]
 pub(in crate::http) async fn reject_lease(
@@ -151,8 +165,7 @@ pub(in crate::http) async fn reject_lease(
     operation_id = "extend_lease",
     tag = "messages",
     params(
-        ("name" = String, Path, description = "Name of the queue", example = "hello"),
-        ("lease_id" = String, Path, description = "The lease: the last part of `Location` of a message that you took, or the `lease_id` of a pull", example = "1.JzTY20BRgKO-HjmUJj0wLg.1.0000000000000000"),
+        LeasePath,
         ("lease" = String, Query, description = "The time that the lease gets, such as `5s` or `2m`, above 0", example = "60s"),
         ("timeout" = Option<String>, Query, description = "Deadline, such as `5s`; 10 s by default, 60 s at most", example = "5s"),
     ),
@@ -160,12 +173,7 @@ pub(in crate::http) async fn reject_lease(
         (status = 204, description = "The lease expires later", headers(
             ("X-Lease-Expires-At" = String, description = "When the lease expires, in UTC (RFC 3339)"),
         )),
-        (status = 400, description = "`malformed-request`: names the field"),
-        (status = 403, description = "`reserved-name`: the queue belongs to RabbitMQ or to the gateway; `cross-origin`"),
-        (status = 409, description = "`lease-settled`: the lease was settled in another way; nothing was done"),
-        (status = 410, description = "`lease-expired`: the queue has no lease with this id any more; nothing was done"),
-        (status = 503, description = "`broker-unavailable`, `broker-blocked`, `broker-refused`, `overloaded`, `shutting-down`: nothing was done"),
-        (status = 504, description = "`outcome-unknown`: send the same request again"),
+        NotDone,
     )
 )]
 pub(in crate::http) async fn extend_lease(
@@ -182,7 +190,7 @@ pub(in crate::http) async fn extend_lease(
     settle(&state, lease, Action::Extend(time), query).await
 }
 
-/// Does the action with the lease, at whichever replica has it.
+/// Does the action with the lease, at the replica that has it.
 async fn settle(
     state: &AppState,
     (queue, id): Lease,

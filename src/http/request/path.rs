@@ -22,7 +22,7 @@ pub(in crate::http) trait PathName: Sized {
     /// Its name in the text of a problem.
     const FIELD: &'static str;
 
-    /// What is wrong with a name.
+    /// The mistake in a name.
     type Error: Display;
 
     /// Checks the decoded name.

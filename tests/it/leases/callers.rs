@@ -97,7 +97,7 @@ async fn a_caller_that_ends_its_side_while_it_waits_has_left() {
     has_consumers(&stage, 0).await;
 }
 
-/// Callers leave at the moment when messages come: whatever the order, no message is lost and none has two leases.
+/// Callers leave at the moment when messages come. In every order of the two, no message is lost and none has two leases.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn callers_that_leave_while_their_messages_come_lose_none() {
     let stage = Stage::with_queue("lease_race").await;

@@ -1,7 +1,7 @@
 //! A round fetches messages for the callers who wait at that moment: qos, consume, cancel.
 //!
-//! RabbitMQ sends at most as many messages as the qos says, and all of them before it answers the cancel. So a round that brings no
-//! message proves that the queue was empty. The gateway cancels only after RabbitMQ has confirmed the consumer: an earlier cancel
+//! RabbitMQ sends at most as many messages as the qos says, and all of them before it answers the cancel. So a round that brings
+//! fewer messages than it asked for proves that the queue was empty. The gateway cancels only after RabbitMQ has confirmed the consumer: an earlier cancel
 //! makes RabbitMQ end the connection.
 
 use std::sync::Arc;
@@ -174,7 +174,7 @@ impl Worker {
         }
     }
 
-    /// When the standing consumer has to be cancelled: the first wait ends, or the round begins anew.
+    /// The time at which the worker cancels the standing consumer: the first wait of a caller ends, or the worker begins a new round.
     pub(super) fn round_wake_at(&self) -> Option<Instant> {
         if self.round.phase != Phase::Standing {
             return None;

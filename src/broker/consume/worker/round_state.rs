@@ -6,8 +6,8 @@ use tokio::time::Instant;
 
 use crate::broker::error::Error;
 
-/// After this time without a message a round begins anew, and after twice the time the next one: RabbitMQ 3.10 serves the next
-/// consumer of a queue with single active consumer only when a consumer is registered.
+/// After this time without a message the worker begins a new round, and the next one after twice the time: RabbitMQ 3.10 serves the next
+/// consumer of a queue with single active consumer only when a client registers a consumer.
 pub(super) const FIRST_RENEWAL: Duration = Duration::from_secs(2);
 pub(super) const LAST_RENEWAL: Duration = Duration::from_secs(30);
 
@@ -25,7 +25,7 @@ pub(super) struct Round {
     pub(super) refused: Vec<u64>,
     /// The largest message of the last rounds, in bytes; 0 before the first message.
     pub(super) largest: usize,
-    /// When a round with a standing consumer begins anew.
+    /// The time at which the worker replaces a round whose consumer stands.
     pub(super) renew_at: Instant,
     pub(super) renewal: Duration,
     /// The refusal of pulls after a message that no budget is large enough for.

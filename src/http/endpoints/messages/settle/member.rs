@@ -10,7 +10,7 @@ use crate::domain::lease::LeaseId;
 use crate::http::openapi::schemas;
 use crate::http::request;
 
-/// The leases to settle, by what happens to their messages. The results have the order of the members as you write them.
+/// The leases to settle, by the action with their messages. The results have the order of the members as you write them.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "only describes the body in the contract; `items.rs` reads it in its order")]
 pub(in crate::http) struct SettleRequest {
