@@ -27,10 +27,11 @@ pub fn is_broker_header(header: &str) -> bool {
     BROKER_HEADERS.contains(&header) || BROKER_HEADER_PREFIXES.iter().any(|prefix| header.starts_with(prefix))
 }
 
-/// Whether `reply_to` asks for direct reply-to.
+/// Whether the name asks for direct reply-to, or is the address of a client that asked for it. It names no queue, but RabbitMQ decodes
+/// it where a queue is published to or inspected: over an address that RabbitMQ did not make, it closes the connection (541).
 #[must_use]
-pub fn is_direct_reply_to(reply_to: &str) -> bool {
-    reply_to.starts_with(DIRECT_REPLY_TO)
+pub fn is_direct_reply_to(name: &str) -> bool {
+    name.starts_with(DIRECT_REPLY_TO)
 }
 
 /// Whether the queue belongs to RabbitMQ or to one connection. No caller may publish to it through the default exchange.

@@ -73,6 +73,20 @@ async fn missing_queue_is_404_for_every_operation_on_it() {
     }
 }
 
+/// RabbitMQ would close the connection over an address that it did not make.
+#[tokio::test]
+async fn an_address_of_direct_reply_to_is_a_missing_queue_and_ends_no_connection() {
+    let stage = Stage::set("direct_reply_to").await;
+    for name in ["amq.rabbitmq.reply-to", "amq.rabbitmq.reply-to.AAAA.x"] {
+        for method in [Method::GET, Method::DELETE] {
+            let answer = stage.ask(method.clone(), &format!("/queues/{name}")).await;
+            assert_eq!(answer.verdict(), problem(404, "queue-not-found"), "{method} {name}");
+        }
+        let health = stage.ask(Method::GET, &format!("/health/rabbitmq?queue={name}")).await.json();
+        assert_eq!(health["checks"]["probe:connections"][0]["status"], "pass", "{health}");
+    }
+}
+
 #[tokio::test]
 async fn plain_declaration_is_durable_equal_to_that_of_another_client_and_idempotent() {
     let stage = Stage::set("plain").await;

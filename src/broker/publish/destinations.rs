@@ -29,7 +29,9 @@ use super::slow::{SlowConnections, SlowLanes};
 use crate::broker::destination::KnownDestination;
 use crate::broker::error::{Cause, Error, Refusal, Unavailable};
 use crate::broker::overflow;
+use crate::domain::message::Destination;
 use crate::domain::names::ExchangeName;
+use crate::domain::reserved;
 
 /// A body size in bytes that RabbitMQ accepts with every sensible setting.
 const SMALL_BODY: usize = 4 * 1024;
@@ -70,7 +72,7 @@ impl Destinations {
         let mut table = self.lock();
         let fits = publish.message.body.len() <= table.largest_body.max(SMALL_BODY);
         let (destination, exchange) = table.find(&to.exchange, &to.routing_key);
-        if overflow::of_destination(to) {
+        if is_hazardous(to) {
             let lanes = self.hazardous.get_or_init(|| self.slow.open_hazardous()).clone();
             let route = lanes.map_or(Route::Isolated, Route::Hazardous);
             return Ok((destination, route));
@@ -142,6 +144,8 @@ impl Destinations {
             }
             // The exchange exists, and RabbitMQ refuses the message itself.
             Err(Error::Refused(_)) => table.change_state(exchange, |state| *state = ExchangeState::Unknown),
+            // The address is to blame, and not the default exchange.
+            Err(Error::Unknown(Cause::Lost { .. })) if is_direct_reply(&publish.destination) => {}
             Err(Error::Unknown(Cause::Lost { .. })) => {
                 table.change_state(exchange, ExchangeState::may_be_refused);
             }
@@ -214,4 +218,15 @@ impl Destinations {
         let closed = self.lock().forget_slow(idle_since);
         closed.into_iter().for_each(SlowLanes::close);
     }
+}
+
+/// Whether RabbitMQ may close the connection over the destination: its error text may be too long, or the client of a call chose an
+/// address that RabbitMQ cannot decode.
+fn is_hazardous(to: &Destination) -> bool {
+    overflow::of_destination(to) || is_direct_reply(to)
+}
+
+/// Whether the message goes to a client that waits for it by direct reply-to.
+fn is_direct_reply(to: &Destination) -> bool {
+    to.exchange.is_default() && reserved::is_direct_reply_to(to.routing_key.as_str())
 }

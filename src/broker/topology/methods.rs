@@ -10,13 +10,18 @@ use lapin::types::FieldTable as AmqpTable;
 use lapin::{Channel, ExchangeKind};
 
 use crate::broker::convert::{short_string, table};
-use crate::broker::error::Error;
+use crate::broker::error::{Error, Refusal};
 use crate::domain::field::FieldValue;
 use crate::domain::names::QueueName;
+use crate::domain::reserved;
 use crate::domain::topology::{DeadLetterPair, DeleteConditions, QueueDeclaration, QueueState};
 
-/// Returns the counts of a queue.
+/// Returns the counts of a queue. Never asks RabbitMQ about an address of direct reply-to, see [`reserved::is_direct_reply_to`].
 pub(in crate::broker) async fn inspect(channel: Channel, name: QueueName) -> Result<QueueState, Error> {
+    if reserved::is_direct_reply_to(name.as_str()) {
+        let reason = format!("'{name}' is an address of direct reply-to, and no queue");
+        return Err(Error::Refused(Refusal::QueueMissing { reason }));
+    }
     let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
     let queue = channel.queue_declare(short_string(name.as_str()), options, AmqpTable::default()).await?;
     Ok(QueueState { message_count: queue.message_count(), consumer_count: queue.consumer_count() })

@@ -220,6 +220,16 @@ async fn a_hazardous_message_travels_apart_although_its_exchange_is_good() {
 }
 
 #[tokio::test]
+async fn a_direct_reply_over_which_rabbitmq_closes_the_connection_changes_nothing_for_others() {
+    let (all, other) = (destinations(1), publish("", "other"));
+    let reply = publish("", "amq.rabbitmq.reply-to.AAAA.x");
+    all.learn_now(&other, &Ok(()));
+    assert_eq!(all.way(&reply), "hazardous");
+    all.learn_now(&reply, &Err(Error::lost("INTERNAL_ERROR")));
+    assert_eq!(all.way(&other), "shared");
+}
+
+#[tokio::test]
 async fn a_slow_destination_has_a_connection_of_its_own_until_it_answers_in_time() {
     let (all, stuck, other) = (destinations(1), publish("", "stuck"), publish("", "other"));
     all.learn_now(&other, &Ok(()));
