@@ -2,6 +2,7 @@
 
 pub mod duration;
 pub mod field;
+pub mod guarded;
 pub mod lease;
 pub mod listen;
 pub mod message;

@@ -20,6 +20,7 @@ mod lease_table;
 mod link;
 mod pull;
 mod replicas;
+mod reply;
 mod secret;
 mod settle;
 mod settled_leases;

@@ -27,11 +27,11 @@ mod router;
 #[cfg(test)]
 mod tests;
 
-pub(super) use self::assembly::{Assembled, Assembly, ContentHeader};
+pub(super) use self::assembly::{Assembled, Assembly, ContentHeader, read_content_header};
 pub(super) use self::batch::Batch;
 pub(super) use self::encode::{
-    ConsumerKind, Encoded, publish_frames, push_ack, push_cancel, push_consume, push_nack, push_qos,
-    push_reject,
+    ConsumerKind, Encoded, publish_frames, push_ack, push_cancel, push_consume, push_content_header,
+    push_nack, push_qos, push_reject,
 };
 pub(super) use self::frame::{Malformed, method_of};
 pub use self::greeting::Server;

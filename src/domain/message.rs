@@ -15,7 +15,7 @@ use super::names::{ExchangeName, ShortText};
 
 /// A message to publish. The body may carry its share of the gateway's limits: the share is free again when the message
 /// is dropped.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Message {
     /// The id of the message; the same on every resend.
     pub id: MessageId,

@@ -15,6 +15,7 @@ mod parsed_message;
 mod property;
 mod raw;
 mod refuse;
+mod reply;
 mod trace;
 mod write;
 
@@ -33,6 +34,7 @@ pub(super) use self::item::{Item, ItemForm, MAX_ID_BYTES, WrongItem, read_item};
 pub(super) use self::parsed_message::{IdSource, ParsedMessage};
 pub(super) use self::raw::RawBody;
 pub(super) use self::refuse::refuse_idempotency_key;
+pub(super) use self::reply::{read_reply, read_reply_item};
 pub(super) use self::trace::TraceContext;
 pub(super) use self::write::{
     BrokerFields, EnvelopeOut, accepts_envelope, delivery as answer_delivery, envelope as answer_envelope,

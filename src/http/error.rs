@@ -58,6 +58,10 @@ impl From<NotSettled> for Problem {
                 );
                 Self::malformed("lease", why).with("limit", limit)
             }
+            NotSettled::NoReplyTo => Self::new(
+                ProblemType::NoReplyTo,
+                "the message names no queue for a reply in its property reply_to: ack it or give it to the dead letters; nothing was done",
+            ),
             NotSettled::Failed(error) => error.into(),
         }
     }
@@ -71,6 +75,7 @@ fn word(settled: &Settled) -> &'static str {
         Settled::Extended { .. } => "extended",
         Settled::Retried(_) => "retried",
         Settled::DeadLettered => "dead_lettered",
+        Settled::Replied { .. } => "replied",
     }
 }
 

@@ -1,6 +1,6 @@
 //! Generates the contract from the route table. `openapi/openapi.json` is its published copy.
 
-mod calls;
+mod envelopes;
 mod example;
 mod finish;
 mod named;

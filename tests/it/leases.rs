@@ -9,6 +9,7 @@ mod faults;
 mod next;
 mod refusals;
 mod replicas;
+mod replies;
 mod requests;
 mod stopping;
 

@@ -152,6 +152,9 @@ fn operations_stand_in_the_order_in_which_a_newcomer_needs_them() {
         "release_lease",
         "reject_lease",
         "extend_lease",
+        "retry_lease",
+        "dead_letter_lease",
+        "reply_to_lease",
         "call_queue",
     ];
     assert_eq!(ids[..first.len()], first);
@@ -273,6 +276,10 @@ async fn examples_work_in_a_fresh_vhost() {
         ("release_lease", None, 410),
         ("reject_lease", None, 410),
         ("extend_lease", None, 410),
+        ("retry_lease", None, 410),
+        ("dead_letter_lease", None, 410),
+        ("reply_to_lease", Some("text/plain"), 410),
+        ("reply_to_lease", envelope, 410),
         ("bind_queue", json, 200),
         ("declare_exchange", json, 201),
         ("inspect_exchange", None, 200),

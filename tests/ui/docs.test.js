@@ -64,7 +64,8 @@ test('the operations stand in the order in which a newcomer needs them', async (
     'publish_message', 'publish_batch', 'publish_stream',
     'declare_queue', 'inspect_queue', 'delete_queue', 'purge_queue',
     'pull_messages', 'take_next_message', 'settle_messages',
-    'ack_lease', 'ack_lease_by_post', 'release_lease', 'reject_lease', 'extend_lease', 'call_queue'
+    'ack_lease', 'ack_lease_by_post', 'release_lease', 'reject_lease', 'extend_lease',
+    'retry_lease', 'dead_letter_lease', 'reply_to_lease', 'call_queue'
   ]
   assert.deepEqual(ids.slice(0, first.length), first)
 })

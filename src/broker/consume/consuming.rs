@@ -54,7 +54,7 @@ impl Consuming {
         user: Option<String>,
     ) -> (Self, LeaseWork) {
         let topology = Arc::clone(topology);
-        let (control, requests) = Control::new(metrics.clone());
+        let (control, requests) = Control::new(settings.max_lease_bytes, metrics.clone());
         let (copies, orders) = mpsc::unbounded_channel();
         let parts = (control, copies, user);
         let process = (metrics.clone(), lifecycle.clone());
@@ -141,6 +141,7 @@ impl Consuming {
             Action::Reject => Final::Rejected,
             Action::Retry { .. } => Final::Retried,
             Action::DeadLetter { .. } => Final::DeadLettered,
+            Action::Reply(_) => Final::Replied,
             Action::Extend(_) => {
                 return Err(self.shared.settled(serial).map_or(NotSettled::Expired, NotSettled::Already));
             }

@@ -3,13 +3,14 @@
 //! It is on the connection of the leases, and its name is in each lease id. When RabbitMQ returns a request to it, that connection is
 //! gone, and RabbitMQ has put the messages back. So the gateway ends the connection at once when it loses the queue.
 
+mod carried;
 mod failure;
 pub(super) mod protocol;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
 
 use super::counts::ControlResult;
@@ -17,6 +18,7 @@ use crate::broker::connection::Connection;
 use crate::broker::error::Error;
 use crate::broker::own_queue::{self, OwnQueue, Receiver};
 use crate::broker::wire::ContentHeader;
+use crate::domain::guarded::guarded;
 use crate::domain::message::ReceivedMessage;
 use crate::domain::names::QueueName;
 use crate::metrics::Metrics;
@@ -25,8 +27,6 @@ use crate::metrics::Metrics;
 const SERVER_NAMED: &str = "amq.gen-";
 /// How long RabbitMQ may take to declare the queue and start the consumer.
 const DECLARE_TIMEOUT: Duration = Duration::from_secs(5);
-/// The largest request in bytes: a thousand lease ids with their actions, and much spare.
-const MAX_REQUEST: u64 = 1024 * 1024;
 /// Requests that wait. Further ones are dropped, and their callers get no answer.
 pub(super) const MAX_WAITING: usize = 256;
 
@@ -38,15 +38,18 @@ pub(super) fn queue_of(owner: &str) -> Option<QueueName> {
 /// The control queue of the current connection.
 pub(super) struct Control {
     current: Mutex<Option<(Arc<Connection>, Arc<str>)>>,
+    /// The bytes that requests may still take, until they are answered.
+    free_bytes: Arc<Semaphore>,
     requests: mpsc::Sender<ReceivedMessage>,
     metrics: Metrics,
 }
 
 impl Control {
-    /// Gives each request to the second value.
-    pub(super) fn new(metrics: Metrics) -> (Self, mpsc::Receiver<ReceivedMessage>) {
+    /// Gives each request to the second value. All requests together take at most `bytes`.
+    pub(super) fn new(bytes: usize, metrics: Metrics) -> (Self, mpsc::Receiver<ReceivedMessage>) {
         let (requests, receiver) = mpsc::channel(MAX_WAITING);
-        (Self { current: Mutex::default(), requests, metrics }, receiver)
+        let free_bytes = Arc::new(Semaphore::new(bytes.min(Semaphore::MAX_PERMITS)));
+        (Self { current: Mutex::default(), free_bytes, requests, metrics }, receiver)
     }
 
     /// Whether there is a control queue now.
@@ -74,7 +77,8 @@ impl Control {
 
     async fn declare(&self, connection: &Arc<Connection>) -> Result<Arc<str>, Error> {
         let (waiting, metrics) = (self.requests.clone(), self.metrics.clone());
-        let receiver = |name: String| Requests { owner: owner_of(&name), waiting, metrics };
+        let free_bytes = Arc::clone(&self.free_bytes);
+        let receiver = |name: String| Requests { owner: owner_of(&name), free_bytes, waiting, metrics };
         let opening = own_queue::open(connection, receiver);
         let opened = timeout(DECLARE_TIMEOUT, connection.unless_gone(opening)).await;
         let (channel, queue) = opened.unwrap_or_else(|_| Err(Error::gone())).inspect_err(|_| {
@@ -107,25 +111,28 @@ fn owner_of(queue: &str) -> Arc<str> {
     Arc::from(queue.strip_prefix(SERVER_NAMED).unwrap_or(queue))
 }
 
-/// Passes requests on.
+/// Passes requests on. One that finds no room is dropped, and its caller gets no answer.
 struct Requests {
     owner: Arc<str>,
+    free_bytes: Arc<Semaphore>,
     waiting: mpsc::Sender<ReceivedMessage>,
     metrics: Metrics,
 }
 
 impl Receiver for Requests {
-    type Kept = ();
+    type Kept = OwnedSemaphorePermit;
 
-    fn keep(&self, header: &ContentHeader<'_>) -> Option<()> {
-        let is_kept = header.body_bytes <= MAX_REQUEST;
-        if !is_kept {
+    fn keep(&self, header: &ContentHeader<'_>) -> Option<OwnedSemaphorePermit> {
+        let bytes = u32::try_from(header.body_bytes).ok();
+        let room = bytes.and_then(|bytes| Arc::clone(&self.free_bytes).try_acquire_many_owned(bytes).ok());
+        if room.is_none() {
             ControlResult::Dropped.count(&self.metrics.consume);
         }
-        is_kept.then_some(())
+        room
     }
 
-    fn receive(&self, (): (), request: ReceivedMessage) {
+    fn receive(&self, room: OwnedSemaphorePermit, mut request: ReceivedMessage) {
+        request.body = guarded(request.body, room);
         if self.waiting.try_send(request).is_err() {
             ControlResult::Dropped.count(&self.metrics.consume);
             tracing::debug!("too many requests wait at the control queue of leases: one is dropped");

@@ -1,4 +1,4 @@
-//! Publishes the copies of leased messages, and declares the queues in which they wait.
+//! Publishes the copies of leased messages and the replies to them, and declares the queues in which copies wait.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,9 +13,10 @@ use super::wait_queue;
 use crate::broker::Broker;
 use crate::broker::error::{Cause, Error, Unavailable};
 use crate::broker::publish::{Publish, PublishFailure, Receipt};
-use crate::domain::message::{Destination, Message};
+use crate::domain::message::{Destination, Message, MessageId};
 use crate::domain::names::{ExchangeName, QueueName, ShortText};
 use crate::domain::outcome::Outcome;
+use crate::domain::reserved;
 use crate::domain::retry_step::RetryStep;
 
 /// The most wait queues that the gateway remembers to have declared. It then forgets all, and declares them again.
@@ -56,47 +57,42 @@ impl Broker {
     async fn publish_copy(&self, order: CopyOrder, declared: &Declared) {
         let CopyOrder { serial, message, target, may_exist, deadline, longest, cancelled, answer } = order;
         let id = message.id.clone();
-        let step = match &target {
-            CopyTarget::Again { step, .. } => *step,
-            CopyTarget::DeadLetters { .. } => None,
-        };
-        let is_retry = matches!(target, CopyTarget::Again { .. });
-        let sending = self.send_copy(message, target, declared, (deadline, longest));
+        let sending = self.send_copy(message, &target, declared, (deadline, longest));
         let Some(sent) = cancelled.run_until_cancelled(sending).await else { return };
-        let lost = sent.as_ref().is_err_and(|failure| failure.outcome == Outcome::Unknown);
-        let result = sent.map_err(|failure| failure.error).map(|receipt| {
-            if !is_retry {
-                return Settled::DeadLettered;
-            }
-            let duplicate_possible = may_exist || receipt.duplicate_possible;
-            let retry_at = SystemTime::now() + step.map(RetryStep::delay).unwrap_or_default();
-            Settled::Retried(Arc::new(Retried { retry_at, message_id: id, duplicate_possible }))
-        });
+        let is_lost = sent.as_ref().is_err_and(|failure| failure.outcome == Outcome::Unknown);
+        let result = result(&target, sent, id, may_exist);
         // The worker has ended, and has lost the lease.
-        let _gone = answer.send(Copied { serial, result, may_exist: lost });
+        let _gone = answer.send(Copied { serial, result, may_exist: is_lost });
     }
 
     async fn send_copy(
         &self,
         message: Message,
-        target: CopyTarget,
+        target: &CopyTarget,
         declared: &Declared,
         deadlines: (Instant, Instant),
     ) -> Result<Receipt, PublishFailure> {
-        let to = |exchange, routing_key| Destination { exchange, routing_key, mandatory: true };
+        let to = |exchange: &ExchangeName, routing_key: &ShortText| Destination {
+            exchange: exchange.clone(),
+            routing_key: routing_key.clone(),
+            mandatory: !reserved::is_direct_reply_to(routing_key.as_str()),
+        };
         let by_name = |queue: &QueueName| {
-            to(ExchangeName::default(), ShortText::parse(queue.as_str()).unwrap_or_default())
+            to(&ExchangeName::default(), &ShortText::parse(queue.as_str()).unwrap_or_default())
         };
         let (queue, step) = match target {
+            CopyTarget::Reply { queue } => {
+                return self.send_once(message, to(&ExchangeName::default(), queue), deadlines).await;
+            }
             CopyTarget::DeadLetters { exchange, routing_key } => {
                 return self.send_once(message, to(exchange, routing_key), deadlines).await;
             }
             CopyTarget::Again { queue, step: None } => {
-                return self.send_once(message, by_name(&queue), deadlines).await;
+                return self.send_once(message, by_name(queue), deadlines).await;
             }
-            CopyTarget::Again { queue, step: Some(step) } => (queue, step),
+            CopyTarget::Again { queue, step: Some(step) } => (queue, *step),
         };
-        let declaration = wait_queue::declaration(&queue, step).map_err(not_sent)?;
+        let declaration = wait_queue::declaration(queue, step).map_err(not_sent)?;
         loop {
             let was_declared = declared.has(&declaration.name);
             if !was_declared {
@@ -132,6 +128,33 @@ impl Broker {
             return Err(not_sent(Error::NotSent(Unavailable::NoConnection)));
         }
         sending.await
+    }
+}
+
+/// The result of the action, once the original is acked. A reply without an answer is not sent again, so its action is done.
+fn result(
+    target: &CopyTarget,
+    sent: Result<Receipt, PublishFailure>,
+    message_id: MessageId,
+    may_exist: bool,
+) -> Result<Settled, Error> {
+    match (target, sent) {
+        (CopyTarget::Reply { .. }, Ok(receipt)) => {
+            let is_confirmed = receipt.outcome == Outcome::Confirmed;
+            Ok(Settled::Replied { delivered: is_confirmed.then_some(true) })
+        }
+        (CopyTarget::Reply { .. }, Err(failure)) => match failure.outcome {
+            Outcome::Unroutable => Ok(Settled::Replied { delivered: Some(false) }),
+            Outcome::Unknown => Ok(Settled::Replied { delivered: None }),
+            _ => Err(failure.error),
+        },
+        (_, Err(failure)) => Err(failure.error),
+        (CopyTarget::DeadLetters { .. }, Ok(_)) => Ok(Settled::DeadLettered),
+        (CopyTarget::Again { step, .. }, Ok(receipt)) => {
+            let duplicate_possible = may_exist || receipt.duplicate_possible;
+            let retry_at = SystemTime::now() + step.map(RetryStep::delay).unwrap_or_default();
+            Ok(Settled::Retried(Arc::new(Retried { retry_at, message_id, duplicate_possible })))
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The order to publish a copy of a leased message, and its answer.
+//! The order to publish a copy of a leased message, or the reply to it, and its answer. Here a reply counts as a copy.
 
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
@@ -33,6 +33,8 @@ pub(super) enum CopyTarget {
     Again { queue: QueueName, step: Option<RetryStep> },
     /// To an exchange for dead letters.
     DeadLetters { exchange: ExchangeName, routing_key: ShortText },
+    /// A reply, to the queue with this name.
+    Reply { queue: ShortText },
 }
 
 /// The answer to a copy.

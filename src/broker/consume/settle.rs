@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::broker::error::Error;
-use crate::domain::message::MessageId;
+use crate::domain::message::{Message, MessageId};
 use crate::domain::names::{ExchangeName, ShortText};
 use crate::domain::retry_step::RetryStep;
 
 /// An action with a leased message.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Action {
     /// RabbitMQ removes it.
     Ack,
@@ -35,6 +35,9 @@ pub enum Action {
         /// Why its caller could not process it.
         reason: Option<String>,
     },
+    /// This message goes to the queue that the leased one names in `reply_to`, with its `correlation_id`, and RabbitMQ removes the
+    /// leased one.
+    Reply(Arc<Message>),
 }
 
 /// An action that ends a lease, without its result.
@@ -45,6 +48,7 @@ pub(super) enum Final {
     Rejected,
     Retried,
     DeadLettered,
+    Replied,
 }
 
 /// An action that is done.
@@ -65,6 +69,12 @@ pub enum Settled {
     Retried(Arc<Retried>),
     /// RabbitMQ holds a copy at the dead-letter exchange, and has read the ack of the original.
     DeadLettered,
+    /// RabbitMQ has read the ack of the request, after its reply was sent once.
+    Replied {
+        /// Whether the queue for the reply has got it. `None` if it is unknown: RabbitMQ does not tell for direct reply-to, and a reply
+        /// without an answer is not sent again.
+        delivered: Option<bool>,
+    },
 }
 
 /// The copy of a message that comes again.
@@ -87,6 +97,7 @@ impl Settled {
             Self::Rejected => Some(Final::Rejected),
             Self::Retried(_) => Some(Final::Retried),
             Self::DeadLettered => Some(Final::DeadLettered),
+            Self::Replied { .. } => Some(Final::Replied),
             Self::Extended { .. } => None,
         }
     }
@@ -111,6 +122,9 @@ pub enum NotSettled {
         /// The longest time from the delivery on.
         longest: Duration,
     },
+    /// The message names no queue for a reply.
+    #[error("the message has no reply_to")]
+    NoReplyTo,
     /// RabbitMQ did not answer.
     #[error(transparent)]
     Failed(#[from] Error),

@@ -45,6 +45,14 @@ impl<C> Assembled<C> {
     }
 }
 
+/// Reads the properties in a frame with a content header, and the size of the body.
+pub(in crate::broker) fn read_content_header(frame: &[u8]) -> Option<(BasicProperties, u64)> {
+    match parse_frame(frame) {
+        Ok((_, AMQPFrame::Header(_, header))) => Some((header.properties, header.body_size)),
+        _ => None,
+    }
+}
+
 /// The content header of a delivery.
 pub(in crate::broker) struct ContentHeader<'a> {
     pub(in crate::broker) properties: &'a BasicProperties,
@@ -79,10 +87,8 @@ impl<M, C> Assembly<M, C> {
         let Arriving::Announced(method) = std::mem::replace(&mut self.0, Arriving::Nothing) else {
             return Err(Malformed::Frame("a content header comes without its delivery"));
         };
-        let Ok((_, AMQPFrame::Header(_, header))) = parse_frame(frame) else {
-            return Err(Malformed::Frame("the content header of a delivery cannot be read"));
-        };
-        let (properties, rest) = (header.properties, header.body_size);
+        let (properties, rest) = read_content_header(frame)
+            .ok_or(Malformed::Frame("the content header of a delivery cannot be read"))?;
         let view = ContentHeader { properties: &properties, bytes: frame.len(), body_bytes: rest };
         let Some(context) = keep(method, view) else {
             if rest > 0 {

@@ -60,11 +60,7 @@ pub(in crate::broker) fn publish_frames(
         out.push(u8::from(destination.mandatory) * MANDATORY);
     });
     let method = out.len();
-    frame(&mut out, HEADER, channel, |out| {
-        out.extend_from_slice(&HEADER_START);
-        out.extend_from_slice(&(body.len() as u64).to_be_bytes());
-        push_properties(out, message, expiration);
-    });
+    push_content_header(&mut out, channel, message, expiration);
     let bytes = out.len() - method;
     if bytes > frame_max {
         return Err(Refusal::HeadersTooLarge { bytes, limit: frame_max });
@@ -76,6 +72,21 @@ pub(in crate::broker) fn publish_frames(
         frame(&mut out, BODY, channel, |out| out.extend_from_slice(piece));
     }
     Ok(Encoded { frames: out, body: Bytes::new() })
+}
+
+/// Appends the frame with the content header of a message: its size, and its properties. An `expiration` in milliseconds replaces the
+/// message's own.
+pub(in crate::broker) fn push_content_header(
+    out: &mut Vec<u8>,
+    channel: u16,
+    message: &Message,
+    expiration: Option<u64>,
+) {
+    frame(out, HEADER, channel, |out| {
+        out.extend_from_slice(&HEADER_START);
+        out.extend_from_slice(&(message.body.len() as u64).to_be_bytes());
+        push_properties(out, message, expiration);
+    });
 }
 
 impl super::batch::Batch {

@@ -1,7 +1,10 @@
 //! `/queues/{name}/leases/{lease_id}`: settles one lease by its path, for callers without JSON. `messages::settle` settles many.
 
+pub(in crate::http) mod copies;
+pub(in crate::http) mod reply;
+
 use axum::extract::State;
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use utoipa::{IntoParams, IntoResponses};
 
@@ -14,6 +17,9 @@ use crate::http::problem::Problem;
 use crate::http::request::{PathNames, SettleDeadline, TimedQuery};
 use crate::http::reserved_name;
 use crate::http::state::AppState;
+
+const X_RETRY_AT: HeaderName = HeaderName::from_static("x-retry-at");
+const X_REPLY_DELIVERED: HeaderName = HeaderName::from_static("x-reply-delivered");
 
 /// The names in the path: the queue, and the lease.
 type Lease = (QueueName, LeaseId);
@@ -203,13 +209,23 @@ async fn settle(
     answer(&settled.into_iter().next().unwrap_or(Err(NotSettled::Expired))?)
 }
 
+/// The answer: no content, and what else the caller wants to know as a header.
 fn answer(settled: &Settled) -> Result<Response, Problem> {
+    let header = match settled {
+        Settled::Extended { expires_at } => Some((X_LEASE_EXPIRES_AT, rfc3339(*expires_at))),
+        Settled::Retried(retried) => Some((X_RETRY_AT, rfc3339(retried.retry_at))),
+        Settled::Replied { delivered } => {
+            let word = delivered.map_or("unknown", |it| if it { "true" } else { "false" });
+            Some((X_REPLY_DELIVERED, word.to_owned()))
+        }
+        _ => None,
+    };
     let mut response = StatusCode::NO_CONTENT.into_response();
-    if let Settled::Extended { expires_at } = settled {
-        let time = HeaderValue::from_str(&rfc3339(*expires_at)).map_err(|error| {
-            Problem::internal("cannot write the end of a lease as a header").caused_by(&error)
+    if let Some((name, text)) = header {
+        let value = HeaderValue::from_str(&text).map_err(|error| {
+            Problem::internal("cannot write the result of a settle as a header").caused_by(&error)
         })?;
-        response.headers_mut().insert(X_LEASE_EXPIRES_AT, time);
+        response.headers_mut().insert(name, value);
     }
     Ok(response)
 }

@@ -33,7 +33,7 @@ const STATUS_HEADER: &str = "x-http-status";
 #[expect(dead_code, reason = "only describes the answer in the contract")]
 struct ReplyBody(Vec<u8>);
 
-/// An envelope without the members that the gateway sets itself. `openapi/calls.rs` makes its schema.
+/// An envelope without the members that the gateway sets itself. `openapi/envelopes.rs` makes its schema.
 #[derive(ToSchema)]
 struct CallEnvelope {}
 

@@ -1,13 +1,13 @@
 //! Adds to the whole document the parts that the annotations of handlers cannot express.
 //!
-//! A header of a request, and a member of an answer, is absent or has a value. It is never null.
+//! A header of a request, and a member of an answer, is absent or has a value. Only `reply_delivered` may be null.
 
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::schema::AdditionalProperties;
 use utoipa::openapi::{Object, OpenApi, RefOr, Required, Schema};
 
 use super::schemas::forbid_null;
-use super::{calls, example, named, parameters, pulled, schemas, shared_problems};
+use super::{envelopes, example, named, parameters, pulled, schemas, shared_problems};
 use crate::http::problem::FURTHER_MEMBERS;
 
 /// Media type of a batch of CloudEvents.
@@ -27,6 +27,9 @@ const OF_ANSWERS: [&str; 11] = [
     "StreamSummary",
 ];
 
+/// The one member of an answer whose null has a meaning: whether a reply was delivered is unknown.
+const OR_UNKNOWN: &str = "reply_delivered";
+
 /// Finishes every operation and every schema. Requests to the paths `carrying` carry a message.
 pub(super) fn finish(document: &mut OpenApi, carrying: &[String]) {
     document.security = Some(Vec::new());
@@ -41,7 +44,7 @@ pub(super) fn finish(document: &mut OpenApi, carrying: &[String]) {
                 finish_schema(name, schema);
             }
         }
-        calls::add_envelope(components);
+        envelopes::add(components);
         named::add_batch_item(components);
         named::add_items(components);
         pulled::complete_message(components);
@@ -92,7 +95,8 @@ fn finish_schema(name: &str, schema: &mut Object) {
         _ => {}
     }
     if OF_ANSWERS.contains(&name) {
-        schema.properties.values_mut().for_each(forbid_null);
+        let never_null = schema.properties.iter_mut().filter(|(name, _)| *name != OR_UNKNOWN);
+        never_null.for_each(|(_, member)| forbid_null(member));
     }
 }
 

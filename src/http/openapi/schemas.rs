@@ -159,7 +159,7 @@ pub(in crate::http) fn settled_as() -> Schema {
     ObjectBuilder::new()
         .schema_type(Type::String)
         .description(Some(said))
-        .enum_values(Some(["acked", "released", "rejected", "extended"]))
+        .enum_values(Some(["acked", "released", "rejected", "retried", "dead_lettered", "replied"]))
         .build()
         .into()
 }

@@ -181,6 +181,11 @@ problem_types! {
         meaning: "The exchange took the message and found no queue for it, so RabbitMQ returned it. It is in no queue.",
         advice: "Declare the queue or bind one to the exchange with this routing key, then send the message again. If no queue has to take the message, set `mandatory=false`.",
     }
+    NoReplyTo {
+        name: "no-reply-to", status: UNPROCESSABLE_ENTITY, title: "No queue for the reply", retry_after: None, operations: Named,
+        meaning: "The message names no queue in its property `reply_to`, so it can have no reply. Nothing was done, and the lease goes on.",
+        advice: "Ack the message, or give it to the dead letters: its publisher does not wait for a reply. To call a server over HTTP, use `POST /rpc/{queue}`.",
+    }
     IdempotencyKeyReused {
         name: "idempotency-key-reused", status: UNPROCESSABLE_ENTITY, title: "Idempotency key reused", retry_after: None, operations: Named,
         meaning: "The `Idempotency-Key` belongs to an earlier request with another message: the routing key, `mandatory`, the properties, the headers or the body differ. This message was not sent.",

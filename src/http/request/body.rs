@@ -20,6 +20,7 @@ use http_body_util::BodyExt;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
+use crate::domain::guarded::guarded;
 use crate::http::admission::RequestPermit;
 use crate::http::problem::{Problem, ProblemType};
 use crate::http::server::ChunkTooLarge;
@@ -77,20 +78,14 @@ impl ReadBody {
     /// `overloaded`, at once, when the budget has no room.
     pub fn within_budget(&self, answer: Bytes) -> Result<Bytes, Problem> {
         let permit = self.permit.reserve(answer.len())?;
-        Ok(Bytes::from_owner(Guarded { bytes: answer, _guard: permit }))
+        Ok(guarded(answer, permit))
     }
-}
-
-/// Bytes that hold a guard, such as their permit in the budget of all bodies, until they are dropped.
-#[must_use]
-pub fn guarded(bytes: impl AsRef<[u8]> + Send + 'static, guard: impl Send + 'static) -> Bytes {
-    Bytes::from_owner(Guarded { bytes, _guard: guard })
 }
 
 /// Turns `decoded`, which was decoded from a part of a body, into bytes that hold the body's permits too.
 #[must_use]
 pub fn derive(part: &Bytes, decoded: impl AsRef<[u8]> + Send + 'static) -> Bytes {
-    Bytes::from_owner(Guarded { bytes: decoded, _guard: part.clone() })
+    guarded(decoded, part.clone())
 }
 
 /// Checks the rest of a request, reads its body, and passes both to `then`. Keeps neither after that: memory that each waiting
@@ -149,18 +144,6 @@ impl AsRef<[u8]> for Buffer {
     }
 }
 
-/// Bytes, and a guard that is dropped with them.
-struct Guarded<T, G> {
-    bytes: T,
-    _guard: G,
-}
-
-impl<T: AsRef<[u8]>, G> AsRef<[u8]> for Guarded<T, G> {
-    fn as_ref(&self) -> &[u8] {
-        self.bytes.as_ref()
-    }
-}
-
 /// A body while the gateway reads it.
 struct Reading {
     permit: RequestPermit,
@@ -207,8 +190,7 @@ impl Reading {
             Buffer::Frame(_) => {}
         }
         let permit = self.permit.clone();
-        let held = Guarded { bytes: self.buffer, _guard: (self.permit, self.bytes_permit) };
-        ReadBody { bytes: Bytes::from_owner(held), permit }
+        ReadBody { bytes: guarded(self.buffer, (self.permit, self.bytes_permit)), permit }
     }
 
     fn unreadable(&self, error: &axum::Error) -> Problem {

@@ -1,4 +1,4 @@
-//! Reads an object that has one more member than another type: a `name`, or an `id`.
+//! Reads an object that has one more member than another type: a `name`, an `id`, or a `lease_id`.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -21,6 +21,13 @@ pub(in crate::http) struct Identified<T> {
     pub(in crate::http) rest: T,
 }
 
+/// An object with a member `lease_id`. All its other members are those of `T`.
+#[derive(Debug)]
+pub(in crate::http) struct Leased<T> {
+    pub(in crate::http) lease_id: String,
+    pub(in crate::http) rest: T,
+}
+
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Named<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let (name, rest) = deserializer.deserialize_map(BesideVisitor("name", PhantomData))?;
@@ -33,6 +40,14 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Identified<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let (id, rest) = deserializer.deserialize_map(BesideVisitor("id", PhantomData))?;
         Ok(Self { id, rest })
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Leased<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (lease_id, rest) = deserializer.deserialize_map(BesideVisitor("lease_id", PhantomData))?;
+        let lease_id = lease_id.ok_or_else(|| D::Error::missing_field("lease_id"))?;
+        Ok(Self { lease_id, rest })
     }
 }
 

@@ -1,11 +1,13 @@
 //! The requests and answers between replicas, as JSON. The type of a message names its version, so that replicas of two versions can
-//! work side by side during an upgrade.
+//! work side by side during an upgrade. Replies follow the JSON of a request, after a line feed.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::carried::{self, CarriedSize};
 use super::failure::FailureJson;
 use crate::broker::consume::command::SettleResult;
 use crate::broker::consume::settle::{Action, NotSettled, Retried, Settled};
@@ -46,6 +48,7 @@ enum ActionJson {
         routing_key: String,
         reason: Option<String>,
     },
+    Reply(CarriedSize),
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -63,6 +66,10 @@ enum ResultJson {
         duplicate_possible: bool,
     },
     DeadLettered,
+    Replied {
+        delivered: Option<bool>,
+    },
+    NoReplyTo,
     Expired,
     Settling,
     Already(Box<ResultJson>),
@@ -78,7 +85,8 @@ fn milliseconds(duration: Duration) -> u64 {
 
 /// A request to settle leases of a queue.
 pub(in crate::broker::consume) fn request(queue: &QueueName, actions: &[(LeaseId, Action)]) -> Vec<u8> {
-    let action = |action: &Action| match action {
+    let mut replies = Vec::new();
+    let mut action = |action: &Action| match action {
         Action::Ack => ActionJson::Ack,
         Action::Release => ActionJson::Release,
         Action::Reject => ActionJson::Reject,
@@ -92,19 +100,26 @@ pub(in crate::broker::consume) fn request(queue: &QueueName, actions: &[(LeaseId
             routing_key: routing_key.to_string(),
             reason: reason.clone(),
         },
+        Action::Reply(message) => ActionJson::Reply(carried::push(&mut replies, message)),
     };
     let actions = actions.iter().map(|(id, it)| (id.to_string(), action(it))).collect();
-    json(&Request { queue: queue.as_str().to_owned(), actions })
+    let mut request = json(&Request { queue: queue.as_str().to_owned(), actions });
+    request.push(b'\n');
+    request.append(&mut replies);
+    request
 }
 
 /// Reads a request; `None` if it is malformed.
-pub(in crate::broker::consume) fn read_request(body: &[u8]) -> Option<(QueueName, Vec<(LeaseId, Action)>)> {
-    let request: Request = serde_json::from_slice(body).ok()?;
-    let actions = request.actions.into_iter().map(|(id, it)| Some((id.parse().ok()?, read_action(it)?)));
+pub(in crate::broker::consume) fn read_request(body: &Bytes) -> Option<(QueueName, Vec<(LeaseId, Action)>)> {
+    let end = body.iter().position(|byte| *byte == b'\n')?;
+    let request: Request = serde_json::from_slice(&body[..end]).ok()?;
+    let mut replies = body.slice(end + 1..);
+    let actions = request.actions.into_iter();
+    let actions = actions.map(|(id, it)| Some((id.parse().ok()?, read_action(it, &mut replies)?)));
     Some((QueueName::parse(&request.queue).ok()?, actions.collect::<Option<_>>()?))
 }
 
-fn read_action(action: ActionJson) -> Option<Action> {
+fn read_action(action: ActionJson, replies: &mut Bytes) -> Option<Action> {
     Some(match action {
         ActionJson::Ack => Action::Ack,
         ActionJson::Release => Action::Release,
@@ -118,6 +133,7 @@ fn read_action(action: ActionJson) -> Option<Action> {
             routing_key: ShortText::parse(routing_key).ok()?,
             reason,
         },
+        ActionJson::Reply(size) => Action::Reply(Arc::new(carried::take(replies, size)?)),
     })
 }
 
@@ -137,6 +153,7 @@ fn result_json(result: &SettleResult) -> ResultJson {
         Ok(settled) => settled_json(settled),
         Err(NotSettled::Expired) => ResultJson::Expired,
         Err(NotSettled::Settling) => ResultJson::Settling,
+        Err(NotSettled::NoReplyTo) => ResultJson::NoReplyTo,
         Err(NotSettled::Already(settled)) => ResultJson::Already(Box::new(settled_json(settled))),
         Err(NotSettled::TooLong { longest }) => ResultJson::TooLong(milliseconds(*longest)),
         Err(NotSettled::Failed(error)) => ResultJson::Failed(FailureJson::from(error)),
@@ -155,6 +172,7 @@ fn settled_json(settled: &Settled) -> ResultJson {
             duplicate_possible: retried.duplicate_possible,
         },
         Settled::DeadLettered => ResultJson::DeadLettered,
+        Settled::Replied { delivered } => ResultJson::Replied { delivered: *delivered },
     }
 }
 
@@ -169,6 +187,8 @@ fn read_result(result: ResultJson) -> SettleResult {
             Settled::Retried(Arc::new(Retried { retry_at, message_id, duplicate_possible }))
         }
         ResultJson::DeadLettered => Settled::DeadLettered,
+        ResultJson::Replied { delivered } => Settled::Replied { delivered },
+        ResultJson::NoReplyTo => return Err(NotSettled::NoReplyTo),
         ResultJson::Expired => return Err(NotSettled::Expired),
         ResultJson::Settling => return Err(NotSettled::Settling),
         ResultJson::Already(settled) => {
@@ -198,9 +218,23 @@ fn json(value: &impl Serialize) -> Vec<u8> {
 mod tests {
     use super::*;
     use crate::broker::error::Cause;
+    use crate::domain::field::{FieldTable, FieldValue};
+    use crate::domain::message::{Message, Properties};
 
     fn lease(serial: u64) -> LeaseId {
         LeaseId { owner: "owner".to_owned(), serial, secret: 7 }
+    }
+
+    fn reply(body: &'static str) -> Message {
+        let properties = Properties {
+            content_type: Some(ShortText::from_broker("application/json")),
+            priority: Some(3),
+            expiration: Some(1500),
+            ..Properties::default()
+        };
+        let headers = [(ShortText::from_broker("x"), FieldValue::I8(5))].into_iter().collect();
+        let id = MessageId::from("reply".to_owned());
+        Message { id, properties, headers: FieldTable(headers), body: Bytes::from(body) }
     }
 
     #[test]
@@ -227,13 +261,23 @@ mod tests {
                     reason: None,
                 },
             ),
+            (lease(8), Action::Reply(Arc::new(reply("{\"sum\":\n30}")))),
+            (lease(9), Action::Reply(Arc::new(reply("")))),
         ];
-        let written = request(&queue, &actions);
+        let written = Bytes::from(request(&queue, &actions));
         assert_eq!(read_request(&written), Some((queue, actions)));
-        for wrong in
-            [&b""[..], b"[]", br#"{"queue":"","actions":[]}"#, br#"{"queue":"q","actions":[["x","ack"]]}"#]
-        {
-            assert_eq!(read_request(wrong), None, "{}", String::from_utf8_lossy(wrong));
+        for length in 0..written.len() {
+            assert_eq!(read_request(&written.slice(..length)), None, "{length} bytes");
+        }
+        for wrong in [
+            "",
+            "\n",
+            "[]\n",
+            "{\"queue\":\"\",\"actions\":[]}\n",
+            "{\"queue\":\"q\",\"actions\":[[\"x\",\"ack\"]]}\n",
+            "{\"queue\":\"q\",\"actions\":[[\"1.o.1.0000000000000007\",{\"reply\":{\"header\":9,\"body\":0}}]]}\nno header",
+        ] {
+            assert_eq!(read_request(&Bytes::from(wrong)), None, "{wrong}");
         }
     }
 
@@ -252,6 +296,9 @@ mod tests {
                 duplicate_possible: true,
             }))),
             Ok(Settled::DeadLettered),
+            Ok(Settled::Replied { delivered: Some(false) }),
+            Ok(Settled::Replied { delivered: None }),
+            Err(NotSettled::NoReplyTo),
             Err(NotSettled::Expired),
             Err(NotSettled::Settling),
             Err(NotSettled::Already(Settled::Acked)),

@@ -22,7 +22,13 @@ enum Operation {
 }
 
 fn how() -> impl Strategy<Value = Final> {
-    prop_oneof![Just(Final::Acked), Just(Final::Released), Just(Final::Rejected), Just(Final::DeadLettered)]
+    prop_oneof![
+        Just(Final::Acked),
+        Just(Final::Released),
+        Just(Final::Rejected),
+        Just(Final::DeadLettered),
+        Just(Final::Replied)
+    ]
 }
 
 fn result(how: Final) -> Settled {
@@ -31,6 +37,7 @@ fn result(how: Final) -> Settled {
         Final::Released => Settled::Released,
         Final::Rejected => Settled::Rejected,
         Final::DeadLettered | Final::Retried => Settled::DeadLettered,
+        Final::Replied => Settled::Replied { delivered: None },
     }
 }
 

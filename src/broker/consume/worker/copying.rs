@@ -1,4 +1,4 @@
-//! Settles leases by a copy: RabbitMQ confirms the copy first, and then the worker acks the original.
+//! Settles leases by a copy or a reply: RabbitMQ confirms it first, and then the worker acks the original.
 
 use std::sync::Arc;
 
@@ -11,6 +11,7 @@ use super::requests::Place;
 use crate::broker::consume::copy;
 use crate::broker::consume::copy_order::{Copied, CopyOrder, CopyTarget};
 use crate::broker::consume::lease_table::Step;
+use crate::broker::consume::reply;
 use crate::broker::consume::settle::{Action, Final, NotSettled};
 use crate::broker::error::Error;
 use crate::domain::message::MessageId;
@@ -23,7 +24,15 @@ impl Worker {
         action: Action,
         (now, deadline): (Instant, Instant),
     ) {
-        let how = if matches!(action, Action::Retry { .. }) { Final::Retried } else { Final::DeadLettered };
+        let how = match action {
+            Action::Retry { .. } => Final::Retried,
+            Action::Reply(_) => Final::Replied,
+            _ => Final::DeadLettered,
+        };
+        let held = self.leases.message(serial).filter(|_| how == Final::Replied);
+        if held.is_some_and(|kept| reply::queue(&kept.delivery).is_none()) {
+            return self.requests.set(place, Err(NotSettled::NoReplyTo));
+        }
         let step = self.leases.begin_copy(serial, how, now);
         if !matches!(step, Step::Begin(_)) {
             return self.join(place, serial, step, how);
@@ -47,6 +56,21 @@ impl Worker {
         let (queue, longest) = (self.queue.clone(), Instant::now() + self.shared.settings.lease_max);
         let kept = self.leases.message(serial)?;
         let delivery = Arc::clone(&kept.delivery);
+        if let Action::Reply(given) = action {
+            let target = CopyTarget::Reply { queue: reply::queue(&delivery)?.clone() };
+            let message = reply::message(&given, &delivery);
+            let may_exist = false;
+            return Some(CopyOrder {
+                serial,
+                message,
+                target,
+                may_exist,
+                deadline,
+                longest,
+                cancelled,
+                answer,
+            });
+        }
         let CopyId { id, may_exist } = kept.copy_id.get_or_insert_with(|| CopyId {
             id: MessageId::given_or_generated(delivery.message.id.clone()),
             may_exist: false,
@@ -61,7 +85,9 @@ impl Worker {
                 let message = copy::copy(&delivery, id, reason.as_deref(), user.as_deref());
                 (message, CopyTarget::DeadLetters { exchange, routing_key })
             }
-            Action::Ack | Action::Release | Action::Reject | Action::Extend(_) => return None,
+            Action::Ack | Action::Release | Action::Reject | Action::Extend(_) | Action::Reply(_) => {
+                return None;
+            }
         };
         let may_exist = *may_exist;
         Some(CopyOrder { serial, message, target, may_exist, deadline, longest, cancelled, answer })

@@ -37,7 +37,7 @@ impl Worker {
             Action::Release => Settled::Released,
             Action::Reject => Settled::Rejected,
             Action::Extend(lease) => return self.extend(place, serial, lease, now),
-            Action::Retry { .. } | Action::DeadLetter { .. } => {
+            Action::Retry { .. } | Action::DeadLetter { .. } | Action::Reply(_) => {
                 return self.act_by_copy(place, serial, action, (now, deadline));
             }
         };

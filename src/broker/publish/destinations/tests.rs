@@ -1,5 +1,7 @@
 //! The lanes that messages use, and how answers change the choice.
 
+mod hazardous;
+
 use std::pin::Pin;
 
 use bytes::Bytes;
@@ -210,23 +212,6 @@ async fn a_slow_destination_beyond_the_limit_is_refused_until_it_answers() {
     assert_eq!(all.way(&stuck), "none");
     all.learn_now(&stuck, &Ok(()));
     assert_eq!(all.way(&stuck), "shared");
-}
-
-#[tokio::test]
-async fn a_hazardous_message_travels_apart_although_its_exchange_is_good() {
-    let (all, hazardous) = (destinations(1), publish(&"ü".repeat(60), ""));
-    all.learn_now(&hazardous, &Ok(()));
-    assert_eq!(all.way(&hazardous), "hazardous");
-}
-
-#[tokio::test]
-async fn a_direct_reply_over_which_rabbitmq_closes_the_connection_changes_nothing_for_others() {
-    let (all, other) = (destinations(1), publish("", "other"));
-    let reply = publish("", "amq.rabbitmq.reply-to.AAAA.x");
-    all.learn_now(&other, &Ok(()));
-    assert_eq!(all.way(&reply), "hazardous");
-    all.learn_now(&reply, &Err(Error::lost("INTERNAL_ERROR")));
-    assert_eq!(all.way(&other), "shared");
 }
 
 #[tokio::test]

@@ -17,13 +17,14 @@ use super::pull::{PullRequest, delivery_attempt, given_back};
 use super::taken_body::TakenBody;
 use super::time::rfc3339;
 use crate::broker::{Leased, Pull, Pulled};
+use crate::domain::guarded::guarded;
 use crate::domain::names::QueueName;
 use crate::domain::path_prefix::PathPrefix;
 use crate::http::admission::RequestPermit;
 use crate::http::codec;
 use crate::http::header_names::X_LEASE_EXPIRES_AT;
 use crate::http::problem::Problem;
-use crate::http::request::{PathNames, Query, ReadBody, guarded, with_body};
+use crate::http::request::{PathNames, Query, ReadBody, with_body};
 use crate::http::reserved_name;
 use crate::http::state::AppState;
 
@@ -42,7 +43,7 @@ struct MessageBody(Vec<u8>);
 ///
 /// Waits for a message like a pull, and answers with its bytes, its content type, and its properties and headers as `X-Amqp-*`
 /// headers; 204 when none came within `wait`. `Location` is the path of its lease: `DELETE` it to ack the message, or post to it
-/// with `/release`, `/reject` or `/extend` behind.
+/// with `/release`, `/reject`, `/retry`, `/dead-letter`, `/reply` or `/extend` behind.
 ///
 /// For shells and curl. A pull gives more messages at a time, and every header with its AMQP type. A caller that closes its
 /// connection ends the wait, and a message that its connection has not taken goes back to the queue at once.

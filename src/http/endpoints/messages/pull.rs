@@ -22,10 +22,11 @@ pub(super) use self::message::delivery_attempt;
 pub(super) use self::request::PullRequest;
 use super::taken_body::TakenBody;
 use crate::broker::{Pull, Pulled};
+use crate::domain::guarded::guarded;
 use crate::domain::names::QueueName;
 use crate::http::admission::RequestPermit;
 use crate::http::problem::Problem;
-use crate::http::request::{PathNames, Query, ReadBody, guarded, with_body};
+use crate::http::request::{PathNames, Query, ReadBody, with_body};
 use crate::http::reserved_name;
 use crate::http::state::AppState;
 

@@ -1,5 +1,6 @@
 //! `POST /queues/{name}/messages/settle`: settles leases, and answers with the result of each.
 
+mod document;
 mod items;
 mod member;
 mod results;
@@ -10,13 +11,18 @@ use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 
-use self::items::SettleItems;
+use self::items::Reading;
+pub(in crate::http) use self::items::check_delay;
 use self::member::SettleRequest;
 use self::results::{SettleResults, log_failures};
+pub(in crate::http) use self::target::Target;
+use crate::domain::guarded::guarded;
 use crate::domain::names::QueueName;
 use crate::domain::path_prefix::PathPrefix;
+use crate::http::codec::{self, TraceContext};
 use crate::http::problem::Problem;
 use crate::http::request::{self, Headers, PathNames, ReadBody, SettleDeadline, TimedQuery};
 use crate::http::reserved_name;
@@ -31,8 +37,9 @@ const RESULT: usize = 512;
 /// Says what happens to messages that a pull gave out, each named by its `lease_id`. Paste a `lease_id` of a pull's answer into
 /// the example; the queue has to be the one of the pull. `ack`: RabbitMQ removes the message. `release`: it goes back to its queue.
 /// `reject`: RabbitMQ drops it, or sends it to the dead-letter exchange of its queue. `extend`: you get more time, counted from now.
-/// `retry`: a copy comes again after a delay. `dead_letter`: a copy with your reason goes to an exchange for dead letters. RabbitMQ has
-/// confirmed a copy before the gateway acks the original.
+/// `retry`: a copy comes again after a delay. `dead_letter`: a copy with your reason goes to an exchange for dead letters. `reply`: your
+/// reply goes to the queue that the message names in `reply_to`. RabbitMQ has confirmed a copy or a reply before the gateway acks the
+/// message.
 ///
 /// 200 says that every item is done, 207 that at least one is not. `acked` means that RabbitMQ has read the ack. The same settle
 /// again gets the same answer; a contradicting one gets `lease-settled` and changes nothing. The gateway finishes a settle also
@@ -53,10 +60,11 @@ const RESULT: usize = 512;
     ),
     responses(
         (status = 200, description = "Every item is done", body = SettleResults),
-        (status = 207, description = "At least one item is not done: its problem is `lease-expired`, `lease-settled`, `malformed-request`, `outcome-unknown` or that of a request that RabbitMQ could not be asked for", body = SettleResults),
+        (status = 207, description = "At least one item is not done: its problem is `lease-expired`, `lease-settled`, `no-reply-to`, `malformed-request`, `outcome-unknown` or that of a request that RabbitMQ could not be asked for", body = SettleResults),
         (status = 400, description = "`malformed-request`: names the field"),
         (status = 403, description = "`reserved-name`: the queue belongs to RabbitMQ or to the gateway; `cross-origin`"),
         (status = 413, description = "`payload-too-large`: too many items, or too many bytes"),
+        (status = 431, description = "`headers-too-large`: the headers of a reply do not fit a frame of AMQP"),
     )
 )]
 pub(in crate::http) async fn settle_messages(
@@ -70,7 +78,10 @@ pub(in crate::http) async fn settle_messages(
     reserved_name::refuse_consuming_from(&queue)?;
     let deadline = query.finish()?;
     request::expect_json(&headers)?;
-    let items = SettleItems::read(&body.bytes, &queue, state.limits().max_retry_delay)?;
+    let trace = TraceContext::of(&headers);
+    let read_reply = |json: &Bytes| codec::read_reply_item(json, &trace, &state);
+    let reading = Reading { queue: &queue, max_delay: state.limits().max_retry_delay, read_reply };
+    let items = reading.items(&body.bytes)?;
     let room = body.reserve_answer(items.len() * RESULT)?;
     drop(body);
     let settled = state.broker.settle(&queue, items.actions(), deadline).await;
@@ -84,6 +95,6 @@ fn answer(results: &SettleResults, room: OwnedSemaphorePermit) -> Result<Respons
     let json = serde_json::to_vec(results).map_err(|error| {
         Problem::internal("cannot write the results of a settle as JSON").caused_by(&error)
     })?;
-    let body = Body::from(request::guarded(json, room));
+    let body = Body::from(guarded(json, room));
     Ok((status, [(CONTENT_TYPE, JSON)], body).into_response())
 }

@@ -14,6 +14,7 @@ use utoipa::ToSchema;
 
 use super::bulk::{Bulk, Counts, Failure, ItemResult, Settled, Tally};
 use super::preference::{PREFERENCE_APPLIED, RETURN_MINIMAL, prefers_minimal};
+use crate::domain::guarded::guarded;
 use crate::domain::names::ExchangeName;
 use crate::domain::outcome::Outcome;
 use crate::domain::path_prefix::PathPrefix;
@@ -149,7 +150,7 @@ fn answer(receipt: &BatchReceipt, is_minimal: bool, room: OwnedSemaphorePermit) 
     let json = serde_json::to_vec(receipt).map_err(|error| {
         Problem::internal("cannot write the results of a batch as JSON").caused_by(&error)
     })?;
-    let body = Body::from(request::guarded(json, room));
+    let body = Body::from(guarded(json, room));
     let mut response = (status, [(CONTENT_TYPE, JSON)], body).into_response();
     if is_minimal {
         response.headers_mut().insert(PREFERENCE_APPLIED, RETURN_MINIMAL);

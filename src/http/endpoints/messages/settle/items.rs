@@ -1,25 +1,22 @@
-//! Reads the items of a settle in the order of the document.
+//! The items of a settle, and the action that each asks for.
 
 use std::collections::HashMap;
 use std::fmt;
-use std::marker::PhantomData;
 use std::time::Duration;
 
-use serde::Deserialize;
-use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use bytes::Bytes;
 
-use super::member::{DeadLetterItem, DeadLetterTo, ExtendItem, LeaseText, Member, RetryItem};
-use super::target::{MEMBER as TARGET, Target};
+use super::document::{Content, Document, GivenItem, MAX_ITEMS};
+use super::member::Member;
+use super::target::Target;
 use crate::broker::Action;
 use crate::domain::duration;
 use crate::domain::lease::LeaseId;
-use crate::domain::names::{ExchangeName, QueueName, ShortText};
+use crate::domain::message::Message;
+use crate::domain::names::QueueName;
 use crate::domain::retry_step::RetryStep;
 use crate::http::problem::{Problem, ProblemType};
 use crate::http::request;
-
-/// The most items of one request.
-const MAX_ITEMS: usize = 1_000;
 
 /// The items in the order of the document, each lease once.
 #[derive(Debug)]
@@ -31,19 +28,26 @@ pub(super) struct Item {
     pub(super) id: LeaseId,
     pub(super) member: Member,
     action: Action,
-    /// The delay of a retry, as it was given.
-    delay: Duration,
     /// Its place in the array of its member.
     index: usize,
 }
 
-impl SettleItems {
+/// What the items of a request have in common.
+pub(super) struct Reading<'a, R> {
+    pub(super) queue: &'a QueueName,
+    /// The longest delay of a retry.
+    pub(super) max_delay: Duration,
+    /// Reads a reply, with the lease that it replies to.
+    pub(super) read_reply: R,
+}
+
+impl<R: Fn(&Bytes) -> Result<(LeaseId, Message), Problem>> Reading<'_, R> {
     /// Reads a body.
     ///
     /// # Errors
-    /// 400 naming the field, 403, 413.
-    pub(super) fn read(body: &[u8], queue: &QueueName, max_delay: Duration) -> Result<Self, Problem> {
-        let Document { mut items, count, dead_letter_to, .. } = request::json(body)?;
+    /// 400 naming the field, 403, 413, 431.
+    pub(super) fn items(&self, body: &Bytes) -> Result<SettleItems, Problem> {
+        let Document { items, count, dead_letter_to, .. } = request::json(body)?;
         if count > MAX_ITEMS {
             let detail = format!("the request has {count} items, and the limit is {MAX_ITEMS}: split it");
             return Err(Problem::new(ProblemType::PayloadTooLarge, detail).with("limit", MAX_ITEMS));
@@ -52,15 +56,52 @@ impl SettleItems {
             let why = format!("has no items: name at least one lease in {}", Member::NAMES.join(", "));
             return Err(Problem::malformed("body", why));
         }
+        let target = dead_letter_to.map(Target::of_document).transpose()?.unwrap_or_default();
+        let items: Vec<_> =
+            items.into_iter().map(|item| self.item(item, body, &target)).collect::<Result<_, _>>()?;
         refuse_repeated(&items)?;
-        refuse_long_delays(&items, max_delay)?;
-        let target = Target::of(dead_letter_to.unwrap_or_default())?;
-        for item in &mut items {
-            target.set_in(&mut item.action, queue)?;
-        }
-        Ok(Self(items))
+        Ok(SettleItems(items))
     }
 
+    fn item(&self, given: GivenItem<'_>, body: &Bytes, target: &Target) -> Result<Item, Problem> {
+        let GivenItem { member, index, content } = given;
+        let place = format!("{}[{index}]", member.name());
+        let (id, action) = match content {
+            Content::Plain(id, action) => (id, action),
+            Content::Retry { id, delay, reason } => (id, self.retry(&place, delay, reason)?),
+            Content::DeadLetter { id, reason } => (id, target.action(self.queue, reason)?),
+            Content::Reply(json) => {
+                if !json.get().starts_with('{') {
+                    return Err(Problem::malformed(&place, "must be an object"));
+                }
+                let json = body.slice_ref(json.get().as_bytes());
+                let (id, reply) = (self.read_reply)(&json).map_err(|problem| problem.of_item(&place))?;
+                (id, Action::Reply(reply.into()))
+            }
+        };
+        Ok(Item { id, member, action, index })
+    }
+
+    fn retry(&self, place: &str, delay: Duration, reason: Option<String>) -> Result<Action, Problem> {
+        check_delay(&format!("{place}.delay"), delay, self.max_delay)?;
+        Ok(Action::Retry { step: RetryStep::for_delay(delay), reason })
+    }
+}
+
+/// Checks the delay of a retry.
+///
+/// # Errors
+/// 400 naming the field and the setting.
+pub(in crate::http) fn check_delay(field: &str, delay: Duration, max: Duration) -> Result<(), Problem> {
+    if delay <= max {
+        return Ok(());
+    }
+    let max = duration::format(max);
+    let why = format!("must be at most {max}, which GATEWAY_RETRY_DELAY_MAX sets");
+    Err(Problem::malformed(field, why).with("limit", max))
+}
+
+impl SettleItems {
     /// The number of items.
     pub(super) fn len(&self) -> usize {
         self.0.len()
@@ -97,198 +138,6 @@ fn refuse_repeated(items: &[Item]) -> Result<(), Problem> {
         }
     }
     Ok(())
-}
-
-fn refuse_long_delays(items: &[Item], max: Duration) -> Result<(), Problem> {
-    let Some(item) = items.iter().find(|item| item.delay > max) else { return Ok(()) };
-    let max = duration::format(max);
-    let why = format!("must be at most {max}, which GATEWAY_RETRY_DELAY_MAX sets");
-    Err(Problem::malformed(&format!("{item}.delay"), why).with("limit", max))
-}
-
-/// The document, up to the limit, and the number of all its items.
-#[derive(Default)]
-struct Document {
-    items: Vec<Item>,
-    count: usize,
-    members: Vec<Member>,
-    dead_letter_to: Option<DeadLetterTo>,
-}
-
-impl<'de> Deserialize<'de> for Document {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(DocumentVisitor)
-    }
-}
-
-struct DocumentVisitor;
-
-impl<'de> Visitor<'de> for DocumentVisitor {
-    type Value = Document;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Document, A::Error> {
-        let mut document = Document::default();
-        while let Some(name) = map.next_key()? {
-            let MemberName::Items(member) = name else {
-                document.read_target(&mut map)?;
-                continue;
-            };
-            if document.members.contains(&member) {
-                return Err(A::Error::duplicate_field(member.name()));
-            }
-            document.members.push(member);
-            match member {
-                Member::Ack => map.next_value_seed(document.ids(member, Action::Ack))?,
-                Member::Release => map.next_value_seed(document.ids(member, Action::Release))?,
-                Member::Reject => map.next_value_seed(document.ids(member, Action::Reject))?,
-                Member::Extend => map.next_value_seed(document.extensions())?,
-                Member::Retry => map.next_value_seed(document.retries())?,
-                Member::DeadLetter => map.next_value_seed(document.dead_letters())?,
-            }
-        }
-        Ok(document)
-    }
-}
-
-impl Document {
-    /// The reader of an array of ids.
-    fn ids(
-        &mut self,
-        member: Member,
-        action: Action,
-    ) -> Items<'_, LeaseText, impl Fn(LeaseText) -> ItemParts> {
-        let item_of = move |LeaseText(id)| (id, action.clone(), Duration::ZERO);
-        Items { document: self, member, item_of, kind: PhantomData }
-    }
-
-    /// The reader of an array of extensions.
-    fn extensions(&mut self) -> Items<'_, Object<ExtendItem>, impl Fn(Object<ExtendItem>) -> ItemParts> {
-        let item_of = |Object(ExtendItem { lease_id: LeaseText(id), lease })| {
-            (id, Action::Extend(lease), Duration::ZERO)
-        };
-        Items { document: self, member: Member::Extend, item_of, kind: PhantomData }
-    }
-
-    /// The reader of an array of retries.
-    fn retries(&mut self) -> Items<'_, Object<RetryItem>, impl Fn(Object<RetryItem>) -> ItemParts> {
-        let item_of = |Object(RetryItem { lease_id: LeaseText(id), delay, reason })| {
-            let delay = delay.unwrap_or_default();
-            (id, Action::Retry { step: RetryStep::for_delay(delay), reason }, delay)
-        };
-        Items { document: self, member: Member::Retry, item_of, kind: PhantomData }
-    }
-
-    /// The reader of an array of dead letters. Their target follows.
-    fn dead_letters(
-        &mut self,
-    ) -> Items<'_, Object<DeadLetterItem>, impl Fn(Object<DeadLetterItem>) -> ItemParts> {
-        let item_of = |Object(DeadLetterItem { lease_id: LeaseText(id), reason })| {
-            let (exchange, routing_key) = (ExchangeName::default(), ShortText::default());
-            (id, Action::DeadLetter { exchange, routing_key, reason }, Duration::ZERO)
-        };
-        Items { document: self, member: Member::DeadLetter, item_of, kind: PhantomData }
-    }
-
-    /// Reads where dead letters go.
-    fn read_target<'de, A: MapAccess<'de>>(&mut self, map: &mut A) -> Result<(), A::Error> {
-        if self.dead_letter_to.is_some() {
-            return Err(A::Error::duplicate_field(TARGET));
-        }
-        self.dead_letter_to = map.next_value::<Option<Object<DeadLetterTo>>>()?.map(|Object(to)| to);
-        Ok(())
-    }
-}
-
-/// The parts of an item: its lease, its action, and the delay of a retry.
-type ItemParts = (LeaseId, Action, Duration);
-
-/// The names of all members.
-const KNOWN: &[&str] = &["ack", "release", "reject", "extend", "retry", "dead_letter", TARGET];
-
-/// The name of a member.
-enum MemberName {
-    /// A member with items.
-    Items(Member),
-    /// `dead_letter_to`.
-    Target,
-}
-
-impl<'de> Deserialize<'de> for MemberName {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct NameVisitor;
-        impl Visitor<'_> for NameVisitor {
-            type Value = MemberName;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("the name of a member")
-            }
-
-            fn visit_str<E: Error>(self, name: &str) -> Result<MemberName, E> {
-                if name == TARGET {
-                    return Ok(MemberName::Target);
-                }
-                Member::named(name).map(MemberName::Items).ok_or_else(|| E::unknown_field(name, KNOWN))
-            }
-        }
-        deserializer.deserialize_identifier(NameVisitor)
-    }
-}
-
-/// An item that is an object. A derived reader would also accept an array.
-struct Object<T>(T);
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        request::object(deserializer).map(Self)
-    }
-}
-
-/// Adds the items of an array, or none for null. Beyond the limit it only counts, so that many items cost no memory.
-struct Items<'a, T, F> {
-    document: &'a mut Document,
-    member: Member,
-    item_of: F,
-    kind: PhantomData<fn() -> T>,
-}
-
-impl<'de, T: Deserialize<'de>, F: Fn(T) -> ItemParts> DeserializeSeed<'de> for Items<'_, T, F> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de, T: Deserialize<'de>, F: Fn(T) -> ItemParts> Visitor<'de> for Items<'_, T, F> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a sequence")
-    }
-
-    fn visit_unit<E>(self) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<(), A::Error> {
-        let document = self.document;
-        let mut index = 0;
-        while document.items.len() < MAX_ITEMS {
-            let Some(item) = array.next_element::<T>()? else { return Ok(()) };
-            let (id, action, delay) = (self.item_of)(item);
-            document.items.push(Item { id, member: self.member, action, delay, index });
-            document.count += 1;
-            index += 1;
-        }
-        while array.next_element::<IgnoredAny>()?.is_some() {
-            document.count += 1;
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]

@@ -32,6 +32,9 @@ pub(in crate::http) struct SettleRequest {
     /// A copy of these messages goes to the exchange for dead letters.
     #[schema(max_items = 1_000)]
     dead_letter: Option<Vec<DeadLetterItem>>,
+    /// These messages go to the queues that the leased ones name in `reply_to`.
+    #[schema(max_items = 1_000)]
+    reply: Option<Vec<ReplyItem>>,
     /// Where the copies of `dead_letter` go.
     dead_letter_to: Option<DeadLetterTo>,
 }
@@ -53,14 +56,19 @@ pub(in crate::http) enum Member {
     Retry,
     /// A copy of the message goes to the exchange for dead letters.
     DeadLetter,
+    /// A reply goes to the queue that the message names.
+    Reply,
 }
 
 impl Member {
-    /// Their names.
-    pub(super) const NAMES: &[&str] = &["ack", "release", "reject", "extend", "retry", "dead_letter"];
+    /// The names of all members of the body.
+    pub(super) const KNOWN: &[&str] =
+        &["ack", "release", "reject", "extend", "retry", "dead_letter", "reply", "dead_letter_to"];
+    /// The names of those with items, in the order of the variants.
+    pub(super) const NAMES: &[&str] = Self::KNOWN.split_at(7).0;
 
-    const ALL: [Self; 6] =
-        [Self::Ack, Self::Release, Self::Reject, Self::Extend, Self::Retry, Self::DeadLetter];
+    const ALL: [Self; 7] =
+        [Self::Ack, Self::Release, Self::Reject, Self::Extend, Self::Retry, Self::DeadLetter, Self::Reply];
 
     /// The member with this name.
     pub(super) fn named(name: &str) -> Option<Self> {
@@ -105,6 +113,15 @@ pub(in crate::http) struct DeadLetterItem {
     pub(super) lease_id: LeaseText,
     /// Why the message could not be processed; the first 1,024 bytes go into the header `x-last-error`.
     pub(super) reason: Option<String>,
+}
+
+/// A lease and the reply to its message: an envelope without the members that the gateway sets itself. `openapi/envelopes.rs` completes
+/// its schema.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "only describes the item in the contract; `codec::read_reply_item` reads it")]
+pub(in crate::http) struct ReplyItem {
+    #[schema(schema_with = schemas::lease_id)]
+    lease_id: String,
 }
 
 /// Where dead letters go.

@@ -44,10 +44,19 @@ struct SettleResult {
     /// Whether an earlier copy of a retried message, with the same id, may be in a queue too.
     #[serde(skip_serializing_if = "Option::is_none")]
     duplicate_possible: Option<bool>,
+    /// Whether the queue for a reply has got it. `null` if that is unknown: RabbitMQ does not tell for direct reply-to, and the gateway
+    /// does not send a reply again whose answer was lost.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reply_delivered: Option<Delivered>,
     /// The reason why the item is not done.
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<ItemProblem>,
 }
+
+/// Whether a reply was delivered; null if it is unknown.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(value_type = Option<bool>)]
+struct Delivered(Option<bool>);
 
 /// The outcome of an item that is done.
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
@@ -65,6 +74,8 @@ enum SettleOutcome {
     Retried,
     /// A copy of the message is at the exchange for dead letters.
     DeadLettered,
+    /// The reply was sent once; `reply_delivered` says whether it arrived.
+    Replied,
 }
 
 /// The number of items by outcome.
@@ -76,6 +87,7 @@ struct SettleCounts {
     extended: u64,
     retried: u64,
     dead_lettered: u64,
+    replied: u64,
     /// Items with a problem.
     failed: u64,
 }
@@ -113,6 +125,10 @@ impl SettleResult {
             Ok(Settled::Retried(retried)) => Some(&**retried),
             _ => None,
         };
+        let reply_delivered = match &settled {
+            Ok(Settled::Replied { delivered }) => Some(Delivered(*delivered)),
+            _ => None,
+        };
         Self {
             lease_id: item.id.to_string(),
             action: item.member,
@@ -121,6 +137,7 @@ impl SettleResult {
             retry_at: retried.map(|it| rfc3339(it.retry_at)),
             message_id: retried.map(|it| it.message_id.to_string()),
             duplicate_possible: retried.map(|it| it.duplicate_possible),
+            reply_delivered,
             problem: settled.err().map(|why| Problem::from(why).into_item(prefix)),
         }
     }
@@ -135,6 +152,7 @@ impl SettleOutcome {
             Settled::Extended { .. } => Self::Extended,
             Settled::Retried(_) => Self::Retried,
             Settled::DeadLettered => Self::DeadLettered,
+            Settled::Replied { .. } => Self::Replied,
         }
     }
 }
@@ -148,6 +166,7 @@ impl SettleCounts {
             Some(SettleOutcome::Extended) => &mut self.extended,
             Some(SettleOutcome::Retried) => &mut self.retried,
             Some(SettleOutcome::DeadLettered) => &mut self.dead_lettered,
+            Some(SettleOutcome::Replied) => &mut self.replied,
             None => &mut self.failed,
         }
     }
@@ -167,11 +186,13 @@ pub(super) fn log_failures(settled: &[Result<Settled, NotSettled>]) {
 mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
+    use bytes::Bytes;
     use serde_json::{Value, json};
 
     use super::*;
     use crate::broker::Cause;
     use crate::domain::names::QueueName;
+    use crate::http::endpoints::messages::settle::items::Reading;
 
     #[test]
     fn each_item_has_an_outcome_or_a_problem_and_all_are_counted() {
@@ -180,12 +201,10 @@ mod tests {
             "extend": [{"lease_id": ids[0], "lease": "1m"}, {"lease_id": ids[1], "lease": "1h"}],
             "ack": [ids[2], ids[3]], "release": [ids[4]], "reject": [ids[5]]
         });
-        let items = SettleItems::read(
-            body.to_string().as_bytes(),
-            &QueueName::parse("q").expect("a name"),
-            Duration::ZERO,
-        )
-        .expect("items");
+        let queue = QueueName::parse("q").expect("a name");
+        let no_reply = |_: &Bytes| Err(Problem::internal("the body has no reply"));
+        let reading = Reading { queue: &queue, max_delay: Duration::ZERO, read_reply: no_reply };
+        let items = reading.items(&Bytes::from(body.to_string())).expect("items");
         let members: Vec<_> = items.actions().into_iter().map(|(id, _)| id.to_string()).collect();
         let expires_at = UNIX_EPOCH + Duration::from_mins(1);
         let settled = |id: &str| match ids.iter().position(|other| other == id) {
@@ -201,7 +220,7 @@ mod tests {
         assert!(!results.are_all_done());
         let written = serde_json::to_value(&results).expect("JSON");
         let expected = json!({
-            "acked": 1, "released": 0, "rejected": 0, "extended": 1, "retried": 0, "dead_lettered": 0, "failed": 4
+            "acked": 1, "released": 0, "rejected": 0, "extended": 1, "retried": 0, "dead_lettered": 0, "replied": 0, "failed": 4
         });
         assert_eq!(written["counts"], expected);
         let of = |id: &String| {

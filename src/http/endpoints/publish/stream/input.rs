@@ -11,9 +11,9 @@ use tokio::time::{Instant, timeout_at};
 
 use super::lines::{Piece, Splitter};
 use crate::broker::Broker;
+use crate::domain::guarded::guarded;
 use crate::http::admission::{RequestPermit, StreamRoom};
 use crate::http::problem::{Problem, ProblemType};
-use crate::http::request::guarded;
 
 /// A line of a stream.
 pub(super) enum Line {

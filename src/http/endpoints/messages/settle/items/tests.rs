@@ -1,15 +1,37 @@
+use serde_json::Value;
+
 use super::*;
+use crate::domain::field::FieldTable;
+use crate::domain::lease::NoLeaseId;
+use crate::domain::message::{MessageId, Properties};
 
 fn id(serial: usize) -> String {
     format!("1.owner.{serial:x}.0000000000000007")
 }
 
+/// Reads a body. A reply is its lease and its body as text.
 fn read(body: &str) -> Result<Vec<(String, Action)>, (&'static str, String)> {
-    let items =
-        SettleItems::read(body.as_bytes(), &QueueName::parse("q").expect("a name"), Duration::from_hours(24));
+    let queue = QueueName::parse("q").expect("a name");
+    let read_reply = |json: &Bytes| {
+        let reply: Value = serde_json::from_slice(json).expect("valid JSON");
+        let id = reply["lease_id"].as_str().unwrap_or_default().parse();
+        let id = id.map_err(|error: NoLeaseId| Problem::malformed("lease_id", error))?;
+        Ok((id, reply_with(&reply["body"].to_string())))
+    };
+    let reading = Reading { queue: &queue, max_delay: Duration::from_hours(24), read_reply };
+    let items = reading.items(&Bytes::from(body.to_owned()));
     let items =
         items.map(|items| items.actions().into_iter().map(|(id, action)| (id.to_string(), action)).collect());
     items.map_err(|problem| (problem.kind().name(), problem.detail().to_owned()))
+}
+
+fn reply_with(body: &str) -> Message {
+    Message {
+        id: MessageId::from("reply".to_owned()),
+        properties: Properties::default(),
+        headers: FieldTable::default(),
+        body: Bytes::from(body.to_owned()),
+    }
 }
 
 #[test]
@@ -37,11 +59,11 @@ fn a_wrong_item_is_named_by_its_place() {
     for (body, detail) in [
         (
             "{}".to_owned(),
-            "body has no items: name at least one lease in ack, release, reject, extend, retry, dead_letter",
+            "body has no items: name at least one lease in ack, release, reject, extend, retry, dead_letter, reply",
         ),
         (
             r#"{"ack":[]}"#.to_owned(),
-            "body has no items: name at least one lease in ack, release, reject, extend, retry, dead_letter",
+            "body has no items: name at least one lease in ack, release, reject, extend, retry, dead_letter, reply",
         ),
         (r#"{"ack":["x"]}"#.to_owned(), "ack[0] is no lease id: copy the lease_id of a pulled message"),
         (format!(r#"{{"ack":["{one}",5]}}"#), "ack[1] must be a string, not 5"),
@@ -53,7 +75,7 @@ fn a_wrong_item_is_named_by_its_place() {
         (format!(r#"{{"ack":["{one}"],"ack":["{two}"]}}"#), "ack is given more than once: give it once"),
         (
             r#"{"later":[]}"#.to_owned(),
-            "later is not a known member; known are ack, release, reject, extend, retry, dead_letter, dead_letter_to",
+            "later is not a known member; known are ack, release, reject, extend, retry, dead_letter, reply, dead_letter_to",
         ),
         (item("0"), "extend[0].lease must be a duration above 0"),
         (item("null"), "extend[0].lease must be a duration above 0"),
@@ -81,4 +103,23 @@ fn a_request_has_at_most_1000_items_in_all() {
     assert_eq!(read(&body(1_000)).map(|items| items.len()), Ok(1_000));
     let detail = "the request has 1002 items, and the limit is 1000: split it".to_owned();
     assert_eq!(read(&body(1_002)), Err(("payload-too-large", detail)));
+}
+
+#[test]
+fn a_reply_is_an_item_like_others_and_a_mistake_in_it_is_named_by_its_place() {
+    let (one, two) = (id(1), id(2));
+    let body = format!(r#"{{"ack":["{one}"],"reply":[{{"lease_id":"{two}","body":{{"sum":30}}}}]}}"#);
+    let reply = Action::Reply(reply_with(r#"{"sum":30}"#).into());
+    assert_eq!(read(&body), Ok(vec![(one.clone(), Action::Ack), (two, reply)]));
+    let twice = format!(r#"{{"ack":["{one}"],"reply":[{{"lease_id":"{one}","body":1}}]}}"#);
+    for (body, detail) in [
+        (r#"{"reply":[5]}"#, "reply[0] must be an object"),
+        (
+            r#"{"reply":[{"lease_id":"x"}]}"#,
+            "reply[0]: lease_id is no lease id: copy the lease_id of a pulled message",
+        ),
+        (&twice, "reply[0] names the lease of ack[0] again: name each lease once"),
+    ] {
+        assert_eq!(read(body), Err(("malformed-request", detail.to_owned())), "{body}");
+    }
 }
