@@ -209,7 +209,7 @@ async fn settle(
     answer(&settled.into_iter().next().unwrap_or(Err(NotSettled::Expired))?)
 }
 
-/// The answer: no content, and what else the caller wants to know as a header.
+/// The answer: no content, and a header where the action has a further result.
 fn answer(settled: &Settled) -> Result<Response, Problem> {
     let header = match settled {
         Settled::Extended { expires_at } => Some((X_LEASE_EXPIRES_AT, rfc3339(*expires_at))),

@@ -182,7 +182,7 @@ async fn an_address_of_direct_reply_to_that_no_client_has_disturbs_no_other_call
     assert_eq!(stage.observer.count("others").await, Some(100));
 }
 
-/// The answer of RabbitMQ to the reply is lost with its connection: nobody knows whether the caller has the reply.
+/// The answer of RabbitMQ to the reply is lost with its connection, so the gateway cannot tell whether the caller has the reply.
 #[tokio::test]
 async fn a_reply_whose_answer_is_lost_is_not_sent_again() {
     let (_vhost, observer, link, gateway) = wired("reply_lost", &[]).await;

@@ -32,7 +32,7 @@ pub(super) struct Item {
     index: usize,
 }
 
-/// What the items of a request have in common.
+/// The values that the items of a request share.
 pub(super) struct Reading<'a, R> {
     pub(super) queue: &'a QueueName,
     /// The longest delay of a retry.
