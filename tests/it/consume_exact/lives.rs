@@ -69,7 +69,7 @@ pub struct Asked<'a> {
 
 #[derive(Default)]
 pub struct Lives {
-    lives: Mutex<BTreeMap<String, Life>>,
+    by_id: Mutex<BTreeMap<String, Life>>,
     counts: Mutex<BTreeMap<String, usize>>,
     /// The ids that a classic queue brought back after their ack, because RabbitMQ had crashed.
     back_after_crash: Mutex<HashSet<String>>,
@@ -77,7 +77,7 @@ pub struct Lives {
 
 impl Lives {
     fn with<T>(&self, id: &str, change: impl FnOnce(&mut Life) -> T) -> T {
-        change(self.lives.lock().expect("no writer panics").entry(id.to_owned()).or_default())
+        change(self.by_id.lock().expect("no writer panics").entry(id.to_owned()).or_default())
     }
 
     pub fn count(&self, what: impl Into<String>) {
@@ -90,13 +90,13 @@ impl Lives {
 
     /// All contradictions.
     pub fn wrong(&self) -> Vec<String> {
-        let lives = self.lives.lock().expect("no writer panics");
+        let lives = self.by_id.lock().expect("no writer panics");
         lives.iter().flat_map(|(id, life)| life.wrong.iter().map(move |it| format!("{id} {it}"))).collect()
     }
 
     /// The number of lives with this property.
     pub fn number(&self, is_so: impl Fn(&Life) -> bool) -> usize {
-        self.lives.lock().expect("no writer panics").values().filter(|life| is_so(life)).count()
+        self.by_id.lock().expect("no writer panics").values().filter(|life| is_so(life)).count()
     }
 
     pub fn back_after_crash(&self) -> usize {
