@@ -11,6 +11,7 @@ mod refusals;
 mod replicas;
 mod requests;
 mod stopping;
+mod wire;
 
 use std::time::Duration;
 
