@@ -14,6 +14,8 @@ use crate::support::{
     stage::{linked, wired},
 };
 
+/// The longest stop while leases are held.
+const BRIEF: [(&str, &str); 1] = [("GATEWAY_SHUTDOWN_TIMEOUT", "1s")];
 const NACK: &str = "nack, requeue";
 
 /// Waits until the link has seen so many answers to deliveries, and returns them.
@@ -126,7 +128,7 @@ fn counts(message: &Value) -> (i64, i64, i64) {
 
 #[tokio::test]
 async fn only_a_retry_raises_the_retry_count_and_every_delivery_of_a_quorum_queue_the_attempt() {
-    let (vhost, observer, link, gateway) = wired("wire_count", &[]).await;
+    let (vhost, observer, link, gateway) = wired("wire_count", &BRIEF).await;
     observer.declare_quorum_queue("quorum").await;
     publish(&observer, "quorum", ["a"]).await;
     let url = vhost.url_by(link.addr());
