@@ -5,6 +5,7 @@
 
 #![expect(clippy::print_stdout, reason = "the figures of the long form")]
 
+mod crowd;
 mod faults;
 mod lives;
 mod owner;

@@ -7,6 +7,7 @@ mod copies;
 mod counts;
 mod faults;
 mod next;
+mod permissions;
 mod refusals;
 mod replicas;
 mod requests;
