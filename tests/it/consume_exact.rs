@@ -101,7 +101,7 @@ async fn no_message_is_lost_and_none_comes_back_after_its_ack_through_cuts_freez
     let observer = Observer::connect(&broker.url()).await;
     let (left, dead) = drain(&observer).await;
     let is_excused = |n: usize| plan.kills > 0 && n.is_multiple_of(2);
-    let (wrong, acked) = stage.lives.compare(messages, &left, &dead, is_excused);
+    let (mut wrong, acked) = stage.lives.compare(messages, &left, &dead, is_excused);
     println!("figure: {messages} messages, {acked} acked, {} dead letters, {} left", dead.len(), left.len());
     for (what, count) in stage.lives.counts() {
         println!("figure: {what}: {count}");
@@ -115,7 +115,9 @@ async fn no_message_is_lost_and_none_comes_back_after_its_ack_through_cuts_freez
         stage.lives.back_after_crash(),
         stage.lives.number(|life| life.perhaps_twice),
     );
-    assert!(wrong.is_empty(), "{} wrong: {:#?}", wrong.len(), &wrong[..wrong.len().min(10)]);
+    // The rarest kind first.
+    wrong.sort_by_key(|it| it.contains("after its ack"));
+    assert!(wrong.is_empty(), "{} wrong: {:#?}", wrong.len(), &wrong[..wrong.len().min(20)]);
     assert!(acked * 10 > messages, "only {acked} of {messages} were acked");
     broker.give_back().await;
 }

@@ -87,6 +87,7 @@ impl Faults<'_> {
             replica.lose().await;
         }
         self.broker.kill().await;
+        self.stage.lives.rabbitmq_crashed();
         self.broker.start().await;
         for replica in &self.stage.replicas {
             replica.mend().await;

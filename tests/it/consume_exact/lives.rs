@@ -16,6 +16,8 @@ pub const LEASE: Duration = Duration::from_secs(3);
 const UNKNOWN: [&str; 2] = ["outcome-unknown", NO_ANSWER];
 /// The answers that say that an action was not tried.
 const NOT_SENT: [&str; 4] = ["broker-unavailable", "broker-blocked", "shutting-down", "overloaded"];
+/// How long after its retry a message may still be on its way out of its wait queue.
+const UNDERWAY: Duration = Duration::from_secs(10);
 /// The worker got no answer at all.
 pub const NO_ANSWER: &str = "no-answer";
 
@@ -49,6 +51,8 @@ pub struct Life {
     pub is_dead: bool,
     /// The retries that workers asked for.
     retries: i64,
+    /// When a worker got the answer `retried`.
+    retried: Option<Instant>,
     /// Whether a copy may be in a queue beside the original.
     pub perhaps_twice: bool,
     /// The last lease, until its worker settles it.
@@ -151,10 +155,22 @@ impl Lives {
                 ("ack", "acked", _) => life.acked = life.acked.or(Some(Instant::now())),
                 ("ack", _, true) => life.perhaps_acked = true,
                 ("dead_letter", "dead_lettered", _) => life.is_dead = true,
+                ("retry", "retried", _) => life.retried = Some(Instant::now()),
                 ("retry" | "dead_letter", _, true) => life.perhaps_twice = true,
                 _ => {}
             }
         });
+    }
+
+    /// RabbitMQ was killed. It dead-letters messages of a wait queue at least once: after a crash it repeats those whose end in the wait
+    /// queue it has not written.
+    pub fn rabbitmq_crashed(&self) {
+        for life in self.by_id.lock().expect("no writer panics").values_mut() {
+            if !life.perhaps_twice && life.retried.is_some_and(|at| at.elapsed() < UNDERWAY) {
+                life.perhaps_twice = true;
+                self.count("excepted: retried right before a crash of RabbitMQ");
+            }
+        }
     }
 
     /// Why an answer cannot be true.
