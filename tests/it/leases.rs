@@ -4,6 +4,7 @@
 
 mod callers;
 mod copies;
+mod copy_faults;
 mod counts;
 mod faults;
 mod next;
