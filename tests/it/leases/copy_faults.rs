@@ -64,3 +64,24 @@ async fn a_wait_queue_that_is_full_refuses_the_copy_and_the_lease_stays() {
     }
     panic!("the wait queue took all {} messages", names.len());
 }
+
+/// RabbitMQ has the copy and does not read the ack of the original: both stay, with one id.
+#[tokio::test]
+async fn a_copy_whose_original_rabbitmq_has_not_acked_is_unknown_and_the_original_comes_back() {
+    let (_vhost, observer, link, gateway) = wired("copy_unacked", &[]).await;
+    observer.declare_queue("dead").await;
+    publish(&observer, "q", ["a"]).await;
+    let lease = lease_id(&pull_one(&gateway, "q", "1m").await);
+    link.set_named("lease-0", Mode::BlackHole(Way::ToBroker));
+    let to = json!({"exchange": "amq.default", "routing_key": "dead"});
+    let body = json!({"dead_letter": [{"lease_id": lease}], "dead_letter_to": to});
+    let request = gateway.post("/queues/q/messages/settle?timeout=2s");
+    let request = request.header("content-type", "application/json").body(body.to_string());
+    let problem = Answer::to(request).await.json()["results"][0]["problem"].clone();
+    assert_eq!(problem["type"], "/problems/outcome-unknown", "{problem}");
+    link.mend();
+    link.cut();
+    has(&observer, "q", 1).await;
+    let (dead, original) = (observer.drain("dead").await, observer.drain("q").await);
+    assert_eq!((dead.len(), message_id(&dead[0]), message_id(&original[0])), (1, "a".into(), "a".into()));
+}
