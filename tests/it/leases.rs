@@ -4,14 +4,17 @@
 
 mod callers;
 mod copies;
+mod copy_faults;
 mod counts;
 mod faults;
 mod next;
+mod permissions;
 mod refusals;
 mod replicas;
 mod replies;
 mod requests;
 mod stopping;
+mod wire;
 
 use std::time::Duration;
 
@@ -192,6 +195,26 @@ async fn no_pull_says_that_a_queue_with_ready_messages_is_empty() {
         assert_eq!(pulled(&stage.gateway, "q", json!({"max": 1, "wait": 0})).await.len(), 1);
     }
     assert!(is_empty(&stage.gateway, "q").await);
+}
+
+/// A message that the gateway fetches for nobody comes back redelivered, and a quorum queue counts its delivery.
+#[tokio::test]
+async fn only_messages_that_callers_ask_for_are_delivered() {
+    for kind in ["classic", "quorum"] {
+        let stage = Stage::set(&format!("lease_asked_{kind}")).await;
+        stage.observer.declare_queue_with("q", &[("x-queue-type", AMQPValue::LongString(kind.into()))]).await;
+        let names: Vec<_> = (0..30).map(|n| n.to_string()).collect();
+        publish(&stage.observer, "q", names.iter().map(String::as_str)).await;
+        for max in [1, 1, 2, 5, 1] {
+            let messages = pulled(&stage.gateway, "q", json!({"max": max, "wait": "5s"})).await;
+            assert!(!messages.is_empty() && messages.len() <= max, "{} of {max}", messages.len());
+            let leases: Vec<_> = messages.iter().map(lease_id).collect();
+            assert_eq!(settle(&stage.gateway, "q", json!({"ack": leases})).await.status, 200);
+        }
+        stage.gateway.stop().await;
+        let left = stage.observer.drain("q").await;
+        assert!(left.len() >= 20 && left.iter().all(|it| !it.redelivered), "{kind}: {left:?}");
+    }
 }
 
 #[tokio::test]

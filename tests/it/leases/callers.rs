@@ -97,6 +97,36 @@ async fn a_caller_that_ends_its_side_while_it_waits_has_left() {
     has_consumers(&stage, 0).await;
 }
 
+/// The body of the request never comes.
+#[tokio::test]
+async fn a_caller_that_ends_its_side_before_its_body_takes_no_message() {
+    let stage = Stage::with_queue("lease_fin_early").await;
+    publish(&stage.observer, "q", ["a"]).await;
+    for sent in ["", r#"{"wait""#] {
+        let mut socket = TcpStream::connect(stage.gateway.address()).await.expect("the gateway accepts");
+        let head =
+            "POST /queues/q/messages/pull HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n";
+        let request = format!("{head}content-length: 15\r\n\r\n{sent}");
+        socket.write_all(request.as_bytes()).await.expect("the gateway reads");
+        socket.shutdown().await.expect("a FIN");
+        let mut answer = Vec::new();
+        socket.read_to_end(&mut answer).await.expect("the gateway closes");
+        assert!(!answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
+    }
+    assert_eq!(pull_one(&stage.gateway, "q", "1m").await["redelivered"], false);
+}
+
+#[tokio::test]
+async fn a_caller_that_ends_its_side_while_it_waits_for_the_next_message_has_left() {
+    let stage = Stage::with_queue("lease_fin_next").await;
+    let mut socket = TcpStream::connect(stage.gateway.address()).await.expect("the gateway accepts");
+    let request = b"POST /queues/q/messages/next?wait=60s HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    socket.write_all(request).await.expect("the gateway reads");
+    has_consumers(&stage, 1).await;
+    socket.shutdown().await.expect("a FIN");
+    has_consumers(&stage, 0).await;
+}
+
 /// Callers leave at the moment when messages come. In every order of the two, no message is lost and none has two leases.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn callers_that_leave_while_their_messages_come_lose_none() {

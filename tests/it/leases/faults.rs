@@ -6,7 +6,7 @@ use crate::support::{
     contract::Answer,
     gateway::TestGateway,
     link::{Mode, Way},
-    stage::wired,
+    stage::{linked, wired},
 };
 
 #[tokio::test]
@@ -60,6 +60,54 @@ async fn an_ack_that_rabbitmq_has_not_read_is_unknown_and_never_acked() {
     assert_eq!(act(&gateway, "q", "ack", &lease).await, "lease-expired");
 }
 
+/// The ack is written, and the connection is lost before RabbitMQ has read it.
+#[tokio::test]
+async fn an_ack_on_a_connection_that_is_lost_is_unknown_and_neither_acked_nor_expired() {
+    let (_vhost, observer, link, url) = linked("lease_ack_lost").await;
+    link.keep_answers();
+    let gateway = TestGateway::start(&[("AMQP_URL", &url)]).await;
+    publish(&observer, "q", ["a"]).await;
+    let lease = lease_id(&pull_one(&gateway, "q", "1m").await);
+    link.set_named("lease-0", Mode::BlackHole(Way::ToBroker));
+    let cutting = async {
+        eventually(SOON, "the ack is written", || async { link.answers() == ["ack"] }).await;
+        link.mend();
+        link.cut();
+    };
+    let (word, ()) = tokio::join!(act(&gateway, "q", "ack", &lease), cutting);
+    assert_eq!(word, "outcome-unknown");
+    has(&observer, "q", 1).await;
+    assert_eq!(act(&gateway, "q", "ack", &lease).await, "lease-expired");
+}
+
+/// The message has come, and the caller does not have it yet: RabbitMQ has not confirmed the end of the round.
+#[tokio::test]
+async fn a_message_that_came_right_before_its_connection_was_lost_is_given_out_once() {
+    let (_vhost, observer, link, gateway) = wired("lease_once", &[]).await;
+    publish(&observer, "q", ["a"]).await;
+    let lease = lease_id(&pull_one(&gateway, "q", "1m").await);
+    assert_eq!(act(&gateway, "q", "ack", &lease).await, "acked");
+    let waiting = pulled(&gateway, "q", json!({"max": 10, "wait": "30s"}));
+    let faults = async {
+        let consumes = || async {
+            let queue = gateway.get("/queues/q").send().await.expect("an answer").json::<Value>().await;
+            queue.is_ok_and(|queue| queue["consumer_count"] == 1)
+        };
+        eventually(SOON, "the caller waits", consumes).await;
+        link.set_named("lease-0", Mode::BlackHole(Way::ToBroker));
+        publish(&observer, "q", ["b"]).await;
+        let has_come = || async { gateway.metric("gateway_leases").await == Some(1.0) };
+        eventually(SOON, "the message has come", has_come).await;
+        link.mend();
+        link.cut();
+    };
+    let (messages, ()) = tokio::join!(waiting, faults);
+    assert_eq!((ids(&messages), &messages[0]["redelivered"]), (vec!["b"], &true.into()));
+    assert_eq!(act(&gateway, "q", "ack", &lease_id(&messages[0])).await, "acked");
+    gateway.stop().await;
+    assert_eq!(observer.count("q").await, Some(0));
+}
+
 #[tokio::test]
 async fn a_pull_while_rabbitmq_is_away_is_503_ten_seconds_after_its_wait() {
     let (_vhost, _observer, link, gateway) = wired("lease_away", &[]).await;
@@ -100,7 +148,8 @@ async fn during_an_alarm_messages_are_pulled_and_acked() {
     let second = lease_id(&pull_one(&gateway, "q", "1m").await);
     assert_eq!(act(&gateway, "q", "ack", &second).await, "acked");
     broker.alarm_off().await;
-    drop(gateway);
+    // A gateway that is only dropped may connect again.
+    gateway.stop().await;
     drop(observer);
     broker.give_back().await;
 }

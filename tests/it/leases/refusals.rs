@@ -72,6 +72,30 @@ async fn the_fault_of_one_queue_ends_no_lease_of_another() {
 }
 
 #[tokio::test]
+async fn a_queue_that_is_deleted_and_declared_with_another_type_is_pulled_from_and_its_old_leases_are_410() {
+    for (before, after) in [("classic", "quorum"), ("quorum", "classic")] {
+        let stage = Stage::set(&format!("lease_remade_{before}")).await;
+        let kind = |kind: &str| [("x-queue-type", AMQPValue::LongString(kind.into()))];
+        stage.observer.declare_queue_with("q", &kind(before)).await;
+        publish(&stage.observer, "q", ["a", "b"]).await;
+        let old = [(); 2].map(|()| pull_one(&stage.gateway, "q", "1m"));
+        let [a, b] = futures_util::future::join_all(old).await.try_into().expect("two messages");
+        stage.observer.delete_queue("q").await;
+        stage.observer.declare_queue_with("q", &kind(after)).await;
+        publish(&stage.observer, "q", ["c"]).await;
+        let c = pull_one(&stage.gateway, "q", "1m").await;
+        assert_eq!((ids(std::slice::from_ref(&c)), &c["redelivered"]), (vec!["c"], &false.into()));
+        for (lease, action) in [(&a, "ack"), (&b, "release")] {
+            let word = act(&stage.gateway, "q", action, &lease_id(lease)).await;
+            assert!(["lease-expired", "acked", "released"].contains(&word.as_str()), "{word}");
+        }
+        assert_eq!(act(&stage.gateway, "q", "ack", &lease_id(&c)).await, "acked");
+        stage.gateway.stop().await;
+        assert_eq!(stage.observer.count("q").await, Some(0), "{after}");
+    }
+}
+
+#[tokio::test]
 async fn a_queue_that_is_deleted_while_a_caller_waits_is_404() {
     let stage = Stage::with_queue("lease_deleted").await;
     let waiting = pull(&stage.gateway, "q", json!({"wait": "30s"}));

@@ -2,6 +2,8 @@
 //!
 //! The secret words consist of letters and digits, which no kind of escaping changes.
 
+mod leases;
+
 use std::{fs, sync::Arc};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};

@@ -5,6 +5,7 @@
 //! for all connections, or for those with a given name.
 
 mod connection;
+mod frames;
 mod modes;
 mod names;
 mod pump;
@@ -27,6 +28,7 @@ use tokio::{
 pub use self::modes::{Mode, Way};
 use self::{
     connection::{End, Who, connection},
+    frames::Answers,
     modes::{Modes, matches},
     names::Names,
 };
@@ -52,6 +54,7 @@ struct Wire {
     accepted: Arc<AtomicUsize>,
     open: Arc<AtomicUsize>,
     names: Arc<Names>,
+    answers: Arc<Answers>,
 }
 
 impl Link {
@@ -67,6 +70,7 @@ impl Link {
             accepted: Arc::default(),
             open: Arc::default(),
             names: Arc::default(),
+            answers: Arc::default(),
         };
         let listening = tokio::spawn(listen(listener, address, wire.clone()));
         Self { address, modes, wire, listening }
@@ -127,6 +131,16 @@ impl Link {
     fn end(&self, who: Who, end: End) {
         // The only possible error is that no connection is open; then no connection has to end.
         let _ = self.wire.ends.send((who, end));
+    }
+
+    /// From now on, new connections keep the answers of clients to deliveries.
+    pub fn keep_answers(&self) {
+        self.wire.answers.keep();
+    }
+
+    /// The answers that clients have written: `ack`, `nack` and `reject`, the last two with `, requeue` or without.
+    pub fn answers(&self) -> Vec<&'static str> {
+        self.wire.answers.said()
     }
 
     /// The number of connections accepted since the start.

@@ -113,6 +113,28 @@ impl Observer {
         assert_eq!(confirmation, Confirmation::Ack(None), "RabbitMQ confirms the observer's message");
     }
 
+    /// Publishes many messages over one channel, and waits for their confirms.
+    pub async fn publish_all(
+        &self,
+        exchange: &str,
+        routing_key: &str,
+        messages: impl Iterator<Item = (Vec<u8>, BasicProperties)>,
+    ) {
+        let channel = self.channel().await;
+        done("select confirms", channel.confirm_select(ConfirmSelectOptions::default())).await;
+        let mut confirms = Vec::new();
+        for (body, properties) in messages {
+            let options = BasicPublishOptions::default();
+            let publish =
+                channel.basic_publish(short(exchange), short(routing_key), options, &body, properties);
+            confirms.push(done("publish", publish).await);
+        }
+        for confirm in confirms {
+            let confirmation = done("confirm", confirm).await;
+            assert_eq!(confirmation, Confirmation::Ack(None), "RabbitMQ confirms the observer's message");
+        }
+    }
+
     /// Publishes a persistent message over a fresh channel; gives whether RabbitMQ confirmed it or nacked it.
     pub async fn try_publish(&self, queue: &str, id: &str) -> lapin::Result<bool> {
         let channel = self.connection.create_channel().await?;

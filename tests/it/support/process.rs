@@ -76,6 +76,26 @@ impl Process {
         assert!(kill.is_ok_and(|status| status.success()), "{name} reaches process {process}");
     }
 
+    /// SIGSTOP; returns when every thread has stopped.
+    pub async fn pause(&self) {
+        self.signal("STOP").await;
+        eventually(START_DEADLINE, "the process stands still", || async { self.stands_still() }).await;
+    }
+
+    /// SIGCONT.
+    pub async fn resume(&self) {
+        self.signal("CONT").await;
+    }
+
+    fn stands_still(&self) -> bool {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.id())).expect("it runs");
+        threads.flatten().all(|thread| {
+            let status = std::fs::read_to_string(thread.path().join("status"));
+            // A thread that has ended meanwhile has no status.
+            status.map_or(true, |status| status.contains("\nState:\tT"))
+        })
+    }
+
     /// SIGTERM.
     pub async fn terminate(&self) {
         self.signal("TERM").await;

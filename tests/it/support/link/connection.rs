@@ -56,7 +56,7 @@ pub(super) async fn connection(mut client: TcpStream, wire: Wire, mut ends: broa
         biased;
         end = ended(&mut ends, &name) => Some(end),
         // The link resets a connection whose name is refused.
-        passed = exchange(&mut client, &mut broker, &wire.modes, &name) =>
+        passed = exchange(&mut client, &mut broker, &wire, &name) =>
             passed.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused).then_some(End::Cut),
     };
     let is_cut = match end {

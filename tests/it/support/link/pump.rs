@@ -13,7 +13,8 @@ use tokio::{
 };
 
 use super::{
-    changed,
+    Wire, changed,
+    frames::{Answers, Frames},
     modes::{Mode, Modes, Way},
     names::{Login, Name},
 };
@@ -25,14 +26,23 @@ const TUNE: &[u8] = b"\x01\0\0\0\0\0\x0c\0\x0a\0\x1e";
 pub(super) async fn exchange(
     client: &mut TcpStream,
     broker: &mut TcpStream,
-    modes: &watch::Receiver<Modes>,
+    wire: &Wire,
     name: &Name,
 ) -> io::Result<()> {
+    let Wire { modes, answers, .. } = wire;
     let (from_client, to_client) = client.split();
     let (from_broker, to_broker) = broker.split();
     let login = Some(Login::default());
-    let there =
-        Pump { from: from_client, to: to_broker, way: Way::ToBroker, modes: modes.clone(), name, login };
+    let there = Pump {
+        from: from_client,
+        to: to_broker,
+        way: Way::ToBroker,
+        modes: modes.clone(),
+        name,
+        login,
+        frames: Frames::of(answers),
+        answers,
+    };
     let back = Pump {
         from: from_broker,
         to: to_client,
@@ -40,6 +50,8 @@ pub(super) async fn exchange(
         modes: modes.clone(),
         name,
         login: None,
+        frames: None,
+        answers,
     };
     tokio::try_join!(there.run(), back.run()).map(|_| ())
 }
@@ -53,6 +65,9 @@ struct Pump<'a> {
     name: &'a Name,
     /// Set for the direction in which the client sends its name.
     login: Option<Login>,
+    /// Set for the same direction, if the link keeps answers.
+    frames: Option<Frames>,
+    answers: &'a Answers,
 }
 
 impl Pump<'_> {
@@ -80,6 +95,9 @@ impl Pump<'_> {
     }
 
     async fn handle(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if let Some(frames) = &mut self.frames {
+            frames.read(bytes, self.answers);
+        }
         if let Some(login) = &mut self.login {
             let was_known = self.name.get().is_some();
             login.read(bytes, self.name);
