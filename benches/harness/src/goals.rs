@@ -73,7 +73,7 @@ fn at_most(what: impl Into<String>, bound: f64, unit: &str, measured: f64) -> Go
 
 fn speed(results: &Results, workload: &Workload, bound: f64) -> Goal {
     let ratio = results.ratio(workload, GATEWAY, Sample::rate).median;
-    let rate = if workload.traffic.operation.is_bulk() { "messages" } else { "requests" };
+    let rate = if workload.traffic.operation.counts_messages() { "messages" } else { "requests" };
     at_least(format!("{}: {rate} a second, relative to AMQP directly", workload.title), bound, ratio)
 }
 
