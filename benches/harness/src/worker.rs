@@ -46,7 +46,7 @@ pub fn run(mut spec: Spec) -> anyhow::Result<Sample> {
                 drain::measure(&spec, itself).await
             }
             Operation::LongPoll => long_poll::measure(&spec, itself).await,
-            Operation::Waiting => waiting::measure(&spec).await,
+            Operation::Waiting => waiting::measure(&spec, itself).await,
             Operation::Publish | Operation::Rpc | Operation::Batch | Operation::Stream => {
                 measure(&spec, itself).await
             }

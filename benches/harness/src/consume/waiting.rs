@@ -17,7 +17,7 @@ use crate::recorder::Answers;
 use crate::sample::{Sample, Waiting};
 use crate::spec::{Queue, Spec, Target};
 use crate::stall::Watch;
-use crate::usage::{self, cpu, memory};
+use crate::usage::{self, Spent, cpu, memory};
 
 /// The wait of each pull, longer than the run.
 const WAIT: Duration = Duration::from_mins(1);
@@ -30,32 +30,35 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 type Callers = JoinSet<anyhow::Result<u64>>;
 
-/// Does the run. Its rate is that of the messages to the callers in the end.
+/// Does the run. Its rate and CPU are those of the messages to the callers in the end.
 ///
 /// # Errors
 /// When a caller is answered too early or does not get a message of its own, or RabbitMQ does not have exactly one consumer.
-pub async fn measure(spec: &Spec) -> anyhow::Result<Sample> {
+pub async fn measure(spec: &Spec, itself: i32) -> anyhow::Result<Sample> {
     let Target::Http { address, .. } = &spec.target else { bail!("callers wait over HTTP only") };
     let watch = Watch::start();
     let (traffic, broker) = (&spec.traffic, connect(&spec.broker_url).await?);
-    let before = memory(&spec.contestant)?;
+    let empty = memory(&spec.contestant)?;
     let mut callers = start(address, traffic.queue, traffic.callers).await?;
     sleep(SETTLED).await;
-    let grown = memory(&spec.contestant)?.saturating_sub(before);
+    let grown = memory(&spec.contestant)?.saturating_sub(empty);
     let spent = cpu(&spec.contestant)?;
     sleep(WATCHED).await;
     let spent = cpu(&spec.contestant)?.saturating_sub(spent);
     ensure!(callers.try_join_next().is_none(), "a caller was answered before there was a message");
     let consumers = consumers(&broker, traffic.queue).await?;
     ensure!(consumers == 1, "RabbitMQ has {consumers} consumers");
-    let begun = Instant::now();
+    let (begun, before) = (Instant::now(), Spent::now(spec, itself)?);
     publish(&Publisher::alone(&broker, traffic).await?, traffic.callers).await?;
     timeout(PATIENCE, each_gets_its_own(&mut callers)).await.context("messages for all callers")??;
-    let seconds = begun.elapsed().as_secs_f64();
+    let (seconds, after) = (begun.elapsed().as_secs_f64(), Spent::now(spec, itself)?);
     let confirmed = traffic.callers as u64;
     Ok(Sample {
         requests: confirmed,
         seconds,
+        contestant_cpu: after.contestant - before.contestant,
+        broker_cpu: after.broker - before.broker,
+        load_cpu: after.load - before.load,
         peak_memory: usage::peak_memory(&spec.contestant)?,
         answers: Answers { confirmed, ..Answers::default() },
         waiting: Some(waiting(grown, traffic.callers, spent)),
