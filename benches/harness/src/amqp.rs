@@ -74,12 +74,34 @@ impl Publisher {
     /// # Errors
     /// When the channel has ended.
     pub async fn send(&self, ask: Ask) -> lapin::Result<PublisherConfirm> {
+        self.publish(ask, &self.body).await
+    }
+
+    /// As [`Self::send`], a message with this number at the beginning of its body.
+    ///
+    /// # Errors
+    /// When the channel has ended.
+    pub async fn send_numbered(&self, number: u64) -> lapin::Result<PublisherConfirm> {
+        let mut body = self.body.to_vec();
+        stamp(&mut body, number);
+        self.publish(Ask::Routed, &body).await
+    }
+
+    /// Closes the channel.
+    ///
+    /// # Errors
+    /// When the channel has ended.
+    pub async fn close(self) -> lapin::Result<()> {
+        self.channel.close(200, "done".into()).await
+    }
+
+    async fn publish(&self, ask: Ask, body: &[u8]) -> lapin::Result<PublisherConfirm> {
         let exchange = if ask == Ask::MissingExchange { MISSING_EXCHANGE } else { "" };
         let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
         let id = Uuid::now_v7().to_string();
         let properties = self.properties.clone().with_message_id(id.into());
         let key = routing_key(&self.traffic, ask).into();
-        self.channel.basic_publish(exchange.into(), key, options, &self.body, properties).await
+        self.channel.basic_publish(exchange.into(), key, options, body, properties).await
     }
 }
 

@@ -3,23 +3,25 @@
 use std::process::Stdio;
 use std::time::Instant;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
 use crate::broker::Broker;
-use crate::contestant::Contestant;
+use crate::contestant::{Contestant, Started};
 use crate::machine::Machine;
 use crate::plan::{Plan, Workload};
 use crate::process::{Running, command};
 use crate::results::{Repeated, Results, Run, mebibytes};
-use crate::sample::Sample;
-use crate::spec::Spec;
+use crate::sample::{Sample, Waiting};
+use crate::spec::{Operation, Pace, Spec, Target};
 use crate::stall;
 use crate::usage;
 
 /// A machine that stalls more often is not fit for a benchmark.
 const MOST_STALLS: usize = 40;
+/// The log of another replica.
+const OTHER: &str = "other-replica";
 /// More failures than this are not by chance.
 const MOST_FAILURES: usize = 5;
 
@@ -109,25 +111,42 @@ async fn run_once(
     plan: &Plan,
     broker: &Broker,
 ) -> anyhow::Result<Sample> {
-    let started = contestant.start(broker, plan.before.as_deref()).await?;
-    let leaders = started.process.iter().map(Running::leader).chain([broker.leader()]);
+    let traffic = &workload.traffic;
+    let start = |log| contestant.start(broker, plan.before.as_deref(), log);
+    let started = start(contestant.name()).await?;
+    let other = match traffic.operation {
+        Operation::SettleElsewhere => Some(start(OTHER).await?),
+        _ => None,
+    };
+    let mut processes: Vec<_> = started.process.into_iter().collect();
+    let other = other.and_then(|Started { target, process }| {
+        processes.extend(process);
+        if let Target::Http { address, .. } = target { Some(address) } else { None }
+    });
+    if let (true, Pace::Count(count)) = (traffic.operation.drains_the_queue(), traffic.pace) {
+        broker.fill(traffic, count).await?;
+    }
+    let leaders = processes.iter().map(Running::leader).chain([broker.leader()]);
     usage::rest(&leaders.collect::<Vec<_>>()).await?;
-    let watched = started.process.as_ref().map(|process| usage::group(process.leader()));
+    let watched = processes.iter().map(|process| usage::group(process.leader()));
     let spec = Spec {
         target: started.target,
-        traffic: workload.traffic.clone(),
+        traffic: traffic.clone(),
         beside: workload.beside.clone(),
-        contestant: watched.transpose()?.unwrap_or_default(),
+        other,
+        broker_url: broker.url().to_owned(),
+        contestant: watched.collect::<anyhow::Result<Vec<_>>>()?.concat(),
         broker: broker.processes()?,
         warmup: plan.warmup,
         window: plan.window,
     };
     let mut sample = work(&spec).await?;
-    if let Some(process) = started.process {
+    for process in processes {
         process.stop().await;
     }
-    let held = broker.purge(workload.traffic.queue).await?;
-    sample.held = workload.traffic.operation.fills_the_queue().then_some(held);
+    let held = broker.purge(traffic.queue).await?;
+    sample.held = traffic.operation.fills_the_queue().then_some(held);
+    ensure!(held == 0 || !traffic.operation.drains_the_queue(), "{held} messages were left in the queue");
     Ok(sample)
 }
 
@@ -155,13 +174,16 @@ fn start_echo(broker: &Broker) -> anyhow::Result<Running> {
 
 #[expect(clippy::print_stderr, reason = "progress, for the person who waits")]
 fn tell(round: usize, workload: &Workload, contestant: Contestant, sample: &Sample) {
-    let figure = match (sample.idle_connection, sample.stream_memory) {
-        (Some(bytes), _) => format!("{bytes:8.0} B each"),
-        (None, Some([early, last])) => {
+    let figure = match (sample.idle_connection, sample.stream_memory, sample.waiting) {
+        (Some(bytes), ..) => format!("{bytes:8.0} B each"),
+        (_, Some([early, last]), _) => {
             let (early, last) = (mebibytes(early), mebibytes(last));
             format!("{:8.0}/s  RSS {early:.1} MiB, then {last:.1} MiB", sample.rate())
         }
-        (None, None) => format!(
+        (.., Some(Waiting { memory, cpu })) => {
+            format!("{:8.0}/s  {memory:.0} B each, {:.2} % of a core", sample.rate(), 100.0 * cpu)
+        }
+        (None, None, None) => format!(
             "{:8.0}/s  p50 {:6} µs  p99 {:6} µs",
             sample.rate(),
             sample.latency.p50,

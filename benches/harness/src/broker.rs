@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, ensure};
+use futures_util::{StreamExt, stream};
 use lapin::options::{QueueDeclareOptions, QueueDeleteOptions, QueuePurgeOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Connection};
@@ -11,11 +12,14 @@ use private_broker::DetachedNode;
 use tokio::process::Command;
 use tokio::task::spawn_blocking;
 
-use crate::amqp::connect;
-use crate::spec::{ECHO, Queue, REJECTING};
+use crate::amqp::{Publisher, answer, connect};
+use crate::recorder::Answer;
+use crate::spec::{ECHO, Queue, REJECTING, Traffic};
 use crate::usage;
 
 const DATA: &str = "target/bench";
+/// The most unconfirmed messages while a queue is filled.
+const UNCONFIRMED: usize = 1_000;
 
 /// A running node; it is stopped when this is dropped.
 pub struct Broker {
@@ -129,6 +133,28 @@ impl Broker {
         let held = channel.queue_purge(queue.name().into(), QueuePurgeOptions::default()).await?;
         channel.close(200, "done".into()).await?;
         Ok(held.into())
+    }
+
+    /// Empties a queue and fills it with this number of messages, which are numbered from 0 on.
+    ///
+    /// # Errors
+    /// When the broker does not confirm each message.
+    pub async fn fill(&self, traffic: &Traffic, count: u64) -> anyhow::Result<()> {
+        // A run that failed may have left messages.
+        self.purge(traffic.queue).await?;
+        let connection = self.connection.as_ref().context("not connected")?;
+        let publisher = Publisher::alone(connection, traffic).await?;
+        let publish = |number| {
+            let publisher = publisher.clone();
+            async move { publisher.send_numbered(number).await?.await }
+        };
+        let mut confirms = stream::iter(0..count).map(publish).buffered(UNCONFIRMED);
+        while let Some(confirm) = confirms.next().await {
+            let answer = answer(confirm);
+            ensure!(answer == Answer::Confirmed, "filling {}: {answer:?}", traffic.queue.name());
+        }
+        drop(confirms);
+        Ok(publisher.close().await?)
     }
 
     async fn channel(&self) -> anyhow::Result<Channel> {

@@ -119,7 +119,7 @@ impl Choice {
         for workload in &mut plan.workloads {
             let gateway = workload.contestants.iter().position(|it| *it == Contestant::Gateway);
             if let Some(gateway) =
-                gateway.filter(|_| workload.traffic.operation.bulk_path().is_none_or(knows))
+                gateway.filter(|_| workload.traffic.operation.contract_path().is_none_or(knows))
             {
                 workload.contestants.insert(gateway + 1, Contestant::Before);
             }
@@ -200,16 +200,33 @@ mod tests {
     fn the_binary_before_runs_wherever_the_gateway_does_and_its_contract_has_the_path() {
         let new = program(
             "new",
-            "[ \"$1\" = openapi ] && echo '\"/publish/{exchange}/batch\" \"/publish/{exchange}/stream\"'",
+            "[ \"$1\" = openapi ] && echo '\"/publish/{exchange}/batch\" \"/publish/{exchange}/stream\" \
+             \"/queues/{name}/messages/pull\"'",
         );
         assert_eq!(without_before(&new), Vec::<String>::new());
-        let batch = program("batch", "echo '{\"/publish/{exchange}/batch\": {}}'");
-        let streams = ["stream-classic", "stream-quorum", "stream-transient", "stream-long"];
-        assert_eq!(without_before(&batch), streams);
+        let bulk =
+            program("bulk", "echo '{\"/publish/{exchange}/batch\": {}, \"/publish/{exchange}/stream\": {}}'");
+        let consuming = [
+            "pull-100-classic",
+            "pull-100-quorum",
+            "pull-1-classic",
+            "pull-1-quorum",
+            "one-worker",
+            "long-poll",
+            "settle-own",
+            "settle-elsewhere",
+            "waiting",
+        ];
+        assert_eq!(without_before(&bulk), consuming);
         let old = program("old", "echo unknown command >&2; exit 2");
-        let batches = ["batch-classic", "batch-quorum", "batch-transient"];
-        assert_eq!(without_before(&old), [&batches[..], &streams].concat());
-        for file in [new, batch, old] {
+        let without = without_before(&old);
+        assert!(
+            ["batch-classic", "stream-long", "waiting"]
+                .iter()
+                .all(|name| without.contains(&(*name).to_owned()))
+        );
+        assert!(!without.contains(&"publish-64".to_owned()));
+        for file in [new, bulk, old] {
             std::fs::remove_file(file).expect("it is there");
         }
         assert!(self::plan(&["--before", "target/no-such-binary"]).is_err());

@@ -51,7 +51,7 @@ pub enum Contestant {
 }
 
 impl Contestant {
-    /// The name in `--list` and of its log file.
+    /// The name in `--list`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -96,11 +96,11 @@ impl Contestant {
     }
 
     /// Starts the contestant if it is a process of its own, and waits until it is ready. `before` is the binary of
-    /// [`Contestant::Before`].
+    /// [`Contestant::Before`], `log` the name of the log file.
     ///
     /// # Errors
     /// When the contestant is not ready in time.
-    pub async fn start(self, broker: &Broker, before: Option<&Path>) -> anyhow::Result<Started> {
+    pub async fn start(self, broker: &Broker, before: Option<&Path>, log: &str) -> anyhow::Result<Started> {
         let url = broker.url().to_owned();
         let amqp = |style| Started { target: Target::Amqp { url: url.clone(), style }, process: None };
         match self {
@@ -117,7 +117,7 @@ impl Contestant {
         }
         let port = free_port().await?;
         let address = format!("127.0.0.1:{port}");
-        let mut process = Running::start(self.name(), &mut self.command(&url, port, before)?)?;
+        let mut process = Running::start(log, &mut self.command(&url, port, before)?)?;
         wait_until_ready(&mut process, &address)
             .await
             .with_context(|| format!("waiting for {}", self.title()))?;

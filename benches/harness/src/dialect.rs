@@ -10,7 +10,8 @@ use crate::spec::{Ask, Dialect, ECHO, MISSING_EXCHANGE, NOBODY, Operation, REJEC
 
 /// guest:guest in Base64, the login of the private broker.
 const LOGIN: &str = "Z3Vlc3Q6Z3Vlc3Q=";
-/// The number of hexadecimal digits at the beginning of a call's body. They tell its reply from other replies.
+/// The number of hexadecimal digits at the beginning of a body. They tell the reply to a call from other replies, and a message of a
+/// queue from other messages.
 const STAMP: usize = 16;
 
 /// The requests of one caller, written before the run.
@@ -87,6 +88,12 @@ pub fn stamp(body: &mut [u8], number: u64) {
     for (at, digit) in body.iter_mut().zip(digits.bytes()) {
         *at = digit;
     }
+}
+
+/// The number at the beginning of a body.
+#[must_use]
+pub fn stamped(body: &[u8]) -> Option<u64> {
+    u64::from_str_radix(std::str::from_utf8(body.get(..STAMP)?).ok()?, 16).ok()
 }
 
 /// The routing key of a request to the default exchange.

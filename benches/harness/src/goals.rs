@@ -2,6 +2,7 @@
 //! median of the ratios counts. A bound is left out when its contestants did not run.
 
 mod bulk;
+mod consume;
 
 use crate::contestant::Contestant;
 use crate::plan::Workload;
@@ -38,16 +39,17 @@ pub fn goals(results: &Results) -> Vec<Goal> {
         goals.extend(measured(results, name).map(|workload| own_cpu(results, workload, bound)));
     }
     for name in ["publish-64", "publish-256"] {
-        goals.extend(beside_direct(results, name).map(|workload| broker_cpu(results, workload)));
+        goals.extend(beside_direct(results, name).map(|workload| broker_cpu(results, workload, 1.2)));
     }
     goals.extend(measured(results, "publish-64").into_iter().flat_map(|workload| peers(results, workload)));
-    goals.extend(beside_direct(results, "publish-1").map(|workload| one_caller(results, workload)));
+    goals.extend(beside_direct(results, "publish-1").map(|workload| over_direct(results, workload, 40.0)));
     goals.extend(beside_direct(results, "rpc-64").map(|workload| calls(results, workload)));
     goals.extend(crowd(results));
     goals.extend(measured(results, "idle").map(|workload| idle(results, workload)));
     goals.extend(measured(results, "mixed").map(|workload| exact(results, workload)));
     goals.extend(poison(results));
     goals.extend(bulk::goals(results));
+    goals.extend(consume::goals(results));
     goals
 }
 
@@ -73,7 +75,7 @@ fn at_most(what: impl Into<String>, bound: f64, unit: &str, measured: f64) -> Go
 
 fn speed(results: &Results, workload: &Workload, bound: f64) -> Goal {
     let ratio = results.ratio(workload, GATEWAY, Sample::rate).median;
-    let rate = if workload.traffic.operation.is_bulk() { "messages" } else { "requests" };
+    let rate = if workload.traffic.operation.counts_messages() { "messages" } else { "requests" };
     at_least(format!("{}: {rate} a second, relative to AMQP directly", workload.title), bound, ratio)
 }
 
@@ -82,11 +84,11 @@ fn own_cpu(results: &Results, workload: &Workload, bound: f64) -> Goal {
     at_most(format!("{}: the gateway's CPU a message", workload.title), bound, " µs", cpu)
 }
 
-fn broker_cpu(results: &Results, workload: &Workload) -> Goal {
+fn broker_cpu(results: &Results, workload: &Workload, bound: f64) -> Goal {
     let ratio = results.ratio(workload, GATEWAY, |it| it.each(it.broker_cpu)).median;
     at_most(
         format!("{}: RabbitMQ's CPU a message, relative to AMQP directly", workload.title),
-        1.2,
+        bound,
         "",
         ratio,
     )
@@ -119,10 +121,11 @@ fn p99(sample: &Sample) -> f64 {
     sample.latency.p99 as f64
 }
 
-fn one_caller(results: &Results, workload: &Workload) -> Goal {
+/// The latency beside AMQP directly.
+fn over_direct(results: &Results, workload: &Workload, bound: f64) -> Goal {
     let median = |row| results.figure(workload, row, p50).median;
     let over = median(GATEWAY) - median(Row::Limit);
-    at_most("Publish, 1 caller: p50 minus that of AMQP directly", 40.0, " µs", over)
+    at_most(format!("{}: p50 minus that of AMQP directly", workload.title), bound, " µs", over)
 }
 
 fn calls(results: &Results, workload: &Workload) -> Goal {

@@ -8,6 +8,7 @@ mod bench;
 mod broker;
 mod bulk;
 mod choice;
+mod consume;
 mod contestant;
 mod contract;
 mod dialect;

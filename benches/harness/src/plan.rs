@@ -24,6 +24,12 @@ const CALLS: &[Contestant] = &[DirectTasks, DirectOneTask, Gateway];
 const ALONE: &[Contestant] = &[Gateway];
 /// The peers have neither batches nor streams. AMQP directly takes part once: with four clients, both versions are equally fast.
 const BULK: &[Contestant] = &[DirectTasks, Gateway];
+/// The peers do not consume. AMQP directly has one consumer, and so one task.
+const CONSUME: &[Contestant] = &[DirectOneTask, Gateway];
+/// The messages of a full queue: in the whole plan, in the quick one, and where one worker takes them one at a time.
+const MANY: u64 = 200_000;
+const QUICK: u64 = 50_000;
+const FEW: u64 = 5_000;
 
 /// One kind of traffic and the contestants that take it in turn.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,7 +83,8 @@ impl Plan {
         ]);
         workloads.extend([1, 64, 256].map(rpc));
         workloads.extend(bulk());
-        workloads.extend([good(), beside_poison(), mixed(), idle(), long_stream()]);
+        workloads.extend(consume(MANY));
+        workloads.extend([good(), beside_poison(), mixed(), idle(), waiting(), long_stream()]);
         Self::of(3, 500, 2_000, workloads)
     }
 
@@ -90,9 +97,11 @@ impl Plan {
             publish(256, CORE),
             transient(CORE),
             quorum(CORE),
+            rpc(1),
             rpc(64),
         ];
         workloads.extend(bulk());
+        workloads.extend(consume(QUICK));
         Self::of(3, 400, 1_500, workloads)
     }
 
@@ -175,6 +184,42 @@ fn bulk() -> Vec<Workload> {
         ]);
     }
     workloads
+}
+
+/// Full queues that are drained, and a caller who waits for a message.
+fn consume(messages: u64) -> Vec<Workload> {
+    let drain = |max, callers, queue, messages| Traffic {
+        operation: Operation::Drain(max),
+        callers,
+        queue,
+        pace: Pace::Count(messages),
+        ..Traffic::base()
+    };
+    let settle = |operation| Traffic { operation, ..drain(1, 1, Queue::Classic, FEW) };
+    let hundred = |queue| drain(100, 16, queue, messages);
+    let single = |queue| drain(1, 64, queue, messages);
+    let (of_hundred, of_one) = ("Pull 100 and ack, 16 workers", "Pull 1 and ack, 64 workers");
+    let wait = Traffic { operation: Operation::LongPoll, callers: 1, ..Traffic::base() };
+    vec![
+        workload("pull-100-classic", of_hundred, CONSUME, hundred(Queue::Classic)),
+        workload("pull-100-quorum", &format!("{of_hundred}, quorum queue"), CONSUME, hundred(Queue::Quorum)),
+        workload("pull-1-classic", of_one, CONSUME, single(Queue::Classic)),
+        workload("pull-1-quorum", &format!("{of_one}, quorum queue"), CONSUME, single(Queue::Quorum)),
+        workload("one-worker", "Pull 1 and ack, 1 worker", CONSUME, drain(1, 1, Queue::Classic, FEW)),
+        workload("long-poll", "Message to a waiting caller", CONSUME, wait),
+        workload("settle-own", "Ack at the owner, 1 worker", ALONE, settle(Operation::Settle)),
+        workload(
+            "settle-elsewhere",
+            "Ack at another replica, 1 worker",
+            ALONE,
+            settle(Operation::SettleElsewhere),
+        ),
+    ]
+}
+
+fn waiting() -> Workload {
+    let traffic = Traffic { operation: Operation::Waiting, callers: 10_000, ..Traffic::base() };
+    Workload { once: true, ..workload("waiting", "10,000 callers who wait on one queue", ALONE, traffic) }
 }
 
 fn long_stream() -> Workload {

@@ -77,7 +77,7 @@ fn goal_table(results: &Results) -> Option<String> {
 }
 
 fn table(results: &Results, workload: &Workload) -> String {
-    let rate = if workload.traffic.operation.is_bulk() { "messages/s" } else { "req/s" };
+    let rate = if workload.traffic.operation.counts_messages() { "messages/s" } else { "req/s" };
     let head = format!(
         "| | {rate} | of the limit | p50 ms | p90 | p99 | p99.9 | own CPU µs | broker CPU µs | peak RSS MiB | errors | wrong \
          | lost |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|\n"

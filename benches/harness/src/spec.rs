@@ -52,6 +52,16 @@ pub enum Operation {
     Stream,
     /// Publish a stream of very many lines.
     LongStream,
+    /// Take messages from a full queue, at most this number at a time, and ack them, until each is acked.
+    Drain(u16),
+    /// As `Drain(1)`, but latency is that of the ack alone.
+    Settle,
+    /// As `Settle`, but the ack goes to another replica.
+    SettleElsewhere,
+    /// Wait for a message that is published later, and ack it.
+    LongPoll,
+    /// Wait for messages with very many callers.
+    Waiting,
 }
 
 impl Operation {
@@ -60,23 +70,38 @@ impl Operation {
     pub fn fills_the_queue(self) -> bool {
         match self {
             Self::Publish | Self::Batch | Self::Stream | Self::LongStream => true,
-            Self::Rpc | Self::Idle => false,
+            Self::Rpc
+            | Self::Idle
+            | Self::Drain(_)
+            | Self::Settle
+            | Self::SettleElsewhere
+            | Self::LongPoll
+            | Self::Waiting => false,
         }
     }
 
-    /// Whether one request carries many messages. Figures are for a message then.
+    /// Whether the queue is filled before the run, with as many messages as the pace counts. The run acks each of them.
     #[must_use]
-    pub fn is_bulk(self) -> bool {
-        self.bulk_path().is_some()
+    pub fn drains_the_queue(self) -> bool {
+        matches!(self, Self::Drain(_) | Self::Settle | Self::SettleElsewhere)
     }
 
-    /// The path of a bulk operation in the gateway's contract.
+    /// Whether figures are for a message, because a request carries many messages or a message takes two requests.
     #[must_use]
-    pub fn bulk_path(self) -> Option<&'static str> {
+    pub fn counts_messages(self) -> bool {
+        self.contract_path().is_some()
+    }
+
+    /// The path in the contract of an operation that earlier gateways do not have.
+    #[must_use]
+    pub fn contract_path(self) -> Option<&'static str> {
         match self {
             Self::Batch => Some("/publish/{exchange}/batch"),
             Self::Stream | Self::LongStream => Some("/publish/{exchange}/stream"),
             Self::Publish | Self::Rpc | Self::Idle => None,
+            Self::Drain(_) | Self::Settle | Self::SettleElsewhere | Self::LongPoll | Self::Waiting => {
+                Some("/queues/{name}/messages/pull")
+            }
         }
     }
 }
@@ -163,7 +188,7 @@ impl Traffic {
 pub enum Pace {
     /// Each caller asks again when it has its answer.
     Closed,
-    /// As `Closed`, until this number of requests were sent; the run has no window then.
+    /// As `Closed`, until this number of requests were sent, or of messages were acked; the run has no window then.
     Count(u64),
     /// This number of requests a second over all callers, independent of the answers; latency counts from when a request was due.
     Rate(u32),
@@ -218,6 +243,10 @@ pub struct Spec {
     pub traffic: Traffic,
     /// Traffic that runs at the same time and is only checked.
     pub beside: Option<Traffic>,
+    /// Host and port of another replica, if the traffic needs two.
+    pub other: Option<String>,
+    /// Address of RabbitMQ.
+    pub broker_url: String,
     /// Processes of the contestant; none when it is the worker itself or RabbitMQ.
     pub contestant: Vec<i32>,
     /// Processes of RabbitMQ.

@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::amqp::{Calling, Publisher, connect};
 use crate::bulk::{self, long_stream};
+use crate::consume::{drain, long_poll, waiting};
 use crate::dialect::Requests;
 use crate::http::{Connection, HttpCaller};
 use crate::load;
@@ -41,6 +42,11 @@ pub fn run(mut spec: Spec) -> anyhow::Result<Sample> {
         match spec.traffic.operation {
             Operation::Idle => idle(&spec).await,
             Operation::LongStream => long_stream::measure(&spec, itself).await,
+            Operation::Drain(_) | Operation::Settle | Operation::SettleElsewhere => {
+                drain::measure(&spec, itself).await
+            }
+            Operation::LongPoll => long_poll::measure(&spec, itself).await,
+            Operation::Waiting => waiting::measure(&spec, itself).await,
             Operation::Publish | Operation::Rpc | Operation::Batch | Operation::Stream => {
                 measure(&spec, itself).await
             }
@@ -83,20 +89,11 @@ async fn measure(spec: &Spec, itself: i32) -> anyhow::Result<Sample> {
         recorder.close();
     }
     join(&mut callers, LAST_ANSWERS).await?;
-    let (requests, span) = recorder.total();
-    let (latency, answers) = recorder.results();
     Ok(Sample {
-        requests,
-        seconds: span.as_secs_f64(),
-        latency,
-        contestant_cpu: after.contestant - before.contestant,
-        broker_cpu: after.broker - before.broker,
-        load_cpu: after.load - before.load,
         peak_memory: usage::peak_memory(&spec.contestant)?,
-        answers,
         stall: watch.longest(),
         beside: beside.map(|recorder| recorder.results().1),
-        ..Sample::default()
+        ..Sample::of_window(&recorder, &before, &after)
     })
 }
 

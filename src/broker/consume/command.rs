@@ -30,8 +30,6 @@ pub(super) struct Caller {
     pub(super) lease: Duration,
     /// The end of its wait for a message.
     pub(super) wait_end: Instant,
-    /// The end of its wait for RabbitMQ.
-    pub(super) give_up: Instant,
     /// Whether the worker has written the cancel of a round since the caller came.
     pub(super) is_before_cancel: bool,
     pub(super) answer: oneshot::Sender<Result<Pulled, Error>>,

@@ -28,8 +28,6 @@ use crate::metrics::Metrics;
 
 /// The worker answers a request at its deadline, and then the answer must come within this time.
 const GRACE: Duration = Duration::from_secs(1);
-/// How long a caller waits for RabbitMQ beside its wait for messages.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The work of leases that needs publishing.
 pub(in crate::broker) struct LeaseWork {
@@ -71,17 +69,17 @@ impl Consuming {
         let (answer, pulled) = oneshot::channel();
         let number = self.shared.next_number();
         let wait_end = Instant::now() + wait;
-        let give_up = wait_end + PATIENCE;
-        let caller =
-            Command::Pull(Caller { number, max, lease, wait_end, give_up, is_before_cancel: false, answer });
+        let caller = Command::Pull(Caller { number, max, lease, wait_end, is_before_cancel: false, answer });
         let limit = self.shared.settings.max_lease_queues;
         let start =
             |workers| (workers < limit).then(|| Worker::start(queue.clone(), Arc::clone(&self.shared)));
         if self.shared.send(&queue, caller, start).is_err() {
             return Err(Error::NotSent(Unavailable::TooManyLeaseQueues { limit }));
         }
-        let _guard = WaitingCaller { shared: &self.shared, queue: &queue, number };
-        pulled.await.unwrap_or(Err(Error::NotSent(Unavailable::ShuttingDown)))
+        let waiting = WaitingCaller { shared: &self.shared, queue: &queue, number: Some(number) };
+        let pulled = pulled.await;
+        waiting.answered();
+        pulled.unwrap_or(Err(Error::NotSent(Unavailable::ShuttingDown)))
     }
 
     /// Whether this replica gave out the lease, for this queue.
@@ -200,16 +198,25 @@ impl Consuming {
     }
 }
 
-/// A caller who waits; dropping it tells the worker that the caller has left.
+/// A caller who waits; dropping it before the answer tells the worker that the caller has left.
 struct WaitingCaller<'a> {
     shared: &'a Shared,
     queue: &'a QueueName,
-    number: u64,
+    /// `None` after the answer.
+    number: Option<u64>,
+}
+
+impl WaitingCaller<'_> {
+    /// The worker has answered, and no longer knows the caller.
+    fn answered(mut self) {
+        self.number = None;
+    }
 }
 
 impl Drop for WaitingCaller<'_> {
     fn drop(&mut self) {
+        let Some(number) = self.number else { return };
         // A queue without a worker has no callers.
-        let _none = self.shared.send(self.queue, Command::Left(self.number), |_| None);
+        let _none = self.shared.send(self.queue, Command::Left(number), |_| None);
     }
 }

@@ -4,6 +4,7 @@
 //! see [`settling`].
 
 mod barrier;
+mod callers;
 mod copies;
 mod copying;
 mod requests;
@@ -23,10 +24,11 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 
 use self::barrier::Barrier;
+use self::callers::Callers;
 use self::copies::{Copies, CopyId};
 use self::requests::Requests;
 use self::round_state::Round;
-use super::command::{Caller, Command};
+use super::command::Command;
 use super::copy_order::Copied;
 use super::counts::Held;
 use super::lease_channel::Event;
@@ -54,7 +56,7 @@ pub(super) struct Worker {
     commands: UnboundedReceiver<Command>,
     /// The numbers of leases whose caller did not take them.
     returned: (UnboundedSender<u64>, UnboundedReceiver<u64>),
-    callers: VecDeque<Caller>,
+    callers: Callers,
     leases: LeaseTable<Kept>,
     /// Messages that have arrived and have no caller yet.
     ready: VecDeque<Ready>,
@@ -99,7 +101,7 @@ impl Worker {
             queue,
             commands,
             returned: unbounded_channel(),
-            callers: VecDeque::new(),
+            callers: Callers::default(),
             leases: LeaseTable::new(shared.settings.lease_max),
             shared,
             ready: VecDeque::new(),
@@ -180,9 +182,8 @@ impl Worker {
     fn wake_at(&self) -> Instant {
         let reopen = (self.link.is_none() && self.opening.is_none()).then_some(self.reopen_at);
         let reopen = reopen.filter(|_| !self.callers.is_empty());
-        let give_up = self.callers.iter().map(|caller| caller.give_up).min();
-        let times =
-            [self.leases.next_expiry(), self.requests.next_deadline(), reopen, give_up, self.round_wake_at()];
+        let (expiry, give_up) = (self.leases.next_expiry(), self.callers.first_give_up());
+        let times = [expiry, self.requests.next_deadline(), reopen, give_up, self.round_wake_at()];
         let idle = self.idle_since + IDLE;
         times
             .into_iter()
@@ -199,10 +200,7 @@ impl Worker {
             self.lose_copies([serial], &Error::Unknown(Cause::Silence));
         }
         self.requests.on_time(now);
-        let waits = std::mem::take(&mut self.callers);
-        let (late, waits): (VecDeque<_>, _) = waits.into_iter().partition(|caller| caller.give_up <= now);
-        self.callers = waits;
-        for caller in late {
+        for caller in self.callers.take_given_up(now) {
             let _gone = caller.answer.send(Err(Error::NotSent(Unavailable::NoConnection)));
         }
         self.round_on_time(now);
@@ -221,11 +219,9 @@ impl Worker {
             Command::Pull(caller) if self.is_draining || self.stopped.is_some() => {
                 let _gone = caller.answer.send(Err(Error::NotSent(Unavailable::ShuttingDown)));
             }
-            Command::Pull(caller) => self.callers.push_back(caller),
+            Command::Pull(caller) => self.callers.add(caller),
             Command::Left(number) => {
-                let before = self.callers.len();
-                self.callers.retain(|caller| caller.number != number);
-                if self.callers.len() < before || self.callers.is_empty() {
+                if self.callers.remove(number).is_some() || self.callers.is_empty() {
                     self.end_round();
                 }
             }
@@ -278,7 +274,7 @@ impl Worker {
 
     /// Tells all callers that there are no messages for them, and why.
     fn refuse(&mut self, error: &Error) {
-        for caller in self.callers.drain(..) {
+        for caller in self.callers.take_all() {
             let _gone = caller.answer.send(Err(error.clone()));
         }
     }
@@ -287,7 +283,7 @@ impl Worker {
     fn drain(&mut self) {
         self.is_draining = true;
         self.opening = None;
-        for caller in self.callers.drain(..) {
+        for caller in self.callers.take_all() {
             let _gone = caller.answer.send(Ok(Pulled::none()));
         }
         self.end_round();

@@ -1,6 +1,6 @@
 //! The requests to settle leases, until each of their actions has a result.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -16,6 +16,7 @@ pub(super) type Place = (u64, usize);
 #[derive(Debug, Default)]
 pub(super) struct Requests {
     open: HashMap<u64, Open>,
+    by_deadline: BTreeSet<(Instant, u64)>,
     last: u64,
 }
 
@@ -37,6 +38,7 @@ impl Requests {
     ) -> u64 {
         self.last += 1;
         let results = std::iter::repeat_with(|| None).take(count).collect();
+        self.by_deadline.insert((deadline, self.last));
         self.open.insert(self.last, Open { results, missing: count, deadline, answer });
         self.last
     }
@@ -55,20 +57,21 @@ impl Requests {
 
     /// Answers the requests whose deadline has come: missing results are unknown.
     pub(super) fn on_time(&mut self, now: Instant) {
-        let late: Vec<_> =
-            self.open.iter().filter(|(_, open)| open.deadline <= now).map(|(number, _)| *number).collect();
-        for number in late {
+        while let Some((_, number)) =
+            self.by_deadline.first().copied().filter(|(deadline, _)| *deadline <= now)
+        {
             self.answer(number);
         }
     }
 
     /// When the next request has its deadline.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        self.open.values().map(|open| open.deadline).min()
+        self.by_deadline.first().map(|(deadline, _)| *deadline)
     }
 
     fn answer(&mut self, number: u64) {
         let Some(open) = self.open.remove(&number) else { return };
+        self.by_deadline.remove(&(open.deadline, number));
         let silence = || Err(NotSettled::Failed(Error::Unknown(Cause::Silence)));
         let results = open.results.into_iter().map(|result| result.unwrap_or_else(silence));
         let _gone = open.answer.send(results.collect());

@@ -46,9 +46,8 @@ impl Worker {
         if self.round.largest == 0 {
             return 1;
         }
-        let by_callers: usize = self.callers.iter().map(|caller| caller.max).sum();
         let by_bytes = self.shared.free_bytes.available_permits() / self.round.largest;
-        by_callers.min(by_bytes).min(self.shared.settings.pull_max).max(1)
+        self.callers.wanted().min(by_bytes).min(self.shared.settings.pull_max).max(1)
     }
 
     pub(super) fn on_round_event(&mut self, event: Event) {
@@ -109,9 +108,7 @@ impl Worker {
     pub(super) fn end_round(&mut self) {
         if self.round.phase == Phase::Standing {
             self.round.phase = Phase::Ending;
-            for caller in &mut self.callers {
-                caller.is_before_cancel = true;
-            }
+            self.callers.note_cancel();
             let consumer = self.round.tag();
             self.write(|out, channel| push_cancel(out, channel, &consumer));
         }
@@ -132,13 +129,9 @@ impl Worker {
             let error = self.round.refusal(now).unwrap_or(Error::NotSent(Unavailable::TooManyLeases));
             self.refuse(&error);
         }
-        let waits = std::mem::take(&mut self.callers);
-        for caller in waits {
-            if was_empty && caller.is_before_cancel && caller.wait_end <= now {
-                let _gone = caller.answer.send(Ok(Pulled::none()));
-            } else {
-                self.callers.push_back(caller);
-            }
+        let unserved = if was_empty { self.callers.take_unserved(now) } else { Vec::new() };
+        for caller in unserved {
+            let _gone = caller.answer.send(Ok(Pulled::none()));
         }
     }
 
@@ -148,7 +141,7 @@ impl Worker {
         let now = Instant::now();
         let owner = self.link.as_ref().map(|link| Arc::clone(&link.owner_name)).unwrap_or_default();
         while !self.ready.is_empty()
-            && let Some(caller) = self.callers.pop_front()
+            && let Some(caller) = self.callers.take_first()
         {
             if caller.answer.is_closed() {
                 continue;
@@ -179,8 +172,7 @@ impl Worker {
         if self.round.phase != Phase::Standing {
             return None;
         }
-        let waits = self.callers.iter().map(|caller| caller.wait_end);
-        waits.chain([self.round.renew_at]).min()
+        self.callers.first_wait_end().into_iter().chain([self.round.renew_at]).min()
     }
 
     pub(super) fn round_on_time(&mut self, now: Instant) {
@@ -192,7 +184,7 @@ impl Worker {
             self.end_round();
         } else if self.callers.is_empty()
             || !self.ready.is_empty()
-            || self.callers.iter().any(|caller| caller.wait_end <= now)
+            || self.callers.first_wait_end().is_some_and(|wait_end| wait_end <= now)
         {
             self.end_round();
         }
