@@ -4,14 +4,17 @@
 use std::{
     fs::{copy, create_dir_all},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
-use lapin::types::AMQPValue;
+use lapin::{message::Delivery, types::AMQPValue};
 use tokio::process::Command;
 
 use crate::support::{
+    caller::{Caller, DIRECT},
     echo::{echo, serve},
     observer::message_id,
+    poll::eventually,
     program::succeed,
     python::interpreter,
     stage::Stage,
@@ -19,6 +22,7 @@ use crate::support::{
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const CONTRACT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi/openapi.json");
+const SOON: Duration = Duration::from_secs(30);
 
 fn source(file: &str) -> PathBuf {
     Path::new(ROOT).join("tests/clients").join(file)
@@ -54,32 +58,85 @@ async fn finds_the_messages(stage: &Stage) {
     assert_eq!(content_type(&bytes.properties).as_deref(), Some("application/octet-stream"));
 }
 
-/// A stage with a server for the queue `echo`.
-async fn stage(name: &str) -> Stage {
-    let stage = Stage::set(name).await;
+fn correlation_id(delivery: &Delivery) -> String {
+    delivery.properties.correlation_id().as_ref().map(ToString::to_string).unwrap_or_default()
+}
+
+/// The reason of a dead letter or of a retry.
+fn reason(delivery: &Delivery) -> Option<&AMQPValue> {
+    delivery.properties.headers().as_ref()?.inner().get("x-last-error")
+}
+
+/// Checks where the messages are that both clients settle, and the replies.
+async fn finds_the_settled_messages(stage: &Stage, caller: &mut Caller) {
+    let pulled = Numbers { released: 1, rejected: 2, retried: 4, dead: 5 };
+    let taken = Numbers { released: 7, rejected: 2, retried: 3, dead: 4 };
+    finds_the_messages_of(stage, "pulled", pulled).await;
+    finds_the_messages_of(stage, "taken", taken).await;
+    let replies = stage.observer.drain("replies").await;
+    let replies: Vec<_> = replies.iter().map(|it| (correlation_id(it), it.data.as_slice())).collect();
+    let expected: [(&str, &[u8]); 3] =
+        [("pulled-6", b"{\"sum\":30}"), ("taken-5", b"{\"sum\":30}"), ("taken-6", &[0, 255])];
+    let expected = expected.map(|(id, body)| (id.to_owned(), body));
+    assert_eq!(replies, expected);
+    let reply = caller.reply().await;
+    assert_eq!((correlation_id(&reply).as_str(), reply.data.as_slice()), ("direct", b"30".as_slice()));
+}
+
+/// The numbers of the messages that are in a queue after their settle.
+struct Numbers {
+    released: u32,
+    rejected: u32,
+    retried: u32,
+    dead: u32,
+}
+
+/// Checks where the messages of `queue` are, and that the others are gone.
+async fn finds_the_messages_of(stage: &Stage, queue: &str, numbers: Numbers) {
+    let id = |number| format!("{queue}-{number}");
+    assert_eq!(stage.observer.drain_ids(queue).await, [id(numbers.released)]);
+    let (wait_queue, dead_letters) = (format!("{queue}.retry.60s"), format!("{queue}.dlq"));
+    let [copy] = <[_; 1]>::try_from(stage.observer.drain(&wait_queue).await).expect("one copy");
+    let failure = AMQPValue::LongString("the database is down".into());
+    assert_eq!((message_id(&copy), reason(&copy)), (id(numbers.retried), Some(&failure)));
+    let are_there = || async { stage.observer.count(&dead_letters).await == Some(2) };
+    eventually(SOON, "RabbitMQ has moved the rejected message", are_there).await;
+    let mut letters = stage.observer.drain(&dead_letters).await;
+    letters.sort_by_key(message_id);
+    let letters: Vec<_> = letters.iter().map(|it| (message_id(it), reason(it))).collect();
+    let failure = AMQPValue::LongString("no number".into());
+    assert_eq!(letters, [(id(numbers.rejected), None), (id(numbers.dead), Some(&failure))]);
+}
+
+/// A stage with a server for the queue `echo`, and a call in the queue `q` whose caller waits by direct reply-to.
+async fn stage(name: &str) -> (Stage, Caller) {
+    let stage = Stage::with_queue(name).await;
     serve(&stage.observer, "echo", echo).await;
-    stage
+    let caller = Caller::at(&stage.observer, DIRECT).await;
+    caller.ask("direct").await;
+    (stage, caller)
 }
 
 #[tokio::test]
-async fn a_generated_python_client_publishes_calls_and_reads_problems() {
+async fn a_generated_python_client_publishes_calls_settles_and_reads_problems() {
     let folder = made("python-client");
     let mut generate = Command::new(interpreter());
     generate.args(["-m", "openapi_python_client", "generate", "--meta", "none", "--overwrite"]);
     generate.arg("--path").arg(CONTRACT).arg("--config").arg(source("python/config.json"));
     generate.arg("--output-path").arg(folder.join("gateway_client"));
-    let (_, stage) = tokio::join!(succeed(&mut generate), stage("python-client"));
+    let (_, (stage, mut caller)) = tokio::join!(succeed(&mut generate), stage("python-client"));
     let mut client = Command::new(interpreter());
     succeed(client.arg(source("python/client.py")).arg(stage.gateway.url("")).env("PYTHONPATH", &folder))
         .await;
     finds_the_messages(&stage).await;
+    finds_the_settled_messages(&stage, &mut caller).await;
 }
 
 /// `scripts/test` installs the generator and the compiler.
 async fn compile_typescript_client(folder: &Path) {
     let modules = folder.join("node_modules");
     assert!(modules.join("openapi-typescript").exists(), "scripts/test installs openapi-typescript");
-    for file in ["client.ts", "tsconfig.json"] {
+    for file in ["client.ts", "settling.ts", "tsconfig.json"] {
         copy(source("typescript").join(file), folder.join(file)).unwrap();
     }
     let mut generate = Command::new("node");
@@ -89,9 +146,11 @@ async fn compile_typescript_client(folder: &Path) {
 }
 
 #[tokio::test]
-async fn a_generated_typescript_client_publishes_calls_and_reads_problems() {
+async fn a_generated_typescript_client_publishes_calls_settles_and_reads_problems() {
     let folder = made("typescript-client");
-    let ((), stage) = tokio::join!(compile_typescript_client(&folder), stage("typescript-client"));
+    let ((), (stage, mut caller)) =
+        tokio::join!(compile_typescript_client(&folder), stage("typescript-client"));
     succeed(Command::new("node").arg(folder.join("compiled/client.js")).arg(stage.gateway.url(""))).await;
     finds_the_messages(&stage).await;
+    finds_the_settled_messages(&stage, &mut caller).await;
 }

@@ -8,6 +8,7 @@ pub mod amqplib;
 pub mod arrivals;
 pub mod book;
 pub mod broker;
+pub mod caller;
 pub mod certificates;
 pub mod cluster;
 pub mod contract;

@@ -1,6 +1,6 @@
 """Calls the gateway at the address given, with the client that openapi-python-client made from the contract.
 
-Leaves three messages in the queue `orders`, for the test to check.
+Leaves three messages in the queue `orders`, and those that settling.py settles, for the test to check.
 """
 
 import io
@@ -40,6 +40,8 @@ from gateway_client.models import (
     Topology,
 )
 from gateway_client.types import UNSET, File
+
+from settling import pulls_and_settles
 
 client = Client(base_url=sys.argv[1], raise_on_unexpected_status=True)
 
@@ -151,3 +153,5 @@ assert [item.result for item in applied.results] == ["created", "bound"], applie
 looked = apply_topology.sync(client=client, body=document, dry_run=True)
 assert [item.result for item in looked.results] == ["exists", "unknown"], looked
 assert delete_queue.sync_detailed("whole", client=client).status_code == 200
+
+pulls_and_settles(client)

@@ -1,8 +1,9 @@
 // Calls the gateway at the given address, with the types that openapi-typescript made from the contract.
-// Leaves three messages in the queue `orders`, for the test to check.
+// Leaves three messages in the queue `orders`, and those that settling.ts settles, for the test to check.
 
 import createClient from 'openapi-fetch'
 import type { components, paths } from './gateway.js'
+import { Worker } from './settling.js'
 
 type BatchItem = components['schemas']['BatchItem']
 type Envelope = components['schemas']['Envelope']
@@ -165,3 +166,5 @@ const document = {
 const applied = await gateway.PUT('/topology', { body: document })
 expect(applied.data?.results.map(item => item.result).join() === 'created,bound', applied)
 expect((await gateway.DELETE('/queues/{name}', { params: { path: { name: 'whole' } } })).response.status === 200, document)
+
+await new Worker(gateway).pullsAndSettles()

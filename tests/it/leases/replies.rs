@@ -1,53 +1,13 @@
 //! Servers of RPC calls that take their requests by a pull, and settle them by a reply.
 
-use futures_util::StreamExt;
-use lapin::{
-    Channel, Consumer,
-    options::{BasicConsumeOptions, BasicPublishOptions},
-    types::FieldTable,
-};
-
 use super::*;
 use crate::support::{
+    caller::{Caller, DIRECT},
     contract::Answer,
     gateway::TestGateway,
     link::{Mode, Way},
     stage::wired,
 };
-
-/// Where RabbitMQ gives an address to a client that wants its reply without a queue.
-const DIRECT: &str = "amq.rabbitmq.reply-to";
-
-/// A client that waits for replies on one channel.
-struct Caller {
-    channel: Channel,
-    replies: Consumer,
-    reply_to: &'static str,
-}
-
-impl Caller {
-    /// Waits at this queue, which must exist, or at [`DIRECT`].
-    async fn at(observer: &Observer, reply_to: &'static str) -> Self {
-        let channel = observer.channel().await;
-        let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
-        let replies = channel.basic_consume(reply_to.into(), "".into(), options, FieldTable::default()).await;
-        Self { channel, replies: replies.expect("RabbitMQ accepts the consumer"), reply_to }
-    }
-
-    async fn ask(&self, correlation_id: &str) {
-        let properties = BasicProperties::default()
-            .with_reply_to(self.reply_to.into())
-            .with_correlation_id(correlation_id.into());
-        let options = BasicPublishOptions::default();
-        let sent = self.channel.basic_publish("".into(), "q".into(), options, b"what?", properties).await;
-        sent.expect("RabbitMQ takes the request").await.expect("RabbitMQ answers");
-    }
-
-    async fn reply(&mut self) -> lapin::message::Delivery {
-        let reply = tokio::time::timeout(SOON, self.replies.next()).await.expect("a reply comes in time");
-        reply.expect("the consumer lives").expect("a delivery")
-    }
-}
 
 async fn settle_reply(gateway: &TestGateway, lease: &str, body: &str) -> Value {
     let item = json!({"lease_id": lease, "properties": {"type": "sum"}, "body_text": body});

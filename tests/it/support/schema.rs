@@ -10,8 +10,9 @@ use super::contract::DOCUMENT;
 pub fn mistakes(value: &Value, schema: &Value, at: &str) -> Vec<String> {
     let schema = resolved(schema);
     if let Some(choices) = schema["oneOf"].as_array() {
-        let fits = choices.iter().any(|choice| mistakes(value, choice, at).is_empty());
-        return if fits { Vec::new() } else { vec![format!("{at}: {value} fits none of the choices")] };
+        let fitting = choices.iter().filter(|choice| mistakes(value, choice, at).is_empty()).count();
+        let exactly_one = fitting == 1;
+        return if exactly_one { Vec::new() } else { vec![format!("{at}: {value} fits {fitting} choices")] };
     }
     if !is_of_type(value, &schema["type"]) {
         return vec![format!("{at}: {value} is not of type {}", schema["type"])];

@@ -115,11 +115,11 @@ pub(in crate::http) struct DeadLetterItem {
     pub(super) reason: Option<String>,
 }
 
-/// A lease and the reply to its message: an envelope without the members that the gateway sets itself. `openapi/envelopes.rs` completes
-/// its schema.
+/// A lease and the reply to its message: an envelope without the members that the gateway sets itself.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "only describes the item in the contract; `codec::read_reply_item` reads it")]
 pub(in crate::http) struct ReplyItem {
+    // `openapi/envelopes.rs` adds the members of the envelope.
     #[schema(schema_with = schemas::lease_id)]
     lease_id: String,
 }

@@ -47,6 +47,7 @@ struct SettleResult {
     /// Whether the queue for a reply has got it. `null` if that is unknown: RabbitMQ does not tell for direct reply-to, and the gateway
     /// does not send a reply again whose answer was lost.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<bool>)]
     reply_delivered: Option<Delivered>,
     /// The reason why the item is not done.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -54,8 +55,7 @@ struct SettleResult {
 }
 
 /// Whether a reply was delivered; null if it is unknown.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(value_type = Option<bool>)]
+#[derive(Debug, Serialize)]
 struct Delivered(Option<bool>);
 
 /// The outcome of an item that is done.
