@@ -108,12 +108,11 @@ async fn no_message_is_lost_and_none_comes_back_after_its_ack_through_cuts_freez
     }
     let lost = wrong.iter().filter(|it| it.contains("is lost")).count();
     let came_back = wrong.iter().filter(|it| it.contains("after its ack")).count();
+    let twice = stage.lives.number(|life| life.perhaps_twice);
+    println!("figure: excepted: {twice} messages perhaps have two copies");
     println!(
-        "figure: {lost} lost, {came_back} came back, {} other wrong answers; excepted: {} of a classic queue came back after a crash of \
-         RabbitMQ, {} perhaps have two copies",
-        wrong.len() - lost - came_back,
-        stage.lives.back_after_crash(),
-        stage.lives.number(|life| life.perhaps_twice),
+        "figure: {lost} lost, {came_back} came back, {} other wrong answers",
+        wrong.len() - lost - came_back
     );
     // The rarest kind first.
     wrong.sort_by_key(|it| it.contains("after its ack"));

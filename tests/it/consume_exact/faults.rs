@@ -86,8 +86,9 @@ impl Faults<'_> {
         for replica in &self.stage.replicas {
             replica.lose().await;
         }
+        let killed = Instant::now();
         self.broker.kill().await;
-        self.stage.lives.rabbitmq_crashed();
+        self.stage.lives.rabbitmq_crashed(killed);
         self.broker.start().await;
         for replica in &self.stage.replicas {
             replica.mend().await;

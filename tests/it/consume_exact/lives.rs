@@ -16,6 +16,8 @@ pub const LEASE: Duration = Duration::from_secs(3);
 const UNKNOWN: [&str; 2] = ["outcome-unknown", NO_ANSWER];
 /// The answers that say that an action was not tried.
 const NOT_SENT: [&str; 4] = ["broker-unavailable", "broker-blocked", "shutting-down", "overloaded"];
+/// How long RabbitMQ may take to write an ack to disk on a busy machine, and a worker to note its answer.
+const UNWRITTEN: Duration = Duration::from_secs(1);
 /// How long after its retry a message may still be on its way out of its wait queue.
 const UNDERWAY: Duration = Duration::from_secs(10);
 /// The worker got no answer at all.
@@ -75,8 +77,8 @@ pub struct Asked<'a> {
 pub struct Lives {
     by_id: Mutex<BTreeMap<String, Life>>,
     counts: Mutex<BTreeMap<String, usize>>,
-    /// The ids that a classic queue brought back after their ack, because RabbitMQ had crashed.
-    back_after_crash: Mutex<HashSet<String>>,
+    /// The kills of RabbitMQ, each with its begin and its end.
+    crashes: Mutex<Vec<(Instant, Instant)>>,
 }
 
 impl Lives {
@@ -103,10 +105,6 @@ impl Lives {
         self.by_id.lock().expect("no writer panics").values().filter(|life| is_so(life)).count()
     }
 
-    pub fn back_after_crash(&self) -> usize {
-        self.back_after_crash.lock().expect("no writer panics").len()
-    }
-
     pub fn counts(&self) -> BTreeMap<String, usize> {
         self.counts.lock().expect("no writer panics").clone()
     }
@@ -117,18 +115,22 @@ impl Lives {
         let count = &message["headers"]["x-retry-count"];
         let count = count.get("value").unwrap_or(count).as_i64().unwrap_or_default();
         self.with(&taken.id, |life| {
-            let came_back = life.acked.is_some_and(|acked| acked < taken.asked);
-            let is_excused = life.perhaps_twice || taken.is_after_crash;
-            if came_back && !life.perhaps_twice && taken.is_after_crash {
-                self.back_after_crash.lock().expect("no writer panics").insert(taken.id.clone());
-            }
-            if came_back && !is_excused {
-                life.wrong.push(format!("came back after its ack: {message}"));
+            if life.acked.is_some_and(|acked| acked < taken.asked) && !life.perhaps_twice {
+                if taken.is_after_crash || self.was_right_before_crash(life.acked) {
+                    self.count(format!(
+                        "excepted: came back to the {} queue after a crash of RabbitMQ",
+                        taken.queue
+                    ));
+                    life.acked = None;
+                } else {
+                    life.wrong.push(format!("came back after its ack: {message}"));
+                }
             }
             if count > life.retries {
                 life.wrong.push(format!("was retried {} times, and says {count}", life.retries));
             }
             let before = life.held.replace(taken.clone());
+            let is_excused = life.perhaps_twice || taken.is_after_crash;
             if !is_excused && before.as_ref().is_some_and(|before| before.lives() && taken.lives()) {
                 life.wrong.push(format!("has two live leases: {before:?} and {taken:?}"));
             }
@@ -164,13 +166,21 @@ impl Lives {
 
     /// RabbitMQ was killed. It dead-letters messages of a wait queue at least once: after a crash it repeats those whose end in the wait
     /// queue it has not written.
-    pub fn rabbitmq_crashed(&self) {
+    pub fn rabbitmq_crashed(&self, begin: Instant) {
+        self.crashes.lock().expect("no writer panics").push((begin, Instant::now()));
         for life in self.by_id.lock().expect("no writer panics").values_mut() {
             if !life.perhaps_twice && life.retried.is_some_and(|at| at.elapsed() < UNDERWAY) {
                 life.perhaps_twice = true;
                 self.count("excepted: retried right before a crash of RabbitMQ");
             }
         }
+    }
+
+    /// Whether a message was acked in the last moments before a crash: RabbitMQ reads an ack before it writes it to disk.
+    fn was_right_before_crash(&self, acked: Option<Instant>) -> bool {
+        let Some(acked) = acked else { return false };
+        let crashes = self.crashes.lock().expect("no writer panics");
+        crashes.iter().any(|(begin, end)| acked + UNWRITTEN > *begin && acked <= *end + UNWRITTEN)
     }
 
     /// Why an answer cannot be true.
@@ -222,7 +232,8 @@ impl Lives {
             if !is_somewhere {
                 wrong.push(format!("{id} is lost: {life:?}"));
             }
-            if life.acked.is_some() && left.contains(&id) && !life.perhaps_twice && !is_excused(n) {
+            let is_excused = life.perhaps_twice || is_excused(n) || self.was_right_before_crash(life.acked);
+            if life.acked.is_some() && left.contains(&id) && !is_excused {
                 wrong.push(format!("{id} is in a queue after its ack: {life:?}"));
             }
             if life.is_dead && !dead.contains(&id) {
