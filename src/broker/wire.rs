@@ -2,7 +2,7 @@
 //!
 //! One task for each connection reads and writes the socket. lapin has one end of an in-memory stream. Over it lapin does
 //! the login, tuning, channels, declarations, heartbeats and the close. A channel can have an [`Owner`]. Then the owner,
-//! and never lapin, gets every method of class `basic`, content header and body of that channel, and the owner alone
+//! and never lapin, gets every method of the classes `basic` and `tx`, content header and body of that channel, and the owner alone
 //! writes such frames. Both get `channel.close`.
 //!
 //! Guarantees:
@@ -31,13 +31,14 @@ pub(super) use self::assembly::{Assembled, Assembly, ContentHeader, read_content
 pub(super) use self::batch::Batch;
 pub(super) use self::encode::{
     ConsumerKind, Encoded, publish_frames, push_ack, push_cancel, push_consume, push_content_header,
-    push_nack, push_qos, push_reject,
+    push_nack, push_qos, push_reject, push_tx_commit, push_tx_select,
 };
 pub(super) use self::frame::{Malformed, method_of};
 pub use self::greeting::Server;
 pub(super) use self::outlet::Outlet;
 pub(super) use self::owner::{
-    BASIC_CANCEL, BASIC_CANCEL_OK, BASIC_CONSUME_OK, BASIC_DELIVER, BASIC_QOS_OK, BASIC_RETURN,
+    BASIC_CANCEL, BASIC_CANCEL_OK, BASIC_CONSUME_OK, BASIC_DELIVER, BASIC_QOS_OK, BASIC_RETURN, TX_COMMIT_OK,
+    TX_SELECT_OK,
 };
 pub(super) use self::owner::{End, Owner, Step};
 pub(super) use self::router::{Router, start};

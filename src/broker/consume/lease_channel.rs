@@ -11,7 +11,7 @@ use crate::broker::convert;
 use crate::broker::error::Error;
 use crate::broker::wire::{
     Assembled, Assembly, BASIC_CANCEL, BASIC_CANCEL_OK, BASIC_CONSUME_OK, BASIC_DELIVER, BASIC_QOS_OK, Batch,
-    ContentHeader, End, Malformed, Outlet, Owner, Step, method_of,
+    ContentHeader, End, Malformed, Outlet, Owner, Step, TX_COMMIT_OK, TX_SELECT_OK, method_of,
 };
 use crate::domain::message::Delivery;
 
@@ -28,7 +28,8 @@ pub(super) struct Arrived {
 /// A method or a message from RabbitMQ on the channel.
 #[derive(Debug)]
 pub(super) enum Event {
-    QosOk,
+    /// RabbitMQ has given the acks, nacks and rejects before the commit to the queue.
+    Committed,
     ConsumeOk,
     CancelOk,
     Delivery(Box<Arrived>),
@@ -123,7 +124,8 @@ impl Owner for LeaseChannel {
     fn method(&self, frame: &mut [u8]) -> Result<(), Malformed> {
         match method_of(frame) {
             Some(BASIC_DELIVER) => self.lock().arriving.begin(Deliver::read(frame)?),
-            Some(BASIC_QOS_OK) => self.tell(Event::QosOk),
+            Some(TX_COMMIT_OK) => self.tell(Event::Committed),
+            Some(BASIC_QOS_OK | TX_SELECT_OK) => {}
             Some(BASIC_CONSUME_OK) => self.tell(Event::ConsumeOk),
             Some(BASIC_CANCEL_OK) => self.tell(Event::CancelOk),
             Some(BASIC_CANCEL) => self.tell(Event::Cancelled),

@@ -10,11 +10,18 @@ use tokio::time::Instant;
 
 use super::settle::{Final, Settled};
 
+/// A delivery on the channel of its queue, and the round that fetched it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Tag {
+    pub(super) delivery: u64,
+    pub(super) round: u64,
+}
+
 /// The next step of the worker to settle a lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Step {
-    /// Write the frame for this delivery tag, or send the copy first.
-    Begin(u64),
+    /// Answer this delivery, or send the copy first.
+    Begin(Tag),
     /// Wait for the copy: it is sent.
     JoinCopy,
     /// Wait for RabbitMQ: the frame is written. The result follows.
@@ -48,7 +55,7 @@ pub(super) struct LeaseTable<M> {
 
 #[derive(Debug)]
 struct Held<M> {
-    tag: u64,
+    tag: Tag,
     arrived: Instant,
     expires: Instant,
     /// The action that a copy is sent for.
@@ -73,7 +80,7 @@ impl<M> LeaseTable<M> {
     pub(super) fn add(
         &mut self,
         serial: u64,
-        (tag, arrived): (u64, Instant),
+        (tag, arrived): (Tag, Instant),
         message: M,
         lease: Duration,
         now: Instant,
@@ -119,7 +126,7 @@ impl<M> LeaseTable<M> {
 
     /// Ends the copy of a lease. With a result the lease is being settled, and its delivery tag is to be acked; without one it is held
     /// again. `None` if the lease is gone.
-    pub(super) fn end_copy(&mut self, serial: u64, result: Option<Settled>) -> Option<u64> {
+    pub(super) fn end_copy(&mut self, serial: u64, result: Option<Settled>) -> Option<Tag> {
         let longest = self.longest;
         let held = self.held.get_mut(&serial).filter(|held| held.copying.is_some())?;
         let (tag, ends, expires) = (held.tag, held.ends(longest), held.expires);
@@ -178,7 +185,7 @@ impl<M> LeaseTable<M> {
     }
 
     /// Removes the leases that have expired, and returns their numbers and delivery tags.
-    pub(super) fn expire(&mut self, now: Instant) -> Vec<(u64, u64)> {
+    pub(super) fn expire(&mut self, now: Instant) -> Vec<(u64, Tag)> {
         let mut expired = Vec::new();
         while let Some((ends, serial)) = self.by_expiry.first().copied()
             && ends <= now
@@ -190,13 +197,13 @@ impl<M> LeaseTable<M> {
     }
 
     /// Removes a lease whose caller never got it. Returns its delivery tag, the arrival of the message, and the message.
-    pub(super) fn take_back(&mut self, serial: u64, now: Instant) -> Option<(u64, Instant, M)> {
+    pub(super) fn take_back(&mut self, serial: u64, now: Instant) -> Option<(Tag, Instant, M)> {
         self.held_at(serial, now).filter(|held| held.copying.is_none())?;
         self.remove(serial).map(|held| (held.tag, held.arrived, held.message))
     }
 
     /// Removes all leases whose frame is not written, and returns their delivery tags.
-    pub(super) fn take_all(&mut self) -> Vec<u64> {
+    pub(super) fn take_all(&mut self) -> Vec<Tag> {
         self.by_expiry.clear();
         self.held.drain().map(|(_, held)| held.tag).collect()
     }

@@ -14,6 +14,7 @@ use super::shared::Shared;
 use crate::broker::connection::Connection;
 use crate::broker::error::{Error, Unavailable};
 use crate::broker::lapin_compat::until_noticed;
+use crate::broker::wire::push_tx_select;
 use crate::domain::names::QueueName;
 
 /// How long RabbitMQ may take to answer the questions about a queue and to open its channel.
@@ -51,6 +52,7 @@ impl Link {
         let (outlet, user) = (connection.router().outlet(channel.id()), connection.users().token());
         let (owner, events) = LeaseChannel::new(outlet, Arc::clone(&shared.free_bytes));
         connection.router().register(channel.id(), Arc::clone(&owner) as _);
+        owner.write_frames(push_tx_select);
         Ok(Self { connection, owner_name, channel, _user: user, owner, events })
     }
 

@@ -23,7 +23,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 
-use self::barrier::Barrier;
+use self::barrier::{Answer, Barrier};
 use self::callers::Callers;
 use self::copies::{Copies, CopyId};
 use self::requests::Requests;
@@ -32,12 +32,11 @@ use super::command::Command;
 use super::copy_order::Copied;
 use super::counts::Held;
 use super::lease_channel::Event;
-use super::lease_table::LeaseTable;
+use super::lease_table::{LeaseTable, Tag};
 use super::link::{Link, next_event};
 use super::pull::Pulled;
 use super::shared::Shared;
 use crate::broker::error::{Cause, Error, Refusal, Unavailable};
-use crate::broker::wire::{push_nack, push_reject};
 use crate::domain::message::Delivery;
 use crate::domain::names::QueueName;
 
@@ -87,7 +86,7 @@ struct Kept {
 /// A message without a lease.
 #[derive(Debug)]
 struct Ready {
-    tag: u64,
+    tag: Tag,
     arrived: Instant,
     kept: Kept,
 }
@@ -157,8 +156,9 @@ impl Worker {
         !has_work && self.callers.is_empty() && self.ready.is_empty() && self.leases.is_empty()
     }
 
-    /// Opens the channel or begins a round, if callers wait for it.
+    /// Writes the next commit, and opens the channel or begins a round, if callers wait for it.
     fn go_on(&mut self) {
+        self.commit();
         self.leave_retired_connection();
         if self.callers.is_empty() {
             return;
@@ -183,7 +183,9 @@ impl Worker {
         let reopen = (self.link.is_none() && self.opening.is_none()).then_some(self.reopen_at);
         let reopen = reopen.filter(|_| !self.callers.is_empty());
         let (expiry, give_up) = (self.leases.next_expiry(), self.callers.first_give_up());
-        let times = [expiry, self.requests.next_deadline(), reopen, give_up, self.round_wake_at()];
+        let (settles, round, commit) =
+            (self.requests.next_deadline(), self.round_wake_at(), self.barrier.wake_at());
+        let times = [expiry, settles, reopen, give_up, round, commit];
         let idle = self.idle_since + IDLE;
         times
             .into_iter()
@@ -196,7 +198,7 @@ impl Worker {
         let expired = self.leases.expire(now);
         self.shared.metrics.consume.expired.inc_by(expired.len() as u64);
         for (serial, tag) in expired {
-            self.write(|out, channel| push_reject(out, channel, tag, true));
+            self.barrier.answer(Answer::RejectBack, tag);
             self.lose_copies([serial], &Error::Unknown(Cause::Silence));
         }
         self.requests.on_time(now);
@@ -208,7 +210,7 @@ impl Worker {
 
     fn on_event(&mut self, event: Event) {
         match event {
-            Event::QosOk => self.on_qos_ok(),
+            Event::Committed => self.on_committed(),
             Event::Closed(error) => self.on_closed(error),
             event => self.on_round_event(event),
         }
@@ -264,7 +266,7 @@ impl Worker {
         }
         self.leases.lose();
         self.ready.clear();
-        self.fail_barrier(&error);
+        self.lose_barrier(&error);
         self.lose_all_copies(&Error::lost(&error.to_string()));
         self.reopen_at = Instant::now() + REOPEN_PAUSE;
         if self.round.close() && is_refused {
@@ -294,10 +296,9 @@ impl Worker {
         self.drain();
         self.lose_all_copies(&Error::Unknown(Cause::Stopped));
         for tag in self.leases.take_all() {
-            self.write(|out, channel| push_nack(out, channel, tag));
+            self.barrier.answer(Answer::Nack, tag);
         }
         self.stopped = Some(stopped);
-        self.ask_for_barrier();
     }
 
     fn write(&self, push: impl FnOnce(&mut Vec<u8>, u16)) {

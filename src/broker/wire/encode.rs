@@ -10,7 +10,8 @@ use amq_protocol::types::generation::gen_field_table;
 use bytes::Bytes;
 
 pub(in crate::broker) use self::consumer::{
-    ConsumerKind, push_ack, push_cancel, push_consume, push_nack, push_qos, push_reject,
+    ConsumerKind, push_ack, push_cancel, push_consume, push_nack, push_qos, push_reject, push_tx_commit,
+    push_tx_select,
 };
 use super::frame::{BODY, END_MARK, HEAD, HEADER, METHOD, OVERHEAD, push_head};
 use crate::broker::convert;

@@ -26,6 +26,8 @@ pub(super) const CHANNEL_CLOSE: [u8; 4] = [0, 20, 0, 40];
 pub(super) const CHANNEL_CLOSE_OK: [u8; 4] = [0, 20, 0, 41];
 /// Class `basic`.
 pub(super) const BASIC: [u8; 2] = [0, 60];
+/// Class `tx`.
+pub(super) const TX: [u8; 2] = [0, 90];
 
 /// RabbitMQ sent bytes that AMQP does not allow, so the gateway ends the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

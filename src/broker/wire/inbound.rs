@@ -13,8 +13,8 @@ use tokio::time::{Instant, timeout};
 use super::connection_state::ConnectionState;
 use super::frame::{
     BASIC, BODY, CHANNEL_CLOSE, CHANNEL_CLOSE_OK, CONNECTION_BLOCKED, CONNECTION_CLOSE, CONNECTION_START,
-    CONNECTION_UNBLOCKED, END_MARK, HEAD, HEADER, HEARTBEAT, Head, METHOD, Malformed, TLS_ALERT, method_of,
-    payload_mut,
+    CONNECTION_UNBLOCKED, END_MARK, HEAD, HEADER, HEARTBEAT, Head, METHOD, Malformed, TLS_ALERT, TX,
+    method_of, payload_mut,
 };
 use super::greeting::server_of;
 use super::lapin_stream::LAPIN_STREAM;
@@ -151,7 +151,7 @@ impl<R: AsyncRead + Unpin, L: AsyncWrite + Unpin> Inbound<R, L> {
             CONNECTION_CLOSE => self.state.note_close(close(frame)?),
             CONNECTION_BLOCKED => self.state.set_blocked(Some(short_text(&frame[HEAD + 4..]))),
             CONNECTION_UNBLOCKED => self.state.set_blocked(None),
-            [class @ .., _, _] if class == BASIC => {
+            [class @ .., _, _] if class == BASIC || class == TX => {
                 return self.give(channel, frame, |owner, frame| owner.method(frame));
             }
             _ => {}

@@ -11,10 +11,12 @@ pub(in crate::broker) const BASIC_CANCEL: [u8; 4] = [0, 60, 0, 30];
 pub(in crate::broker) const BASIC_CANCEL_OK: [u8; 4] = [0, 60, 0, 31];
 pub(in crate::broker) const BASIC_RETURN: [u8; 4] = [0, 60, 0, 50];
 pub(in crate::broker) const BASIC_DELIVER: [u8; 4] = [0, 60, 0, 60];
+pub(in crate::broker) const TX_SELECT_OK: [u8; 4] = [0, 90, 0, 11];
+pub(in crate::broker) const TX_COMMIT_OK: [u8; 4] = [0, 90, 0, 21];
 
 /// The owner of a channel. The router's task calls it; a call must be short and must not block.
 pub(in crate::broker) trait Owner: Send + Sync {
-    /// Receives a method of class `basic`, as a whole frame.
+    /// Receives a method of class `basic` or `tx`, as a whole frame.
     ///
     /// # Errors
     /// The frame is malformed, and the connection ends.

@@ -60,6 +60,28 @@ async fn an_ack_that_rabbitmq_has_not_read_is_unknown_and_never_acked() {
     assert_eq!(act(&gateway, "q", "ack", &lease).await, "lease-expired");
 }
 
+/// The channel of a busy quorum queue keeps acks back beyond a number, and loses them with the connection.
+#[tokio::test]
+async fn many_acks_that_were_answered_acked_do_not_come_back_when_the_connection_is_lost_at_once() {
+    let (vhost, observer, link, gateway) = wired("lease_many_acks", &[]).await;
+    observer.declare_quorum_queue("many").await;
+    let messages = (0..200).map(|_| (vec![b'x'; 100], BasicProperties::default()));
+    observer.publish_all("", "many", messages).await;
+    let mut leases = Vec::new();
+    while leases.len() < 200 {
+        let messages = pulled(&gateway, "many", json!({"max": 200, "wait": "10s"})).await;
+        leases.extend(messages.iter().map(lease_id));
+    }
+    let busy = vhost.suspend_queue("many").await;
+    let outcomes = outcomes(&gateway, "many", json!({"ack": leases})).await;
+    link.cut();
+    busy.resume().await;
+    assert!(outcomes.iter().all(|outcome| outcome == "acked"), "{outcomes:?}");
+    let is_settled = || async { vhost.unacked("many").await == 0 };
+    eventually(SOON, "RabbitMQ has noticed the loss", is_settled).await;
+    assert_eq!(observer.count("many").await, Some(0));
+}
+
 /// The ack is written, and the connection is lost before RabbitMQ has read it.
 #[tokio::test]
 async fn an_ack_on_a_connection_that_is_lost_is_unknown_and_neither_acked_nor_expired() {

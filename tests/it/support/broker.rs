@@ -359,9 +359,21 @@ impl Vhost<'_> {
         count.parse().expect("a length is a number")
     }
 
-    /// Suspends the process of a classic queue, until the result is resumed or dropped.
+    /// Suspends the process of a classic queue, or the leader of a quorum queue, until the result is resumed or dropped.
     pub async fn suspend_queue(&self, queue: &str) -> StuckQueue<'_> {
         StuckQueue::suspend(self.broker, &binary(&self.name), &binary(queue)).await
+    }
+
+    /// The number of messages of a quorum queue that consumers have and have not answered.
+    pub async fn unacked(&self, queue: &str) -> usize {
+        let count = format!(
+            "begin {{ok, Q}} = rabbit_amqqueue:lookup({{resource, {}, queue, {}}}), \
+             {{ok, {{_, N}}, _}} = ra:local_query(amqqueue:get_pid(Q), fun rabbit_fifo:query_messages_checked_out/1), \
+             N end",
+            binary(&self.name),
+            binary(queue)
+        );
+        self.broker.eval(&count).await.parse().expect("a count is a number")
     }
 
     /// The number of connections of this vhost.

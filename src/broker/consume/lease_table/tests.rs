@@ -21,6 +21,10 @@ enum Operation {
     Wait { seconds: u64 },
 }
 
+fn tag(delivery: u64) -> Tag {
+    Tag { delivery, round: 0 }
+}
+
 fn how() -> impl Strategy<Value = Final> {
     prop_oneof![
         Just(Final::Acked),
@@ -97,12 +101,12 @@ impl Model {
                 Some(_) => Step::Refuse,
                 None if with_copy => {
                     *copying = Some(how);
-                    Step::Begin(index as u64)
+                    Step::Begin(tag(index as u64))
                 }
                 None => {
                     self.leases[index] = Modelled::Settling(how);
                     self.frames[index] += 1;
-                    Step::Begin(index as u64)
+                    Step::Begin(tag(index as u64))
                 }
             },
             Some(Modelled::Settling(other)) if *other == how => Step::JoinBarrier(result(how)),
@@ -112,14 +116,14 @@ impl Model {
     }
 
     /// The copy ends, also one of a lease whose end has come and was not noticed yet.
-    fn end_copy(&mut self, index: usize, is_confirmed: bool) -> Option<u64> {
+    fn end_copy(&mut self, index: usize, is_confirmed: bool) -> Option<Tag> {
         match self.leases.get_mut(index) {
             Some(Modelled::Held { copying, .. }) if copying.is_some() => {
                 if let Some(how) = copying.take().filter(|_| is_confirmed) {
                     self.leases[index] = Modelled::Settling(how);
                     self.frames[index] += 1;
                 }
-                Some(index as u64)
+                Some(tag(index as u64))
             }
             _ => None,
         }
@@ -142,13 +146,13 @@ impl Model {
     }
 
     /// The leases that expire now.
-    fn expire(&mut self) -> Vec<(u64, u64)> {
+    fn expire(&mut self) -> Vec<(u64, Tag)> {
         let mut expired = Vec::new();
         for (index, lease) in self.leases.iter_mut().enumerate() {
             if lease.ends().is_some_and(|ends| ends <= self.now) {
                 *lease = Modelled::Gone;
                 self.frames[index] += 1;
-                expired.push((index as u64, index as u64));
+                expired.push((index as u64, tag(index as u64)));
             }
         }
         expired
@@ -167,7 +171,7 @@ proptest! {
             match operation {
                 Operation::Add { lease } => {
                     let serial = model.leases.len() as u64;
-                    let expires = table.add(serial, (serial, now), serial, Duration::from_secs(lease), now);
+                    let expires = table.add(serial, (tag(serial), now), serial, Duration::from_secs(lease), now);
                     let expected = model.now + lease.min(LONGEST);
                     prop_assert_eq!(expires, at(expected));
                     model.leases.push(Modelled::Held { arrived: model.now, expires: expected, copying: None });
@@ -196,7 +200,7 @@ proptest! {
                     let taken = table.take_back(index as u64, now).map(|(tag, _, message)| (tag, message));
                     let is_copying = |lease| matches!(lease, Some(Modelled::Held { copying: Some(_), .. }));
                     let can = model.is_live(index) && !is_copying(model.leases.get(index).copied());
-                    let expected = can.then_some((index as u64, index as u64));
+                    let expected = can.then_some((tag(index as u64), index as u64));
                     prop_assert_eq!(taken, expected);
                     if expected.is_some() {
                         model.leases[index] = Modelled::Gone;

@@ -8,12 +8,13 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::barrier::Answer;
 use super::round_state::{FIRST_RENEWAL, LAST_RENEWAL, Phase};
 use super::{Kept, Ready, TOO_LARGE_PAUSE, Worker};
 use crate::broker::consume::lease_channel::{Arrived, Event};
 use crate::broker::consume::pull::{Leased, Pulled};
 use crate::broker::error::{Error, Refusal, Unavailable};
-use crate::broker::wire::{ConsumerKind, push_cancel, push_consume, push_nack, push_qos};
+use crate::broker::wire::{ConsumerKind, push_cancel, push_consume, push_qos};
 
 impl Worker {
     /// Begins a round for the callers who wait, unless one is running.
@@ -33,8 +34,8 @@ impl Worker {
         }
         self.round.begin(u16::try_from(self.wanted().min(free)).unwrap_or(u16::MAX));
         let asked = self.round.asked;
-        let (queue, consumer) = (self.queue.clone(), self.round.tag());
-        self.barrier.expect_round();
+        let (queue, consumer) = (self.queue.clone(), self.round.consumer());
+        self.barrier.expect_proof();
         self.write(|out, channel| {
             push_qos(out, channel, asked);
             push_consume(out, channel, queue.as_str(), &consumer, ConsumerKind::WithAcks);
@@ -53,6 +54,7 @@ impl Worker {
     pub(super) fn on_round_event(&mut self, event: Event) {
         match event {
             Event::ConsumeOk => {
+                self.barrier.proven();
                 self.round.phase = Phase::Standing;
                 self.round.renew_at = Instant::now() + self.round.renewal;
                 self.round_on_time(Instant::now());
@@ -60,17 +62,19 @@ impl Worker {
             Event::Delivery(arrived) => self.on_arrived(*arrived),
             Event::TooLarge { tag, bytes } => self.on_too_large(tag, bytes),
             Event::CancelOk => {
+                self.barrier.proven();
                 let was_empty = self.round.was_empty();
                 self.on_round_end(was_empty);
             }
             // The messages that have arrived stay valid. RabbitMQ still answers a cancel that is on its way.
             Event::Cancelled if self.round.phase == Phase::Standing => self.on_round_end(false),
-            Event::Cancelled | Event::QosOk | Event::Closed(_) => {}
+            Event::Cancelled | Event::Committed | Event::Closed(_) => {}
         }
     }
 
     fn on_arrived(&mut self, arrived: Arrived) {
         let Arrived { tag, delivery, bytes, room } = arrived;
+        let tag = self.round.tag_of(tag);
         self.round.note_size(bytes);
         self.round.arrived += 1;
         self.round.renewal = FIRST_RENEWAL;
@@ -91,7 +95,7 @@ impl Worker {
     }
 
     fn on_too_large(&mut self, tag: u64, bytes: usize) {
-        self.round.refused.push(tag);
+        self.round.refused.push(self.round.tag_of(tag));
         self.round.arrived += 1;
         let limit = self.shared.settings.max_lease_bytes;
         if bytes > limit {
@@ -109,7 +113,8 @@ impl Worker {
         if self.round.phase == Phase::Standing {
             self.round.phase = Phase::Ending;
             self.callers.note_cancel();
-            let consumer = self.round.tag();
+            let consumer = self.round.consumer();
+            self.barrier.expect_proof();
             self.write(|out, channel| push_cancel(out, channel, &consumer));
         }
     }
@@ -121,7 +126,7 @@ impl Worker {
         let refused = std::mem::take(&mut self.round.refused);
         let has_no_room = !refused.is_empty() && self.ready.is_empty();
         for tag in refused {
-            self.write(|out, channel| push_nack(out, channel, tag));
+            self.barrier.answer(Answer::Nack, tag);
         }
         self.deal();
         let now = Instant::now();
@@ -162,7 +167,7 @@ impl Worker {
         }
         if !self.round.is_running() {
             for ready in std::mem::take(&mut self.ready) {
-                self.write(|out, channel| push_nack(out, channel, ready.tag));
+                self.barrier.answer(Answer::Nack, ready.tag);
             }
         }
     }

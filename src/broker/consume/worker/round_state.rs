@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::broker::consume::lease_table::Tag;
 use crate::broker::error::Error;
 
 /// After this time without a message the worker begins a new round, and the next one after twice the time: RabbitMQ 3.10 serves the next
@@ -22,7 +23,7 @@ pub(super) struct Round {
     /// The number of the round on its channel.
     number: u64,
     /// Messages that did not fit the limits of leases.
-    pub(super) refused: Vec<u64>,
+    pub(super) refused: Vec<Tag>,
     /// The largest message of the last rounds, in bytes; 0 before the first message.
     pub(super) largest: usize,
     /// The time at which the worker replaces a round whose consumer stands.
@@ -68,9 +69,14 @@ impl Round {
         self.phase = Phase::Starting;
     }
 
+    /// The tag of a delivery of this round.
+    pub(super) fn tag_of(&self, delivery: u64) -> Tag {
+        Tag { delivery, round: self.number }
+    }
+
     /// The tag of its consumer, which RabbitMQ's management UI shows. Each round has another one: a quorum queue keeps a cancelled consumer
     /// until its messages are settled, and a consumer with the same tag makes RabbitMQ 3.10 end the connection.
-    pub(super) fn tag(&self) -> String {
+    pub(super) fn consumer(&self) -> String {
         format!("rabbitmq-gateway.pull-{}", self.number)
     }
 
@@ -81,11 +87,6 @@ impl Round {
 
     pub(super) fn is_running(&self) -> bool {
         self.phase != Phase::Idle
-    }
-
-    /// The prefetch count of the channel.
-    pub(super) fn asked(&self) -> u16 {
-        self.asked.max(1)
     }
 
     /// The channel has ended. Returns whether RabbitMQ closed it instead of confirming the consumer.

@@ -1,4 +1,4 @@
-//! The methods of a consumer: `basic.qos`, `consume`, `cancel`, `ack`, `nack` and `reject`.
+//! The methods of a consumer: `basic.qos`, `consume`, `cancel`, `ack`, `nack` and `reject`, `tx.select` and `commit`.
 
 use super::{METHOD, frame, push_short};
 
@@ -10,6 +10,8 @@ const CANCEL: [u8; 4] = [0, 60, 0, 30];
 const ACK: [u8; 4] = [0, 60, 0, 80];
 const REJECT: [u8; 4] = [0, 60, 0, 90];
 const NACK: [u8; 4] = [0, 60, 0, 120];
+const TX_SELECT: [u8; 4] = [0, 90, 0, 10];
+const TX_COMMIT: [u8; 4] = [0, 90, 0, 20];
 /// `no_ack` and `exclusive`; `no_local` is the first bit and `no_wait` the fourth.
 const NO_ACK_EXCLUSIVE: u8 = 0b0110;
 /// The bit `requeue` of a nack; the first is `multiple`.
@@ -78,6 +80,16 @@ pub(in crate::broker) fn push_reject(out: &mut Vec<u8>, channel: u16, delivery_t
     push_answer(out, channel, REJECT, delivery_tag, u8::from(requeue));
 }
 
+/// Appends a `tx.select`: from then on RabbitMQ keeps acks, nacks and rejects of the channel until the next commit.
+pub(in crate::broker) fn push_tx_select(out: &mut Vec<u8>, channel: u16) {
+    frame(out, METHOD, channel, |out| out.extend_from_slice(&TX_SELECT));
+}
+
+/// Appends a `tx.commit`.
+pub(in crate::broker) fn push_tx_commit(out: &mut Vec<u8>, channel: u16) {
+    frame(out, METHOD, channel, |out| out.extend_from_slice(&TX_COMMIT));
+}
+
 fn push_answer(out: &mut Vec<u8>, channel: u16, method: [u8; 4], delivery_tag: u64, bits: u8) {
     frame(out, METHOD, channel, |out| {
         out.extend_from_slice(&method);
@@ -91,6 +103,7 @@ mod tests {
     use amq_protocol::frame::{AMQPFrame, WriteContext, gen_frame};
     use amq_protocol::protocol::AMQPClass;
     use amq_protocol::protocol::basic::{AMQPMethod, Ack, Cancel, Consume, Nack, Qos, Reject};
+    use amq_protocol::protocol::tx;
     use amq_protocol::types::FieldTable;
 
     use super::*;
@@ -99,7 +112,11 @@ mod tests {
     const CHANNEL: u16 = 513;
 
     fn expect(method: AMQPMethod, push: impl FnOnce(&mut Vec<u8>)) {
-        let frame = AMQPFrame::Method(CHANNEL, AMQPClass::Basic(method));
+        expect_class(AMQPClass::Basic(method), push);
+    }
+
+    fn expect_class(class: AMQPClass, push: impl FnOnce(&mut Vec<u8>)) {
+        let frame = AMQPFrame::Method(CHANNEL, class);
         let expected = gen_frame(&frame)(WriteContext::from(Vec::new())).expect("a vector takes all").write;
         let mut out = Vec::new();
         push(&mut out);
@@ -129,6 +146,10 @@ mod tests {
         });
         let cancel = Cancel { consumer_tag: short_string("pull"), nowait: false };
         expect(AMQPMethod::Cancel(cancel), |out| push_cancel(out, CHANNEL, "pull"));
+        let select = AMQPClass::Tx(tx::AMQPMethod::Select(tx::Select {}));
+        expect_class(select, |out| push_tx_select(out, CHANNEL));
+        let commit = AMQPClass::Tx(tx::AMQPMethod::Commit(tx::Commit {}));
+        expect_class(commit, |out| push_tx_commit(out, CHANNEL));
         for delivery_tag in [1, 255, u64::MAX] {
             let ack = Ack { delivery_tag, multiple: false };
             expect(AMQPMethod::Ack(ack), |out| push_ack(out, CHANNEL, delivery_tag));
