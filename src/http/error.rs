@@ -62,6 +62,11 @@ impl From<NotSettled> for Problem {
                 ProblemType::NoReplyTo,
                 "the message names no queue for a reply in its property reply_to: ack it or give it to the dead letters; nothing was done",
             ),
+            NotSettled::CopyRejected => Self::new(
+                ProblemType::Rejected,
+                "the only queue that the copy or the reply goes to refused it, for example because it is full; RabbitMQ does not hold it, \
+                 and the lease goes on",
+            ),
             NotSettled::Failed(error) => error.into(),
         }
     }

@@ -58,7 +58,7 @@ fn outcome(result: &SettleResult) -> &'static str {
         Err(NotSettled::NoReplyTo) => "no_reply_to",
         Err(NotSettled::Failed(Error::Unknown(_))) => "unknown",
         Err(NotSettled::Failed(Error::Unroutable { .. })) => "unroutable",
-        Err(NotSettled::Failed(Error::Rejected)) => "copy_rejected",
+        Err(NotSettled::CopyRejected | NotSettled::Failed(Error::Rejected)) => "copy_rejected",
         Err(NotSettled::Failed(Error::Refused(_))) => "refused",
         Err(NotSettled::Failed(Error::NotSent(_))) => "not_sent",
     }

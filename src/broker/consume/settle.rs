@@ -125,6 +125,9 @@ pub enum NotSettled {
     /// The message names no queue for a reply.
     #[error("the message has no reply_to")]
     NoReplyTo,
+    /// The only queue that the copy or the reply goes to refused it, so RabbitMQ does not hold it. The lease goes on.
+    #[error("the queue for the copy refused it")]
+    CopyRejected,
     /// RabbitMQ did not answer.
     #[error(transparent)]
     Failed(#[from] Error),

@@ -109,12 +109,12 @@ impl Worker {
                 Some(tag) => self.ack_original(places, serial, tag, &settled),
                 None => self.fail(places, &NotSettled::Failed(Error::gone())),
             },
-            Err(error) => {
+            Err(why) => {
                 self.leases.end_copy(serial, None);
                 if let Some(copy_id) = self.leases.message(serial).and_then(|kept| kept.copy_id.as_mut()) {
                     copy_id.may_exist |= may_exist;
                 }
-                self.fail(places, &NotSettled::Failed(error));
+                self.fail(places, &why);
             }
         }
     }
