@@ -1,5 +1,6 @@
 //! Publishes the copies of leased messages and the replies to them, and declares the queues in which copies wait.
 
+mod direct_replies;
 mod wait_queues;
 
 use std::sync::Arc;
@@ -8,14 +9,16 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use self::direct_replies::DirectReplies;
 use self::wait_queues::WaitQueues;
 use super::command::SettleResult;
 use super::copy_order::{Copied, CopyOrder, CopyTarget};
-use super::settle::{NotSettled, Retried, Settled};
+use super::settle::{NoReplyTo, NotSettled, Retried, Settled};
 use super::wait_queue;
 use crate::broker::Broker;
 use crate::broker::error::{Cause, Error, Unavailable};
 use crate::broker::publish::{Publish, PublishFailure, Receipt};
+use crate::domain::direct_reply_to::DirectReplyTo;
 use crate::domain::message::{Destination, Message, MessageId};
 use crate::domain::names::{ExchangeName, QueueName, ShortText};
 use crate::domain::outcome::Outcome;
@@ -25,22 +28,41 @@ use crate::domain::retry_step::RetryStep;
 /// The pauses before a copy that a new wait queue has nacked is sent again, in milliseconds.
 const PAUSES: [u64; 6] = [25, 50, 100, 200, 400, 800];
 
+/// The knowledge about the destinations of copies.
+#[derive(Default)]
+struct Copier {
+    wait_queues: WaitQueues,
+    direct_replies: DirectReplies,
+}
+
+/// Why there is no copy.
+enum NotCopied {
+    Failed(PublishFailure),
+    NoReplyTo(NoReplyTo),
+}
+
+impl From<PublishFailure> for NotCopied {
+    fn from(failure: PublishFailure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
 impl Broker {
     /// Publishes copies until the gateway is closed.
     pub(in crate::broker) async fn publish_copies(self, mut orders: UnboundedReceiver<CopyOrder>) {
-        let wait_queues = Arc::<WaitQueues>::default();
+        let copier = Arc::<Copier>::default();
         while let Some(Some(order)) = self.inner.closed.run_until_cancelled(orders.recv()).await {
-            let (broker, wait_queues) = (self.clone(), Arc::clone(&wait_queues));
-            tokio::spawn(async move { broker.publish_copy(order, &wait_queues).await });
+            let (broker, copier) = (self.clone(), Arc::clone(&copier));
+            tokio::spawn(async move { broker.publish_copy(order, &copier).await });
         }
     }
 
-    async fn publish_copy(&self, order: CopyOrder, wait_queues: &WaitQueues) {
+    async fn publish_copy(&self, order: CopyOrder, copier: &Copier) {
         let CopyOrder { serial, message, target, may_exist, deadline, longest, cancelled, answer } = order;
         let id = message.id.clone();
-        let sending = self.send_copy(message, &target, wait_queues, (deadline, longest));
+        let sending = self.send_copy(message, &target, copier, (deadline, longest));
         let Some(sent) = cancelled.run_until_cancelled(sending).await else { return };
-        let is_lost = sent.as_ref().is_err_and(|failure| failure.outcome == Outcome::Unknown);
+        let is_lost = matches!(&sent, Err(NotCopied::Failed(failure)) if failure.outcome == Outcome::Unknown);
         let result = result(&target, sent, id, may_exist);
         // The worker has ended, and has lost the lease.
         let _gone = answer.send(Copied { serial, result, may_exist: is_lost });
@@ -50,9 +72,9 @@ impl Broker {
         &self,
         message: Message,
         target: &CopyTarget,
-        wait_queues: &WaitQueues,
+        copier: &Copier,
         deadlines: (Instant, Instant),
-    ) -> Result<Receipt, PublishFailure> {
+    ) -> Result<Receipt, NotCopied> {
         let to = |exchange: &ExchangeName, routing_key: &ShortText| Destination {
             exchange: exchange.clone(),
             routing_key: routing_key.clone(),
@@ -63,18 +85,22 @@ impl Broker {
         };
         let (queue, step) = match target {
             CopyTarget::Reply { queue } => {
-                return self.send_once(message, to(&ExchangeName::default(), queue), deadlines).await;
+                let sending = self.send_once(message, to(&ExchangeName::default(), queue), deadlines);
+                return match DirectReplyTo::parse(queue.as_str()) {
+                    Some(address) => copier.direct_replies.send(address.client, deadlines.0, sending).await,
+                    None => Ok(sending.await?),
+                };
             }
             CopyTarget::DeadLetters { exchange, routing_key } => {
-                return self.send_once(message, to(exchange, routing_key), deadlines).await;
+                return Ok(self.send_once(message, to(exchange, routing_key), deadlines).await?);
             }
             CopyTarget::Again { queue, step: None } => {
-                return self.send_once(message, by_name(queue), deadlines).await;
+                return Ok(self.send_once(message, by_name(queue), deadlines).await?);
             }
             CopyTarget::Again { queue, step: Some(step) } => (queue, *step),
         };
         let declaration = wait_queue::declaration(queue, step).map_err(not_sent)?;
-        let wait_queue = wait_queues.find(&declaration.name);
+        let wait_queue = copier.wait_queues.find(&declaration.name);
         let mut pauses = PAUSES.into_iter().map(Duration::from_millis);
         loop {
             let declare = async { self.topology().declare(&declaration, deadlines.0).await.map(drop) };
@@ -89,9 +115,9 @@ impl Broker {
                 // It has perhaps not started yet. After a nack RabbitMQ does not hold the copy, since it goes to one queue.
                 Outcome::Rejected if declared.is_new() => match pauses.next() {
                     Some(pause) if Instant::now() + pause < deadlines.0 => sleep(pause).await,
-                    _ => return Err(failure),
+                    _ => return Err(failure.into()),
                 },
-                _ => return Err(failure),
+                _ => return Err(failure.into()),
             }
         }
     }
@@ -121,10 +147,15 @@ impl Broker {
 /// The result of the action, once the original is acked. A reply without an answer is not sent again, so its action is done.
 fn result(
     target: &CopyTarget,
-    sent: Result<Receipt, PublishFailure>,
+    sent: Result<Receipt, NotCopied>,
     message_id: MessageId,
     may_exist: bool,
 ) -> SettleResult {
+    let sent = match sent {
+        Err(NotCopied::NoReplyTo(why)) => return Err(NotSettled::NoReplyTo(why)),
+        Err(NotCopied::Failed(failure)) => Err(failure),
+        Ok(receipt) => Ok(receipt),
+    };
     match (target, sent) {
         (CopyTarget::Reply { .. }, Ok(receipt)) => {
             let is_confirmed = receipt.outcome == Outcome::Confirmed;

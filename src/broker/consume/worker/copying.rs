@@ -30,8 +30,8 @@ impl Worker {
             _ => Final::DeadLettered,
         };
         let held = self.leases.message(serial).filter(|_| how == Final::Replied);
-        if held.is_some_and(|kept| reply::queue(&kept.delivery).is_none()) {
-            return self.requests.set(place, Err(NotSettled::NoReplyTo));
+        if let Some(Err(why)) = held.map(|kept| reply::queue(&kept.delivery).map(drop)) {
+            return self.requests.set(place, Err(NotSettled::NoReplyTo(why)));
         }
         let step = self.leases.begin_copy(serial, how, now);
         if !matches!(step, Step::Begin(_)) {
@@ -57,7 +57,7 @@ impl Worker {
         let kept = self.leases.message(serial)?;
         let delivery = Arc::clone(&kept.delivery);
         if let Action::Reply(given) = action {
-            let target = CopyTarget::Reply { queue: reply::queue(&delivery)?.clone() };
+            let target = CopyTarget::Reply { queue: reply::queue(&delivery).ok()?.clone() };
             let message = reply::message(&given, &delivery);
             let may_exist = false;
             return Some(CopyOrder {
