@@ -33,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use self::connection::{Reached, Trial, Unreached, try_all};
-pub use self::consume::{Action, Consuming, Leased, NotSettled, Pull, Pulled, Retried, Settled};
+pub use self::consume::{Action, Consuming, Leased, NoReplyTo, NotSettled, Pull, Pulled, Retried, Settled};
 pub use self::error::{Cause, Denial, Error, Refusal, Unavailable};
 pub use self::probe::Look;
 pub use self::publish::{Place, Publish, PublishFailure, PublishSequence, Receipt};

@@ -30,4 +30,4 @@ mod worker;
 
 pub use self::consuming::Consuming;
 pub use self::pull::{Leased, Pull, Pulled};
-pub use self::settle::{Action, NotSettled, Retried, Settled};
+pub use self::settle::{Action, NoReplyTo, NotSettled, Retried, Settled};

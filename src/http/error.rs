@@ -1,7 +1,7 @@
 //! Converts errors of the broker side into problems. An endpoint may replace the detail by one that knows the request.
 
 use super::problem::{Problem, ProblemType};
-use crate::broker::{Cause, Error, NotSettled, PublishFailure, Refusal, Settled, Unavailable};
+use crate::broker::{Cause, Error, NoReplyTo, NotSettled, PublishFailure, Refusal, Settled, Unavailable};
 use crate::domain::duration;
 use crate::domain::outcome::Outcome;
 
@@ -58,13 +58,29 @@ impl From<NotSettled> for Problem {
                 );
                 Self::malformed("lease", why).with("limit", limit)
             }
-            NotSettled::NoReplyTo => Self::new(
-                ProblemType::NoReplyTo,
-                "the message names no queue for a reply in its property reply_to: ack it or give it to the dead letters; nothing was done",
+            NotSettled::NoReplyTo(why) => Self::new(ProblemType::NoReplyTo, no_reply_to(why)),
+            NotSettled::CopyRejected => Self::new(
+                ProblemType::Rejected,
+                "the only queue that the copy or the reply goes to refused it, for example because it is full; RabbitMQ does not hold it, \
+                 and the lease goes on",
             ),
             NotSettled::Failed(error) => error.into(),
         }
     }
+}
+
+fn no_reply_to(why: NoReplyTo) -> String {
+    let why = match why {
+        NoReplyTo::NoQueue => "the message names no queue that a reply can go to in its property reply_to",
+        NoReplyTo::NoAddress => {
+            "the property reply_to of the message begins as an address of direct reply-to, and RabbitMQ cannot have made it"
+        }
+        NoReplyTo::Unreachable => {
+            "RabbitMQ closed the gateway's connection over an earlier reply to the same address of direct reply-to, so the gateway sends \
+             none there for 5 minutes"
+        }
+    };
+    format!("{why}: ack the message or give it to the dead letters; nothing was done")
 }
 
 fn word(settled: &Settled) -> &'static str {

@@ -32,7 +32,7 @@ const GRACE: Duration = Duration::from_secs(1);
 /// The work of leases that needs publishing.
 pub(in crate::broker) struct LeaseWork {
     /// The requests of other replicas.
-    pub(in crate::broker) requests: mpsc::Receiver<ReceivedMessage>,
+    pub(in crate::broker) requests: mpsc::UnboundedReceiver<ReceivedMessage>,
     /// The copies of leased messages.
     pub(in crate::broker) orders: mpsc::UnboundedReceiver<CopyOrder>,
 }

@@ -6,19 +6,19 @@
 mod carried;
 mod failure;
 pub(super) mod protocol;
+mod requests;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::Mutex;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::timeout;
 
-use super::counts::ControlResult;
+use self::requests::{Budgets, Requests};
 use crate::broker::connection::Connection;
 use crate::broker::error::Error;
-use crate::broker::own_queue::{self, OwnQueue, Receiver};
-use crate::broker::wire::ContentHeader;
-use crate::domain::guarded::guarded;
+use crate::broker::own_queue::{self, OwnQueue};
 use crate::domain::message::ReceivedMessage;
 use crate::domain::names::QueueName;
 use crate::metrics::Metrics;
@@ -27,8 +27,6 @@ use crate::metrics::Metrics;
 const SERVER_NAMED: &str = "amq.gen-";
 /// How long RabbitMQ may take to declare the queue and start the consumer.
 const DECLARE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Requests that wait. Further ones are dropped, and their callers get no answer.
-pub(super) const MAX_WAITING: usize = 256;
 
 /// The queue of the replica with this name.
 pub(super) fn queue_of(owner: &str) -> Option<QueueName> {
@@ -38,18 +36,16 @@ pub(super) fn queue_of(owner: &str) -> Option<QueueName> {
 /// The control queue of the current connection.
 pub(super) struct Control {
     current: Mutex<Option<(Arc<Connection>, Arc<str>)>>,
-    /// The bytes that requests may still take, until they are answered.
-    free_bytes: Arc<Semaphore>,
-    requests: mpsc::Sender<ReceivedMessage>,
+    budgets: Budgets,
+    requests: UnboundedSender<ReceivedMessage>,
     metrics: Metrics,
 }
 
 impl Control {
-    /// Gives each request to the second value. All requests together take at most `bytes`.
-    pub(super) fn new(bytes: usize, metrics: Metrics) -> (Self, mpsc::Receiver<ReceivedMessage>) {
-        let (requests, receiver) = mpsc::channel(MAX_WAITING);
-        let free_bytes = Arc::new(Semaphore::new(bytes.min(Semaphore::MAX_PERMITS)));
-        (Self { current: Mutex::default(), free_bytes, requests, metrics }, receiver)
+    /// Gives each request to the second value. All requests for copies together take at most `bytes`.
+    pub(super) fn new(bytes: usize, metrics: Metrics) -> (Self, UnboundedReceiver<ReceivedMessage>) {
+        let (requests, receiver) = unbounded_channel();
+        (Self { current: Mutex::default(), budgets: Budgets::new(bytes), requests, metrics }, receiver)
     }
 
     /// Whether there is a control queue now.
@@ -77,8 +73,8 @@ impl Control {
 
     async fn declare(&self, connection: &Arc<Connection>) -> Result<Arc<str>, Error> {
         let (waiting, metrics) = (self.requests.clone(), self.metrics.clone());
-        let free_bytes = Arc::clone(&self.free_bytes);
-        let receiver = |name: String| Requests { owner: owner_of(&name), free_bytes, waiting, metrics };
+        let budgets = self.budgets.clone();
+        let receiver = |name: String| Requests { owner: owner_of(&name), budgets, waiting, metrics };
         let opening = own_queue::open(connection, receiver);
         let opened = timeout(DECLARE_TIMEOUT, connection.unless_gone(opening)).await;
         let (channel, queue) = opened.unwrap_or_else(|_| Err(Error::gone())).inspect_err(|_| {
@@ -109,33 +105,4 @@ async fn end_with_the_queue(
 
 fn owner_of(queue: &str) -> Arc<str> {
     Arc::from(queue.strip_prefix(SERVER_NAMED).unwrap_or(queue))
-}
-
-/// Passes requests on. One that finds no room is dropped, and its caller gets no answer.
-struct Requests {
-    owner: Arc<str>,
-    free_bytes: Arc<Semaphore>,
-    waiting: mpsc::Sender<ReceivedMessage>,
-    metrics: Metrics,
-}
-
-impl Receiver for Requests {
-    type Kept = OwnedSemaphorePermit;
-
-    fn keep(&self, header: &ContentHeader<'_>) -> Option<OwnedSemaphorePermit> {
-        let bytes = u32::try_from(header.body_bytes).ok();
-        let room = bytes.and_then(|bytes| Arc::clone(&self.free_bytes).try_acquire_many_owned(bytes).ok());
-        if room.is_none() {
-            ControlResult::Dropped.count(&self.metrics.consume);
-        }
-        room
-    }
-
-    fn receive(&self, room: OwnedSemaphorePermit, mut request: ReceivedMessage) {
-        request.body = guarded(request.body, room);
-        if self.waiting.try_send(request).is_err() {
-            ControlResult::Dropped.count(&self.metrics.consume);
-            tracing::debug!("too many requests wait at the control queue of leases: one is dropped");
-        }
-    }
 }

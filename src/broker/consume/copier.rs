@@ -1,65 +1,68 @@
 //! Publishes the copies of leased messages and the replies to them, and declares the queues in which copies wait.
 
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+mod direct_replies;
+mod wait_queues;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
+use self::direct_replies::DirectReplies;
+use self::wait_queues::WaitQueues;
+use super::command::SettleResult;
 use super::copy_order::{Copied, CopyOrder, CopyTarget};
-use super::settle::{Retried, Settled};
+use super::settle::{NoReplyTo, NotSettled, Retried, Settled};
 use super::wait_queue;
 use crate::broker::Broker;
 use crate::broker::error::{Cause, Error, Unavailable};
 use crate::broker::publish::{Publish, PublishFailure, Receipt};
+use crate::domain::direct_reply_to::DirectReplyTo;
 use crate::domain::message::{Destination, Message, MessageId};
 use crate::domain::names::{ExchangeName, QueueName, ShortText};
 use crate::domain::outcome::Outcome;
 use crate::domain::reserved;
 use crate::domain::retry_step::RetryStep;
 
-/// The most wait queues that the gateway remembers to have declared. It then forgets all, and declares them again.
-const MAX_REMEMBERED: usize = 10_000;
+/// The pauses before a copy that a new wait queue has nacked is sent again, in milliseconds.
+const PAUSES: [u64; 6] = [25, 50, 100, 200, 400, 800];
 
-/// The wait queues that this replica has declared.
+/// The knowledge about the destinations of copies.
 #[derive(Default)]
-struct Declared(Mutex<HashSet<QueueName>>);
+struct Copier {
+    wait_queues: WaitQueues,
+    direct_replies: DirectReplies,
+}
 
-impl Declared {
-    fn has(&self, queue: &QueueName) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(queue)
-    }
+/// Why there is no copy.
+enum NotCopied {
+    Failed(PublishFailure),
+    NoReplyTo(NoReplyTo),
+}
 
-    fn set(&self, queue: &QueueName, is_declared: bool) {
-        let mut queues = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if !is_declared {
-            queues.remove(queue);
-            return;
-        }
-        if queues.len() >= MAX_REMEMBERED {
-            queues.clear();
-        }
-        queues.insert(queue.clone());
+impl From<PublishFailure> for NotCopied {
+    fn from(failure: PublishFailure) -> Self {
+        Self::Failed(failure)
     }
 }
 
 impl Broker {
     /// Publishes copies until the gateway is closed.
     pub(in crate::broker) async fn publish_copies(self, mut orders: UnboundedReceiver<CopyOrder>) {
-        let declared = Arc::<Declared>::default();
+        let copier = Arc::<Copier>::default();
         while let Some(Some(order)) = self.inner.closed.run_until_cancelled(orders.recv()).await {
-            let (broker, declared) = (self.clone(), Arc::clone(&declared));
-            tokio::spawn(async move { broker.publish_copy(order, &declared).await });
+            let (broker, copier) = (self.clone(), Arc::clone(&copier));
+            tokio::spawn(async move { broker.publish_copy(order, &copier).await });
         }
     }
 
-    async fn publish_copy(&self, order: CopyOrder, declared: &Declared) {
+    async fn publish_copy(&self, order: CopyOrder, copier: &Copier) {
         let CopyOrder { serial, message, target, may_exist, deadline, longest, cancelled, answer } = order;
         let id = message.id.clone();
-        let sending = self.send_copy(message, &target, declared, (deadline, longest));
+        let sending = self.send_copy(message, &target, copier, (deadline, longest));
         let Some(sent) = cancelled.run_until_cancelled(sending).await else { return };
-        let is_lost = sent.as_ref().is_err_and(|failure| failure.outcome == Outcome::Unknown);
+        let is_lost = matches!(&sent, Err(NotCopied::Failed(failure)) if failure.outcome == Outcome::Unknown);
         let result = result(&target, sent, id, may_exist);
         // The worker has ended, and has lost the lease.
         let _gone = answer.send(Copied { serial, result, may_exist: is_lost });
@@ -69,9 +72,9 @@ impl Broker {
         &self,
         message: Message,
         target: &CopyTarget,
-        declared: &Declared,
+        copier: &Copier,
         deadlines: (Instant, Instant),
-    ) -> Result<Receipt, PublishFailure> {
+    ) -> Result<Receipt, NotCopied> {
         let to = |exchange: &ExchangeName, routing_key: &ShortText| Destination {
             exchange: exchange.clone(),
             routing_key: routing_key.clone(),
@@ -82,29 +85,39 @@ impl Broker {
         };
         let (queue, step) = match target {
             CopyTarget::Reply { queue } => {
-                return self.send_once(message, to(&ExchangeName::default(), queue), deadlines).await;
+                let sending = self.send_once(message, to(&ExchangeName::default(), queue), deadlines);
+                return match DirectReplyTo::parse(queue.as_str()) {
+                    Some(address) => copier.direct_replies.send(address.client, deadlines.0, sending).await,
+                    None => Ok(sending.await?),
+                };
             }
             CopyTarget::DeadLetters { exchange, routing_key } => {
-                return self.send_once(message, to(exchange, routing_key), deadlines).await;
+                return Ok(self.send_once(message, to(exchange, routing_key), deadlines).await?);
             }
             CopyTarget::Again { queue, step: None } => {
-                return self.send_once(message, by_name(queue), deadlines).await;
+                return Ok(self.send_once(message, by_name(queue), deadlines).await?);
             }
             CopyTarget::Again { queue, step: Some(step) } => (queue, *step),
         };
         let declaration = wait_queue::declaration(queue, step).map_err(not_sent)?;
+        let wait_queue = copier.wait_queues.find(&declaration.name);
+        let mut pauses = PAUSES.into_iter().map(Duration::from_millis);
         loop {
-            let was_declared = declared.has(&declaration.name);
-            if !was_declared {
-                self.topology().declare(&declaration, deadlines.0).await.map_err(not_sent)?;
-                declared.set(&declaration.name, true);
-            }
-            match self.send_once(message.clone(), by_name(&declaration.name), deadlines).await {
+            let declare = async { self.topology().declare(&declaration, deadlines.0).await.map(drop) };
+            let declared = wait_queue.declared(deadlines.0, declare).await.map_err(not_sent)?;
+            let failure = match self.send_once(message.clone(), by_name(&declaration.name), deadlines).await {
+                Ok(receipt) => return Ok(receipt),
+                Err(failure) => failure,
+            };
+            match failure.outcome {
                 // The queue was deleted after its declaration.
-                Err(failure) if failure.outcome == Outcome::Unroutable && was_declared => {
-                    declared.set(&declaration.name, false);
-                }
-                answer => return answer,
+                Outcome::Unroutable if !declared.is_own => wait_queue.forget(declared).await,
+                // It has perhaps not started yet. After a nack RabbitMQ does not hold the copy, since it goes to one queue.
+                Outcome::Rejected if declared.is_new() => match pauses.next() {
+                    Some(pause) if Instant::now() + pause < deadlines.0 => sleep(pause).await,
+                    _ => return Err(failure.into()),
+                },
+                _ => return Err(failure.into()),
             }
         }
     }
@@ -134,10 +147,15 @@ impl Broker {
 /// The result of the action, once the original is acked. A reply without an answer is not sent again, so its action is done.
 fn result(
     target: &CopyTarget,
-    sent: Result<Receipt, PublishFailure>,
+    sent: Result<Receipt, NotCopied>,
     message_id: MessageId,
     may_exist: bool,
-) -> Result<Settled, Error> {
+) -> SettleResult {
+    let sent = match sent {
+        Err(NotCopied::NoReplyTo(why)) => return Err(NotSettled::NoReplyTo(why)),
+        Err(NotCopied::Failed(failure)) => Err(failure),
+        Ok(receipt) => Ok(receipt),
+    };
     match (target, sent) {
         (CopyTarget::Reply { .. }, Ok(receipt)) => {
             let is_confirmed = receipt.outcome == Outcome::Confirmed;
@@ -146,15 +164,27 @@ fn result(
         (CopyTarget::Reply { .. }, Err(failure)) => match failure.outcome {
             Outcome::Unroutable => Ok(Settled::Replied { delivered: Some(false) }),
             Outcome::Unknown => Ok(Settled::Replied { delivered: None }),
-            _ => Err(failure.error),
+            _ => Err(not_copied(target, failure)),
         },
-        (_, Err(failure)) => Err(failure.error),
+        (_, Err(failure)) => Err(not_copied(target, failure)),
         (CopyTarget::DeadLetters { .. }, Ok(_)) => Ok(Settled::DeadLettered),
         (CopyTarget::Again { step, .. }, Ok(receipt)) => {
             let duplicate_possible = may_exist || receipt.duplicate_possible;
             let retry_at = SystemTime::now() + step.map(RetryStep::delay).unwrap_or_default();
             Ok(Settled::Retried(Arc::new(Retried { retry_at, message_id, duplicate_possible })))
         }
+    }
+}
+
+/// Why there is no copy. A nack by the only queue that the copy goes to says that RabbitMQ does not hold it.
+fn not_copied(target: &CopyTarget, failure: PublishFailure) -> NotSettled {
+    let has_one_queue = match target {
+        CopyTarget::Again { .. } | CopyTarget::Reply { .. } => true,
+        CopyTarget::DeadLetters { exchange, .. } => exchange.is_default(),
+    };
+    match failure.error {
+        Error::Rejected if has_one_queue => NotSettled::CopyRejected,
+        error => NotSettled::Failed(error),
     }
 }
 

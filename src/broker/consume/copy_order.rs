@@ -4,8 +4,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::settle::Settled;
-use crate::broker::error::Error;
+use super::command::SettleResult;
 use crate::domain::message::Message;
 use crate::domain::names::{ExchangeName, QueueName, ShortText};
 use crate::domain::retry_step::RetryStep;
@@ -41,7 +40,7 @@ pub(super) enum CopyTarget {
 pub(super) struct Copied {
     pub(super) serial: u64,
     /// The result of the action, once the original is acked.
-    pub(super) result: Result<Settled, Error>,
+    pub(super) result: SettleResult,
     /// Whether a copy may be in a queue although it is not confirmed.
     pub(super) may_exist: bool,
 }

@@ -55,10 +55,10 @@ fn outcome(result: &SettleResult) -> &'static str {
         Err(NotSettled::Expired) => "expired",
         Err(NotSettled::Already(_) | NotSettled::Settling) => "conflict",
         Err(NotSettled::TooLong { .. }) => "too_long",
-        Err(NotSettled::NoReplyTo) => "no_reply_to",
+        Err(NotSettled::NoReplyTo(_)) => "no_reply_to",
         Err(NotSettled::Failed(Error::Unknown(_))) => "unknown",
         Err(NotSettled::Failed(Error::Unroutable { .. })) => "unroutable",
-        Err(NotSettled::Failed(Error::Rejected)) => "copy_rejected",
+        Err(NotSettled::CopyRejected | NotSettled::Failed(Error::Rejected)) => "copy_rejected",
         Err(NotSettled::Failed(Error::Refused(_))) => "refused",
         Err(NotSettled::Failed(Error::NotSent(_))) => "not_sent",
     }

@@ -1,16 +1,15 @@
 //! Settles leases of any replica: its own at once, others by their owner's control queue.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::Instant;
 
 use super::command::SettleResult;
-use super::control::{MAX_WAITING, protocol, queue_of};
+use super::control::{protocol, queue_of};
 use super::counts::{ControlResult, count_settles};
 use super::settle::{Action, NotSettled, Settled};
 use crate::broker::Broker;
@@ -41,13 +40,16 @@ impl Broker {
         let count = actions.len();
         let (own, foreign): (Vec<Numbered>, Vec<_>) =
             actions.into_iter().enumerate().partition(|(_, (id, _))| self.consuming().gave_out(id, queue));
-        let mut by_owner = BTreeMap::<String, Vec<Numbered>>::new();
+        // A reply can wait long, so no request has replies and other actions together.
+        let mut by_owner = BTreeMap::<(String, bool), Vec<Numbered>>::new();
         for numbered in foreign {
-            by_owner.entry(numbered.1.0.owner.clone()).or_default().push(numbered);
+            let key = (numbered.1.0.owner.clone(), numbered.1.1.is_copy());
+            by_owner.entry(key).or_default().push(numbered);
         }
-        let forwarded = by_owner.into_iter().map(|(owner, numbered)| async move {
+        let forwarded = by_owner.into_iter().map(|((owner, is_copy), numbered)| async move {
+            let kind = if is_copy { protocol::COPY_REQUEST } else { protocol::REQUEST };
             let (places, actions) = split(numbered);
-            let results = self.forward(&owner, queue, actions, deadline).await;
+            let results = self.forward((&owner, kind), queue, actions, deadline).await;
             places.into_iter().zip(results).collect::<Vec<_>>()
         });
         let own = async {
@@ -69,7 +71,7 @@ impl Broker {
     /// Asks the owner of leases to settle them.
     async fn forward(
         &self,
-        owner: &str,
+        (owner, kind): (&str, &str),
         queue: &QueueName,
         actions: Vec<(LeaseId, Action)>,
         deadline: Instant,
@@ -77,7 +79,7 @@ impl Broker {
         let Some(control_queue) = queue_of(owner) else {
             return vec![Err(NotSettled::Expired); actions.len()];
         };
-        let message = self.control_message(protocol::REQUEST, protocol::request(queue, &actions));
+        let message = self.control_message(kind, protocol::request(queue, &actions));
         let call = Call { message, queue: control_queue, deadline };
         let failed = |error: NotSettled| vec![Err(error); actions.len()];
         match self.ask(call).await {
@@ -108,14 +110,11 @@ impl Broker {
     }
 
     /// Answers the requests of other replicas, until the gateway is closed.
-    pub(in crate::broker) async fn answer_replicas(self, mut requests: mpsc::Receiver<ReceivedMessage>) {
-        let running = Arc::new(Semaphore::new(MAX_WAITING));
+    pub(in crate::broker) async fn answer_replicas(self, mut requests: UnboundedReceiver<ReceivedMessage>) {
         while let Some(Some(request)) = self.inner.closed.run_until_cancelled(requests.recv()).await {
-            let Ok(permit) = Arc::clone(&running).acquire_owned().await else { return };
             let broker = self.clone();
             tokio::spawn(async move {
                 broker.answer_replica(request).await.count(&broker.inner.metrics.consume);
-                drop(permit);
             });
         }
     }
@@ -132,7 +131,9 @@ impl Broker {
         let time =
             properties.expiration.map_or(ANSWER_TIMEOUT, Duration::from_millis).min(ANSWER_TIMEOUT * 6);
         let deadline = Instant::now() + time;
-        let (result, kind, body) = if is_of_type(&request, protocol::REQUEST) {
+        let is_known =
+            [protocol::REQUEST, protocol::COPY_REQUEST].iter().any(|kind| is_of_type(&request, kind));
+        let (result, kind, body) = if is_known {
             let Some((queue, actions)) = protocol::read_request(&request.body) else {
                 tracing::debug!("a request at the control queue of leases is malformed: it is dropped");
                 return ControlResult::Dropped;

@@ -1,12 +1,24 @@
 //! The reply to a leased message.
 
+use super::settle::NoReplyTo;
+use crate::domain::direct_reply_to::DirectReplyTo;
 use crate::domain::message::{Delivery, Message};
 use crate::domain::names::ShortText;
+use crate::domain::reserved;
 
-/// The queue that the message names for its reply. A name with control characters, or cut to text, is not usable.
-pub(super) fn queue(request: &Delivery) -> Option<&ShortText> {
+/// The queue that the message names for its reply.
+///
+/// # Errors
+/// Why the name is not usable.
+pub(super) fn queue(request: &Delivery) -> Result<&ShortText, NoReplyTo> {
     let queue = request.message.properties.reply_to.as_ref();
-    queue.filter(|name| name.is_valid() && !name.as_str().is_empty())
+    let queue = queue.filter(|name| name.is_valid() && !name.as_str().is_empty());
+    let queue = queue.ok_or(NoReplyTo::NoQueue)?;
+    let is_direct = reserved::is_direct_reply_to(queue.as_str());
+    if is_direct && DirectReplyTo::parse(queue.as_str()).is_none() {
+        return Err(NoReplyTo::NoAddress);
+    }
+    Ok(queue)
 }
 
 /// The message with the correlation id of its request. It never names a user: a reply may go to a queue of the gateway's own, which
@@ -56,7 +68,14 @@ mod tests {
 
     #[test]
     fn a_message_without_a_usable_reply_to_has_no_queue_for_its_reply() {
-        for (reply_to, expected) in [(None, None), (Some(""), None), (Some("answers"), Some("answers"))] {
+        for (reply_to, expected) in [
+            (None, Err(NoReplyTo::NoQueue)),
+            (Some(""), Err(NoReplyTo::NoQueue)),
+            (Some("an\nswers"), Err(NoReplyTo::NoQueue)),
+            (Some("amq.rabbitmq.reply-to.AAAA.x"), Err(NoReplyTo::NoAddress)),
+            (Some("amq.rabbitmq.reply-to"), Err(NoReplyTo::NoAddress)),
+            (Some("answers"), Ok("answers")),
+        ] {
             let request = request(Properties { reply_to: reply_to.map(text), ..Properties::default() });
             assert_eq!(queue(&request).map(ShortText::as_str), expected);
         }

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use serde::{Deserialize, Serialize};
+
 use crate::broker::error::Error;
 use crate::domain::message::{Message, MessageId};
 use crate::domain::names::{ExchangeName, ShortText};
@@ -38,6 +40,13 @@ pub enum Action {
     /// This message goes to the queue that the leased one names in `reply_to`, with its `correlation_id`, and RabbitMQ removes the
     /// leased one.
     Reply(Arc<Message>),
+}
+
+impl Action {
+    /// Whether a copy or a reply is published first.
+    pub(super) fn is_copy(&self) -> bool {
+        matches!(self, Self::Retry { .. } | Self::DeadLetter { .. } | Self::Reply(_))
+    }
 }
 
 /// An action that ends a lease, without its result.
@@ -103,6 +112,21 @@ impl Settled {
     }
 }
 
+/// Why a message can have no reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
+pub enum NoReplyTo {
+    /// It has no `reply_to`, or one that is no name of a queue.
+    #[error("the message names no queue that a reply can go to")]
+    NoQueue,
+    /// Its `reply_to` begins as an address of direct reply-to, and RabbitMQ cannot have made it.
+    #[error("the message names an address of direct reply-to that is none")]
+    NoAddress,
+    /// RabbitMQ closed the connection over an earlier reply to its address of direct reply-to.
+    #[error("the address of direct reply-to leads to no client")]
+    Unreachable,
+}
+
 /// Why an action is not done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotSettled {
@@ -122,9 +146,12 @@ pub enum NotSettled {
         /// The longest time from the delivery on.
         longest: Duration,
     },
-    /// The message names no queue for a reply.
-    #[error("the message has no reply_to")]
-    NoReplyTo,
+    /// The message names no queue that a reply can go to. Nothing was sent, and the lease goes on.
+    #[error(transparent)]
+    NoReplyTo(#[from] NoReplyTo),
+    /// The only queue that the copy or the reply goes to refused it, so RabbitMQ does not hold it. The lease goes on.
+    #[error("the queue for the copy refused it")]
+    CopyRejected,
     /// RabbitMQ did not answer.
     #[error(transparent)]
     Failed(#[from] Error),

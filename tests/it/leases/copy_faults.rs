@@ -4,6 +4,7 @@ use super::*;
 use crate::support::{
     broker::Broker,
     contract::Answer,
+    gateway::TestGateway,
     link::{Mode, Way},
     stage::wired,
 };
@@ -39,6 +40,27 @@ async fn the_same_retry_while_its_copy_has_no_answer_sends_no_second_copy() {
     assert_eq!(observer.count("q").await, Some(0));
 }
 
+/// RabbitMQ answers parallel declarations of a quorum queue before it has started, and nacks what comes then.
+#[tokio::test]
+async fn the_first_retries_of_a_queue_are_all_retried_at_two_replicas_at_once() {
+    let stage = Stage::with_queue("copy_first").await;
+    let other = TestGateway::start(&[("AMQP_URL", &stage.vhost.url)]).await;
+    let names: Vec<_> = (0..100).map(|n| n.to_string()).collect();
+    publish(&stage.observer, "q", names.iter().map(String::as_str)).await;
+    let retry_half = async |gateway: &TestGateway| {
+        let messages = pulled(gateway, "q", json!({"max": 50, "wait": "10s", "lease": "1m"})).await;
+        let item = |message: &Value| json!({"lease_id": lease_id(message), "delay": "90s"});
+        let items: Vec<_> = messages.iter().map(item).collect();
+        outcomes(gateway, "q", json!({"retry": items})).await
+    };
+    let (mut all, others) = tokio::join!(retry_half(&stage.gateway), retry_half(&other));
+    all.extend(others);
+    assert!(all.len() >= 2 && all.iter().all(|outcome| outcome == "retried"), "{all:?}");
+    let waiting = u32::try_from(all.len()).ok();
+    let are_there = || async { stage.observer.count("q.retry.90s").await == waiting };
+    eventually(SOON, "the copies wait", are_there).await;
+}
+
 /// An operator has limited the wait queue by a policy.
 #[tokio::test]
 async fn a_wait_queue_that_is_full_refuses_the_copy_and_the_lease_stays() {
@@ -59,6 +81,11 @@ async fn a_wait_queue_that_is_full_refuses_the_copy_and_the_lease_stays() {
             continue;
         }
         assert_eq!(result["problem"]["type"], "/problems/rejected", "{result}");
+        let detail = result["problem"]["detail"].as_str().expect("a detail");
+        assert!(
+            detail.starts_with("the only queue that the copy or the reply goes to refused it"),
+            "{detail}"
+        );
         assert_eq!(act(&stage.gateway, "q", "release", &lease).await, "released");
         return;
     }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::carried::{self, CarriedSize};
 use super::failure::FailureJson;
 use crate::broker::consume::command::SettleResult;
-use crate::broker::consume::settle::{Action, NotSettled, Retried, Settled};
+use crate::broker::consume::settle::{Action, NoReplyTo, NotSettled, Retried, Settled};
 use crate::broker::error::Error;
 use crate::domain::lease::LeaseId;
 use crate::domain::message::MessageId;
@@ -19,7 +19,9 @@ use crate::domain::retry_step::RetryStep;
 
 /// The type of a request of this version.
 pub(in crate::broker::consume) const REQUEST: &str = "settle.v1";
-/// The type of its answer.
+/// The type of a request for copies and replies, of the same layout.
+pub(in crate::broker::consume) const COPY_REQUEST: &str = "copy.v1";
+/// The type of the answer to both.
 pub(in crate::broker::consume) const ANSWER: &str = "settled.v1";
 /// The type of the answer to a request of an unknown version.
 pub(in crate::broker::consume) const UNSUPPORTED: &str = "unsupported";
@@ -69,7 +71,8 @@ enum ResultJson {
     Replied {
         delivered: Option<bool>,
     },
-    NoReplyTo,
+    NoReplyTo(NoReplyTo),
+    CopyRejected,
     Expired,
     Settling,
     Already(Box<ResultJson>),
@@ -153,7 +156,8 @@ fn result_json(result: &SettleResult) -> ResultJson {
         Ok(settled) => settled_json(settled),
         Err(NotSettled::Expired) => ResultJson::Expired,
         Err(NotSettled::Settling) => ResultJson::Settling,
-        Err(NotSettled::NoReplyTo) => ResultJson::NoReplyTo,
+        Err(NotSettled::NoReplyTo(why)) => ResultJson::NoReplyTo(*why),
+        Err(NotSettled::CopyRejected) => ResultJson::CopyRejected,
         Err(NotSettled::Already(settled)) => ResultJson::Already(Box::new(settled_json(settled))),
         Err(NotSettled::TooLong { longest }) => ResultJson::TooLong(milliseconds(*longest)),
         Err(NotSettled::Failed(error)) => ResultJson::Failed(FailureJson::from(error)),
@@ -188,7 +192,8 @@ fn read_result(result: ResultJson) -> SettleResult {
         }
         ResultJson::DeadLettered => Settled::DeadLettered,
         ResultJson::Replied { delivered } => Settled::Replied { delivered },
-        ResultJson::NoReplyTo => return Err(NotSettled::NoReplyTo),
+        ResultJson::NoReplyTo(why) => return Err(NotSettled::NoReplyTo(why)),
+        ResultJson::CopyRejected => return Err(NotSettled::CopyRejected),
         ResultJson::Expired => return Err(NotSettled::Expired),
         ResultJson::Settling => return Err(NotSettled::Settling),
         ResultJson::Already(settled) => {
@@ -298,7 +303,8 @@ mod tests {
             Ok(Settled::DeadLettered),
             Ok(Settled::Replied { delivered: Some(false) }),
             Ok(Settled::Replied { delivered: None }),
-            Err(NotSettled::NoReplyTo),
+            Err(NotSettled::NoReplyTo(NoReplyTo::NoAddress)),
+            Err(NotSettled::CopyRejected),
             Err(NotSettled::Expired),
             Err(NotSettled::Settling),
             Err(NotSettled::Already(Settled::Acked)),

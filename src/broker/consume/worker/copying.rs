@@ -30,8 +30,8 @@ impl Worker {
             _ => Final::DeadLettered,
         };
         let held = self.leases.message(serial).filter(|_| how == Final::Replied);
-        if held.is_some_and(|kept| reply::queue(&kept.delivery).is_none()) {
-            return self.requests.set(place, Err(NotSettled::NoReplyTo));
+        if let Some(Err(why)) = held.map(|kept| reply::queue(&kept.delivery).map(drop)) {
+            return self.requests.set(place, Err(NotSettled::NoReplyTo(why)));
         }
         let step = self.leases.begin_copy(serial, how, now);
         if !matches!(step, Step::Begin(_)) {
@@ -57,7 +57,7 @@ impl Worker {
         let kept = self.leases.message(serial)?;
         let delivery = Arc::clone(&kept.delivery);
         if let Action::Reply(given) = action {
-            let target = CopyTarget::Reply { queue: reply::queue(&delivery)?.clone() };
+            let target = CopyTarget::Reply { queue: reply::queue(&delivery).ok()?.clone() };
             let message = reply::message(&given, &delivery);
             let may_exist = false;
             return Some(CopyOrder {
@@ -109,12 +109,12 @@ impl Worker {
                 Some(tag) => self.ack_original(places, serial, tag, &settled),
                 None => self.fail(places, &NotSettled::Failed(Error::gone())),
             },
-            Err(error) => {
+            Err(why) => {
                 self.leases.end_copy(serial, None);
                 if let Some(copy_id) = self.leases.message(serial).and_then(|kept| kept.copy_id.as_mut()) {
                     copy_id.may_exist |= may_exist;
                 }
-                self.fail(places, &NotSettled::Failed(error));
+                self.fail(places, &why);
             }
         }
     }
