@@ -2,24 +2,29 @@
 
 pub(in crate::http) mod copies;
 pub(in crate::http) mod reply;
+mod request;
 
 use axum::extract::State;
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use utoipa::{IntoParams, IntoResponses};
 
+use self::request::LeaseRequest;
 use crate::broker::{Action, NotSettled, Settled};
 use crate::domain::lease::LeaseId;
 use crate::domain::names::QueueName;
 use crate::http::endpoints::messages::time::rfc3339;
 use crate::http::header_names::X_LEASE_EXPIRES_AT;
 use crate::http::problem::Problem;
-use crate::http::request::{PathNames, SettleDeadline, TimedQuery};
+use crate::http::request::{SettleDeadline, TimedQuery};
 use crate::http::reserved_name;
 use crate::http::state::AppState;
 
 const X_RETRY_AT: HeaderName = HeaderName::from_static("x-retry-at");
 const X_REPLY_DELIVERED: HeaderName = HeaderName::from_static("x-reply-delivered");
+
+/// The place of the parameters of an action that has only a deadline.
+const ONLY_TIMEOUT: &str = "the path names the lease and the action, and timeout is a parameter of the query";
 
 /// The names in the path: the queue, and the lease.
 type Lease = (QueueName, LeaseId);
@@ -47,6 +52,9 @@ enum NotDone {
     /// `reserved-name`: the queue belongs to RabbitMQ or to the gateway; `cross-origin`
     #[response(status = 403)]
     Forbidden,
+    /// `request-timeout`: the request has a body, and the body did not come in time
+    #[response(status = 408)]
+    BodyLate,
     /// `lease-settled`: the lease was settled in another way; nothing was done
     #[response(status = 409)]
     Settled,
@@ -81,9 +89,9 @@ enum NotDone {
 )]
 pub(in crate::http) async fn ack_lease(
     State(state): State<AppState>,
-    PathNames(lease): PathNames<Lease>,
-    query: TimedQuery<SettleDeadline>,
+    request: LeaseRequest,
 ) -> Result<Response, Problem> {
+    let (lease, query) = request.without_body(ONLY_TIMEOUT)?;
     settle(&state, lease, Action::Ack, query).await
 }
 
@@ -106,9 +114,9 @@ pub(in crate::http) async fn ack_lease(
 )]
 pub(in crate::http) async fn ack_lease_by_post(
     State(state): State<AppState>,
-    PathNames(lease): PathNames<Lease>,
-    query: TimedQuery<SettleDeadline>,
+    request: LeaseRequest,
 ) -> Result<Response, Problem> {
+    let (lease, query) = request.without_body(ONLY_TIMEOUT)?;
     settle(&state, lease, Action::Ack, query).await
 }
 
@@ -131,9 +139,9 @@ pub(in crate::http) async fn ack_lease_by_post(
 )]
 pub(in crate::http) async fn release_lease(
     State(state): State<AppState>,
-    PathNames(lease): PathNames<Lease>,
-    query: TimedQuery<SettleDeadline>,
+    request: LeaseRequest,
 ) -> Result<Response, Problem> {
+    let (lease, query) = request.without_body(ONLY_TIMEOUT)?;
     settle(&state, lease, Action::Release, query).await
 }
 
@@ -156,9 +164,9 @@ pub(in crate::http) async fn release_lease(
 )]
 pub(in crate::http) async fn reject_lease(
     State(state): State<AppState>,
-    PathNames(lease): PathNames<Lease>,
-    query: TimedQuery<SettleDeadline>,
+    request: LeaseRequest,
 ) -> Result<Response, Problem> {
+    let (lease, query) = request.without_body(ONLY_TIMEOUT)?;
     settle(&state, lease, Action::Reject, query).await
 }
 
@@ -184,9 +192,9 @@ pub(in crate::http) async fn reject_lease(
 )]
 pub(in crate::http) async fn extend_lease(
     State(state): State<AppState>,
-    PathNames(lease): PathNames<Lease>,
-    mut query: TimedQuery<SettleDeadline>,
+    request: LeaseRequest,
 ) -> Result<Response, Problem> {
+    let (lease, mut query) = request.without_body("lease and timeout are parameters of the query")?;
     let time = query.parameters.duration("lease")?;
     let time =
         time.ok_or_else(|| Problem::malformed("lease", "is missing: say how long, such as lease=2m"))?;

@@ -3,12 +3,12 @@
 use axum::extract::State;
 use axum::response::Response;
 
-use super::{Lease, LeasePath, NotDone, settle};
+use super::request::LeaseRequest;
+use super::{LeasePath, NotDone, settle};
 use crate::broker::Action;
 use crate::domain::retry_step::RetryStep;
 use crate::http::endpoints::messages::settle::{Target, check_delay};
 use crate::http::problem::Problem;
-use crate::http::request::{PathNames, SettleDeadline, TimedQuery};
 use crate::http::state::AppState;
 
 /// Let a message come again later
@@ -38,9 +38,9 @@ use crate::http::state::AppState;
 )]
 pub(in crate::http) async fn retry_lease(
     State(state): State<AppState>,
-    PathNames(lease): PathNames<Lease>,
-    mut query: TimedQuery<SettleDeadline>,
+    request: LeaseRequest,
 ) -> Result<Response, Problem> {
+    let (lease, mut query) = request.without_body("delay, reason and timeout are parameters of the query")?;
     let delay = query.parameters.duration("delay")?.unwrap_or_default();
     check_delay("delay", delay, state.limits().max_retry_delay)?;
     let reason = query.parameters.take("reason")?;
@@ -74,9 +74,10 @@ pub(in crate::http) async fn retry_lease(
 )]
 pub(in crate::http) async fn dead_letter_lease(
     State(state): State<AppState>,
-    PathNames(lease): PathNames<Lease>,
-    mut query: TimedQuery<SettleDeadline>,
+    request: LeaseRequest,
 ) -> Result<Response, Problem> {
+    let (lease, mut query) =
+        request.without_body("exchange, routing_key, reason and timeout are parameters of the query")?;
     let target = Target::take(&mut query.parameters)?;
     let reason = query.parameters.take("reason")?;
     let action = target.action(&lease.0, reason)?;

@@ -103,10 +103,8 @@ pub(in crate::http) fn take_next_message(
 
 /// The permit of a request. Refuses a body, since a caller may mean it as parameters.
 fn without_content(body: ReadBody) -> Result<RequestPermit, Problem> {
-    if body.bytes.is_empty() {
-        return Ok(body.into_permit());
-    }
-    Err(Problem::malformed("body", "must be empty: wait and lease are parameters of the query"))
+    body.expect_empty("wait and lease are parameters of the query")?;
+    Ok(body.into_permit())
 }
 
 /// Takes the message. The answer gives it back if the connection does not take it.
