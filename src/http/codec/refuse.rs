@@ -3,8 +3,8 @@
 
 use axum::http::HeaderMap;
 
+use super::{ParsedMessage, Purpose};
 use crate::domain::field::{HeaderLimitError, HeaderLimits};
-use crate::domain::message::Message;
 use crate::domain::reserved;
 use crate::http::header_names::IDEMPOTENCY_KEY;
 use crate::http::problem::{Problem, ProblemType};
@@ -20,10 +20,37 @@ pub(in crate::http) fn refuse_idempotency_key(headers: &HeaderMap) -> Result<(),
     Ok(())
 }
 
-pub(super) fn message(message: &Message, limits: &HeaderLimits, user: Option<&str>) -> Result<(), Problem> {
+/// Refuses members and properties that the gateway sets itself.
+pub(super) fn own_members(parsed: &ParsedMessage, purpose: Purpose) -> Result<(), Problem> {
+    let properties = &parsed.message.properties;
+    let members = [("routing_key", parsed.routing_key.is_some()), ("mandatory", parsed.mandatory.is_some())];
+    let properties = [
+        ("reply_to", properties.reply_to.is_some()),
+        ("correlation_id", properties.correlation_id.is_some()),
+        ("expiration", properties.expiration.is_some()),
+        ("user_id", properties.user_id.is_some()),
+    ];
+    let is_own = |(name, is_given): &(&str, bool)| *is_given && purpose.own().contains(name);
+    let member = members.into_iter().find(is_own).map(|(name, _)| name.to_owned());
+    let own =
+        member.or_else(|| properties.into_iter().find(is_own).map(|(name, _)| parsed.form.property(name)));
+    match own {
+        Some(field) => Err(Problem::malformed(&field, "is set by the gateway: leave it out")),
+        None => Ok(()),
+    }
+}
+
+/// Refuses a message that RabbitMQ would refuse, or that forges RabbitMQ's own headers.
+pub(super) fn message(
+    parsed: &ParsedMessage,
+    purpose: Purpose,
+    limits: &HeaderLimits,
+    user: Option<&str>,
+) -> Result<(), Problem> {
+    let ParsedMessage { message, form, .. } = parsed;
     if message.properties.user_id.as_ref().is_some_and(|given| Some(given.as_str()) != user) {
         return Err(Problem::malformed(
-            "user_id",
+            &form.property("user_id"),
             "must be the gateway's own user: correct it or leave it out",
         ));
     }
@@ -32,7 +59,13 @@ pub(super) fn message(message: &Message, limits: &HeaderLimits, user: Option<&st
     }
     let reply_to = message.properties.reply_to.as_ref();
     if reply_to.is_some_and(|queue| reserved::is_direct_reply_to(queue.as_str())) {
-        return Err(Problem::malformed("reply_to", "cannot be direct reply-to: use POST /rpc/{queue}"));
+        let why = match purpose {
+            Purpose::Reply => {
+                "cannot be direct reply-to, which only clients of AMQP can use: name a queue, or leave it out"
+            }
+            Purpose::Publish | Purpose::Call => "cannot be direct reply-to: use POST /rpc/{queue}",
+        };
+        return Err(Problem::malformed(&form.property("reply_to"), why));
     }
     message.headers.check(limits).map_err(|error| wrong_headers(&error))
 }
