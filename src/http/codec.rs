@@ -34,7 +34,7 @@ pub(super) use self::item::{Item, ItemForm, MAX_ID_BYTES, WrongItem, read_item};
 pub(super) use self::parsed_message::{IdSource, ParsedMessage};
 pub(super) use self::purpose::Purpose;
 pub(super) use self::raw::RawBody;
-pub(super) use self::refuse::refuse_idempotency_key;
+pub(super) use self::refuse::{KeyAdvice, refuse_idempotency_key, refuse_message_headers};
 pub(super) use self::reply::{read_reply, read_reply_item};
 pub(super) use self::trace::TraceContext;
 pub(super) use self::write::{

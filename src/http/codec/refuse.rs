@@ -3,21 +3,59 @@
 
 use axum::http::HeaderMap;
 
+use super::parsed_message::PREFIX;
 use super::{ParsedMessage, Purpose};
 use crate::domain::field::{HeaderLimitError, HeaderLimits};
 use crate::domain::reserved;
 use crate::http::header_names::IDEMPOTENCY_KEY;
 use crate::http::problem::{Problem, ProblemType};
 
+/// The remedy where an operation does not keep idempotency keys.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::http) enum KeyAdvice {
+    /// Messages have ids.
+    MessageIds,
+    /// A settle has one effect.
+    Settle,
+    /// Each request takes other messages.
+    Pull,
+}
+
+impl KeyAdvice {
+    fn text(self) -> &'static str {
+        match self {
+            Self::MessageIds => {
+                "leave it out, and recognise duplicates by the message_id of each message or item"
+            }
+            Self::Settle => {
+                "leave it out; the same settle again has no second effect and gets the same answer"
+            }
+            Self::Pull => {
+                "leave it out; the messages of an answer that was lost come back when their leases expire"
+            }
+        }
+    }
+}
+
 /// Refuses an idempotency key on an operation that does not keep it: a caller who sends one relies on it.
-pub(in crate::http) fn refuse_idempotency_key(headers: &HeaderMap) -> Result<(), Problem> {
+pub(in crate::http) fn refuse_idempotency_key(headers: &HeaderMap, advice: KeyAdvice) -> Result<(), Problem> {
     if headers.contains_key(&IDEMPOTENCY_KEY) {
-        return Err(Problem::malformed(
-            "Idempotency-Key",
-            "is for POST /publish/{exchange} only: leave it out, and recognise duplicates by the message_id of each message or item",
-        ));
+        let why = format!("is for POST /publish/{{exchange}} only: {}", advice.text());
+        return Err(Problem::malformed("Idempotency-Key", why));
     }
     Ok(())
+}
+
+/// Refuses an idempotency key, and properties of a message, on an operation whose request carries no message.
+pub(in crate::http) fn refuse_message_headers(headers: &HeaderMap, advice: KeyAdvice) -> Result<(), Problem> {
+    refuse_idempotency_key(headers, advice)?;
+    match headers.keys().find(|name| name.as_str().starts_with(PREFIX)) {
+        Some(name) => Err(Problem::malformed(
+            name.as_str(),
+            "sets a property of a message, and this request carries no message: leave it out",
+        )),
+        None => Ok(()),
+    }
 }
 
 /// Refuses members and properties that the gateway sets itself.

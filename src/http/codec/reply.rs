@@ -4,7 +4,7 @@ use axum::http::HeaderMap;
 use bytes::Bytes;
 
 use super::envelope::Envelope;
-use super::{Purpose, TraceContext, finish, read, refuse_idempotency_key};
+use super::{KeyAdvice, Purpose, TraceContext, finish, read, refuse_idempotency_key};
 use crate::domain::lease::LeaseId;
 use crate::domain::message::Message;
 use crate::http::problem::{ITEM, Problem};
@@ -20,7 +20,7 @@ pub(in crate::http) fn read_reply(
     body: &ReadBody,
     state: &AppState,
 ) -> Result<Message, Problem> {
-    refuse_idempotency_key(headers)?;
+    refuse_idempotency_key(headers, KeyAdvice::Settle)?;
     Ok(read(headers, body, Purpose::Reply, state)?.message)
 }
 

@@ -1,14 +1,16 @@
 //! `/queues/{name}/leases/{lease_id}`: settles one lease by its path, for callers without JSON. `messages::settle` settles many.
 
 pub(in crate::http) mod copies;
+mod not_done;
 pub(in crate::http) mod reply;
 mod request;
 
 use axum::extract::State;
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use utoipa::{IntoParams, IntoResponses};
+use utoipa::IntoParams;
 
+use self::not_done::NotDone;
 use self::request::LeaseRequest;
 use crate::broker::{Action, NotSettled, Settled};
 use crate::domain::lease::LeaseId;
@@ -40,33 +42,6 @@ struct LeasePath {
     /// The lease: the last part of `Location` of a message that you took, or the `lease_id` of a pull
     #[param(example = "1.JzTY20BRgKO-HjmUJj0wLg.1.0000000000000000")]
     lease_id: String,
-}
-
-/// The problems of an action with one lease.
-#[derive(IntoResponses)]
-#[expect(dead_code, reason = "only describes the answers in the contract; `problem` writes them")]
-enum NotDone {
-    /// `malformed-request`: names the field
-    #[response(status = 400)]
-    Malformed,
-    /// `reserved-name`: the queue belongs to RabbitMQ or to the gateway; `cross-origin`
-    #[response(status = 403)]
-    Forbidden,
-    /// `request-timeout`: the request has a body, and the body did not come in time
-    #[response(status = 408)]
-    BodyLate,
-    /// `lease-settled`: the lease was settled in another way; nothing was done
-    #[response(status = 409)]
-    Settled,
-    /// `lease-expired`: the queue has no lease with this id any more; nothing was done
-    #[response(status = 410)]
-    Expired,
-    /// `broker-unavailable`, `broker-blocked`, `broker-refused`, `overloaded`, `shutting-down`: nothing was done
-    #[response(status = 503)]
-    NotSent,
-    /// `outcome-unknown`: send the same request again
-    #[response(status = 504)]
-    Unknown,
 }
 
 /// Ack a message, by DELETE

@@ -16,7 +16,7 @@ use crate::domain::field::FieldValue;
 use crate::domain::message::{DeliveryMode, Message, ReceivedMessage};
 use crate::domain::names::{ExchangeName, QueueName, ShortText};
 use crate::domain::outcome::Outcome;
-use crate::http::codec::{self, EnvelopeOut, Purpose, RawBody};
+use crate::http::codec::{self, EnvelopeOut, KeyAdvice, Purpose, RawBody};
 use crate::http::layers::IsReply;
 use crate::http::problem::{Problem, ProblemType};
 use crate::http::quote::quoted;
@@ -128,7 +128,7 @@ impl CallRequest {
         headers: &HeaderMap,
         body: ReadBody,
     ) -> Result<Self, Problem> {
-        codec::refuse_idempotency_key(headers)?;
+        codec::refuse_idempotency_key(headers, KeyAdvice::MessageIds)?;
         let require_consumers = query.parameters.flag("require_consumers")?.unwrap_or(false);
         let form = ReplyForm::take(&mut query.parameters)?.unwrap_or_else(|| ReplyForm::accepted(headers));
         let deadline = query.finish()?;

@@ -3,6 +3,7 @@
 use axum::extract::{FromRequest, Request};
 
 use super::Lease;
+use crate::http::codec::{self, KeyAdvice};
 use crate::http::problem::Problem;
 use crate::http::request::{PathNames, ReadBody, SettleDeadline, TimedQuery};
 use crate::http::state::AppState;
@@ -32,6 +33,7 @@ impl FromRequest<AppState> for LeaseRequest {
         let (parts, body) = request.into_parts();
         let PathNames(lease) = PathNames::of(&parts)?;
         let query = TimedQuery::of(&parts.uri, state.limits())?;
+        codec::refuse_message_headers(&parts.headers, KeyAdvice::Settle)?;
         let body = ReadBody::from_request(Request::from_parts(parts, body), state).await?;
         Ok(Self { lease, query, body })
     }
