@@ -13,6 +13,7 @@ mod integer;
 mod item;
 mod parsed_message;
 mod property;
+mod purpose;
 mod raw;
 mod refuse;
 mod reply;
@@ -21,7 +22,6 @@ mod write;
 
 use super::problem::Problem;
 use super::state::AppState;
-use crate::domain::message::DeliveryMode;
 
 pub(super) use self::by_media_type::{
     batch_form, read, read_with_events, refuse_event_beside_envelope, refuse_property_headers,
@@ -32,8 +32,9 @@ pub(super) use self::field::Table;
 pub(super) use self::integer::check_integers;
 pub(super) use self::item::{Item, ItemForm, MAX_ID_BYTES, WrongItem, read_item};
 pub(super) use self::parsed_message::{IdSource, ParsedMessage};
+pub(super) use self::purpose::Purpose;
 pub(super) use self::raw::RawBody;
-pub(super) use self::refuse::refuse_idempotency_key;
+pub(super) use self::refuse::{KeyAdvice, refuse_idempotency_key, refuse_message_headers};
 pub(super) use self::reply::{read_reply, read_reply_item};
 pub(super) use self::trace::TraceContext;
 pub(super) use self::write::{
@@ -41,23 +42,23 @@ pub(super) use self::write::{
     publishable, raw as answer_raw,
 };
 
-/// Finishes a message that was read from these bytes, and refuses it if RabbitMQ would refuse it. `mode` is the delivery mode
-/// where the caller gives none.
+/// Finishes a message that was read from these bytes. Refuses members that the gateway sets itself, and what RabbitMQ would refuse.
 ///
 /// # Errors
 /// 400 naming the field, 431.
 fn finish(
     mut parsed: ParsedMessage,
     bytes: &[u8],
-    mode: DeliveryMode,
+    purpose: Purpose,
     trace: &TraceContext,
     state: &AppState,
 ) -> Result<ParsedMessage, Problem> {
     let message = &mut parsed.message;
-    message.properties.delivery_mode.get_or_insert(mode);
+    message.properties.delivery_mode.get_or_insert(purpose.delivery_mode());
     trace.add_to(&mut message.headers);
-    refuse::message(message, &state.limits().amqp_headers, state.broker.user())
-        .and_then(|()| check_integers(&message.headers, bytes, "headers"))
-        .map_err(|problem| problem.message_id(message.id.clone()))?;
+    refuse::own_members(&parsed, purpose)
+        .and_then(|()| refuse::message(&parsed, purpose, &state.limits().amqp_headers, state.broker.user()))
+        .and_then(|()| check_integers(&parsed.message.headers, bytes, "headers"))
+        .map_err(|problem| problem.message_id(parsed.message.id.clone()))?;
     Ok(parsed)
 }

@@ -3,10 +3,14 @@
 //! Runs only for an answer that is 404 already, so it may take some microseconds. Suggests no path that has little in common with
 //! the caller's.
 
+use percent_encoding::percent_decode_str;
 use strsim::damerau_levenshtein;
 
 /// The longest segment that is compared, in bytes: no route has a longer one.
 const LONGEST: usize = 32;
+
+/// The name of a lease, which has no slash: a further segment behind it is an action that does not exist.
+const LEASE: &str = "{lease_id}";
 
 /// The distance between a template and a path. The derived order puts the smallest distance first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,8 +27,9 @@ pub fn nearest<'a>(path: &str, templates: impl IntoIterator<Item = &'a str>) -> 
         let wanted: Vec<_> = template.split('/').filter(|segment| !segment.is_empty()).collect();
         Some((distance(&given, &wanted)?, wanted))
     });
-    let (_, wanted) = measured.min_by_key(|(distance, _)| *distance)?;
-    Some(filled(&given, &wanted))
+    let (distance, wanted) = measured.min_by_key(|(distance, _)| *distance)?;
+    let is_unknown_action = distance.extra > 0 && wanted.last() == Some(&LEASE);
+    (!is_unknown_action).then(|| filled(&given, &wanted))
 }
 
 /// The distance; `None` if the paths have too little in common.
@@ -48,7 +53,8 @@ fn letters(given: &str, wanted: &str) -> Option<usize> {
     if given.len() > LONGEST {
         return None;
     }
-    let letters = damerau_levenshtein(&given.to_lowercase(), wanted);
+    let given = percent_decode_str(given).decode_utf8_lossy().to_lowercase();
+    let letters = damerau_levenshtein(&given, wanted);
     (letters <= (wanted.len() / 3).max(1)).then_some(letters)
 }
 
@@ -70,7 +76,7 @@ fn filled(given: &[&str], wanted: &[&str]) -> String {
 mod tests {
     use super::*;
 
-    const TEMPLATES: [&str; 11] = [
+    const TEMPLATES: [&str; 13] = [
         "/",
         "/docs",
         "/openapi.json",
@@ -78,6 +84,8 @@ mod tests {
         "/rpc/{queue}",
         "/queues/{name}",
         "/queues/{name}/messages",
+        "/queues/{name}/leases/{lease_id}",
+        "/queues/{name}/leases/{lease_id}/reply",
         "/health/live",
         "/health/ready",
         "/metrics",
@@ -103,6 +111,8 @@ mod tests {
             ("/metrics/", "/metrics"),
             ("/openapi.yaml", "/openapi.json"),
             ("/problem/x", "/problems/x"),
+            ("/queues/a/leases/1.b/%72eply", "/queues/a/leases/1.b/reply"),
+            ("/queues/a/leases/1.b/repyl", "/queues/a/leases/1.b/reply"),
         ] {
             assert_eq!(nearest(path, TEMPLATES).as_deref(), Some(meant), "{path}");
         }
@@ -111,9 +121,16 @@ mod tests {
     #[test]
     fn a_path_with_little_in_common_gets_no_suggestion() {
         let long = format!("/{}", "q".repeat(30_000));
-        for path in
-            ["/", "/favicon.ico", "/api/queues/%2F/orders", "/metrics/a/b", "/exchange/x", "//", &long]
-        {
+        for path in [
+            "/",
+            "/favicon.ico",
+            "/api/queues/%2F/orders",
+            "/metrics/a/b",
+            "/exchange/x",
+            "//",
+            "/queues/a/leases/1.b/nack",
+            &long,
+        ] {
             assert_eq!(nearest(path, TEMPLATES), None, "{path}");
         }
     }

@@ -33,6 +33,9 @@ pub const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/prob
 /// The value of `X-Content-Type-Options`.
 pub(super) const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 
+/// The field of a problem of a whole item.
+pub(super) const ITEM: &str = "item";
+
 type WriteSchema = fn() -> Schema;
 
 /// The members that a problem may have in addition to those of [`ProblemBody`], each with its schema.
@@ -156,14 +159,21 @@ impl Problem {
         Self::new(ProblemType::PayloadTooLarge, detail).with("limit", limit)
     }
 
-    /// The same problem of an item of a document. The description and the field name the item first.
+    /// The same problem of an item of a document. The field is the path from the document, and a description that begins with the
+    /// field begins with this path; any other names the item first.
     pub(super) fn of_item(mut self, item: &str) -> Self {
-        self.0.body.detail = format!("{item}: {}", self.0.body.detail);
-        let field = match self.0.body.members.get("field").and_then(Value::as_str) {
+        let field = self.0.body.members.get("field").and_then(Value::as_str);
+        let path = match field {
+            None | Some(ITEM) => item.to_owned(),
             Some(field) => format!("{item}.{field}"),
-            None => item.to_owned(),
         };
-        self.with("field", field)
+        let detail = &self.0.body.detail;
+        let why = field.and_then(|field| detail.strip_prefix(field)).filter(|why| why.starts_with(' '));
+        self.0.body.detail = match why {
+            Some(why) => format!("{path}{why}"),
+            None => format!("{item}: {detail}"),
+        };
+        self.with("field", path)
     }
 
     /// 500 with a constant text. Only the log shows `cause`.
@@ -312,6 +322,22 @@ mod tests {
         let body = Problem::new(ProblemType::QueueNotFound, "no queue \"a\"").render("a<b");
         let expected = r#"{"type":"/problems/queue-not-found","title":"Queue not found","status":404,"detail":"no queue \"a\"","instance":"urn:request:a%3Cb"}"#;
         assert_eq!(String::from_utf8(body).as_deref(), Ok(expected));
+    }
+
+    #[test]
+    fn the_problem_of_an_item_names_its_field_by_one_path() {
+        let of_item = |problem: Problem| {
+            let body: Value = serde_json::from_slice(&problem.of_item("a[2]").render("x")).unwrap();
+            [&body["detail"], &body["field"]].map(|text| text.as_str().unwrap_or_default().to_owned())
+        };
+        for (problem, detail, field) in [
+            (Problem::malformed("b.c", "is wrong"), "a[2].b.c is wrong", "a[2].b.c"),
+            (Problem::malformed(ITEM, "must be an object"), "a[2] must be an object", "a[2]"),
+            (Problem::new(ProblemType::Forbidden, "no access"), "a[2]: no access", "a[2]"),
+            (Problem::new(ProblemType::Forbidden, "busy").with("field", "b"), "a[2]: busy", "a[2].b"),
+        ] {
+            assert_eq!(of_item(problem), [detail, field]);
+        }
     }
 
     #[test]

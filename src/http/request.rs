@@ -21,7 +21,7 @@ pub(super) use self::array::array;
 pub(super) use self::body::{ReadBody, derive, with_body};
 pub(super) use self::content::{expect_json, expect_media_type, refuse_charset, refuse_coding};
 pub(super) use self::duration::duration;
-pub(super) use self::json::{json, json_of, object, word};
+pub(super) use self::json::{Document, json, object, word};
 pub(super) use self::named::{Identified, Leased, Named};
 pub(super) use self::path::PathNames;
 pub(super) use self::query::Query;

@@ -14,6 +14,7 @@ mod replicas;
 mod replies;
 mod requests;
 mod stopping;
+mod unused;
 mod wire;
 
 use std::time::Duration;

@@ -282,7 +282,7 @@ const REFUSED: &[Refused] = &[
     ("", ("X-Amqp-X-Amqp-Type", "x"), 400, "malformed-request", "x-amqp-x-amqp-type"),
     ("", ("X-Amqp-Type", "tab\tinside"), 400, "malformed-request", "x-amqp-type"),
     ("", ("Content-Type", "text/\tplain"), 400, "malformed-request", "content-type"),
-    ("", ("X-Amqp-Reply-To", "amq.rabbitmq.reply-to"), 400, "malformed-request", "reply_to"),
+    ("", ("X-Amqp-Reply-To", "amq.rabbitmq.reply-to"), 400, "malformed-request", "x-amqp-reply-to"),
     ("", ("X-Amqp-Header-CC", "other"), 400, "malformed-request", "headers.cc"),
     ("", ("X-Amqp-Header-BCC", "other"), 400, "malformed-request", "headers.bcc"),
     ("", ("X-Amqp-Header-X-Death", "x"), 400, "malformed-request", "headers.x-death"),

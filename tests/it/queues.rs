@@ -340,6 +340,25 @@ async fn delete_under_a_condition_that_fails_is_409_even_for_the_longest_name() 
 }
 
 #[tokio::test]
+async fn conditions_in_a_body_instead_of_the_query_are_400_and_nothing_is_deleted() {
+    let stage = Stage::with_queue("conditions_in_body").await;
+    stage.observer.declare_exchange("e", ExchangeKind::Fanout).await;
+    fill(&stage, "q", 1).await;
+    for (path, said) in [
+        ("/queues/q", "if_unused, if_empty and timeout are parameters of the query"),
+        ("/queues/q/messages", "timeout is a parameter of the query"),
+        ("/queues/q/bindings/amq.topic", "routing_key, arguments and timeout are parameters of the query"),
+        ("/exchanges/e", "if_unused and timeout are parameters of the query"),
+    ] {
+        let answer = Answer::to(stage.gateway.delete(path).body(r#"{"if_empty": true}"#)).await;
+        assert_eq!((answer.status, answer.text("field").as_str()), (400, "body"), "{path}: {answer:?}");
+        assert!(answer.text("detail").contains(said), "{path}: {}", answer.text("detail"));
+    }
+    assert_eq!(stage.observer.count("q").await, Some(1));
+    assert_eq!(stage.ask(Method::GET, "/exchanges/e").await.status, 200);
+}
+
+#[tokio::test]
 async fn purge_empties_the_queue_and_answers_with_the_count() {
     let stage = Stage::with_queue("purge").await;
     fill(&stage, "q", 3).await;

@@ -117,6 +117,8 @@ async fn hostile_documents_are_refused_with_the_item_and_the_field_and_nothing_i
         let document = with_queue(list, &with_long(items));
         let answer = apply(&stage.gateway, "", &document).await;
         assert_eq!((answer.status, answer.text("field").as_str()), (status, field), "{document}: {answer:?}");
+        let detail = answer.text("detail");
+        assert!(detail.starts_with(field), "the sentence begins with the path of the field: {detail}");
     }
     let collision =
         apply(&stage.gateway, "", with_queue("queues", r#"{"name":"b","dead_letter":{"queue":"a"}}"#)).await;

@@ -7,8 +7,9 @@ use super::cloudevents::{self, BATCH, EventMapping, SPECVERSION, STRUCTURED};
 use super::envelope::{self, ENVELOPE};
 use super::header::single;
 use super::item::ItemForm;
-use super::{ParsedMessage, TraceContext, finish, raw};
-use crate::domain::message::{DeliveryMode, MessageId};
+use super::parsed_message::PREFIX;
+use super::{ParsedMessage, Purpose, TraceContext, finish, raw};
+use crate::domain::message::MessageId;
 use crate::http::idempotency::key_of;
 use crate::http::media_type::MediaType;
 use crate::http::problem::{Problem, ProblemType};
@@ -29,31 +30,31 @@ enum Kind {
     Raw,
 }
 
-/// Reads the message of a request. A CloudEvent is bytes like others. `mode` is the delivery mode where the caller gives none.
+/// Reads the message of a request. A CloudEvent is bytes like others.
 ///
 /// # Errors
 /// 400 naming the field, 415, 431.
 pub(in crate::http) fn read(
     headers: &HeaderMap,
     body: &ReadBody,
-    mode: DeliveryMode,
+    purpose: Purpose,
     state: &AppState,
 ) -> Result<ParsedMessage, Problem> {
     let parsed = match kind(headers)? {
-        Kind::Envelope => read_envelope(headers, body)?,
+        Kind::Envelope => read_envelope(headers, body, purpose)?,
         Kind::Event | Kind::Events | Kind::Raw => raw::read(headers, body.bytes.clone())?,
     };
-    finish(parsed, &body.bytes, mode, &TraceContext::of(headers), state)
+    finish(parsed, &body.bytes, purpose, &TraceContext::of(headers), state)
 }
 
-/// The same, where a CloudEvent becomes the message that `mapping` describes, and an `Idempotency-Key` is the id of the message.
+/// Reads the message of a publish: a CloudEvent becomes the message that `mapping` describes, and an `Idempotency-Key` is the id of
+/// the message.
 ///
 /// # Errors
 /// The same, and 415 for several events.
 pub(in crate::http) fn read_with_events(
     headers: &HeaderMap,
     body: &ReadBody,
-    mode: DeliveryMode,
     state: &AppState,
     mapping: &EventMapping<'_>,
 ) -> Result<ParsedMessage, Problem> {
@@ -61,7 +62,7 @@ pub(in crate::http) fn read_with_events(
         None => parse(headers, body, mapping)?,
         Some(key) => parse_keyed(headers, body, mapping, &key)?,
     };
-    finish(parsed, &body.bytes, mode, &TraceContext::of(headers), state)
+    finish(parsed, &body.bytes, Purpose::Publish, &TraceContext::of(headers), state)
 }
 
 fn parse(headers: &HeaderMap, body: &ReadBody, mapping: &EventMapping<'_>) -> Result<ParsedMessage, Problem> {
@@ -72,7 +73,7 @@ fn parse(headers: &HeaderMap, body: &ReadBody, mapping: &EventMapping<'_>) -> Re
         Kind::Envelope => {
             refuse_event_beside_envelope(headers)?;
             mapping.refuse_for_other()?;
-            read_envelope(headers, body)
+            read_envelope(headers, body, Purpose::Publish)
         }
         Kind::Raw => {
             mapping.refuse_for_other()?;
@@ -105,7 +106,7 @@ fn kind(headers: &HeaderMap) -> Result<Kind, Problem> {
 /// # Errors
 /// 400 naming the header.
 pub(in crate::http) fn refuse_property_headers(headers: &HeaderMap) -> Result<(), Problem> {
-    match headers.keys().find(|name| name.as_str().starts_with(raw::PREFIX)) {
+    match headers.keys().find(|name| name.as_str().starts_with(PREFIX)) {
         Some(property) => Err(Problem::malformed(
             property.as_str(),
             "is not allowed beside an envelope: set it in \"properties\" or \"headers\" of the envelope",
@@ -140,11 +141,11 @@ pub(in crate::http) fn batch_form<'a>(
     Ok(ItemForm::Envelope)
 }
 
-fn read_envelope(headers: &HeaderMap, body: &ReadBody) -> Result<ParsedMessage, Problem> {
+fn read_envelope(headers: &HeaderMap, body: &ReadBody, purpose: Purpose) -> Result<ParsedMessage, Problem> {
     refuse_property_headers(headers)?;
     refuse_coding(headers, "an envelope")?;
     refuse_charset(&content_type(headers)?, "an envelope")?;
-    envelope::read(&body.bytes)
+    envelope::read(&body.bytes, purpose)
 }
 
 fn read_event(

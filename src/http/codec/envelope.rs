@@ -9,14 +9,15 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
+use super::Purpose;
 use super::field::Table;
-use super::parsed_message::ParsedMessage;
+use super::parsed_message::{Form, ParsedMessage};
 use super::property::{self, Wrong};
 use crate::domain::message::{DeliveryMode, Properties};
 use crate::domain::names::ShortText;
 use crate::http::openapi::schemas;
 use crate::http::problem::Problem;
-use crate::http::request::{self, derive};
+use crate::http::request::{self, Document, derive};
 
 /// Media type of the JSON envelope.
 pub(super) const ENVELOPE: &str = "application/vnd.amqp.message+json";
@@ -148,9 +149,10 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de Raw
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 
-/// Reads an envelope, which is a whole body or a part of one.
-pub(super) fn read(input: &Bytes) -> Result<ParsedMessage, Problem> {
-    request::json::<Envelope<'_>>(input)?.into_message(input)
+/// Reads an envelope that is a whole body.
+pub(super) fn read(input: &Bytes, purpose: Purpose) -> Result<ParsedMessage, Problem> {
+    let document = Document::named("body").without(purpose.own());
+    document.read::<Envelope<'_>>(input)?.into_message(input)
 }
 
 impl Envelope<'_> {
@@ -166,7 +168,7 @@ impl Envelope<'_> {
             .map(|key| ShortText::parse(key).map_err(|error| Problem::malformed("routing_key", error)))
             .transpose()?;
         let parsed = ParsedMessage::new(id, properties, self.headers.0, body);
-        Ok(ParsedMessage { routing_key, mandatory: self.mandatory, ..parsed })
+        Ok(ParsedMessage { routing_key, mandatory: self.mandatory, form: Form::Envelope, ..parsed })
     }
 
     /// The payload, and the default content type of its kind.

@@ -6,10 +6,9 @@ use serde::Deserialize;
 use super::cloudevents::{self, EventMapping};
 use super::envelope::Envelope;
 use super::raw::AmqpHeaders;
-use super::{ParsedMessage, TraceContext, finish};
-use crate::domain::message::DeliveryMode;
-use crate::http::problem::Problem;
-use crate::http::request::{Identified, json_of};
+use super::{ParsedMessage, Purpose, TraceContext, finish};
+use crate::http::problem::{ITEM, Problem};
+use crate::http::request::{Document, Identified};
 use crate::http::state::AppState;
 
 /// The maximum of bytes of the caller's id of an item.
@@ -55,14 +54,14 @@ pub(in crate::http) fn read_item(
             .map(|parsed| Item { id: id_of(json), parsed }),
     };
     let Item { id, parsed } = read.map_err(|problem| WrongItem { id: id_of(json), problem })?;
-    match finish(parsed, json, DeliveryMode::Persistent, trace, state) {
+    match finish(parsed, json, Purpose::Publish, trace, state) {
         Ok(parsed) => Ok(Item { id, parsed }),
         Err(problem) => Err(WrongItem { id, problem }),
     }
 }
 
 fn read_envelope(json: &Bytes) -> Result<Item, Problem> {
-    let Identified { id, rest } = json_of::<Identified<Envelope<'_>>>("item", json)?;
+    let Identified { id, rest } = Document::named(ITEM).read::<Identified<Envelope<'_>>>(json)?;
     check_id(id.as_deref())?;
     Ok(Item { id, parsed: rest.into_message(json)? })
 }

@@ -7,6 +7,9 @@ use crate::domain::message::{Message, MessageId, Properties};
 use crate::domain::names::ShortText;
 use crate::http::problem::Problem;
 
+/// The prefix of the HTTP headers that are properties of the message.
+pub(super) const PREFIX: &str = "x-amqp-";
+
 /// A message, and the routing parameters that only the envelope can hold.
 #[derive(Debug)]
 pub(in crate::http) struct ParsedMessage {
@@ -14,6 +17,26 @@ pub(in crate::http) struct ParsedMessage {
     pub(in crate::http) id_source: IdSource,
     pub(in crate::http) routing_key: Option<ShortText>,
     pub(in crate::http) mandatory: Option<bool>,
+    pub(super) form: Form,
+}
+
+/// The form in which the caller gave the properties.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// `X-Amqp-*` headers.
+    Headers,
+    /// The member `properties` of an envelope.
+    Envelope,
+}
+
+impl Form {
+    /// The name under which the caller gave this property.
+    pub(super) fn property(self, name: &str) -> String {
+        match self {
+            Self::Headers => format!("{PREFIX}{}", name.replace('_', "-")),
+            Self::Envelope => format!("properties.{name}"),
+        }
+    }
 }
 
 /// The origin of the id of a message.
@@ -39,7 +62,7 @@ impl ParsedMessage {
         let id_source = if id.is_some() { IdSource::Given } else { IdSource::Generated };
         let id = MessageId::given_or_generated(id);
         let message = Message { id, properties, headers, body };
-        Self { message, id_source, routing_key: None, mandatory: None }
+        Self { message, id_source, routing_key: None, mandatory: None, form: Form::Headers }
     }
 
     /// Makes the idempotency key the id of the message.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use utoipa::ToSchema;
 
 use super::header::single;
-use super::parsed_message::ParsedMessage;
+use super::parsed_message::{PREFIX, ParsedMessage};
 use super::property::{delivery_mode, expiration, priority, timestamp};
 use crate::domain::field::{FieldTable, FieldValue};
 use crate::domain::message::Properties;
@@ -20,8 +20,6 @@ use crate::http::problem::Problem;
 #[expect(dead_code, reason = "only describes the body in the contract")]
 pub(in crate::http) struct RawBody(Vec<u8>);
 
-/// The prefix of the HTTP headers that are properties of the message.
-pub(super) const PREFIX: &str = "x-amqp-";
 const HEADER_PREFIX: &str = "x-amqp-header-";
 
 /// The part of a message that `X-Amqp-*` headers give.

@@ -4,11 +4,11 @@ use axum::http::HeaderMap;
 use bytes::Bytes;
 
 use super::envelope::Envelope;
-use super::{ParsedMessage, TraceContext, finish, read, refuse_idempotency_key};
+use super::{KeyAdvice, Purpose, TraceContext, finish, read, refuse_idempotency_key};
 use crate::domain::lease::LeaseId;
-use crate::domain::message::{DeliveryMode, Message};
-use crate::http::problem::Problem;
-use crate::http::request::{Leased, ReadBody, json_of};
+use crate::domain::message::Message;
+use crate::http::problem::{ITEM, Problem};
+use crate::http::request::{Document, Leased, ReadBody};
 use crate::http::state::AppState;
 
 /// Reads the reply of a request: raw bytes, or an envelope.
@@ -20,8 +20,8 @@ pub(in crate::http) fn read_reply(
     body: &ReadBody,
     state: &AppState,
 ) -> Result<Message, Problem> {
-    refuse_idempotency_key(headers)?;
-    refuse_own(read(headers, body, DeliveryMode::Transient, state)?)
+    refuse_idempotency_key(headers, KeyAdvice::Settle)?;
+    Ok(read(headers, body, Purpose::Reply, state)?.message)
 }
 
 /// Reads an item of a settle: an envelope with the id of the lease that it replies to.
@@ -33,23 +33,9 @@ pub(in crate::http) fn read_reply_item(
     trace: &TraceContext,
     state: &AppState,
 ) -> Result<(LeaseId, Message), Problem> {
-    let Leased { lease_id, rest } = json_of::<Leased<Envelope<'_>>>("item", json)?;
+    let item = Document::named(ITEM).without(Purpose::Reply.own()).within_another();
+    let Leased { lease_id, rest } = item.read::<Leased<Envelope<'_>>>(json)?;
     let id = lease_id.parse::<LeaseId>().map_err(|error| Problem::malformed("lease_id", error))?;
-    let parsed = finish(rest.into_message(json)?, json, DeliveryMode::Transient, trace, state)?;
-    Ok((id, refuse_own(parsed)?))
-}
-
-fn refuse_own(parsed: ParsedMessage) -> Result<Message, Problem> {
-    let ParsedMessage { message, routing_key, mandatory, .. } = parsed;
-    let properties = &message.properties;
-    let own = [
-        ("routing_key", routing_key.is_some()),
-        ("mandatory", mandatory.is_some()),
-        ("correlation_id", properties.correlation_id.is_some()),
-        ("user_id", properties.user_id.is_some()),
-    ];
-    match own.into_iter().find(|(_, is_given)| *is_given) {
-        Some((field, _)) => Err(Problem::malformed(field, "is set by the gateway: leave it out")),
-        None => Ok(message),
-    }
+    let parsed = finish(rest.into_message(json)?, json, Purpose::Reply, trace, state)?;
+    Ok((id, parsed.message))
 }

@@ -111,6 +111,7 @@ pub(in crate::http) async fn bind_queue(
         (status = 204, description = "The queue has no such binding"),
         (status = 400, description = "`malformed-request`: names the field"),
         (status = 404, description = "`queue-not-found`, `exchange-not-found`"),
+        (status = 408, description = "`request-timeout`: the request announced a body, which it must not have, and the body did not come"),
     )
 )]
 pub(in crate::http) async fn unbind_queue(
@@ -177,6 +178,7 @@ pub(in crate::http) async fn bind_exchange(
         (status = 204, description = "The exchange has no such binding"),
         (status = 400, description = "`malformed-request`: names the field"),
         (status = 404, description = "`exchange-not-found`"),
+        (status = 408, description = "`request-timeout`: the request announced a body, which it must not have, and the body did not come"),
     )
 )]
 pub(in crate::http) async fn unbind_exchange(

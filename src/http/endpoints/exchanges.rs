@@ -140,6 +140,7 @@ pub(in crate::http) fn failure(error: Error, kind: &str) -> Problem {
         (status = 204, description = "The exchange is deleted"),
         (status = 403, description = "`reserved-name`: the name begins with `amq.`; `forbidden`, `cross-origin`"),
         (status = 404, description = "`exchange-not-found`"),
+        (status = 408, description = "`request-timeout`: the request announced a body, which it must not have, and the body did not come"),
         (status = 409, description = "`resource-in-use`: the exchange has bindings"),
     )
 )]
@@ -147,7 +148,9 @@ pub(in crate::http) async fn delete_exchange(
     State(state): State<AppState>,
     PathNames(name): PathNames<ExchangeName>,
     mut query: TimedQuery<TopologyDeadline>,
+    body: ReadBody,
 ) -> Result<StatusCode, Problem> {
+    body.expect_empty("if_unused and timeout are parameters of the query")?;
     let if_unused = query.parameters.flag("if_unused")?.unwrap_or_default();
     let deadline = query.finish()?;
     reserved_name::refuse(name.in_path())?;

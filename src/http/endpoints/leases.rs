@@ -1,25 +1,32 @@
 //! `/queues/{name}/leases/{lease_id}`: settles one lease by its path, for callers without JSON. `messages::settle` settles many.
 
 pub(in crate::http) mod copies;
+mod not_done;
 pub(in crate::http) mod reply;
+mod request;
 
 use axum::extract::State;
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use utoipa::{IntoParams, IntoResponses};
+use utoipa::IntoParams;
 
+use self::not_done::NotDone;
+use self::request::LeaseRequest;
 use crate::broker::{Action, NotSettled, Settled};
 use crate::domain::lease::LeaseId;
 use crate::domain::names::QueueName;
 use crate::http::endpoints::messages::time::rfc3339;
 use crate::http::header_names::X_LEASE_EXPIRES_AT;
 use crate::http::problem::Problem;
-use crate::http::request::{PathNames, SettleDeadline, TimedQuery};
+use crate::http::request::{SettleDeadline, TimedQuery};
 use crate::http::reserved_name;
 use crate::http::state::AppState;
 
 const X_RETRY_AT: HeaderName = HeaderName::from_static("x-retry-at");
 const X_REPLY_DELIVERED: HeaderName = HeaderName::from_static("x-reply-delivered");
+
+/// The place of the parameters of an action that has only a deadline.
+const ONLY_TIMEOUT: &str = "the path names the lease and the action, and timeout is a parameter of the query";
 
 /// The names in the path: the queue, and the lease.
 type Lease = (QueueName, LeaseId);
@@ -35,30 +42,6 @@ struct LeasePath {
     /// The lease: the last part of `Location` of a message that you took, or the `lease_id` of a pull
     #[param(example = "1.JzTY20BRgKO-HjmUJj0wLg.1.0000000000000000")]
     lease_id: String,
-}
-
-/// The problems of an action with one lease.
-#[derive(IntoResponses)]
-#[expect(dead_code, reason = "only describes the answers in the contract; `problem` writes them")]
-enum NotDone {
-    /// `malformed-request`: names the field
-    #[response(status = 400)]
-    Malformed,
-    /// `reserved-name`: the queue belongs to RabbitMQ or to the gateway; `cross-origin`
-    #[response(status = 403)]
-    Forbidden,
-    /// `lease-settled`: the lease was settled in another way; nothing was done
-    #[response(status = 409)]
-    Settled,
-    /// `lease-expired`: the queue has no lease with this id any more; nothing was done
-    #[response(status = 410)]
-    Expired,
-    /// `broker-unavailable`, `broker-blocked`, `broker-refused`, `overloaded`, `shutting-down`: nothing was done
-    #[response(status = 503)]
-    NotSent,
-    /// `outcome-unknown`: send the same request again
-    #[response(status = 504)]
-    Unknown,
 }
 
 /// Ack a message, by DELETE
@@ -81,9 +64,9 @@ enum NotDone {
 )]
 pub(in crate::http) async fn ack_lease(
     State(state): State<AppState>,
-    PathNames(lease): PathNames<Lease>,
-    query: TimedQuery<SettleDeadline>,
+    request: LeaseRequest,
 ) -> Result<Response, Problem> {
+    let (lease, query) = request.without_body(ONLY_TIMEOUT)?;
     settle(&state, lease, Action::Ack, query).await
 }
 
@@ -106,9 +89,9 @@ pub(in crate::http) async fn ack_lease(
 )]
 pub(in crate::http) async fn ack_lease_by_post(
     State(state): State<AppState>,
-    PathNames(lease): PathNames<Lease>,
-    query: TimedQuery<SettleDeadline>,
+    request: LeaseRequest,
 ) -> Result<Response, Problem> {
+    let (lease, query) = request.without_body(ONLY_TIMEOUT)?;
     settle(&state, lease, Action::Ack, query).await
 }
 
@@ -131,9 +114,9 @@ pub(in crate::http) async fn ack_lease_by_post(
 )]
 pub(in crate::http) async fn release_lease(
     State(state): State<AppState>,
-    PathNames(lease): PathNames<Lease>,
-    query: TimedQuery<SettleDeadline>,
+    request: LeaseRequest,
 ) -> Result<Response, Problem> {
+    let (lease, query) = request.without_body(ONLY_TIMEOUT)?;
     settle(&state, lease, Action::Release, query).await
 }
 
@@ -156,9 +139,9 @@ pub(in crate::http) async fn release_lease(
 )]
 pub(in crate::http) async fn reject_lease(
     State(state): State<AppState>,
-    PathNames(lease): PathNames<Lease>,
-    query: TimedQuery<SettleDeadline>,
+    request: LeaseRequest,
 ) -> Result<Response, Problem> {
+    let (lease, query) = request.without_body(ONLY_TIMEOUT)?;
     settle(&state, lease, Action::Reject, query).await
 }
 
@@ -184,9 +167,9 @@ pub(in crate::http) async fn reject_lease(
 )]
 pub(in crate::http) async fn extend_lease(
     State(state): State<AppState>,
-    PathNames(lease): PathNames<Lease>,
-    mut query: TimedQuery<SettleDeadline>,
+    request: LeaseRequest,
 ) -> Result<Response, Problem> {
+    let (lease, mut query) = request.without_body("lease and timeout are parameters of the query")?;
     let time = query.parameters.duration("lease")?;
     let time =
         time.ok_or_else(|| Problem::malformed("lease", "is missing: say how long, such as lease=2m"))?;

@@ -202,7 +202,7 @@ fn read(
     let (routing_key, mandatory) = (parameters.text("routing_key")?, parameters.flag("mandatory")?);
     let events = EventMapping::take(parameters, state.cloudevents_prefix(), routing_key.as_ref())?;
     let deadline = query.finish()?;
-    let mut parsed = codec::read_with_events(headers, body, DeliveryMode::Persistent, state, &events)?;
+    let mut parsed = codec::read_with_events(headers, body, state, &events)?;
     let destination = destination(exchange, routing_key, mandatory, &mut parsed)
         .map_err(|problem| problem.message_id(parsed.message.id.clone()))?;
     Ok((Publish::new(parsed.message, destination, deadline, resend), parsed.id_source))

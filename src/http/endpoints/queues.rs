@@ -138,6 +138,7 @@ pub(in crate::http) async fn declare_queue(
         (status = 200, description = "The queue is deleted", body = RemovedMessages),
         (status = 403, description = "`forbidden`, `cross-origin`"),
         (status = 404, description = "`queue-not-found`"),
+        (status = 408, description = "`request-timeout`: the request announced a body, which it must not have, and the body did not come"),
         (status = 409, description = "`resource-in-use`: the queue has consumers or messages; `not-supported`: its type does not support the condition; `resource-locked`"),
     )
 )]
@@ -145,7 +146,9 @@ pub(in crate::http) async fn delete_queue(
     State(state): State<AppState>,
     PathNames(name): PathNames<QueueName>,
     mut query: TimedQuery<TopologyDeadline>,
+    body: ReadBody,
 ) -> Result<Json<RemovedMessages>, Problem> {
+    body.expect_empty("if_unused, if_empty and timeout are parameters of the query")?;
     let if_unused = query.parameters.flag("if_unused")?.unwrap_or_default();
     let if_empty = query.parameters.flag("if_empty")?.unwrap_or_default();
     let deadline = query.finish()?;
@@ -170,6 +173,7 @@ pub(in crate::http) async fn delete_queue(
         (status = 200, description = "The queue is empty", body = RemovedMessages),
         (status = 403, description = "`forbidden`, `cross-origin`"),
         (status = 404, description = "`queue-not-found`"),
+        (status = 408, description = "`request-timeout`: the request announced a body, which it must not have, and the body did not come"),
         (status = 409, description = "`not-supported`: this type of queue cannot be purged; `resource-locked`"),
     )
 )]
@@ -177,7 +181,9 @@ pub(in crate::http) async fn purge_queue(
     State(state): State<AppState>,
     PathNames(name): PathNames<QueueName>,
     query: TimedQuery<TopologyDeadline>,
+    body: ReadBody,
 ) -> Result<Json<RemovedMessages>, Problem> {
+    body.expect_empty("a purge removes every ready message, and timeout is a parameter of the query")?;
     let deadline = query.finish()?;
     let messages_removed = state.broker.topology().purge(&name, deadline).await?;
     Ok(Json(RemovedMessages { messages_removed }))

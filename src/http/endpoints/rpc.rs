@@ -16,7 +16,7 @@ use crate::domain::field::FieldValue;
 use crate::domain::message::{DeliveryMode, Message, ReceivedMessage};
 use crate::domain::names::{ExchangeName, QueueName, ShortText};
 use crate::domain::outcome::Outcome;
-use crate::http::codec::{self, EnvelopeOut, ParsedMessage, RawBody};
+use crate::http::codec::{self, EnvelopeOut, KeyAdvice, Purpose, RawBody};
 use crate::http::layers::IsReply;
 use crate::http::problem::{Problem, ProblemType};
 use crate::http::quote::quoted;
@@ -128,7 +128,7 @@ impl CallRequest {
         headers: &HeaderMap,
         body: ReadBody,
     ) -> Result<Self, Problem> {
-        codec::refuse_idempotency_key(headers)?;
+        codec::refuse_idempotency_key(headers, KeyAdvice::MessageIds)?;
         let require_consumers = query.parameters.flag("require_consumers")?.unwrap_or(false);
         let form = ReplyForm::take(&mut query.parameters)?.unwrap_or_else(|| ReplyForm::accepted(headers));
         let deadline = query.finish()?;
@@ -172,26 +172,11 @@ fn request(
     headers: &HeaderMap,
     body: &ReadBody,
 ) -> Result<Message, Problem> {
-    let parsed = codec::read(headers, body, DeliveryMode::Transient, state)?;
-    refuse_own(queue, &parsed).map_err(|problem| problem.message_id(parsed.message.id.clone()))?;
-    Ok(parsed.message)
-}
-
-fn refuse_own(queue: &QueueName, parsed: &ParsedMessage) -> Result<(), Problem> {
-    let ParsedMessage { message, routing_key, mandatory, .. } = parsed;
-    let properties = &message.properties;
-    let own = [
-        ("routing_key", routing_key.is_some()),
-        ("mandatory", mandatory.is_some()),
-        ("reply_to", properties.reply_to.is_some()),
-        ("correlation_id", properties.correlation_id.is_some()),
-        ("expiration", properties.expiration.is_some()),
-    ];
-    if let Some((field, _)) = own.into_iter().find(|(_, given)| *given) {
-        return Err(Problem::malformed(field, "is set by the gateway: leave it out"));
-    }
+    let message = codec::read(headers, body, Purpose::Call, state)?.message;
     let routing_key = ShortText::parse(queue.as_str()).unwrap_or_default();
     reserved_name::refuse_destination(&ExchangeName::default(), &routing_key)
+        .map_err(|problem| problem.message_id(message.id.clone()))?;
+    Ok(message)
 }
 
 async fn expect_consumers(state: &AppState, call: &Call) -> Result<(), Problem> {

@@ -6,7 +6,7 @@ use serde::Deserializer;
 use serde::de::{DeserializeSeed, IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::json::{problem, refuse_byte_order_mark};
+use super::json::{Document, refuse_byte_order_mark};
 use crate::http::problem::Problem;
 
 /// The text of each item of a body that is an array, and the number of items. Keeps at most `limit` texts, so that many small
@@ -19,7 +19,7 @@ pub(in crate::http) fn array(body: &[u8], limit: usize) -> Result<(Vec<&RawValue
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let items = Items { limit }.deserialize(&mut deserializer);
     let items = items.and_then(|items| deserializer.end().map(|()| items));
-    items.map_err(|error| problem("body", "", &error))
+    items.map_err(|error| Document::named("body").problem("", &error))
 }
 
 struct Items {

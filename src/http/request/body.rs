@@ -64,6 +64,17 @@ impl ReadBody {
         self.permit
     }
 
+    /// Refuses a body, which a caller may mean as parameters. `why` says where these belong.
+    ///
+    /// # Errors
+    /// 400.
+    pub(in crate::http) fn expect_empty(&self, why: &str) -> Result<(), Problem> {
+        if self.bytes.is_empty() {
+            return Ok(());
+        }
+        Err(Problem::malformed("body", format!("must be empty: {why}")))
+    }
+
     /// A permit for an answer of at most this number of bytes, before the gateway does what the answer tells.
     ///
     /// # Errors

@@ -21,30 +21,96 @@ const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 /// # Errors
 /// 400 naming the field.
 pub(in crate::http) fn json<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Problem> {
-    json_of("body", body)
+    Document::named("body").read(body)
 }
 
-/// Reads an object in a body. The texts of problems call it `name`.
-///
-/// # Errors
-/// 400 naming the field.
-pub(in crate::http) fn json_of<'a, T: Deserialize<'a>>(name: &str, json: &'a [u8]) -> Result<T, Problem> {
-    refuse_byte_order_mark(name, json)?;
-    // The same check as in [`object`], which does not fit here because the object may be null.
-    if json.trim_ascii_start().starts_with(b"[") {
-        return Err(Problem::malformed(name, "must be an object, not an array"));
+/// A document, as the texts of problems describe it.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::http) struct Document<'n> {
+    name: &'n str,
+    refused: &'n [&'n str],
+    is_within_another: bool,
+}
+
+impl<'n> Document<'n> {
+    /// A document that the texts call `name`.
+    pub(in crate::http) fn named(name: &'n str) -> Self {
+        Self { name, refused: &[], is_within_another: false }
     }
-    serde_json::from_slice(json).or_else(|_mistake| with_path(name, json))
-}
 
-/// Reads an object, and follows the path to a mistake in it. That takes as long again, so only an object with a mistake
-/// is read this way.
-fn with_path<'a, T: Deserialize<'a>>(name: &str, json: &'a [u8]) -> Result<T, Problem> {
-    let mut deserializer = serde_json::Deserializer::from_slice(json);
-    let value = serde_path_to_error::deserialize(&mut deserializer)
-        .map_err(|error| problem(name, &error.path().to_string(), error.inner()))?;
-    deserializer.end().map_err(|error| problem(name, "", &error))?;
-    Ok(value)
+    /// The same document. Its reader refuses these members later, so the texts do not list them among the known ones.
+    pub(in crate::http) fn without(self, refused: &'n [&'n str]) -> Self {
+        Self { refused, ..self }
+    }
+
+    /// The same document, which is a part of a larger one. The texts state no line and column, which would not be those of the
+    /// larger one.
+    pub(in crate::http) fn within_another(self) -> Self {
+        Self { is_within_another: true, ..self }
+    }
+
+    /// Reads the document, which is an object.
+    ///
+    /// # Errors
+    /// 400 naming the field.
+    pub(in crate::http) fn read<'a, T: Deserialize<'a>>(self, json: &'a [u8]) -> Result<T, Problem> {
+        refuse_byte_order_mark(self.name, json)?;
+        // The same check as in [`object`], which does not fit here because the object may be null.
+        if json.trim_ascii_start().starts_with(b"[") {
+            return Err(Problem::malformed(self.name, "must be an object, not an array"));
+        }
+        serde_json::from_slice(json).or_else(|_mistake| self.with_path(json))
+    }
+
+    /// Reads an object, and follows the path to a mistake in it. That takes as long again, so only an object with a mistake
+    /// is read this way.
+    fn with_path<'a, T: Deserialize<'a>>(self, json: &'a [u8]) -> Result<T, Problem> {
+        let mut deserializer = serde_json::Deserializer::from_slice(json);
+        let value = serde_path_to_error::deserialize(&mut deserializer)
+            .map_err(|error| self.problem(&error.path().to_string(), error.inner()))?;
+        deserializer.end().map_err(|error| self.problem("", &error))?;
+        Ok(value)
+    }
+
+    /// The problem of an error at this path.
+    pub(super) fn problem(self, path: &str, error: &Error) -> Problem {
+        let position = format!(" at line {} column {}", error.line(), error.column());
+        let text = error.to_string();
+        let said = text.strip_suffix(&position).unwrap_or(&text);
+        let parent = path.trim_end_matches(['?', '.']);
+        let place = if parent.is_empty() { self.name } else { parent };
+        let position = if self.is_within_another { "" } else { &position };
+        match error.classify() {
+            Category::Data => self.wrong_value(parent, said),
+            Category::Eof => Problem::malformed(place, format!("is not complete JSON: it ends{position}")),
+            Category::Syntax | Category::Io => {
+                Problem::malformed(place, format!("is not valid JSON{position}: {}", syntax(said)))
+            }
+        }
+    }
+
+    /// The problem of valid JSON that does not have the expected form.
+    fn wrong_value(self, parent: &str, said: &str) -> Problem {
+        let place = if parent.is_empty() { self.name } else { parent };
+        if let Some((_, known)) = named(said, "unknown field") {
+            let known: Vec<_> = known.into_iter().filter(|name| !self.refused.contains(name)).collect();
+            let why = format!("is not a known member; known are {}", known.join(", "));
+            return Problem::malformed(&cut(parent), why);
+        }
+        if let Some((name, _)) = named(said, "duplicate field") {
+            let field = if parent.is_empty() { cut(name) } else { cut(&format!("{parent}.{name}")) };
+            return Problem::malformed(&field, "is given more than once: give it once");
+        }
+        if let Some((name, _)) = named(said, "missing field") {
+            let field = if parent.is_empty() { cut(name) } else { cut(&format!("{parent}.{name}")) };
+            return Problem::malformed(&field, "is missing");
+        }
+        if let Some((name, known)) = named(said, "unknown variant") {
+            let why = format!("must be one of {}, not {}", known.join(", "), quoted(name));
+            return Problem::malformed(place, why);
+        }
+        Problem::malformed(place, kind(said))
+    }
 }
 
 pub(super) fn refuse_byte_order_mark(name: &str, json: &[u8]) -> Result<(), Problem> {
@@ -75,21 +141,6 @@ where
     deserializer.deserialize_map(ObjectVisitor(PhantomData))
 }
 
-pub(super) fn problem(name: &str, path: &str, error: &Error) -> Problem {
-    let position = format!(" at line {} column {}", error.line(), error.column());
-    let text = error.to_string();
-    let said = text.strip_suffix(&position).unwrap_or(&text);
-    let parent = path.trim_end_matches(['?', '.']);
-    let place = if parent.is_empty() { name } else { parent };
-    match error.classify() {
-        Category::Data => wrong_value(name, parent, said),
-        Category::Eof => Problem::malformed(place, format!("is not complete JSON: it ends{position}")),
-        Category::Syntax | Category::Io => {
-            Problem::malformed(place, format!("is not valid JSON{position}: {}", syntax(said)))
-        }
-    }
-}
-
 /// Reads one word of a list, or null. serde's own reader would report a number as invalid JSON.
 ///
 /// # Errors
@@ -101,35 +152,14 @@ pub(in crate::http) fn word<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     word.map(|word| T::deserialize(word.into_deserializer())).transpose()
 }
 
-/// The problem of valid JSON that does not have the expected form, in the document with this name.
-fn wrong_value(document: &str, parent: &str, said: &str) -> Problem {
-    let place = if parent.is_empty() { document } else { parent };
-    if let Some((_, known)) = named(said, "unknown field") {
-        return Problem::malformed(&cut(parent), format!("is not a known member; known are {known}"));
-    }
-    if let Some((name, _)) = named(said, "duplicate field") {
-        let field = if parent.is_empty() { cut(name) } else { cut(&format!("{parent}.{name}")) };
-        return Problem::malformed(&field, "is given more than once: give it once");
-    }
-    if let Some((name, _)) = named(said, "missing field") {
-        let field = if parent.is_empty() { cut(name) } else { cut(&format!("{parent}.{name}")) };
-        return Problem::malformed(&field, "is missing");
-    }
-    if let Some((name, known)) = named(said, "unknown variant") {
-        return Problem::malformed(place, format!("must be one of {known}, not {}", quoted(name)));
-    }
-    Problem::malformed(place, kind(said))
-}
-
 /// The name in an error text of serde of this kind, and the allowed names.
-fn named<'a>(said: &'a str, kind: &str) -> Option<(&'a str, String)> {
+fn named<'a>(said: &'a str, kind: &str) -> Option<(&'a str, Vec<&'a str>)> {
     let rest = said.strip_prefix(kind)?.strip_prefix(" `")?;
     let (name, known) = match rest.rsplit_once("`, expected ") {
         Some(both) => both,
         None => (rest.strip_suffix('`').unwrap_or(rest), ""),
     };
-    let known: Vec<_> = known.split('`').skip(1).step_by(2).collect();
-    Some((name, known.join(", ")))
+    Some((name, known.split('`').skip(1).step_by(2).collect()))
 }
 
 /// The text about a value of the wrong kind. An error text of the gateway's own readers stays as it is.
@@ -205,16 +235,16 @@ mod tests {
 
     #[derive(Debug, Default, Deserialize)]
     #[serde(default, deny_unknown_fields)]
-    struct Document {
+    struct TestDocument {
         switch: Option<bool>,
         small: Option<u8>,
         text: Option<String>,
-        inner: Option<Box<Document>>,
+        inner: Option<Box<TestDocument>>,
         number: Option<i64>,
     }
 
     fn detail_of(body: &str) -> String {
-        json::<Document>(body.as_bytes()).expect_err(body).detail().to_owned()
+        json::<TestDocument>(body.as_bytes()).expect_err(body).detail().to_owned()
     }
 
     #[test]
@@ -245,6 +275,21 @@ mod tests {
             format!("inner.`x`, expected `y {known}")
         );
         assert_eq!(detail_of(r#"{"small":1,"small":2}"#), "small is given more than once: give it once");
+    }
+
+    #[test]
+    fn the_error_about_a_part_of_a_document_lists_no_refused_member_and_states_no_line() {
+        let part = Document::named("item").without(&["text", "small"]).within_another();
+        let detail_of =
+            |json: &str| part.read::<TestDocument>(json.as_bytes()).expect_err(json).detail().to_owned();
+        let known = "is not a known member; known are switch, inner, number";
+        assert_eq!(detail_of(r#"{"inner":{"colour":1}}"#), format!("inner.colour {known}"));
+        assert_eq!(
+            detail_of(r#"{"inner":x}"#),
+            "inner is not valid JSON: a value is missing, or a string has no quotes"
+        );
+        assert_eq!(detail_of("[]"), "item must be an object, not an array");
+        assert_eq!(detail_of("5"), "item must be an object, not 5");
     }
 
     #[test]

@@ -11,6 +11,8 @@ use crate::support::{
     stage::wired,
 };
 
+const ENVELOPE: &str = "application/vnd.amqp.message+json";
+
 async fn settle_reply(gateway: &TestGateway, lease: &str, body: &str) -> Value {
     let item = json!({"lease_id": lease, "properties": {"type": "sum"}, "body_text": body});
     settle(gateway, "q", json!({"reply": [item]})).await.json()["results"][0].clone()
@@ -250,22 +252,37 @@ async fn a_mistake_in_a_reply_is_400_and_settles_nothing() {
     let lease = lease_id(&pull_one(&stage.gateway, "q", "1m").await);
     for (member, value, field) in [
         ("routing_key", json!("other"), "reply[0].routing_key"),
-        ("properties", json!({"correlation_id": "x"}), "reply[0].correlation_id"),
-        ("properties", json!({"user_id": "guest"}), "reply[0].user_id"),
+        ("properties", json!({"correlation_id": "x"}), "reply[0].properties.correlation_id"),
+        ("properties", json!({"user_id": "guest"}), "reply[0].properties.user_id"),
         ("properties", json!({"priority": 256}), "reply[0].properties.priority"),
         ("headers", json!({"CC": []}), "reply[0].headers.CC"),
         ("body_base64", json!("eA=="), "reply[0].body"),
         ("colour", json!(1), "reply[0].colour"),
+        ("properties", json!({"colour": 1}), "reply[0].properties.colour"),
+        ("properties", json!({"reply_to": "amq.rabbitmq.reply-to"}), "reply[0].properties.reply_to"),
     ] {
         let mut item = json!({"lease_id": lease, "body_text": "30"});
         item[member] = value;
         let answer = settle(&stage.gateway, "q", json!({"ack": [ack], "reply": [item]})).await;
         assert_eq!(answer.verdict(), (400, "malformed-request".to_owned()), "{field}: {}", answer.json());
         assert_eq!(answer.json()["field"], field, "{}", answer.json());
+        let detail = answer.text("detail");
+        assert!(detail.starts_with(&format!("{field} ")), "{detail}");
+        let misleading = ["correlation_id,", "user_id,", "routing_key,", "/rpc/", "line"];
+        assert!(misleading.iter().all(|word| !detail.contains(word)), "{detail}");
     }
     let path = format!("/queues/q/leases/{lease}/reply");
     let raw = Answer::to(stage.post(&path).header("x-amqp-correlation-id", "x").body("30")).await;
-    assert_eq!((raw.status, raw.json()["field"].clone()), (400, "correlation_id".into()));
+    assert_eq!((raw.status, raw.text("field")), (400, "x-amqp-correlation-id".to_owned()));
+    for (envelope, field) in [
+        (r#"{"body": 30, "properties": {"correlation_id": "x"}}"#, "properties.correlation_id"),
+        (r#"{"body": 30, "colour": 1}"#, "colour"),
+    ] {
+        let envelope = stage.post(&path).header("content-type", ENVELOPE).body(envelope);
+        let answer = Answer::to(envelope).await;
+        assert_eq!((answer.status, answer.text("field").as_str()), (400, field), "{}", answer.json());
+        assert!(!answer.text("detail").contains("mandatory"), "{}", answer.json());
+    }
     assert_eq!(outcomes(&stage.gateway, "q", json!({"release": [ack, lease]})).await, ["released"; 2]);
 }
 

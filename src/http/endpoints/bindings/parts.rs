@@ -80,10 +80,7 @@ impl Ends {
         body: &ReadBody,
         limits: &Limits,
     ) -> Result<Binding, Problem> {
-        if !body.bytes.is_empty() {
-            let why = "must be empty: give routing_key and arguments in the query";
-            return Err(Problem::malformed("body", why));
-        }
+        body.expect_empty("routing_key, arguments and timeout are parameters of the query")?;
         let routing_key = query.text("routing_key")?;
         let arguments = query.take("arguments")?;
         let arguments = arguments.as_deref().unwrap_or("{}");

@@ -3,12 +3,13 @@
 use axum::extract::State;
 use axum::response::Response;
 
-use super::{Lease, LeasePath, NotDone, settle};
+use super::not_done::NotSent;
+use super::request::LeaseRequest;
+use super::{LeasePath, settle};
 use crate::broker::Action;
 use crate::domain::retry_step::RetryStep;
 use crate::http::endpoints::messages::settle::{Target, check_delay};
 use crate::http::problem::Problem;
-use crate::http::request::{PathNames, SettleDeadline, TimedQuery};
 use crate::http::state::AppState;
 
 /// Let a message come again later
@@ -30,17 +31,16 @@ use crate::http::state::AppState;
         (status = 204, description = "RabbitMQ holds the copy, and has read the ack of the original", headers(
             ("X-Retry-At" = String, description = "When the message comes again, in UTC (RFC 3339)"),
         )),
-        (status = 413, description = "`payload-too-large`: RabbitMQ refuses the copy; the lease goes on"),
-        (status = 422, description = "`unroutable`: the queue is gone"),
-        (status = 431, description = "`headers-too-large`: the headers of the copy do not fit a frame of AMQP; the lease goes on"),
-        NotDone,
+        (status = 409, description = "`lease-settled`: the lease was settled in another way; nothing was done. `precondition-failed`: the wait queue of the delay exists with other arguments; the lease goes on"),
+        (status = 422, description = "`unroutable`: the queue, or the wait queue of the delay, is gone"),
+        NotSent,
     )
 )]
 pub(in crate::http) async fn retry_lease(
     State(state): State<AppState>,
-    PathNames(lease): PathNames<Lease>,
-    mut query: TimedQuery<SettleDeadline>,
+    request: LeaseRequest,
 ) -> Result<Response, Problem> {
+    let (lease, mut query) = request.without_body("delay, reason and timeout are parameters of the query")?;
     let delay = query.parameters.duration("delay")?.unwrap_or_default();
     check_delay("delay", delay, state.limits().max_retry_delay)?;
     let reason = query.parameters.take("reason")?;
@@ -66,17 +66,17 @@ pub(in crate::http) async fn retry_lease(
     responses(
         (status = 204, description = "A queue has the copy, and RabbitMQ has read the ack of the original"),
         (status = 404, description = "`exchange-not-found`: the lease goes on"),
-        (status = 413, description = "`payload-too-large`: RabbitMQ refuses the copy; the lease goes on"),
+        (status = 409, description = "`lease-settled`: the lease was settled in another way; nothing was done"),
         (status = 422, description = "`unroutable`: no queue is bound to the exchange with this routing key; the lease goes on"),
-        (status = 431, description = "`headers-too-large`: the headers of the copy do not fit a frame of AMQP; the lease goes on"),
-        NotDone,
+        NotSent,
     )
 )]
 pub(in crate::http) async fn dead_letter_lease(
     State(state): State<AppState>,
-    PathNames(lease): PathNames<Lease>,
-    mut query: TimedQuery<SettleDeadline>,
+    request: LeaseRequest,
 ) -> Result<Response, Problem> {
+    let (lease, mut query) =
+        request.without_body("exchange, routing_key, reason and timeout are parameters of the query")?;
     let target = Target::take(&mut query.parameters)?;
     let reason = query.parameters.take("reason")?;
     let action = target.action(&lease.0, reason)?;

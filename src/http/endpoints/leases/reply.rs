@@ -4,7 +4,8 @@ use axum::extract::State;
 use axum::response::Response;
 use utoipa::ToSchema;
 
-use super::{Lease, LeasePath, NotDone, settle};
+use super::not_done::NotSent;
+use super::{Lease, LeasePath, settle};
 use crate::broker::Action;
 use crate::domain::message::DeliveryMode;
 use crate::http::codec::{self, RawBody};
@@ -30,9 +31,11 @@ struct ReplyEnvelope {}
         LeasePath,
         ("timeout" = Option<String>, Query, description = "Deadline, such as `5s`; 10 s by default, 60 s at most", example = "5s"),
         ("X-Amqp-Message-Id" = Option<String>, Header, description = "Identity of the reply; a UUIDv7 if not given"),
+        ("X-Amqp-Reply-To" = Option<String>, Header, description = "Queue for a message that answers the reply"),
         ("X-Amqp-Type" = Option<String>, Header, description = "Application's name for the kind of reply"),
         ("X-Amqp-App-Id" = Option<String>, Header, description = "Application that replies"),
         ("X-Amqp-Priority" = Option<u8>, Header, maximum = 255, description = "0 to 255"),
+        ("X-Amqp-Expiration" = Option<u64>, Header, maximum = 315_360_000_000_u64, description = "Milliseconds that the reply may wait in its queue; 0: RabbitMQ delivers it at once or drops it"),
         ("X-Amqp-Delivery-Mode" = Option<DeliveryMode>, Header, description = "`transient` (the default) or `persistent`"),
         ("X-Amqp-Timestamp" = Option<String>, Header, description = "RFC 3339, or seconds since 1970, not later than the year 9999"),
     ),
@@ -48,10 +51,9 @@ struct ReplyEnvelope {}
         (status = 204, description = "RabbitMQ has read the ack of the message, and the reply was sent once", headers(
             ("X-Reply-Delivered" = String, description = "`true`: the queue has the reply; `false`: the queue is gone, as after a caller that has left; `unknown`: RabbitMQ does not tell for direct reply-to, or its answer was lost"),
         )),
-        (status = 413, description = "`payload-too-large`: the gateway or RabbitMQ refuses the reply; the lease goes on"),
+        (status = 409, description = "`lease-settled`: the lease was settled in another way; nothing was done"),
         (status = 422, description = "`no-reply-to`: the message names no queue for a reply; the lease goes on"),
-        (status = 431, description = "`headers-too-large`: the headers of the reply do not fit a frame of AMQP; the lease goes on"),
-        NotDone,
+        NotSent,
     )
 )]
 pub(in crate::http) async fn reply_to_lease(

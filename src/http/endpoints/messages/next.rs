@@ -21,7 +21,7 @@ use crate::domain::guarded::guarded;
 use crate::domain::names::QueueName;
 use crate::domain::path_prefix::PathPrefix;
 use crate::http::admission::RequestPermit;
-use crate::http::codec;
+use crate::http::codec::{self, KeyAdvice};
 use crate::http::header_names::X_LEASE_EXPIRES_AT;
 use crate::http::problem::Problem;
 use crate::http::request::{PathNames, Query, ReadBody, with_body};
@@ -90,6 +90,7 @@ pub(in crate::http) fn take_next_message(
         let mut query = Query::of(&parts.uri)?;
         let request = PullRequest::for_one(query.duration("wait")?, query.duration("lease")?);
         query.finish()?;
+        codec::refuse_message_headers(&parts.headers, KeyAdvice::Pull)?;
         request.into_pull(queue, &state.limits().pull)
     };
     with_body(state, request, check, |state, parts, pull, body| match body.and_then(without_content) {
@@ -103,10 +104,8 @@ pub(in crate::http) fn take_next_message(
 
 /// The permit of a request. Refuses a body, since a caller may mean it as parameters.
 fn without_content(body: ReadBody) -> Result<RequestPermit, Problem> {
-    if body.bytes.is_empty() {
-        return Ok(body.into_permit());
-    }
-    Err(Problem::malformed("body", "must be empty: wait and lease are parameters of the query"))
+    body.expect_empty("wait and lease are parameters of the query")?;
+    Ok(body.into_permit())
 }
 
 /// Takes the message. The answer gives it back if the connection does not take it.

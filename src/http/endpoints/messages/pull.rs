@@ -25,6 +25,7 @@ use crate::broker::{Pull, Pulled};
 use crate::domain::guarded::guarded;
 use crate::domain::names::QueueName;
 use crate::http::admission::RequestPermit;
+use crate::http::codec::{self, KeyAdvice};
 use crate::http::problem::Problem;
 use crate::http::request::{PathNames, Query, ReadBody, with_body};
 use crate::http::reserved_name;
@@ -77,6 +78,7 @@ pub(in crate::http) fn pull_messages(
         let PathNames(queue) = PathNames::<QueueName>::of(parts)?;
         reserved_name::refuse_consuming_from(&queue)?;
         Query::of(&parts.uri)?.finish()?;
+        codec::refuse_message_headers(&parts.headers, KeyAdvice::Pull)?;
         Ok(queue)
     };
     with_body(state, request, check, |state, parts, queue, body| {

@@ -22,7 +22,7 @@ pub(in crate::http) use self::target::Target;
 use crate::domain::guarded::guarded;
 use crate::domain::names::QueueName;
 use crate::domain::path_prefix::PathPrefix;
-use crate::http::codec::{self, TraceContext};
+use crate::http::codec::{self, KeyAdvice, TraceContext};
 use crate::http::problem::Problem;
 use crate::http::request::{self, Headers, PathNames, ReadBody, SettleDeadline, TimedQuery};
 use crate::http::reserved_name;
@@ -60,7 +60,7 @@ const RESULT: usize = 512;
     ),
     responses(
         (status = 200, description = "Every item is done", body = SettleResults),
-        (status = 207, description = "At least one item is not done: its problem is `lease-expired`, `lease-settled`, `no-reply-to`, `malformed-request`, `outcome-unknown` or that of a request that RabbitMQ could not be asked for", body = SettleResults),
+        (status = 207, description = "At least one item is not done: its problem is `lease-expired`, `lease-settled`, `malformed-request`, `forbidden`, `outcome-unknown`, `broker-unavailable`, `broker-blocked`, `broker-refused`, `overloaded` or `shutting-down`; for a copy or a reply also `rejected`, `unroutable`, `exchange-not-found`, `precondition-failed`, `payload-too-large` or `headers-too-large`; for a reply also `no-reply-to`. `retryable` says whether the same item may be sent again", body = SettleResults),
         (status = 400, description = "`malformed-request`: names the field"),
         (status = 403, description = "`reserved-name`: the queue belongs to RabbitMQ or to the gateway; `cross-origin`"),
         (status = 413, description = "`payload-too-large`: too many items, or too many bytes"),
@@ -78,6 +78,8 @@ pub(in crate::http) async fn settle_messages(
     reserved_name::refuse_consuming_from(&queue)?;
     let deadline = query.finish()?;
     request::expect_json(&headers)?;
+    codec::refuse_idempotency_key(&headers, KeyAdvice::Settle)?;
+    codec::refuse_property_headers(&headers)?;
     let trace = TraceContext::of(&headers);
     let read_reply = |json: &Bytes| codec::read_reply_item(json, &trace, &state);
     let reading = Reading { queue: &queue, max_delay: state.limits().max_retry_delay, read_reply };

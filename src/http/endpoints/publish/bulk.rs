@@ -17,7 +17,7 @@ use super::failure;
 use crate::broker::{Place, Publish, PublishSequence};
 use crate::domain::names::{ExchangeName, ShortText};
 use crate::domain::outcome::Outcome;
-use crate::http::codec::{self, ItemForm, TraceContext, WrongItem};
+use crate::http::codec::{self, ItemForm, KeyAdvice, TraceContext, WrongItem};
 use crate::http::problem::Problem;
 use crate::http::request::Query;
 use crate::http::state::AppState;
@@ -45,7 +45,7 @@ impl<'a> Bulk<'a> {
         query: &mut Query,
         headers: &HeaderMap,
     ) -> Result<Self, Problem> {
-        codec::refuse_idempotency_key(headers)?;
+        codec::refuse_idempotency_key(headers, KeyAdvice::MessageIds)?;
         codec::refuse_property_headers(headers)?;
         Ok(Self {
             resend: query.flag("retry")?.unwrap_or(true),

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::domain::field::HeaderLimits;
 use crate::domain::message::{DeliveryMode, MessageId};
-use crate::http::codec::{check_integers, envelope, refuse};
+use crate::http::codec::{Purpose, check_integers, envelope, refuse};
 
 const USER: &str = "gateway";
 /// No limits: a pulled message may have been published by another client.
@@ -110,11 +110,12 @@ proptest! {
         let written = serde_json::to_string(&envelope).expect("JSON");
         let json: Value = serde_json::from_str(&written).unwrap_or(Value::Null);
         let bytes = Bytes::from(written.clone());
-        let parsed = envelope::read(&bytes);
+        let parsed = envelope::read(&bytes, Purpose::Publish);
         prop_assert!(parsed.is_ok(), "{}: {}", written, parsed.expect_err("it is wrong").detail());
-        let published = parsed.expect("it is read").message;
-        let refused = refuse::message(&published, &LIMITS, Some(USER))
-            .and_then(|()| check_integers(&published.headers, &bytes, "headers"));
+        let parsed = parsed.expect("it is read");
+        let refused = refuse::message(&parsed, Purpose::Publish, &LIMITS, Some(USER))
+            .and_then(|()| check_integers(&parsed.message.headers, &bytes, "headers"));
+        let published = parsed.message;
         prop_assert!(refused.is_ok(), "{}: {}", written, refused.expect_err("it is refused").detail());
         if let Some(id) = kept.id.as_ref().filter(|id| !id.as_str().is_empty()) {
             prop_assert_eq!(&published.id, &MessageId::from(id.clone()));

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::document::{Content, Document, GivenItem, MAX_ITEMS};
 use super::member::Member;
-use super::target::Target;
+use super::target::{MEMBER as TARGET, Target};
 use crate::broker::Action;
 use crate::domain::duration;
 use crate::domain::lease::LeaseId;
@@ -56,7 +56,8 @@ impl<R: Fn(&Bytes) -> Result<(LeaseId, Message), Problem>> Reading<'_, R> {
             let why = format!("has no items: name at least one lease in {}", Member::NAMES.join(", "));
             return Err(Problem::malformed("body", why));
         }
-        let target = dead_letter_to.map(Target::of_document).transpose()?.unwrap_or_default();
+        let target = dead_letter_to.map(Target::of_document).transpose();
+        let target = target.map_err(|problem| problem.of_item(TARGET))?.unwrap_or_default();
         let items: Vec<_> =
             items.into_iter().map(|item| self.item(item, body, &target)).collect::<Result<_, _>>()?;
         refuse_repeated(&items)?;
@@ -69,11 +70,11 @@ impl<R: Fn(&Bytes) -> Result<(LeaseId, Message), Problem>> Reading<'_, R> {
         let (id, action) = match content {
             Content::Plain(id, action) => (id, action),
             Content::Retry { id, delay, reason } => (id, self.retry(&place, delay, reason)?),
-            Content::DeadLetter { id, reason } => (id, target.action(self.queue, reason)?),
+            Content::DeadLetter { id, reason } => {
+                let action = target.action(self.queue, reason);
+                (id, action.map_err(|problem| problem.of_item(TARGET))?)
+            }
             Content::Reply(json) => {
-                if !json.get().starts_with('{') {
-                    return Err(Problem::malformed(&place, "must be an object"));
-                }
                 let json = body.slice_ref(json.get().as_bytes());
                 let (id, reply) = (self.read_reply)(&json).map_err(|problem| problem.of_item(&place))?;
                 (id, Action::Reply(reply.into()))

@@ -2,7 +2,7 @@
 
 use super::member::DeadLetterTo;
 use crate::broker::Action;
-use crate::domain::names::{ExchangeName, NameError, QueueName, ShortText};
+use crate::domain::names::{ExchangeName, QueueName, ShortText};
 use crate::http::problem::Problem;
 use crate::http::request::Query;
 use crate::http::reserved_name;
@@ -21,13 +21,13 @@ impl Target {
     /// Checks the names in the member of a document, also if no message goes there.
     ///
     /// # Errors
-    /// 400 naming the field.
+    /// 400 naming the field in the member.
     pub(super) fn of_document(DeadLetterTo { exchange, routing_key }: DeadLetterTo) -> Result<Self, Problem> {
         let exchange = exchange.map(|name| ExchangeName::from_path(&name)).transpose();
         let routing_key = routing_key.map(ShortText::parse).transpose();
         Ok(Self {
-            exchange: exchange.map_err(|error| malformed("exchange", error))?,
-            routing_key: routing_key.map_err(|error| malformed("routing_key", error))?,
+            exchange: exchange.map_err(|error| Problem::malformed("exchange", error))?,
+            routing_key: routing_key.map_err(|error| Problem::malformed("routing_key", error))?,
         })
     }
 
@@ -54,17 +54,15 @@ impl Target {
         let exchange = match &self.exchange {
             Some(given) => given.clone(),
             None => ExchangeName::from_path(&format!("{queue}.dlx"))
-                .map_err(|error| malformed("exchange", error))?,
+                .map_err(|error| Problem::malformed("exchange", error))?,
         };
         let routing_key = match &self.routing_key {
             Some(given) => given.clone(),
-            None => ShortText::parse(queue.as_str()).map_err(|error| malformed("routing_key", error))?,
+            None => {
+                ShortText::parse(queue.as_str()).map_err(|error| Problem::malformed("routing_key", error))?
+            }
         };
         reserved_name::refuse_destination(&exchange, &routing_key)?;
         Ok(Action::DeadLetter { exchange, routing_key, reason })
     }
-}
-
-fn malformed(field: &str, error: NameError) -> Problem {
-    Problem::malformed(&format!("{MEMBER}.{field}"), error)
 }

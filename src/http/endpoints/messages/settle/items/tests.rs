@@ -4,6 +4,7 @@ use super::*;
 use crate::domain::field::FieldTable;
 use crate::domain::lease::NoLeaseId;
 use crate::domain::message::{MessageId, Properties};
+use crate::http::problem::ITEM;
 
 fn id(serial: usize) -> String {
     format!("1.owner.{serial:x}.0000000000000007")
@@ -14,6 +15,9 @@ fn read(body: &str) -> Result<Vec<(String, Action)>, (&'static str, String)> {
     let queue = QueueName::parse("q").expect("a name");
     let read_reply = |json: &Bytes| {
         let reply: Value = serde_json::from_slice(json).expect("valid JSON");
+        if !reply.is_object() {
+            return Err(Problem::malformed(ITEM, format!("must be an object, not {reply}")));
+        }
         let id = reply["lease_id"].as_str().unwrap_or_default().parse();
         let id = id.map_err(|error: NoLeaseId| Problem::malformed("lease_id", error))?;
         Ok((id, reply_with(&reply["body"].to_string())))
@@ -85,6 +89,10 @@ fn a_wrong_item_is_named_by_its_place() {
             r#"{"extend":[{"lease_id":"x","lease":5}]}"#.to_owned(),
             "extend[0].lease_id is no lease id: copy the lease_id of a pulled message",
         ),
+        (
+            format!(r#"{{"ack":["{one}"],"dead_letter_to":{{"exchange":""}}}}"#),
+            "dead_letter_to.exchange must not be empty",
+        ),
         (format!(r#"{{"extend":["{one}"]}}"#), &format!(r#"extend[0] must be an object, not "{one}""#)),
         (format!(r#"{{"extend":[["{one}",5]]}}"#), "extend[0] must be an object, not an array"),
         ("[]".to_owned(), "body must be an object, not an array"),
@@ -113,10 +121,10 @@ fn a_reply_is_an_item_like_others_and_a_mistake_in_it_is_named_by_its_place() {
     assert_eq!(read(&body), Ok(vec![(one.clone(), Action::Ack), (two, reply)]));
     let twice = format!(r#"{{"ack":["{one}"],"reply":[{{"lease_id":"{one}","body":1}}]}}"#);
     for (body, detail) in [
-        (r#"{"reply":[5]}"#, "reply[0] must be an object"),
+        (r#"{"reply":[5]}"#, "reply[0] must be an object, not 5"),
         (
             r#"{"reply":[{"lease_id":"x"}]}"#,
-            "reply[0]: lease_id is no lease id: copy the lease_id of a pulled message",
+            "reply[0].lease_id is no lease id: copy the lease_id of a pulled message",
         ),
         (&twice, "reply[0] names the lease of ack[0] again: name each lease once"),
     ] {
