@@ -35,7 +35,12 @@ fn state_text(name: &str, location: &ParameterIn, schema: &mut Object) {
         (ParameterIn::Path, "lease_id") => schemas::name_format(schema, "lease-id"),
         (ParameterIn::Path, _) => schemas::limit_name(schema),
         (ParameterIn::Query, "arguments") => schemas::name_format(schema, "arguments"),
-        (ParameterIn::Query, "timeout" | "wait" | "lease") => schemas::name_format(schema, "timeout"),
+        // The reason of a retry may have any length and any characters.
+        (ParameterIn::Query, "reason") => {}
+        (ParameterIn::Query, "exchange") => schemas::limit_name(schema),
+        (ParameterIn::Query, "timeout" | "wait" | "lease" | "delay") => {
+            schemas::name_format(schema, "timeout")
+        }
         (ParameterIn::Query, _) => schemas::limit_short_text(schema),
         (ParameterIn::Header, "Idempotency-Key") => schema.pattern = Some(KEY.to_owned()),
         (ParameterIn::Header, "X-Amqp-Timestamp") => schemas::name_format(schema, "timestamp"),
