@@ -68,6 +68,9 @@ pub enum Unavailable {
     /// The replica that holds the message has another version, which does not know the request.
     #[error("the replica that holds the message has another version")]
     OtherVersion,
+    /// The replica that holds the message keeps as many requests of other replicas as it can.
+    #[error("the replica that holds the message keeps as many requests of other replicas as it can")]
+    OwnerBusy,
     /// A resource alarm blocks publishers.
     #[error("RabbitMQ blocks publishers")]
     Blocked,

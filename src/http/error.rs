@@ -59,6 +59,13 @@ impl From<NotSettled> for Problem {
                 Self::malformed("lease", why).with("limit", limit)
             }
             NotSettled::NoReplyTo(why) => Self::new(ProblemType::NoReplyTo, no_reply_to(why)),
+            NotSettled::TooLarge { limit } => {
+                let detail = format!(
+                    "the replica of the gateway that holds the message takes at most {limit} bytes from another replica, as many as \
+                     GATEWAY_MAX_LEASE_BYTES allows there: send less, or raise it; nothing was done"
+                );
+                Self::new(ProblemType::PayloadTooLarge, detail).with("limit", limit)
+            }
             NotSettled::CopyRejected => Self::new(
                 ProblemType::Rejected,
                 "the only queue that the copy or the reply goes to refused it, for example because it is full; RabbitMQ does not hold it, \
@@ -143,6 +150,11 @@ fn not_sent(unavailable: &Unavailable) -> Problem {
             Kind::Overloaded,
             "the replica of the gateway that holds the message has another version and does not know this request: send it again \
              after the upgrade",
+        ),
+        Unavailable::OwnerBusy => Problem::new(
+            Kind::Overloaded,
+            "the replica of the gateway that holds the message keeps as many requests of other replicas as it can: send it again; nothing \
+             was done",
         ),
         Unavailable::Blocked => Problem::new(
             Kind::BrokerBlocked,

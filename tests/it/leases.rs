@@ -6,6 +6,7 @@ mod callers;
 mod copies;
 mod copy_faults;
 mod counts;
+mod direct_replies;
 mod faults;
 mod next;
 mod permissions;

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
 use super::command::{Caller, Command, SettleRequest, SettleResult};
-use super::control::Control;
+use super::control::{Control, Incoming};
 use super::copy_order::CopyOrder;
 use super::pull::{Pull, Pulled};
 use super::settle::Final;
@@ -21,7 +21,6 @@ use crate::broker::settings::ConsumeSettings;
 use crate::broker::state::{LeaseState, RoleState};
 use crate::broker::topology::Topology;
 use crate::domain::lease::LeaseId;
-use crate::domain::message::ReceivedMessage;
 use crate::domain::names::QueueName;
 use crate::lifecycle::Lifecycle;
 use crate::metrics::Metrics;
@@ -32,7 +31,7 @@ const GRACE: Duration = Duration::from_secs(1);
 /// The work of leases that needs publishing.
 pub(in crate::broker) struct LeaseWork {
     /// The requests of other replicas.
-    pub(in crate::broker) requests: mpsc::UnboundedReceiver<ReceivedMessage>,
+    pub(in crate::broker) requests: Incoming,
     /// The copies of leased messages.
     pub(in crate::broker) orders: mpsc::UnboundedReceiver<CopyOrder>,
 }

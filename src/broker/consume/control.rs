@@ -12,14 +12,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Mutex;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::timeout;
 
-use self::requests::{Budgets, Requests};
+use self::requests::{Budgets, Outgoing, Requests};
+pub(in crate::broker) use self::requests::{Incoming, NoRoom};
 use crate::broker::connection::Connection;
 use crate::broker::error::Error;
 use crate::broker::own_queue::{self, OwnQueue};
-use crate::domain::message::ReceivedMessage;
 use crate::domain::names::QueueName;
 use crate::metrics::Metrics;
 
@@ -37,15 +36,15 @@ pub(super) fn queue_of(owner: &str) -> Option<QueueName> {
 pub(super) struct Control {
     current: Mutex<Option<(Arc<Connection>, Arc<str>)>>,
     budgets: Budgets,
-    requests: UnboundedSender<ReceivedMessage>,
+    outgoing: Outgoing,
     metrics: Metrics,
 }
 
 impl Control {
     /// Gives each request to the second value. All requests for copies together take at most `bytes`.
-    pub(super) fn new(bytes: usize, metrics: Metrics) -> (Self, UnboundedReceiver<ReceivedMessage>) {
-        let (requests, receiver) = unbounded_channel();
-        (Self { current: Mutex::default(), budgets: Budgets::new(bytes), requests, metrics }, receiver)
+    pub(super) fn new(bytes: usize, metrics: Metrics) -> (Self, Incoming) {
+        let (outgoing, incoming) = requests::way();
+        (Self { current: Mutex::default(), budgets: Budgets::new(bytes), outgoing, metrics }, incoming)
     }
 
     /// Whether there is a control queue now.
@@ -72,9 +71,9 @@ impl Control {
     }
 
     async fn declare(&self, connection: &Arc<Connection>) -> Result<Arc<str>, Error> {
-        let (waiting, metrics) = (self.requests.clone(), self.metrics.clone());
+        let (outgoing, metrics) = (self.outgoing.clone(), self.metrics.clone());
         let budgets = self.budgets.clone();
-        let receiver = |name: String| Requests { owner: owner_of(&name), budgets, waiting, metrics };
+        let receiver = |name: String| Requests { owner: owner_of(&name), budgets, outgoing, metrics };
         let opening = own_queue::open(connection, receiver);
         let opened = timeout(DECLARE_TIMEOUT, connection.unless_gone(opening)).await;
         let (channel, queue) = opened.unwrap_or_else(|_| Err(Error::gone())).inspect_err(|_| {

@@ -58,6 +58,7 @@ fn outcome(result: &SettleResult) -> &'static str {
         Err(NotSettled::NoReplyTo(_)) => "no_reply_to",
         Err(NotSettled::Failed(Error::Unknown(_))) => "unknown",
         Err(NotSettled::Failed(Error::Unroutable { .. })) => "unroutable",
+        Err(NotSettled::TooLarge { .. }) => "too_large",
         Err(NotSettled::CopyRejected | NotSettled::Failed(Error::Rejected)) => "copy_rejected",
         Err(NotSettled::Failed(Error::Refused(_))) => "refused",
         Err(NotSettled::Failed(Error::NotSent(_))) => "not_sent",
@@ -73,7 +74,9 @@ pub(super) enum ControlResult {
     Refused,
     /// The other replica has another version, and was told so.
     Unsupported,
-    /// The request was malformed or too large, too many requests waited, or its answer was not sent.
+    /// The request found no room, and the other replica was told so.
+    NoRoom,
+    /// The request was malformed, or its answer was not sent.
     Dropped,
 }
 
@@ -84,6 +87,7 @@ impl ControlResult {
             Self::Answered => "answered",
             Self::Refused => "refused",
             Self::Unsupported => "unsupported",
+            Self::NoRoom => "no_room",
             Self::Dropped => "dropped",
         };
         metrics.control_requests.with_label_values(&[word]).inc();

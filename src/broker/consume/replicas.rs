@@ -1,15 +1,18 @@
 //! Settles leases of any replica: its own at once, others by their owner's control queue.
 
+mod batches;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
-use tokio::sync::mpsc::UnboundedReceiver;
+use futures_util::{StreamExt, stream};
 use tokio::time::Instant;
 
+use self::batches::divide;
 use super::command::SettleResult;
-use super::control::{protocol, queue_of};
+use super::control::{Incoming, NoRoom, protocol, queue_of};
 use super::counts::{ControlResult, count_settles};
 use super::settle::{Action, NotSettled, Settled};
 use crate::broker::Broker;
@@ -24,6 +27,9 @@ use crate::domain::reserved;
 
 /// Deadline of the answer to another replica, if its request has none.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The requests to one replica at a time for one settle.
+const BATCHES_AT_ONCE: usize = 4;
 
 /// An action, with its place in the request.
 type Numbered = (usize, (LeaseId, Action));
@@ -48,9 +54,14 @@ impl Broker {
         }
         let forwarded = by_owner.into_iter().map(|((owner, is_copy), numbered)| async move {
             let kind = if is_copy { protocol::COPY_REQUEST } else { protocol::REQUEST };
-            let (places, actions) = split(numbered);
-            let results = self.forward((&owner, kind), queue, actions, deadline).await;
-            places.into_iter().zip(results).collect::<Vec<_>>()
+            let to = (owner.as_str(), kind);
+            let batches = divide(numbered, |(_, (_, action))| protocol::size(action));
+            let sending = batches.into_iter().map(|batch| async move {
+                let (places, actions) = split(batch);
+                let results = self.forward(to, queue, actions, deadline).await;
+                places.into_iter().zip(results).collect::<Vec<_>>()
+            });
+            stream::iter(sending).buffered(BATCHES_AT_ONCE).concat().await
         });
         let own = async {
             let (places, actions) = split(own);
@@ -86,6 +97,13 @@ impl Broker {
             Ok(answer) if is_of_type(&answer, protocol::UNSUPPORTED) => {
                 failed(NotSettled::Failed(Error::NotSent(Unavailable::OtherVersion)))
             }
+            Ok(answer) if is_of_type(&answer, protocol::OVERLOADED) => {
+                failed(NotSettled::Failed(Error::NotSent(Unavailable::OwnerBusy)))
+            }
+            Ok(answer) if is_of_type(&answer, protocol::TOO_LARGE) => {
+                let limit = std::str::from_utf8(&answer.body).ok().and_then(|limit| limit.parse().ok());
+                failed(NotSettled::TooLarge { limit: limit.unwrap_or_default() })
+            }
             Ok(answer) => protocol::read_answer(&answer.body, actions.len())
                 .unwrap_or_else(|| failed(NotSettled::Failed(Error::Unknown(Cause::Silence)))),
             Err(failure) => failed(not_forwarded(failure)),
@@ -110,17 +128,19 @@ impl Broker {
     }
 
     /// Answers the requests of other replicas, until the gateway is closed.
-    pub(in crate::broker) async fn answer_replicas(self, mut requests: UnboundedReceiver<ReceivedMessage>) {
-        while let Some(Some(request)) = self.inner.closed.run_until_cancelled(requests.recv()).await {
+    pub(in crate::broker) async fn answer_replicas(self, mut requests: Incoming) {
+        while let Some(Some((request, no_room))) =
+            self.inner.closed.run_until_cancelled(requests.next()).await
+        {
             let broker = self.clone();
             tokio::spawn(async move {
-                broker.answer_replica(request).await.count(&broker.inner.metrics.consume);
+                broker.answer_replica(request, no_room).await.count(&broker.inner.metrics.consume);
             });
         }
     }
 
     /// Answers a request of the gateway's own user. Every other message is dropped.
-    async fn answer_replica(&self, request: ReceivedMessage) -> ControlResult {
+    async fn answer_replica(&self, request: ReceivedMessage, no_room: Option<NoRoom>) -> ControlResult {
         let properties = &request.properties;
         let sender = properties.user_id.as_ref().map(ShortText::as_str);
         let reply_to = properties.reply_to.clone().filter(|name| reserved::is_internal_queue(name.as_str()));
@@ -133,7 +153,13 @@ impl Broker {
         let deadline = Instant::now() + time;
         let is_known =
             [protocol::REQUEST, protocol::COPY_REQUEST].iter().any(|kind| is_of_type(&request, kind));
-        let (result, kind, body) = if is_known {
+        let (result, kind, body) = if let Some(why) = no_room {
+            let (kind, body) = match why {
+                NoRoom::Now => (protocol::OVERLOADED, Vec::new()),
+                NoRoom::Ever { limit } => (protocol::TOO_LARGE, limit.to_string().into_bytes()),
+            };
+            (ControlResult::NoRoom, kind, body)
+        } else if is_known {
             let Some((queue, actions)) = protocol::read_request(&request.body) else {
                 tracing::debug!("a request at the control queue of leases is malformed: it is dropped");
                 return ControlResult::Dropped;

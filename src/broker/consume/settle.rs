@@ -152,6 +152,12 @@ pub enum NotSettled {
     /// The only queue that the copy or the reply goes to refused it, so RabbitMQ does not hold it. The lease goes on.
     #[error("the queue for the copy refused it")]
     CopyRejected,
+    /// The replica that holds the message never keeps so large a request of another replica. Nothing was done.
+    #[error("the replica that holds the message keeps at most {limit} bytes of requests")]
+    TooLarge {
+        /// The bytes that all such requests may take together.
+        limit: usize,
+    },
     /// RabbitMQ did not answer.
     #[error(transparent)]
     Failed(#[from] Error),

@@ -1,10 +1,8 @@
 //! Servers of RPC calls that take their requests by a pull, and settle them by a reply.
 
-use base64::{Engine, engine::general_purpose::STANDARD};
-
 use super::*;
 use crate::support::{
-    caller::{Caller, DIRECT},
+    caller::Caller,
     contract::Answer,
     gateway::TestGateway,
     link::{Mode, Way},
@@ -13,12 +11,12 @@ use crate::support::{
 
 const ENVELOPE: &str = "application/vnd.amqp.message+json";
 
-async fn settle_reply(gateway: &TestGateway, lease: &str, body: &str) -> Value {
+pub async fn settle_reply(gateway: &TestGateway, lease: &str, body: &str) -> Value {
     let item = json!({"lease_id": lease, "properties": {"type": "sum"}, "body_text": body});
     settle(gateway, "q", json!({"reply": [item]})).await.json()["results"][0].clone()
 }
 
-fn text(delivery: &lapin::message::Delivery) -> &str {
+pub fn text(delivery: &lapin::message::Delivery) -> &str {
     std::str::from_utf8(&delivery.data).expect("text")
 }
 
@@ -104,107 +102,6 @@ async fn a_message_that_wants_no_reply_keeps_its_lease() {
         assert_eq!((&problem["type"], &problem["status"]), expected, "{result}");
     }
     assert_eq!(act(&stage.gateway, "q", "ack", &lease).await, "acked");
-}
-
-#[tokio::test]
-async fn a_client_of_direct_reply_to_gets_its_reply() {
-    let stage = Stage::with_queue("reply_direct").await;
-    let mut caller = Caller::at(&stage.observer, DIRECT).await;
-    caller.ask("call").await;
-    let request = pull_one(&stage.gateway, "q", "1m").await;
-    let address = request["broker"]["reply_to"].as_str().expect("an address");
-    assert!(address.starts_with("amq.rabbitmq.reply-to."), "{request}");
-    let result = settle_reply(&stage.gateway, &lease_id(&request), "30").await;
-    assert_eq!(result["outcome"], "replied");
-    assert_eq!(result.get("reply_delivered"), Some(&Value::Null), "{result}");
-    let reply = caller.reply().await;
-    assert_eq!(text(&reply), "30");
-    assert_eq!(reply.properties.correlation_id().as_ref().expect("an id").as_str(), "call");
-}
-
-/// An address of a process with this number, on a node that does not exist.
-fn made_up(number: u32) -> String {
-    let node = b"reply@1";
-    let term = [&[131, 88, 119, 7], &node[..], &number.to_be_bytes(), &[0; 4], &[1; 4]].concat();
-    format!("amq.rabbitmq.reply-to.{}.a2V5", STANDARD.encode(term))
-}
-
-async fn ask_at(stage: &Stage, queue: &str, reply_to: &str) {
-    let properties = BasicProperties::default().with_reply_to(reply_to.into());
-    stage.observer.publish("", queue, b"what?", properties).await;
-}
-
-#[tokio::test]
-async fn a_text_that_is_no_address_of_direct_reply_to_is_422_and_keeps_its_lease() {
-    let stage = Stage::with_queue("reply_no_address").await;
-    for reply_to in ["amq.rabbitmq.reply-to.", "amq.rabbitmq.reply-to.AAAA.x"] {
-        ask_at(&stage, "q", reply_to).await;
-        let lease = lease_id(&pull_one(&stage.gateway, "q", "1m").await);
-        let result = settle_reply(&stage.gateway, &lease, "30").await;
-        assert_eq!(result["problem"]["type"], "/problems/no-reply-to", "{result}");
-        assert_eq!(act(&stage.gateway, "q", "ack", &lease).await, "acked");
-    }
-}
-
-/// A connection that does not answer holds all these replies.
-#[tokio::test]
-async fn replies_that_wait_at_a_replica_keep_no_ack_waiting_that_comes_from_another_one() {
-    let (vhost, observer, link, gateway) = wired("reply_slots", &[]).await;
-    let other = TestGateway::start(&[("AMQP_URL", &vhost.url)]).await;
-    link.set_named("slow-*", Mode::Stall(Way::Both));
-    observer.declare_queue("acks").await;
-    publish(&observer, "acks", ["a"]).await;
-    let properties = || BasicProperties::default().with_reply_to(made_up(1).into());
-    for _ in 0..270 {
-        observer.publish("", "q", b"what?", properties()).await;
-    }
-    let mut calls = Vec::new();
-    while calls.len() < 270 {
-        let messages = pulled(&gateway, "q", json!({"max": 250, "wait": "10s", "lease": "5m"})).await;
-        calls.extend(messages.iter().map(lease_id));
-    }
-    let lease = lease_id(&pull_one(&gateway, "acks", "1m").await);
-    let replies = calls.iter().map(|lease| {
-        let request = other.post(&format!("/queues/q/leases/{lease}/reply?timeout=20s"));
-        Answer::to(request.body("30"))
-    });
-    let acked = async {
-        let are_waiting = || async { other.metric("gateway_rpc_pending_replies").await >= Some(270.0) };
-        eventually(SOON, "the replies wait", are_waiting).await;
-        act(&other, "acks", "ack", &lease).await
-    };
-    tokio::select! {
-        biased;
-        outcome = acked => assert_eq!(outcome, "acked"),
-        _ = futures_util::future::join_all(replies) => panic!("the replies have answers"),
-    }
-}
-
-/// RabbitMQ closes the connection of a reply to such an address. Publishes have other connections.
-#[tokio::test]
-async fn an_address_of_direct_reply_to_that_no_client_has_disturbs_no_other_caller() {
-    let stage = Stage::with_queue("reply_forged").await;
-    stage.observer.declare_queue("others").await;
-    for n in 0..5 {
-        ask_at(&stage, "q", &made_up(1)).await;
-        let lease = lease_id(&pull_one(&stage.gateway, "q", "1m").await);
-        let (result, others) = tokio::join!(
-            settle_reply(&stage.gateway, &lease, "30"),
-            futures_util::future::join_all((0..20).map(|_| stage.gateway.publish(
-                "amq.default",
-                "others",
-                "x"
-            )))
-        );
-        if n == 0 {
-            assert_eq!(result["outcome"], "replied", "{result}");
-        } else {
-            assert_eq!(result["problem"]["type"], "/problems/no-reply-to", "{n}: {result}");
-        }
-        assert!(others.iter().all(|answer| answer.status() == 200));
-    }
-    assert_eq!(stage.gateway.metric("gateway_publish_resends_total").await, Some(0.0));
-    assert_eq!(stage.observer.count("others").await, Some(100));
 }
 
 /// The answer of RabbitMQ to the reply is lost with its connection, so the gateway cannot tell whether the caller has the reply.

@@ -23,6 +23,13 @@ pub(super) fn push(out: &mut Vec<u8>, message: &Message) -> CarriedSize {
     CarriedSize { header, body: message.body.len() }
 }
 
+/// The bytes of both parts of a message.
+pub(super) fn size(message: &Message) -> usize {
+    let mut header = Vec::new();
+    push_content_header(&mut header, 0, message, None);
+    header.len() + message.body.len()
+}
+
 /// Takes the next message off; `None` if it is malformed.
 pub(super) fn take(from: &mut Bytes, size: CarriedSize) -> Option<Message> {
     if from.len() < size.header.checked_add(size.body)? {

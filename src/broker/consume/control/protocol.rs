@@ -25,6 +25,10 @@ pub(in crate::broker::consume) const COPY_REQUEST: &str = "copy.v1";
 pub(in crate::broker::consume) const ANSWER: &str = "settled.v1";
 /// The type of the answer to a request of an unknown version.
 pub(in crate::broker::consume) const UNSUPPORTED: &str = "unsupported";
+/// The type of the answer to a request that finds no room now.
+pub(in crate::broker::consume) const OVERLOADED: &str = "overloaded";
+/// The type of the answer to a request that never finds room. Its body is the limit in bytes, as digits.
+pub(in crate::broker::consume) const TOO_LARGE: &str = "too-large";
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Request {
@@ -74,6 +78,7 @@ enum ResultJson {
     NoReplyTo(NoReplyTo),
     CopyRejected,
     Expired,
+    TooLarge(usize),
     Settling,
     Already(Box<ResultJson>),
     /// Milliseconds.
@@ -110,6 +115,22 @@ pub(in crate::broker::consume) fn request(queue: &QueueName, actions: &[(LeaseId
     request.push(b'\n');
     request.append(&mut replies);
     request
+}
+
+/// The bytes that an action takes in a request, or a few more.
+pub(in crate::broker::consume) fn size(action: &Action) -> usize {
+    /// A lease id, and the words of an action.
+    const WORDS: usize = 256;
+    WORDS
+        + match action {
+            Action::Retry { reason, .. } => reason.as_ref().map_or(0, String::len),
+            Action::DeadLetter { exchange, routing_key, reason } => {
+                let names = exchange.as_str().len() + routing_key.as_str().len();
+                names + reason.as_ref().map_or(0, String::len)
+            }
+            Action::Reply(message) => carried::size(message),
+            Action::Ack | Action::Release | Action::Reject | Action::Extend(_) => 0,
+        }
 }
 
 /// Reads a request; `None` if it is malformed.
@@ -157,6 +178,7 @@ fn result_json(result: &SettleResult) -> ResultJson {
         Err(NotSettled::Expired) => ResultJson::Expired,
         Err(NotSettled::Settling) => ResultJson::Settling,
         Err(NotSettled::NoReplyTo(why)) => ResultJson::NoReplyTo(*why),
+        Err(NotSettled::TooLarge { limit }) => ResultJson::TooLarge(*limit),
         Err(NotSettled::CopyRejected) => ResultJson::CopyRejected,
         Err(NotSettled::Already(settled)) => ResultJson::Already(Box::new(settled_json(settled))),
         Err(NotSettled::TooLong { longest }) => ResultJson::TooLong(milliseconds(*longest)),
@@ -193,6 +215,7 @@ fn read_result(result: ResultJson) -> SettleResult {
         ResultJson::DeadLettered => Settled::DeadLettered,
         ResultJson::Replied { delivered } => Settled::Replied { delivered },
         ResultJson::NoReplyTo(why) => return Err(NotSettled::NoReplyTo(why)),
+        ResultJson::TooLarge(limit) => return Err(NotSettled::TooLarge { limit }),
         ResultJson::CopyRejected => return Err(NotSettled::CopyRejected),
         ResultJson::Expired => return Err(NotSettled::Expired),
         ResultJson::Settling => return Err(NotSettled::Settling),
