@@ -53,10 +53,10 @@ pub(super) fn finish(document: &mut OpenApi, carrying: &[String]) {
 
 fn finish_operation(operation: &mut Operation, carries_message: bool) {
     shared_problems::add_ranges(operation);
-    if let (true, Some(RefOr::T(body))) = (carries_message, &mut operation.request_body)
+    if let Some(RefOr::T(body)) = &mut operation.request_body
         && !body.content.contains_key("application/json")
     {
-        // A message may be empty, and a stream may have no lines. A batch is an array.
+        // A message and a reply may be empty, and a stream may have no lines. A document is not empty.
         body.required = Some(Required::False);
     }
     if let Some(RefOr::T(body)) = &mut operation.request_body
