@@ -11,10 +11,8 @@ use axum::response::{IntoResponse, Response};
 use utoipa::IntoParams;
 
 use self::not_done::NotDone;
-use self::request::LeaseRequest;
+use self::request::{Lease, LeaseRequest};
 use crate::broker::{Action, NotSettled, Settled};
-use crate::domain::lease::LeaseId;
-use crate::domain::names::QueueName;
 use crate::http::endpoints::messages::time::rfc3339;
 use crate::http::header_names::X_LEASE_EXPIRES_AT;
 use crate::http::problem::Problem;
@@ -27,9 +25,6 @@ const X_REPLY_DELIVERED: HeaderName = HeaderName::from_static("x-reply-delivered
 
 /// The place of the parameters of an action that has only a deadline.
 const ONLY_TIMEOUT: &str = "the path names the lease and the action, and timeout is a parameter of the query";
-
-/// The names in the path: the queue, and the lease.
-type Lease = (QueueName, LeaseId);
 
 /// The parameters in the path.
 #[derive(IntoParams)]

@@ -33,19 +33,16 @@ pub(super) fn state_form(parameter: &mut Parameter) {
 fn state_text(name: &str, location: &ParameterIn, schema: &mut Object) {
     match (location, name) {
         (ParameterIn::Path, "lease_id") => schemas::name_format(schema, "lease-id"),
-        (ParameterIn::Path, _) => schemas::limit_name(schema),
+        (ParameterIn::Path, _) | (ParameterIn::Query, "exchange") => schemas::limit_name(schema),
         (ParameterIn::Query, "arguments") => schemas::name_format(schema, "arguments"),
-        // The reason of a retry may have any length and any characters.
-        (ParameterIn::Query, "reason") => {}
-        (ParameterIn::Query, "exchange") => schemas::limit_name(schema),
         (ParameterIn::Query, "timeout" | "wait" | "lease" | "delay") => {
-            schemas::name_format(schema, "timeout")
+            schemas::name_format(schema, "timeout");
         }
+        // A reason may have any length and any characters. A preference that is not understood is ignored (RFC 7240, 2).
+        (ParameterIn::Query, "reason") | (ParameterIn::Header, "Prefer") => {}
         (ParameterIn::Query, _) => schemas::limit_short_text(schema),
         (ParameterIn::Header, "Idempotency-Key") => schema.pattern = Some(KEY.to_owned()),
         (ParameterIn::Header, "X-Amqp-Timestamp") => schemas::name_format(schema, "timestamp"),
-        // A preference that is not understood is ignored (RFC 7240, 2).
-        (ParameterIn::Header, "Prefer") => {}
         (ParameterIn::Header, "ce-time") => schemas::name_format(schema, "rfc3339"),
         (ParameterIn::Header, name) if name.starts_with("ce-") => {
             schemas::name_format(schema, "percent-encoded");

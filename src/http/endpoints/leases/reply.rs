@@ -5,7 +5,8 @@ use axum::response::Response;
 use utoipa::ToSchema;
 
 use super::not_done::NotSent;
-use super::{Lease, LeasePath, settle};
+use super::request::Lease;
+use super::{LeasePath, settle};
 use crate::broker::Action;
 use crate::domain::message::DeliveryMode;
 use crate::http::codec::{self, RawBody};

@@ -2,11 +2,15 @@
 
 use axum::extract::{FromRequest, Request};
 
-use super::Lease;
+use crate::domain::lease::LeaseId;
+use crate::domain::names::QueueName;
 use crate::http::codec::{self, KeyAdvice};
 use crate::http::problem::Problem;
 use crate::http::request::{PathNames, ReadBody, SettleDeadline, TimedQuery};
 use crate::http::state::AppState;
+
+/// The names in the path: the queue, and the lease.
+pub(in crate::http) type Lease = (QueueName, LeaseId);
 
 /// The lease and the query of a request, whose body must be empty.
 pub(in crate::http) struct LeaseRequest {
