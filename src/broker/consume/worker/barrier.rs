@@ -49,6 +49,17 @@ struct Due {
     written: Option<Written>,
 }
 
+/// The content of one commit.
+#[derive(Default)]
+struct Commit {
+    /// By their kinds.
+    answers: Vec<(Answer, Tag)>,
+    /// The commands that RabbitMQ makes of them: the kind and the round of each.
+    commands: BTreeSet<(Answer, u64)>,
+    /// The actions that wait for it.
+    written: Vec<Written>,
+}
+
 /// The commits of a channel, and the actions that wait for them.
 #[derive(Debug, Default)]
 pub(super) struct Barrier {
@@ -100,8 +111,8 @@ impl Barrier {
         if is_pause_over && self.about_to_be_proven.is_none() {
             self.unproven = 0;
         }
-        let (answers, commands, written) = self.take(MAX_COMMANDS.saturating_sub(self.unproven))?;
-        self.unproven += commands;
+        let Commit { answers, commands, written } = self.take(MAX_COMMANDS.saturating_sub(self.unproven))?;
+        self.unproven += commands.len();
         self.pause_ends = Some(now + PAUSE);
         self.asked = Some(written);
         Some(move |out: &mut Vec<u8>, channel| {
@@ -117,10 +128,9 @@ impl Barrier {
         })
     }
 
-    /// Takes what the next commit has room for: its answers by their kinds, the number of commands, and its actions. An action never
-    /// overtakes an earlier one, which it may have joined.
-    fn take(&mut self, room: usize) -> Option<(Vec<(Answer, Tag)>, usize, Vec<Written>)> {
-        let (mut commands, mut answers, mut written) = (BTreeSet::new(), Vec::new(), Vec::new());
+    /// Takes the next commit, with at most this number of commands. An action never overtakes an earlier one, which it may have joined.
+    fn take(&mut self, room: usize) -> Option<Commit> {
+        let Commit { mut commands, mut answers, mut written } = Commit::default();
         while let Some(due) = self.next.front() {
             if let Some((answer, tag)) = due.answer {
                 let command = (answer, tag.round);
@@ -137,7 +147,7 @@ impl Barrier {
         }
         // RabbitMQ makes one command of neighbours of a kind.
         answers.sort_unstable();
-        Some((answers, commands.len(), written))
+        Some(Commit { answers, commands, written })
     }
 
     /// RabbitMQ has answered the commit. Returns its actions.
