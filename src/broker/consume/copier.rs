@@ -47,6 +47,9 @@ impl From<PublishFailure> for NotCopied {
     }
 }
 
+/// How long before its deadline a copy must be written. So its answer, that it is not sent, comes before the end of the wait for it.
+const MARGIN: Duration = Duration::from_millis(100);
+
 impl Broker {
     /// Publishes copies until the gateway is closed.
     pub(in crate::broker) async fn publish_copies(self, mut orders: UnboundedReceiver<CopyOrder>) {
@@ -60,6 +63,7 @@ impl Broker {
     async fn publish_copy(&self, order: CopyOrder, copier: &Copier) {
         let CopyOrder { serial, message, target, may_exist, deadline, longest, cancelled, answer } = order;
         let id = message.id.clone();
+        let deadline = earlier(deadline, MARGIN);
         let sending = self.send_copy(message, &target, copier, (deadline, longest));
         let Some(sent) = cancelled.run_until_cancelled(sending).await else { return };
         let is_lost = matches!(&sent, Err(NotCopied::Failed(failure)) if failure.outcome == Outcome::Unknown);
@@ -174,6 +178,11 @@ fn result(
             Ok(Settled::Retried(Arc::new(Retried { retry_at, message_id, duplicate_possible })))
         }
     }
+}
+
+/// The time that is this margin before a deadline, or a quarter of the time until a deadline that is close.
+fn earlier(deadline: Instant, margin: Duration) -> Instant {
+    deadline - margin.min(deadline.saturating_duration_since(Instant::now()) / 4)
 }
 
 /// Why there is no copy. A nack by the only queue that the copy goes to says that RabbitMQ does not hold it.
