@@ -1,6 +1,7 @@
 //! Publishes the copies of leased messages and the replies to them, and declares the queues in which copies wait.
 
 mod direct_replies;
+mod not_copied;
 mod wait_queues;
 
 use std::sync::Arc;
@@ -10,13 +11,14 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use self::direct_replies::DirectReplies;
+use self::not_copied::{NotCopied, not_sent};
 use self::wait_queues::WaitQueues;
 use super::command::SettleResult;
 use super::copy_order::{Copied, CopyOrder, CopyTarget};
-use super::settle::{NoReplyTo, NotSettled, Retried, Settled};
+use super::settle::{NotSettled, Retried, Settled};
 use super::wait_queue;
 use crate::broker::Broker;
-use crate::broker::error::{Cause, Error, Unavailable};
+use crate::broker::error::{Error, Unavailable};
 use crate::broker::publish::{Publish, PublishFailure, Receipt};
 use crate::domain::direct_reply_to::DirectReplyTo;
 use crate::domain::message::{Destination, Message, MessageId};
@@ -33,18 +35,6 @@ const PAUSES: [u64; 6] = [25, 50, 100, 200, 400, 800];
 struct Copier {
     wait_queues: WaitQueues,
     direct_replies: DirectReplies,
-}
-
-/// Why there is no copy.
-enum NotCopied {
-    Failed(PublishFailure),
-    NoReplyTo(NoReplyTo),
-}
-
-impl From<PublishFailure> for NotCopied {
-    fn from(failure: PublishFailure) -> Self {
-        Self::Failed(failure)
-    }
 }
 
 /// How long before its deadline a copy must be written. So its answer, that it is not sent, comes before the end of the wait for it.
@@ -195,15 +185,4 @@ fn not_copied(target: &CopyTarget, failure: PublishFailure) -> NotSettled {
         Error::Rejected if has_one_queue => NotSettled::CopyRejected,
         error => NotSettled::Failed(error),
     }
-}
-
-/// The copy was certainly not sent.
-fn not_sent(error: Error) -> PublishFailure {
-    // A declaration without an answer leaves no message behind.
-    let error = match error {
-        Error::Unknown(Cause::Stopped) => Error::NotSent(Unavailable::ShuttingDown),
-        Error::Unknown(_) => Error::NotSent(Unavailable::NoConnection),
-        error => error,
-    };
-    PublishFailure { error, attempts: 0, outcome: Outcome::NotSent }
 }
