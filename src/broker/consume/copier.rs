@@ -19,7 +19,7 @@ use super::settle::{NotSettled, Retried, Settled};
 use super::wait_queue;
 use crate::broker::Broker;
 use crate::broker::error::{Error, Unavailable};
-use crate::broker::publish::{Publish, PublishFailure, Receipt};
+use crate::broker::publish::{Publish, PublishFailure, Receipt, WriteGate};
 use crate::domain::direct_reply_to::DirectReplyTo;
 use crate::domain::message::{Destination, Message, MessageId};
 use crate::domain::names::{ExchangeName, QueueName, ShortText};
@@ -51,10 +51,11 @@ impl Broker {
     }
 
     async fn publish_copy(&self, order: CopyOrder, copier: &Copier) {
-        let CopyOrder { serial, message, target, may_exist, deadline, longest, cancelled, answer } = order;
+        let CopyOrder { serial, message, target, may_exist, deadline, longest, gate, cancelled, answer } =
+            order;
         let id = message.id.clone();
         let deadline = earlier(deadline, MARGIN);
-        let sending = self.send_copy(message, &target, copier, (deadline, longest));
+        let sending = self.send_copy(message, &target, copier, (deadline, longest, gate));
         let Some(sent) = cancelled.run_until_cancelled(sending).await else { return };
         let is_lost = matches!(&sent, Err(NotCopied::Failed(failure)) if failure.outcome == Outcome::Unknown);
         let result = result(&target, sent, id, may_exist);
@@ -67,8 +68,9 @@ impl Broker {
         message: Message,
         target: &CopyTarget,
         copier: &Copier,
-        deadlines: (Instant, Instant),
+        (deadline, longest, gate): (Instant, Instant, WriteGate),
     ) -> Result<Receipt, NotCopied> {
+        let limits = || (deadline, longest, gate.clone());
         let to = |exchange: &ExchangeName, routing_key: &ShortText| Destination {
             exchange: exchange.clone(),
             routing_key: routing_key.clone(),
@@ -79,17 +81,17 @@ impl Broker {
         };
         let (queue, step) = match target {
             CopyTarget::Reply { queue } => {
-                let sending = self.send_once(message, to(&ExchangeName::default(), queue), deadlines);
+                let sending = self.send_once(message, to(&ExchangeName::default(), queue), limits());
                 return match DirectReplyTo::parse(queue.as_str()) {
-                    Some(address) => copier.direct_replies.send(address.client, deadlines.0, sending).await,
+                    Some(address) => copier.direct_replies.send(address.client, deadline, sending).await,
                     None => Ok(sending.await?),
                 };
             }
             CopyTarget::DeadLetters { exchange, routing_key } => {
-                return Ok(self.send_once(message, to(exchange, routing_key), deadlines).await?);
+                return Ok(self.send_once(message, to(exchange, routing_key), limits()).await?);
             }
             CopyTarget::Again { queue, step: None } => {
-                return Ok(self.send_once(message, by_name(queue), deadlines).await?);
+                return Ok(self.send_once(message, by_name(queue), limits()).await?);
             }
             CopyTarget::Again { queue, step: Some(step) } => (queue, *step),
         };
@@ -97,9 +99,9 @@ impl Broker {
         let wait_queue = copier.wait_queues.find(&declaration.name);
         let mut pauses = PAUSES.into_iter().map(Duration::from_millis);
         loop {
-            let declare = async { self.topology().declare(&declaration, deadlines.0).await.map(drop) };
-            let declared = wait_queue.declared(deadlines.0, declare).await.map_err(not_sent)?;
-            let failure = match self.send_once(message.clone(), by_name(&declaration.name), deadlines).await {
+            let declare = async { self.topology().declare(&declaration, deadline).await.map(drop) };
+            let declared = wait_queue.declared(deadline, declare).await.map_err(not_sent)?;
+            let failure = match self.send_once(message.clone(), by_name(&declaration.name), limits()).await {
                 Ok(receipt) => return Ok(receipt),
                 Err(failure) => failure,
             };
@@ -108,10 +110,10 @@ impl Broker {
                 Outcome::Unroutable if !declared.is_own => wait_queue.forget(declared).await,
                 // It has perhaps not started yet. After a nack RabbitMQ does not hold the copy, since it goes to one queue.
                 Outcome::Rejected if declared.is_new() => match pauses.next() {
-                    Some(pause) if Instant::now() + pause < deadlines.0 => sleep(pause).await,
-                    _ => return Err(failure.into()),
+                    Some(pause) if Instant::now() + pause < deadline => sleep(pause).await,
+                    _ => return Err(NotCopied::from(failure)),
                 },
-                _ => return Err(failure.into()),
+                _ => return Err(NotCopied::from(failure)),
             }
         }
     }
@@ -121,9 +123,10 @@ impl Broker {
         &self,
         message: Message,
         to: Destination,
-        (deadline, longest): (Instant, Instant),
+        (deadline, longest, gate): (Instant, Instant, WriteGate),
     ) -> Result<Receipt, PublishFailure> {
-        let publish = Publish::new(message, to, longest, false);
+        let mut publish = Publish::new(message, to, longest, false);
+        publish.gate = Some(gate);
         let sending = self.send(&publish, None);
         tokio::pin!(sending);
         tokio::select! {
