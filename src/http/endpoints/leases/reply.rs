@@ -49,7 +49,7 @@ struct ReplyEnvelope {}
             ("X-Reply-Delivered" = String, description = "`true`: the queue has the reply; `false`: the queue is gone, as after a caller that has left; `unknown`: RabbitMQ does not tell for direct reply-to, or its answer was lost"),
         )),
         (status = 413, description = "`payload-too-large`: the gateway or RabbitMQ refuses the reply; the lease goes on"),
-        (status = 422, description = "`no-reply-to`: the message names no queue for a reply; the lease goes on"),
+        (status = 422, description = "`no-reply-to`: the message names no queue that a reply can go to; the lease goes on"),
         (status = 431, description = "`headers-too-large`: the headers of the reply do not fit a frame of AMQP; the lease goes on"),
         NotDone,
     )
