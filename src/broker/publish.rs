@@ -16,6 +16,7 @@ mod sequence;
 mod slow;
 mod unanswered;
 mod watch;
+mod write_gate;
 
 use std::future::pending;
 use std::sync::Arc;
@@ -33,6 +34,7 @@ pub use self::request::{Publish, PublishFailure, Receipt};
 pub use self::sequence::{Place, PublishSequence};
 use self::slow::SlowConnections;
 use self::watch::Watch;
+pub(super) use self::write_gate::WriteGate;
 use super::connection::{Connections, Connector, Role};
 use super::error::{Cause, Error};
 use super::{PublishSettings, Publishing, RoleState, SettingsError};

@@ -9,6 +9,10 @@ use std::fmt;
 /// Longest AMQP short string, in bytes.
 pub const SHORT_STRING_MAX: usize = 255;
 
+/// Stands in a property of a received message for each byte that is no part of a character: the control character "substitute". So
+/// [`ShortText::is_valid`] is false, and the gateway does not send such a text as if it were whole.
+pub const REPLACED: u8 = 0x1a;
+
 /// Why a text is not a valid name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
@@ -41,6 +45,12 @@ impl ShortText {
     #[must_use]
     pub fn is_valid(&self) -> bool {
         check(&self.0).is_ok()
+    }
+
+    /// Whether bytes of the text were no characters, see [`REPLACED`].
+    #[must_use]
+    pub fn is_incomplete(&self) -> bool {
+        self.0.as_bytes().contains(&REPLACED)
     }
 
     /// A text from RabbitMQ, with any characters. It may be shown, but must be checked before it is sent again.

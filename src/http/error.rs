@@ -79,6 +79,9 @@ impl From<NotSettled> for Problem {
 fn no_reply_to(why: NoReplyTo) -> String {
     let why = match why {
         NoReplyTo::NoQueue => "the message names no queue that a reply can go to in its property reply_to",
+        NoReplyTo::NotText => {
+            "the property reply_to or correlation_id of the message has bytes that are not UTF-8, which the gateway cannot send again"
+        }
         NoReplyTo::NoAddress => {
             "the property reply_to of the message begins as an address of direct reply-to, and RabbitMQ cannot have made it"
         }

@@ -1,6 +1,7 @@
 //! Publishes the copies of leased messages and the replies to them, and declares the queues in which copies wait.
 
 mod direct_replies;
+mod not_copied;
 mod wait_queues;
 
 use std::sync::Arc;
@@ -10,14 +11,15 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use self::direct_replies::DirectReplies;
+use self::not_copied::{NotCopied, not_sent};
 use self::wait_queues::WaitQueues;
 use super::command::SettleResult;
 use super::copy_order::{Copied, CopyOrder, CopyTarget};
-use super::settle::{NoReplyTo, NotSettled, Retried, Settled};
+use super::settle::{NotSettled, Retried, Settled};
 use super::wait_queue;
 use crate::broker::Broker;
-use crate::broker::error::{Cause, Error, Unavailable};
-use crate::broker::publish::{Publish, PublishFailure, Receipt};
+use crate::broker::error::{Error, Unavailable};
+use crate::broker::publish::{Publish, PublishFailure, Receipt, WriteGate};
 use crate::domain::direct_reply_to::DirectReplyTo;
 use crate::domain::message::{Destination, Message, MessageId};
 use crate::domain::names::{ExchangeName, QueueName, ShortText};
@@ -35,17 +37,8 @@ struct Copier {
     direct_replies: DirectReplies,
 }
 
-/// Why there is no copy.
-enum NotCopied {
-    Failed(PublishFailure),
-    NoReplyTo(NoReplyTo),
-}
-
-impl From<PublishFailure> for NotCopied {
-    fn from(failure: PublishFailure) -> Self {
-        Self::Failed(failure)
-    }
-}
+/// How long before its deadline a copy must be written. So its answer, that it is not sent, comes before the end of the wait for it.
+const MARGIN: Duration = Duration::from_millis(100);
 
 impl Broker {
     /// Publishes copies until the gateway is closed.
@@ -58,9 +51,11 @@ impl Broker {
     }
 
     async fn publish_copy(&self, order: CopyOrder, copier: &Copier) {
-        let CopyOrder { serial, message, target, may_exist, deadline, longest, cancelled, answer } = order;
+        let CopyOrder { serial, message, target, may_exist, deadline, longest, gate, cancelled, answer } =
+            order;
         let id = message.id.clone();
-        let sending = self.send_copy(message, &target, copier, (deadline, longest));
+        let deadline = earlier(deadline, MARGIN);
+        let sending = self.send_copy(message, &target, copier, (deadline, longest, gate));
         let Some(sent) = cancelled.run_until_cancelled(sending).await else { return };
         let is_lost = matches!(&sent, Err(NotCopied::Failed(failure)) if failure.outcome == Outcome::Unknown);
         let result = result(&target, sent, id, may_exist);
@@ -73,8 +68,9 @@ impl Broker {
         message: Message,
         target: &CopyTarget,
         copier: &Copier,
-        deadlines: (Instant, Instant),
+        (deadline, longest, gate): (Instant, Instant, WriteGate),
     ) -> Result<Receipt, NotCopied> {
+        let limits = || (deadline, longest, gate.clone());
         let to = |exchange: &ExchangeName, routing_key: &ShortText| Destination {
             exchange: exchange.clone(),
             routing_key: routing_key.clone(),
@@ -85,17 +81,17 @@ impl Broker {
         };
         let (queue, step) = match target {
             CopyTarget::Reply { queue } => {
-                let sending = self.send_once(message, to(&ExchangeName::default(), queue), deadlines);
+                let sending = self.send_once(message, to(&ExchangeName::default(), queue), limits());
                 return match DirectReplyTo::parse(queue.as_str()) {
-                    Some(address) => copier.direct_replies.send(address.client, deadlines.0, sending).await,
+                    Some(address) => copier.direct_replies.send(address.client, deadline, sending).await,
                     None => Ok(sending.await?),
                 };
             }
             CopyTarget::DeadLetters { exchange, routing_key } => {
-                return Ok(self.send_once(message, to(exchange, routing_key), deadlines).await?);
+                return Ok(self.send_once(message, to(exchange, routing_key), limits()).await?);
             }
             CopyTarget::Again { queue, step: None } => {
-                return Ok(self.send_once(message, by_name(queue), deadlines).await?);
+                return Ok(self.send_once(message, by_name(queue), limits()).await?);
             }
             CopyTarget::Again { queue, step: Some(step) } => (queue, *step),
         };
@@ -103,9 +99,9 @@ impl Broker {
         let wait_queue = copier.wait_queues.find(&declaration.name);
         let mut pauses = PAUSES.into_iter().map(Duration::from_millis);
         loop {
-            let declare = async { self.topology().declare(&declaration, deadlines.0).await.map(drop) };
-            let declared = wait_queue.declared(deadlines.0, declare).await.map_err(not_sent)?;
-            let failure = match self.send_once(message.clone(), by_name(&declaration.name), deadlines).await {
+            let declare = async { self.topology().declare(&declaration, deadline).await.map(drop) };
+            let declared = wait_queue.declared(deadline, declare).await.map_err(not_sent)?;
+            let failure = match self.send_once(message.clone(), by_name(&declaration.name), limits()).await {
                 Ok(receipt) => return Ok(receipt),
                 Err(failure) => failure,
             };
@@ -114,10 +110,10 @@ impl Broker {
                 Outcome::Unroutable if !declared.is_own => wait_queue.forget(declared).await,
                 // It has perhaps not started yet. After a nack RabbitMQ does not hold the copy, since it goes to one queue.
                 Outcome::Rejected if declared.is_new() => match pauses.next() {
-                    Some(pause) if Instant::now() + pause < deadlines.0 => sleep(pause).await,
-                    _ => return Err(failure.into()),
+                    Some(pause) if Instant::now() + pause < deadline => sleep(pause).await,
+                    _ => return Err(NotCopied::from(failure)),
                 },
-                _ => return Err(failure.into()),
+                _ => return Err(NotCopied::from(failure)),
             }
         }
     }
@@ -127,9 +123,10 @@ impl Broker {
         &self,
         message: Message,
         to: Destination,
-        (deadline, longest): (Instant, Instant),
+        (deadline, longest, gate): (Instant, Instant, WriteGate),
     ) -> Result<Receipt, PublishFailure> {
-        let publish = Publish::new(message, to, longest, false);
+        let mut publish = Publish::new(message, to, longest, false);
+        publish.gate = Some(gate);
         let sending = self.send(&publish, None);
         tokio::pin!(sending);
         tokio::select! {
@@ -176,6 +173,11 @@ fn result(
     }
 }
 
+/// The time that is this margin before a deadline, or a quarter of the time until a deadline that is close.
+fn earlier(deadline: Instant, margin: Duration) -> Instant {
+    deadline - margin.min(deadline.saturating_duration_since(Instant::now()) / 4)
+}
+
 /// Why there is no copy. A nack by the only queue that the copy goes to says that RabbitMQ does not hold it.
 fn not_copied(target: &CopyTarget, failure: PublishFailure) -> NotSettled {
     let has_one_queue = match target {
@@ -186,15 +188,4 @@ fn not_copied(target: &CopyTarget, failure: PublishFailure) -> NotSettled {
         Error::Rejected if has_one_queue => NotSettled::CopyRejected,
         error => NotSettled::Failed(error),
     }
-}
-
-/// The copy was certainly not sent.
-fn not_sent(error: Error) -> PublishFailure {
-    // A declaration without an answer leaves no message behind.
-    let error = match error {
-        Error::Unknown(Cause::Stopped) => Error::NotSent(Unavailable::ShuttingDown),
-        Error::Unknown(_) => Error::NotSent(Unavailable::NoConnection),
-        error => error,
-    };
-    PublishFailure { error, attempts: 0, outcome: Outcome::NotSent }
 }

@@ -5,6 +5,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::command::SettleResult;
+use crate::broker::publish::WriteGate;
 use crate::domain::message::Message;
 use crate::domain::names::{ExchangeName, QueueName, ShortText};
 use crate::domain::retry_step::RetryStep;
@@ -21,6 +22,8 @@ pub(in crate::broker) struct CopyOrder {
     pub(super) deadline: Instant,
     /// The end of the wait for RabbitMQ's confirm.
     pub(super) longest: Instant,
+    /// Shut when the lease is gone. A reply that has passed it is never sent again.
+    pub(super) gate: WriteGate,
     /// Cancelled when the lease is gone. A copy that is not written yet is then not sent.
     pub(super) cancelled: CancellationToken,
     pub(super) answer: UnboundedSender<Copied>,

@@ -28,6 +28,8 @@ use crate::domain::reserved;
 /// Deadline of the answer to another replica, if its request has none.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The time in which an answer travels to the other replica.
+const ANSWER_MARGIN: Duration = Duration::from_millis(100);
 /// The requests to one replica at a time for one settle.
 const BATCHES_AT_ONCE: usize = 4;
 
@@ -150,6 +152,8 @@ impl Broker {
         };
         let time =
             properties.expiration.map_or(ANSWER_TIMEOUT, Duration::from_millis).min(ANSWER_TIMEOUT * 6);
+        // The answer has to arrive before the other replica ends its wait.
+        let time = time.saturating_sub(ANSWER_MARGIN.min(time / 4));
         let deadline = Instant::now() + time;
         let is_known =
             [protocol::REQUEST, protocol::COPY_REQUEST].iter().any(|kind| is_of_type(&request, kind));
@@ -173,7 +177,7 @@ impl Broker {
         message.properties.correlation_id = properties.correlation_id.clone();
         let destination =
             Destination { exchange: ExchangeName::default(), routing_key: reply_to, mandatory: true };
-        let answer = Publish::new(message, destination, deadline, false);
+        let answer = Publish::new(message, destination, deadline + ANSWER_MARGIN, false);
         if let Err(error) = self.send(&answer, None).await {
             tracing::debug!(%error, "the answer to another replica was not sent");
             return ControlResult::Dropped;

@@ -2,7 +2,7 @@
 
 use super::settle::NoReplyTo;
 use crate::domain::direct_reply_to::DirectReplyTo;
-use crate::domain::message::{Delivery, Message};
+use crate::domain::message::{Delivery, Message, Properties};
 use crate::domain::names::ShortText;
 use crate::domain::reserved;
 
@@ -11,8 +11,11 @@ use crate::domain::reserved;
 /// # Errors
 /// Why the name is not usable.
 pub(super) fn queue(request: &Delivery) -> Result<&ShortText, NoReplyTo> {
-    let queue = request.message.properties.reply_to.as_ref();
-    let queue = queue.filter(|name| name.is_valid() && !name.as_str().is_empty());
+    let Properties { reply_to: queue, correlation_id, .. } = &request.message.properties;
+    if queue.iter().chain(correlation_id).any(ShortText::is_incomplete) {
+        return Err(NoReplyTo::NotText);
+    }
+    let queue = queue.as_ref().filter(|name| name.is_valid() && !name.as_str().is_empty());
     let queue = queue.ok_or(NoReplyTo::NoQueue)?;
     let is_direct = reserved::is_direct_reply_to(queue.as_str());
     if is_direct && DirectReplyTo::parse(queue.as_str()).is_none() {
@@ -35,8 +38,11 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
+    use crate::broker::convert;
+    use crate::broker::lapin_compat::sanitise;
+    use crate::broker::wire::{push_content_header, read_content_header};
     use crate::domain::field::FieldTable;
-    use crate::domain::message::{MessageId, Properties, ReceivedMessage};
+    use crate::domain::message::{MessageId, ReceivedMessage};
     use crate::domain::names::ExchangeName;
 
     fn text(text: &str) -> ShortText {
@@ -64,6 +70,33 @@ mod tests {
         assert_eq!(reply.properties.user_id, None);
         assert_eq!(reply.properties.correlation_id, Some(text("call 1")));
         assert_eq!((reply.properties.kind, reply.body), (Some(text("sum")), Bytes::from("30")));
+    }
+
+    #[test]
+    fn a_message_whose_correlation_id_or_reply_to_is_not_utf_8_has_no_queue_for_its_reply() {
+        for place in ["call", "answers"] {
+            let properties = Properties {
+                correlation_id: Some(text("call")),
+                reply_to: Some(text("answers")),
+                ..Properties::default()
+            };
+            let sent = Message {
+                id: MessageId::generate(),
+                properties,
+                headers: FieldTable::default(),
+                body: Bytes::new(),
+            };
+            let mut frame = Vec::new();
+            push_content_header(&mut frame, 1, &sent, None);
+            let at =
+                frame.windows(place.len()).position(|bytes| bytes == place.as_bytes()).expect("the text");
+            frame[at + 1] = 0xff;
+            let payload = 7..frame.len() - 1;
+            sanitise::header(&mut frame[payload]).expect("a header");
+            let (properties, _) = read_content_header(&frame).expect("a header");
+            let request = request(convert::received(&properties, Bytes::new()).properties);
+            assert_eq!(queue(&request), Err(NoReplyTo::NotText), "{place}");
+        }
     }
 
     #[test]

@@ -119,6 +119,9 @@ pub enum NoReplyTo {
     /// It has no `reply_to`, or one that is no name of a queue.
     #[error("the message names no queue that a reply can go to")]
     NoQueue,
+    /// Its `reply_to` or `correlation_id` has bytes that are not UTF-8, which the gateway cannot send again.
+    #[error("the reply_to or the correlation_id of the message is not UTF-8")]
+    NotText,
     /// Its `reply_to` begins as an address of direct reply-to, and RabbitMQ cannot have made it.
     #[error("the message names an address of direct reply-to that is none")]
     NoAddress,

@@ -6,6 +6,8 @@
 
 use std::mem;
 
+use crate::domain::names::REPLACED;
+
 /// Levels that are kept as tables and arrays. A value that is nested deeper becomes a byte array.
 const MAX_DEPTH: usize = 32;
 /// Offset of a content header's flags, and of a method's arguments, in the payload.
@@ -67,15 +69,19 @@ impl<'a> Rest<'a> {
 
     fn property(&mut self, kind: Kind) -> Option<()> {
         match kind {
-            Kind::Text => self.text(),
+            Kind::Text => self.text_with(REPLACED),
             Kind::Table => Rest(self.long()?).table(1),
             Kind::Fixed(count) => self.take(count).map(drop),
         }
     }
 
     fn text(&mut self) -> Option<()> {
+        self.text_with(b'?')
+    }
+
+    fn text_with(&mut self, replacement: u8) -> Option<()> {
         let count = self.take(1)?[0];
-        legible(self.take(usize::from(count))?);
+        legible(self.take(usize::from(count))?, replacement);
         Some(())
     }
 
@@ -123,12 +129,12 @@ impl<'a> Rest<'a> {
     }
 }
 
-/// Replaces each byte that is no part of a character with a question mark.
-fn legible(mut text: &mut [u8]) {
+/// Replaces each byte that is no part of a character.
+fn legible(mut text: &mut [u8], replacement: u8) {
     while let Err(error) = std::str::from_utf8(text) {
         let rest = &mut mem::take(&mut text)[error.valid_up_to()..];
         let (wrong, rest) = rest.split_at_mut(error.error_len().unwrap_or(rest.len()));
-        wrong.fill(b'?');
+        wrong.fill(replacement);
         text = rest;
     }
 }
@@ -143,7 +149,7 @@ mod tests {
             [("aü".as_bytes(), "aü"), (b"\xc3", "?"), (b"a\xffb\xc3...", "a?b?..."), (b"", "")]
         {
             let mut readable = bytes.to_vec();
-            legible(&mut readable);
+            legible(&mut readable, b'?');
             assert_eq!(readable, text.as_bytes());
         }
     }

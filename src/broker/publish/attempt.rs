@@ -99,7 +99,9 @@ impl Publisher {
             };
         };
         let (begun, _in_flight) = (Instant::now(), self.in_flight.token());
-        publish.begin_attempt();
+        if !publish.begin_attempt() {
+            return Err(Error::NotSent(Unavailable::ShuttingDown));
+        }
         let handed_in = || place.into_iter().for_each(|place| place.handed_in(&lane));
         let result = lane.publish(publish, destination, permit, handed_in).await;
         match &result {

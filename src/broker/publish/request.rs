@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use tokio::time::Instant;
 
+use super::write_gate::WriteGate;
 use crate::broker::error::Error;
 use crate::domain::message::{Destination, Message};
 use crate::domain::outcome::Outcome;
@@ -23,6 +24,8 @@ pub struct Publish {
     pub earlier_copy_possible: bool,
     /// Whether the message expires at the deadline, so that no consumer processes it later.
     pub(in crate::broker) expires: bool,
+    /// Another task may forbid the message while it is not written.
+    pub(in crate::broker) gate: Option<WriteGate>,
     attempts: AtomicU32,
 }
 
@@ -37,6 +40,7 @@ impl Publish {
             resend,
             earlier_copy_possible: false,
             expires: false,
+            gate: None,
             attempts: AtomicU32::new(0),
         }
     }
@@ -46,14 +50,19 @@ impl Publish {
         self.attempts.load(Ordering::Relaxed)
     }
 
-    /// Counts an attempt; to call before a lane hands the message in.
-    pub(super) fn begin_attempt(&self) {
+    /// Counts an attempt; to call before a lane hands the message in. False if the message must not be written.
+    pub(super) fn begin_attempt(&self) -> bool {
+        if !self.gate.as_ref().is_none_or(WriteGate::pass) {
+            return false;
+        }
         self.attempts.fetch_add(1, Ordering::Relaxed);
+        true
     }
 
     /// Takes the attempt back: the channel has handed the message back unwritten.
     pub(super) fn take_attempt_back(&self) {
         self.attempts.fetch_sub(1, Ordering::Relaxed);
+        self.gate.iter().for_each(WriteGate::take_back);
     }
 }
 

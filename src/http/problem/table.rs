@@ -183,8 +183,8 @@ problem_types! {
     }
     NoReplyTo {
         name: "no-reply-to", status: UNPROCESSABLE_ENTITY, title: "No queue for the reply", retry_after: None, operations: Named,
-        meaning: "The message names no queue in its property `reply_to`, so it can have no reply. Nothing was done, and the lease goes on.",
-        advice: "Ack the message, or give it to the dead letters: its publisher does not wait for a reply. To call a server over HTTP, use `POST /rpc/{queue}`.",
+        meaning: "The message names no queue that a reply can go to in its property `reply_to`, or has a `correlation_id` that the gateway cannot send. Nothing was done, and the lease goes on.",
+        advice: "Ack the message, or give it to the dead letters: its publisher does not wait for a reply, or waits where none can arrive; `detail` says which. To call a server over HTTP, use `POST /rpc/{queue}`.",
     }
     IdempotencyKeyReused {
         name: "idempotency-key-reused", status: UNPROCESSABLE_ENTITY, title: "Idempotency key reused", retry_after: None, operations: Named,

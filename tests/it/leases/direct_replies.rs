@@ -141,3 +141,19 @@ async fn a_large_reply_at_another_replica_is_503_while_there_is_no_room_and_413_
     assert_eq!(act(&other, "q", "ack", &leases[2]).await, "acked");
     drop(waiting);
 }
+
+#[tokio::test]
+async fn a_reply_that_is_not_written_by_its_deadline_is_503_at_any_replica_and_its_lease_goes_on() {
+    let (vhost, observer, link, gateway) = wired("reply_unwritten", &[]).await;
+    let other = TestGateway::start(&[("AMQP_URL", &vhost.url)]).await;
+    link.set_named("slow-*", Mode::Stall(Way::Both));
+    let properties = BasicProperties::default().with_reply_to(made_up(1).into());
+    observer.publish("", "q", b"what?", properties).await;
+    let lease = lease_id(&pull_one(&gateway, "q", "1m").await);
+    for replica in [&gateway, &other] {
+        let reply =
+            Answer::to(replica.post(&format!("/queues/q/leases/{lease}/reply?timeout=1s")).body("30"));
+        assert_eq!(reply.await.verdict(), (503, "broker-unavailable".to_owned()));
+    }
+    assert_eq!(act(&other, "q", "ack", &lease).await, "acked");
+}

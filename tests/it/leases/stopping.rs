@@ -1,7 +1,14 @@
 //! SIGTERM and SIGINT while messages are leased.
 
 use super::*;
-use crate::support::{contract::Answer, gateway::TestGateway};
+use crate::support::{
+    caller::Caller,
+    contract::Answer,
+    gateway::TestGateway,
+    link::{Mode, Way},
+    process::Process,
+    stage::linked,
+};
 
 /// Settles by a new connection, as a caller does after `Connection: close`.
 async fn settle_anew(address: std::net::SocketAddr, lease: &str) -> (u16, Value) {
@@ -57,4 +64,44 @@ async fn at_the_shutdown_timeout_messages_that_are_leased_go_back() {
 
 async fn stop(gateway: TestGateway) {
     tokio::time::timeout(SOON, gateway.stop()).await.expect("it stops");
+}
+
+/// RabbitMQ has the reply, and its confirm does not come.
+#[tokio::test]
+async fn a_call_whose_reply_is_written_when_sigint_comes_is_not_served_again() {
+    let (_vhost, observer, link, url) = linked("lease_int_reply").await;
+    observer.declare_queue("answers").await;
+    let mut caller = Caller::at(&observer, "answers").await;
+    caller.ask("call").await;
+    let settings = [("AMQP_URL", url.as_str()), ("GATEWAY_SHUTDOWN_TIMEOUT", "2s")];
+    let mut process = Process::spawn(&settings);
+    let address = process.address().await;
+    let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+    let post = |path: &str, body: Value| {
+        let request =
+            client.post(format!("http://{address}{path}")).header("content-type", "application/json");
+        Answer::to(request.body(body.to_string()))
+    };
+    // The first publish to a destination is isolated; this one makes it known.
+    post("/publish/amq.default?routing_key=answers", json!("known")).await;
+    assert_eq!(caller.reply().await.data, b"\"known\"");
+    let pulled = post("/queues/q/messages/pull", json!({"wait": "10s", "lease": "10m"})).await.json();
+    let lease = lease_id(&pulled["messages"][0]);
+    for name in ["publish-*", "isolated-*"] {
+        link.set_named(name, Mode::BlackHole(Way::ToClient));
+    }
+    let reply = post("/queues/q/messages/settle", json!({"reply": [{"lease_id": lease, "body": 30}]}));
+    let stop = async {
+        assert_eq!(caller.reply().await.data, b"30");
+        process.signal("INT").await;
+    };
+    let (reply, ()) = tokio::join!(reply, stop);
+    let result = reply.json()["results"][0].clone();
+    assert_eq!(
+        (&result["outcome"], &result["reply_delivered"]),
+        (&"replied".into(), &Value::Null),
+        "{result}"
+    );
+    assert!(process.wait(SOON).await.success(), "{}", process.stderr());
+    has(&observer, "q", 0).await;
 }

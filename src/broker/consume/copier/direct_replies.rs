@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout_at};
 
-use super::NotCopied;
+use super::not_copied::{NotCopied, not_sent};
 use crate::broker::consume::settle::NoReplyTo;
 use crate::broker::error::{Cause, Error, Unavailable};
 use crate::broker::publish::{PublishFailure, Receipt};
@@ -32,7 +32,7 @@ impl DirectReplies {
         send: impl Future<Output = Result<Receipt, PublishFailure>>,
     ) -> Result<Receipt, NotCopied> {
         let locked = timeout_at(deadline, self.0.lock()).await;
-        let mut unreachable = locked.map_err(|_| super::not_sent(Error::NotSent(Unavailable::Busy)))?;
+        let mut unreachable = locked.map_err(|_| not_sent(Error::NotSent(Unavailable::Busy)))?;
         if unreachable.has(client, Instant::now()) {
             return Err(NotCopied::NoReplyTo(NoReplyTo::Unreachable));
         }

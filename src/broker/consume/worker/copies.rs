@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use tokio_util::sync::DropGuard;
 
 use super::requests::Place;
+use crate::broker::publish::WriteGate;
 use crate::domain::message::MessageId;
 
 /// The copies without an answer, by the number of their lease.
@@ -14,7 +15,9 @@ pub(super) type Copies = HashMap<u64, Copying>;
 #[derive(Debug)]
 pub(super) struct Copying {
     pub(super) places: Vec<Place>,
-    pub(super) _cancel: DropGuard,
+    pub(super) cancel: DropGuard,
+    /// The gate of a reply.
+    pub(super) reply: Option<WriteGate>,
 }
 
 /// The id of the copies of a message, and whether one of them may be in a queue.

@@ -12,8 +12,9 @@ use crate::broker::consume::copy;
 use crate::broker::consume::copy_order::{Copied, CopyOrder, CopyTarget};
 use crate::broker::consume::lease_table::Step;
 use crate::broker::consume::reply;
-use crate::broker::consume::settle::{Action, Final, NotSettled};
-use crate::broker::error::Error;
+use crate::broker::consume::settle::{Action, Final, NotSettled, Settled};
+use crate::broker::error::{Cause, Error};
+use crate::broker::publish::WriteGate;
 use crate::domain::message::MessageId;
 
 impl Worker {
@@ -38,9 +39,10 @@ impl Worker {
             return self.join(place, serial, step, how);
         }
         let cancelled = CancellationToken::new();
-        let guard = cancelled.clone().drop_guard();
-        self.copies.insert(serial, Copying { places: vec![place], _cancel: guard });
-        if let Some(order) = self.order(serial, action, (deadline, cancelled)) {
+        let (guard, gate) = (cancelled.clone().drop_guard(), WriteGate::default());
+        let reply = (how == Final::Replied).then(|| gate.clone());
+        self.copies.insert(serial, Copying { places: vec![place], cancel: guard, reply });
+        if let Some(order) = self.order(serial, action, (deadline, cancelled, gate)) {
             self.shared.order_copy(order);
         }
     }
@@ -49,7 +51,7 @@ impl Worker {
         &mut self,
         serial: u64,
         action: Action,
-        (deadline, cancelled): (Instant, CancellationToken),
+        (deadline, cancelled, gate): (Instant, CancellationToken, WriteGate),
     ) -> Option<CopyOrder> {
         let user = self.shared.user.clone();
         let answer = self.copied.0.clone();
@@ -67,6 +69,7 @@ impl Worker {
                 may_exist,
                 deadline,
                 longest,
+                gate,
                 cancelled,
                 answer,
             });
@@ -90,7 +93,7 @@ impl Worker {
             }
         };
         let may_exist = *may_exist;
-        Some(CopyOrder { serial, message, target, may_exist, deadline, longest, cancelled, answer })
+        Some(CopyOrder { serial, message, target, may_exist, deadline, longest, gate, cancelled, answer })
     }
 
     /// A further request waits for the copy.
@@ -128,10 +131,27 @@ impl Worker {
         }
     }
 
-    /// The leases of all copies are gone.
+    /// The leases of all copies are gone. When the gateway stops, its channel is still open: the message of a reply that may be written
+    /// is then acked, since a second server would send a second reply.
     pub(super) fn lose_all_copies(&mut self, error: &Error) {
+        if *error == Error::Unknown(Cause::Stopped) {
+            self.ack_replied();
+        }
         let serials: Vec<_> = self.copies.keys().copied().collect();
         self.lose_copies(serials, error);
+    }
+
+    /// Acks the messages whose replies may be written and have no answer. The replies are still finished.
+    fn ack_replied(&mut self) {
+        let may_be_written = |copying: &Copying| copying.reply.as_ref().is_some_and(|gate| !gate.shut());
+        let replied: Vec<_> = self.copies.extract_if(|_, copying| may_be_written(copying)).collect();
+        for (serial, Copying { places, cancel, .. }) in replied {
+            cancel.disarm();
+            let settled = Settled::Replied { delivered: None };
+            if let Some(tag) = self.leases.end_copy(serial, Some(settled.clone())) {
+                self.ack_original(places, serial, tag, &settled);
+            }
+        }
     }
 
     fn fail(&mut self, places: Vec<Place>, why: &NotSettled) {

@@ -53,7 +53,7 @@ struct ReplyEnvelope {}
             ("X-Reply-Delivered" = String, description = "`true`: the queue has the reply; `false`: the queue is gone, as after a caller that has left; `unknown`: RabbitMQ does not tell for direct reply-to, or its answer was lost"),
         )),
         (status = 409, description = "`lease-settled`: the lease was settled in another way; nothing was done"),
-        (status = 422, description = "`no-reply-to`: the message names no queue for a reply; the lease goes on"),
+        (status = 422, description = "`no-reply-to`: the message names no queue that a reply can go to; the lease goes on"),
         NotSent,
     )
 )]
