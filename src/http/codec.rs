@@ -42,7 +42,7 @@ pub(super) use self::write::{
     publishable, raw as answer_raw,
 };
 
-/// Finishes a message that was read from these bytes. Refuses members that the gateway sets itself, and what RabbitMQ would refuse.
+/// Finishes a message that was read from these bytes. Refuses members that the gateway sets itself, and values that RabbitMQ would refuse.
 ///
 /// # Errors
 /// 400 naming the field, 431.

@@ -199,7 +199,7 @@ async fn no_pull_says_that_a_queue_with_ready_messages_is_empty() {
     assert!(is_empty(&stage.gateway, "q").await);
 }
 
-/// A message that the gateway fetches for nobody comes back redelivered, and a quorum queue counts its delivery.
+/// A message that the gateway fetches although no caller waits comes back redelivered, and a quorum queue counts its delivery.
 #[tokio::test]
 async fn only_messages_that_callers_ask_for_are_delivered() {
     for kind in ["classic", "quorum"] {

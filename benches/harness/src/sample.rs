@@ -50,7 +50,7 @@ pub struct Waiting {
 }
 
 impl Sample {
-    /// The figures of a window that is closed, with what had been spent at both ends.
+    /// The figures of a window that is closed, with the CPU time and memory at both ends.
     #[must_use]
     pub fn of_window(recorder: &Recorder, before: &Spent, after: &Spent) -> Self {
         let (requests, span) = recorder.total();

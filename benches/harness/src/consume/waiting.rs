@@ -1,4 +1,4 @@
-//! Very many callers wait for messages of one empty queue: what they cost meanwhile, and whether each gets a message in the end.
+//! Very many callers wait for messages of one empty queue: their cost while they wait, and whether each gets a message in the end.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
