@@ -45,6 +45,15 @@ async fn has(observer: &Observer, queue: &str, count: u32) {
     eventually(SOON, "the messages are in the queue", is_there).await;
 }
 
+/// The queue `q`, whose dead letters go to the queue `dead`.
+async fn declare_with_dead_letters(observer: &Observer) {
+    observer.declare_exchange("dlx", ExchangeKind::Fanout).await;
+    observer.declare_queue("dead").await;
+    observer.bind("dead", "dlx", "").await;
+    let arguments = [("x-dead-letter-exchange", AMQPValue::LongString("dlx".into()))];
+    observer.declare_queue_with("q", &arguments).await;
+}
+
 fn ids(messages: &[Value]) -> Vec<&str> {
     messages.iter().map(|it| it["properties"]["message_id"].as_str().expect("an id")).collect()
 }
@@ -70,11 +79,7 @@ async fn a_message_is_with_its_caller_until_it_is_acked_and_then_it_is_gone() {
 #[tokio::test]
 async fn released_and_rejected_messages_go_where_the_queue_says() {
     let stage = Stage::set("lease_release").await;
-    stage.observer.declare_exchange("dlx", ExchangeKind::Fanout).await;
-    stage.observer.declare_queue("dead").await;
-    stage.observer.bind("dead", "dlx", "").await;
-    let arguments = [("x-dead-letter-exchange", AMQPValue::LongString("dlx".into()))];
-    stage.observer.declare_queue_with("q", &arguments).await;
+    declare_with_dead_letters(&stage.observer).await;
     publish(&stage.observer, "q", ["a"]).await;
     let first = pull_one(&stage.gateway, "q", "1m").await;
     assert_eq!(act(&stage.gateway, "q", "release", &lease_id(&first)).await, "released");

@@ -11,7 +11,6 @@ use super::command::{Caller, Command, SettleRequest, SettleResult};
 use super::control::{Control, Incoming};
 use super::copy_order::CopyOrder;
 use super::pull::{Pull, Pulled};
-use super::settle::Final;
 use super::settle::{Action, NotSettled, Settled};
 use super::shared::Shared;
 use super::worker::Worker;
@@ -132,16 +131,8 @@ impl Consuming {
 
     /// The result for a queue that has no leases.
     fn without_worker(&self, serial: u64, action: &Action) -> SettleResult {
-        let how = match action {
-            Action::Ack => Final::Acked,
-            Action::Release => Final::Released,
-            Action::Reject => Final::Rejected,
-            Action::Retry { .. } => Final::Retried,
-            Action::DeadLetter { .. } => Final::DeadLettered,
-            Action::Reply(_) => Final::Replied,
-            Action::Extend(_) => {
-                return Err(self.shared.settled(serial).map_or(NotSettled::Expired, NotSettled::Already));
-            }
+        let Some(how) = action.how() else {
+            return Err(self.shared.settled(serial).map_or(NotSettled::Expired, NotSettled::Already));
         };
         self.shared.repeated(serial, how)
     }

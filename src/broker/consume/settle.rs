@@ -60,6 +60,21 @@ pub(super) enum Final {
     Replied,
 }
 
+impl Action {
+    /// The action without its parameters, if it ends the lease.
+    pub(super) fn how(&self) -> Option<Final> {
+        match self {
+            Self::Ack => Some(Final::Acked),
+            Self::Release => Some(Final::Released),
+            Self::Reject => Some(Final::Rejected),
+            Self::Retry { .. } => Some(Final::Retried),
+            Self::DeadLetter { .. } => Some(Final::DeadLettered),
+            Self::Reply(_) => Some(Final::Replied),
+            Self::Extend(_) => None,
+        }
+    }
+}
+
 /// An action that is done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Settled {

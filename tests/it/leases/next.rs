@@ -91,11 +91,7 @@ async fn an_empty_message_and_a_queue_without_messages_are_told_apart() {
 #[tokio::test]
 async fn each_action_has_a_path_and_the_message_goes_where_the_action_says() {
     let stage = Stage::set("next_actions").await;
-    stage.observer.declare_exchange("dlx", ExchangeKind::Fanout).await;
-    stage.observer.declare_queue("dead").await;
-    stage.observer.bind("dead", "dlx", "").await;
-    let arguments = [("x-dead-letter-exchange", AMQPValue::LongString("dlx".into()))];
-    stage.observer.declare_queue_with("q", &arguments).await;
+    declare_with_dead_letters(&stage.observer).await;
     publish(&stage.observer, "q", ["a"]).await;
     let (_, lease) = next(&stage.gateway, "5s").await;
     let extended = ask(&stage.gateway, Method::POST, &format!("{lease}/extend?lease=10m")).await;

@@ -25,11 +25,7 @@ impl Worker {
         action: Action,
         (now, deadline): (Instant, Instant),
     ) {
-        let how = match action {
-            Action::Retry { .. } => Final::Retried,
-            Action::Reply(_) => Final::Replied,
-            _ => Final::DeadLettered,
-        };
+        let Some(how) = action.how() else { return };
         let held = self.leases.message(serial).filter(|_| how == Final::Replied);
         if let Some(Err(why)) = held.map(|kept| reply::queue(&kept.delivery).map(drop)) {
             return self.requests.set(place, Err(NotSettled::NoReplyTo(why)));
@@ -58,41 +54,30 @@ impl Worker {
         let (queue, longest) = (self.queue.clone(), Instant::now() + self.shared.settings.lease_max);
         let kept = self.leases.message(serial)?;
         let delivery = Arc::clone(&kept.delivery);
-        if let Action::Reply(given) = action {
-            let target = CopyTarget::Reply { queue: reply::queue(&delivery).ok()?.clone() };
-            let message = reply::message(&given, &delivery);
-            let may_exist = false;
-            return Some(CopyOrder {
-                serial,
-                message,
-                target,
-                may_exist,
-                deadline,
-                longest,
-                gate,
-                cancelled,
-                answer,
-            });
-        }
-        let CopyId { id, may_exist } = kept.copy_id.get_or_insert_with(|| CopyId {
-            id: MessageId::given_or_generated(delivery.message.id.clone()),
-            may_exist: false,
-        });
-        let id = id.clone();
-        let (message, target) = match action {
-            Action::Retry { step, reason } => (
-                copy::retry(&delivery, id, reason.as_deref(), user.as_deref()),
-                CopyTarget::Again { queue, step },
-            ),
-            Action::DeadLetter { exchange, routing_key, reason } => {
-                let message = copy::copy(&delivery, id, reason.as_deref(), user.as_deref());
-                (message, CopyTarget::DeadLetters { exchange, routing_key })
-            }
-            Action::Ack | Action::Release | Action::Reject | Action::Extend(_) | Action::Reply(_) => {
-                return None;
-            }
+        let mut copy_id = || {
+            let new = || CopyId {
+                id: MessageId::given_or_generated(delivery.message.id.clone()),
+                may_exist: false,
+            };
+            kept.copy_id.get_or_insert_with(new).clone()
         };
-        let may_exist = *may_exist;
+        let (message, target, may_exist) = match action {
+            Action::Reply(given) => {
+                let target = CopyTarget::Reply { queue: reply::queue(&delivery).ok()?.clone() };
+                (reply::message(&given, &delivery), target, false)
+            }
+            Action::Retry { step, reason } => {
+                let CopyId { id, may_exist } = copy_id();
+                let message = copy::retry(&delivery, id, reason.as_deref(), user.as_deref());
+                (message, CopyTarget::Again { queue, step }, may_exist)
+            }
+            Action::DeadLetter { exchange, routing_key, reason } => {
+                let CopyId { id, may_exist } = copy_id();
+                let message = copy::copy(&delivery, id, reason.as_deref(), user.as_deref());
+                (message, CopyTarget::DeadLetters { exchange, routing_key }, may_exist)
+            }
+            Action::Ack | Action::Release | Action::Reject | Action::Extend(_) => return None,
+        };
         Some(CopyOrder { serial, message, target, may_exist, deadline, longest, gate, cancelled, answer })
     }
 
