@@ -28,6 +28,7 @@ RUN ldd rabbitmq-gateway | grep -o '/[^ ]*' | xargs cp --dereference --parents -
 FROM scratch
 COPY --from=root /root-of-image /
 USER 65532:65532
+# The gateway does not start until GATEWAY_PRINCIPALS names a file, or GATEWAY_AUTH=none says that everybody may do everything.
 ENV GATEWAY_LISTEN=0.0.0.0:8080
 EXPOSE 8080
 # The health check has its own deadline of 3 s, so it can print the reason before Docker's timeout.

@@ -1,6 +1,7 @@
 //! The composition root: it builds the parts in order, runs them until shutdown, and stops them in reverse order.
 
 pub mod check;
+mod principals;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -14,9 +15,9 @@ use tracing::{info, warn};
 use crate::broker::Broker;
 use crate::config::Config;
 use crate::domain::listen::dialled;
-use crate::http;
 use crate::http::admission::AdmissionControl;
 use crate::http::server::serve;
+use crate::http::{self, Authentication, Routers};
 use crate::lifecycle::Lifecycle;
 use crate::metrics::Metrics;
 use crate::signals::Signal;
@@ -29,6 +30,8 @@ const ABORT: Duration = Duration::from_secs(1);
 pub struct Gateway {
     /// The address that it listens on; the real port if the settings ask for port 0.
     pub address: SocketAddr,
+    /// The address for administration, if there is one.
+    pub admin_address: Option<SocketAddr>,
     broker: Broker,
     lifecycle: Lifecycle,
     server: JoinHandle<()>,
@@ -73,6 +76,13 @@ async fn say_ready(broker: Broker, address: SocketAddr) {
     );
 }
 
+/// Listens on this address. Returns the bound address too.
+async fn bind(listen: SocketAddr) -> anyhow::Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
+    let address = listener.local_addr().context("cannot tell the address listened on")?;
+    Ok((listener, address))
+}
+
 /// Resolves when no message is leased. Until then the gateway accepts connections, so that callers can settle their leases.
 async fn until_no_leases(broker: Broker) {
     broker.consuming().until_no_leases().await;
@@ -89,27 +99,41 @@ impl Gateway {
         }
         let (metrics, lifecycle) = (Metrics::default(), Lifecycle::default());
         let broker = Broker::start(&config.broker, &metrics, &lifecycle)?;
-        let listen = config.http.listen;
-        let listener =
-            TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
-        let address = listener.local_addr().context("cannot tell the address listened on")?;
+        let (listener, address) = bind(config.http.listen).await?;
         let admission = AdmissionControl::new(&config.http.limits, &lifecycle);
-        let layered =
-            http::layered(broker.clone(), &config.http, address, &metrics, admission, dropped_log_lines);
-        let server = serve(
-            listener,
-            layered,
-            config.http.connections,
-            lifecycle.clone(),
-            until_no_leases(broker.clone()),
+        let principals =
+            config.principals.map(|file| principals::keep_up_to_date(file, &metrics, &lifecycle));
+        let has_authentication = principals.is_some();
+        let authentication = Authentication::new(principals, &config.broker.vhost);
+        let routers = Routers::new(
+            broker.clone(),
+            authentication,
+            &config.http,
+            &metrics,
+            admission,
+            dropped_log_lines,
         );
-        let server = tokio::spawn(server);
+        let serve_on = |listener, router| {
+            let unfinished = until_no_leases(broker.clone());
+            let limits = config.http.connections.clone();
+            tokio::spawn(serve(listener, router, limits, lifecycle.clone(), unfinished))
+        };
+        let mut admin_address = None;
+        if let Some(listen) = config.http.admin_listen {
+            let (listener, address) = bind(listen).await?;
+            // It ends with the other listener.
+            drop(serve_on(listener, routers.for_admin(address)));
+            info!(%address, "serving health checks and metrics");
+            admin_address = Some(address);
+        }
+        let server = serve_on(listener, routers.for_callers(address, admin_address.is_some()));
         info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
-        if !address.ip().is_loopback() {
-            warn!(%address, "every client that reaches this address may use RabbitMQ: there is no authentication");
+        if !has_authentication && !address.ip().is_loopback() {
+            warn!(%address, "every client that reaches this address may use RabbitMQ, since GATEWAY_AUTH is none");
         }
         tokio::spawn(say_ready(broker.clone(), address));
-        Ok(Self { address, broker, lifecycle, server, shutdown_timeout: config.shutdown_timeout })
+        let shutdown_timeout = config.shutdown_timeout;
+        Ok(Self { address, admin_address, broker, lifecycle, server, shutdown_timeout })
     }
 
     /// Gives every leased message back to its queue, so that [`Self::stop`] does not wait for their callers.

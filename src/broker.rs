@@ -13,6 +13,7 @@ mod convert;
 mod destination;
 mod error;
 mod lapin_compat;
+mod observed;
 mod overflow;
 mod own_queue;
 mod probe;
@@ -33,8 +34,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use self::connection::{Reached, Trial, Unreached, try_all};
-pub use self::consume::{Action, Consuming, Leased, NoReplyTo, NotSettled, Pull, Pulled, Retried, Settled};
+pub use self::consume::{
+    Action, Consuming, LeaseScope, Leased, NoReplyTo, NotSettled, Pull, Pulled, Retried, Settled,
+};
 pub use self::error::{Cause, Denial, Error, Refusal, Unavailable};
+pub use self::observed::Observed;
 pub use self::probe::Look;
 pub use self::publish::{Place, Publish, PublishFailure, PublishSequence, Receipt};
 pub use self::rpc::Call;
@@ -51,7 +55,6 @@ use self::probe::Probe;
 use self::publish::Publisher;
 use self::rpc::Replies;
 use self::topology::KeptFile;
-use crate::domain::names::QueueName;
 use crate::domain::outcome::Outcome;
 use crate::lifecycle::Lifecycle;
 use crate::metrics::Metrics;
@@ -217,17 +220,6 @@ impl Broker {
         self.inner.lifecycle.is_closing()
     }
 
-    /// The state of the connections of each role. Does not ask RabbitMQ.
-    #[must_use]
-    pub fn roles(&self) -> [RoleState; 9] {
-        let [publish, isolated, topology, reply, probe] =
-            self.connections().map(|(role, connections)| role.state([connections]));
-        let slow = self.inner.publisher.slow_connections();
-        let [removal, declaration] = self.inner.topology.alone();
-        let lease = self.inner.consuming.role();
-        [publish, isolated, slow, topology, removal, declaration, reply, lease, probe]
-    }
-
     fn connections(&self) -> [(Role, &Connections); 5] {
         let Inner { publisher, topology, replies, probe, .. } = &*self.inner;
         let [lanes, isolated] = publisher.connections();
@@ -240,35 +232,11 @@ impl Broker {
         ]
     }
 
-    /// The state of the publishing connections. Does not ask RabbitMQ.
-    #[must_use]
-    pub fn publishing(&self) -> Publishing {
-        self.inner.publisher.state()
-    }
-
-    /// The state of the reply queue. Does not ask RabbitMQ.
-    #[must_use]
-    pub fn replies(&self) -> ReplyState {
-        let replies = &self.inner.replies;
-        ReplyState { ready: replies.is_ready(), denial: replies.denial(), waiting: replies.waiting() }
-    }
-
     /// Waits until the gateway has applied a required topology file.
     pub async fn has_required_topology(&self) {
         if let Some(file) = &self.inner.topology_file {
             file.until_not_missing().await;
         }
-    }
-
-    /// The state of the topology file, if there is one. Does not ask RabbitMQ.
-    #[must_use]
-    pub fn topology_file(&self) -> Option<TopologyFileState> {
-        self.inner.topology_file.as_ref().map(KeptFile::state)
-    }
-
-    /// Asks RabbitMQ, at most once a second, for a round trip and for the counts of these queues.
-    pub async fn look(&self, queues: &[QueueName]) -> Look {
-        self.inner.probe.look(queues).await
     }
 
     /// The gateway's own user, if it logs in with a user name.

@@ -4,23 +4,27 @@
 //! has two more.
 
 mod arguments;
+mod can;
 mod healthcheck;
+mod key;
+mod output;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use clap::ArgMatches;
 use clap_complete::Shell;
 use clap_mangen::Man;
 
+pub use self::can::{Question, can};
 pub use self::healthcheck::healthcheck;
+pub use self::key::{NewKey, hash_key, new_key};
+pub use self::output::{EXIT_USAGE, fail, print};
 use crate::config::sources::{self, Given};
 use crate::config::table::SETTINGS;
 use crate::config::{Config, Mistakes};
-
-/// A mistake in the configuration or on the command line.
-pub const EXIT_USAGE: u8 = 64;
 
 /// The task of the process.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +41,12 @@ pub enum Command {
         /// Whether to ask for readiness in place of liveness.
         ready: bool,
     },
+    /// Make an API key.
+    NewKey(NewKey),
+    /// Print the hash of the API key on standard input.
+    HashKey,
+    /// Tell whether the file of principals allows something.
+    Can(Question),
     /// Print the OpenAPI document.
     OpenApi,
     /// Print a completion script.
@@ -59,8 +69,19 @@ impl Invocation {
     /// # Errors
     /// All mistakes together.
     pub fn settings(&self) -> Result<(Config, Given), Mistakes> {
-        let flag = |name: &str| self.flags.iter().find(|(it, _)| *it == name).map(|(_, value)| value.clone());
-        sources::load(flag, std::env::vars_os().collect())
+        sources::load(|name| self.flag(name), std::env::vars_os().collect())
+    }
+
+    /// Reads the address of health checks from the same sources.
+    ///
+    /// # Errors
+    /// The mistakes in its settings.
+    pub fn health_address(&self) -> Result<SocketAddr, Mistakes> {
+        sources::health_address(|name| self.flag(name), std::env::vars_os().collect())
+    }
+
+    fn flag(&self, name: &str) -> Option<String> {
+        self.flags.iter().find(|(it, _)| *it == name).map(|(_, value)| value.clone())
     }
 }
 
@@ -83,6 +104,11 @@ fn command(name: &str, matches: &ArgMatches) -> Command {
     match name {
         "check-config" => Command::CheckConfig { connect: matches.get_flag("connect") },
         "healthcheck" => Command::Healthcheck { ready: matches.get_flag("ready") },
+        "key" => match matches.subcommand() {
+            Some(("new", own)) => Command::NewKey(NewKey::of(own)),
+            _ => Command::HashKey,
+        },
+        "can" => Command::Can(Question::of(matches)),
         "completions" => Command::Completions(*matches.get_one("shell").expect("clap requires it")),
         "man" => Command::Manual(value(matches, "command")),
         _ => Command::OpenApi,
@@ -144,20 +170,6 @@ pub fn show_settings(config: &Config, given: &Given) -> ExitCode {
         let _ = writeln!(io::stderr(), "warning: {warning}");
     }
     print(&given.effective(config))
-}
-
-/// Prints the output of a command.
-#[must_use]
-pub fn print(text: &str) -> ExitCode {
-    let written = io::stdout().write_all(text.as_bytes());
-    written.map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS)
-}
-
-/// Prints one line about a failure.
-#[must_use]
-pub fn fail(why: &str) -> ExitCode {
-    let _ = writeln!(io::stderr(), "rabbitmq-gateway: {why}");
-    ExitCode::FAILURE
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Runs the commands that need the settings: each ends with the exit code of the process.
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use rabbitmq_gateway::cli::{self, Command, Invocation};
@@ -9,16 +10,22 @@ use tokio::runtime::Builder;
 
 /// Reads the settings and runs the command.
 pub fn run(invocation: &Invocation) -> ExitCode {
+    if let Command::Healthcheck { ready } = invocation.command {
+        return match invocation.health_address() {
+            Ok(address) => block_on(1, healthcheck(address, ready)),
+            Err(mistakes) => cli::refuse_settings(&mistakes),
+        };
+    }
     let (config, given) = match invocation.settings() {
         Ok(settings) => settings,
         Err(mistakes) => return cli::refuse_settings(&mistakes),
     };
-    match invocation.command {
+    match &invocation.command {
         Command::CheckConfig { connect } => {
             let shown = cli::show_settings(&config, &given);
-            if connect { block_on(1, check_broker(config)) } else { shown }
+            if *connect { block_on(1, check_broker(config)) } else { shown }
         }
-        Command::Healthcheck { ready } => block_on(1, healthcheck(config, ready)),
+        Command::Can(question) => cli::can(question, config.principals.as_ref()),
         _ => block_on(config.worker_threads, serve(config)),
     }
 }
@@ -37,8 +44,8 @@ async fn check_broker(config: Config) -> ExitCode {
     }
 }
 
-async fn healthcheck(config: Config, ready: bool) -> ExitCode {
-    match cli::healthcheck(config.http.listen, ready).await {
+async fn healthcheck(address: SocketAddr, ready: bool) -> ExitCode {
+    match cli::healthcheck(address, ready).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => cli::fail(&why),
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::telemetry;
 
 mod amqp_url;
+mod authentication;
 mod broker;
 mod consume;
 mod effective;
@@ -16,6 +17,7 @@ mod file;
 mod forms;
 mod http;
 mod mistakes;
+pub mod principals;
 mod reader;
 pub mod sources;
 pub mod table;
@@ -26,6 +28,7 @@ mod unknown;
 mod warning;
 
 pub use mistakes::Mistakes;
+pub use principals::PrincipalsFile;
 pub use warning::Warning;
 
 /// The whole configuration. The part of each layer has the type of that layer.
@@ -35,6 +38,8 @@ pub struct Config {
     pub broker: crate::broker::Settings,
     /// Settings of the HTTP side.
     pub http: crate::http::Settings,
+    /// The callers who may use the gateway; without it everybody may do everything.
+    pub principals: Option<PrincipalsFile>,
     /// Settings of the log.
     pub telemetry: telemetry::Settings,
     /// Number of threads that serve requests.
@@ -50,8 +55,8 @@ pub struct Config {
 impl Config {
     /// Reads every setting of [`table::SETTINGS`] from `lookup`; an empty value counts as none.
     ///
-    /// Files (`GATEWAY_CONFIG`, `GATEWAY_TOPOLOGY`, `_FILE`) are not opened here: [`sources::load`] has put their content into
-    /// its look-up. The value of `GATEWAY_TOPOLOGY` is the content of the file, not its path.
+    /// Files (`GATEWAY_CONFIG`, `GATEWAY_TOPOLOGY`, `GATEWAY_PRINCIPALS`, `_FILE`) are not opened here: [`sources::load`] has put their
+    /// content into its look-up. The values of `GATEWAY_TOPOLOGY` and `GATEWAY_PRINCIPALS` are the content of the file, not its path.
     ///
     /// # Errors
     /// All mistakes together.
@@ -65,9 +70,11 @@ impl Config {
         let mut broker = broker::read(&mut reader, amqp_headers.bytes, consume.broker);
         let http = http::read(&mut reader, amqp_headers, (consume.pull, consume.settle));
         broker.topology_file = topology_file::read(&mut reader, &http.limits);
+        let principals = authentication::read(&mut reader, &http);
         let config = Self {
             broker,
             http,
+            principals,
             telemetry: telemetry::Settings {
                 filter: reader.read("GATEWAY_LOG", telemetry::Filter::parse),
                 format: reader.read("GATEWAY_LOG_FORMAT", telemetry::Format::parse),

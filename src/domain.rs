@@ -1,5 +1,6 @@
 //! Plain values, parsed once and valid ever after. No I/O, no axum, no lapin.
 
+pub mod access;
 pub mod direct_reply_to;
 pub mod duration;
 pub mod field;

@@ -4,6 +4,7 @@
 //! problem an error of the broker side becomes.
 
 pub mod admission;
+mod caller;
 mod codec;
 mod docs;
 mod endpoints;
@@ -30,39 +31,89 @@ use axum::routing::get;
 use utoipa_axum::router::OpenApiRouter;
 
 use self::admission::AdmissionControl;
+pub use self::caller::Authentication;
 pub use self::docs::PAGE as SWAGGER_UI;
 pub use self::endpoints::topology::topology_document;
 use self::layers::{LayerSettings, LayeredRouter};
-use self::routes::RouteTable;
+use self::routes::{RouteTable, Traits};
 pub use self::server::ConnectionLimits;
-pub use self::settings::{Access, Deadline, IdempotencyLimits, Limits, PullLimits, Settings};
+pub use self::settings::{Access, AuditLevel, Deadline, IdempotencyLimits, Limits, PullLimits, Settings};
 use self::state::{AppState, MetricSources};
 use crate::broker::Broker;
+use crate::domain::permission::Permission;
 use crate::metrics::Metrics;
 use crate::telemetry::DroppedLines;
 
-/// The router of the gateway and the layers in front of it. `listen` is the bound address.
-#[must_use]
-pub fn layered(
-    broker: Broker,
-    settings: &Settings,
-    listen: SocketAddr,
-    metrics: &Metrics,
+/// The routers of the listeners of one process, which share their state and their limits.
+pub struct Routers {
+    state: AppState,
+    authentication: Authentication,
+    access: Access,
+    audit: AuditLevel,
+    metrics: Metrics,
     admission: AdmissionControl,
-    dropped_log_lines: Option<DroppedLines>,
-) -> LayeredRouter {
-    let metric_sources =
-        MetricSources { metrics: metrics.clone(), admission: admission.clone(), dropped_log_lines };
-    let state = AppState::new(broker, settings, metric_sources);
-    let layer_settings = LayerSettings::new(listen, &settings.access, &settings.limits);
-    let mut table = RouteTable::default();
-    routes::pages().for_each(|(path, traits)| table.add(path, traits));
-    let operations = routes::operations().into_iter().fold(OpenApiRouter::new(), |router, operation| {
-        operation.add_to(&mut table, &state);
-        router.routes(operation.handler)
-    });
-    let (operations, _) = operations.with_state(state).split_for_parts();
-    LayeredRouter::new(pages().merge(operations), table, &layer_settings, metrics, admission)
+}
+
+impl Routers {
+    /// Routers with these settings.
+    #[must_use]
+    pub fn new(
+        broker: Broker,
+        authentication: Authentication,
+        settings: &Settings,
+        metrics: &Metrics,
+        admission: AdmissionControl,
+        dropped_log_lines: Option<DroppedLines>,
+    ) -> Self {
+        let metric_sources =
+            MetricSources { metrics: metrics.clone(), admission: admission.clone(), dropped_log_lines };
+        let state = AppState::new(broker, authentication.clone(), settings, metric_sources);
+        Self {
+            state,
+            authentication,
+            access: settings.access.clone(),
+            audit: settings.audit,
+            metrics: metrics.clone(),
+            admission,
+        }
+    }
+
+    /// The router of the callers, at this bound address. With `has_admin`, the state of the gateway is only at the address for
+    /// administration.
+    #[must_use]
+    pub fn for_callers(&self, listen: SocketAddr, has_admin: bool) -> LayeredRouter {
+        let is_served = |traits: Traits| !(has_admin && traits.permission == Permission::Monitoring);
+        let mut table = RouteTable::default();
+        routes::pages().for_each(|(path, traits)| table.add(path, traits));
+        self.layered((pages(), table), is_served, listen, self.authentication.clone())
+    }
+
+    /// The router of the address for administration: health checks and metrics, without credentials.
+    #[must_use]
+    pub fn for_admin(&self, listen: SocketAddr) -> LayeredRouter {
+        let is_served =
+            |traits: Traits| matches!(traits.permission, Permission::Open | Permission::Monitoring);
+        let open = Authentication::new(None, "");
+        self.layered((Router::new(), RouteTable::default()), is_served, listen, open)
+    }
+
+    fn layered(
+        &self,
+        (pages, mut table): (Router, RouteTable),
+        is_served: impl Fn(Traits) -> bool,
+        listen: SocketAddr,
+        authentication: Authentication,
+    ) -> LayeredRouter {
+        let served = routes::operations().into_iter().filter(|operation| is_served(operation.traits()));
+        let operations = served.fold(OpenApiRouter::new(), |router, operation| {
+            operation.add_to(&mut table, &self.state);
+            router.routes(operation.handler)
+        });
+        let (operations, _) = operations.with_state(self.state.clone()).split_for_parts();
+        let settings = LayerSettings::new(listen, &self.access, self.state.limits(), self.audit);
+        let limits = (authentication, self.admission.clone());
+        LayeredRouter::new(pages.merge(operations), table, &settings, &self.metrics, limits)
+    }
 }
 
 fn pages() -> Router {

@@ -19,7 +19,9 @@ fn main() -> ExitCode {
         Command::OpenApi => cli::print(&http::openapi::document()),
         Command::Completions(shell) => cli::print(&cli::completions(*shell)),
         Command::Manual(of) => cli::print(&cli::manual(of.as_deref())),
-        Command::Serve | Command::CheckConfig { .. } | Command::Healthcheck { .. } => {
+        Command::NewKey(asked) => cli::new_key(asked),
+        Command::HashKey => cli::hash_key(),
+        Command::Serve | Command::CheckConfig { .. } | Command::Healthcheck { .. } | Command::Can(_) => {
             commands::run(&invocation)
         }
     }

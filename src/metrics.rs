@@ -77,6 +77,8 @@ pub struct List {
     pub dials: IntCounterVec,
     /// 1 while RabbitMQ blocks publishers.
     pub blocked: IntGauge,
+    /// Changes of the file of principals, by result: `done`, `failed`.
+    pub principals_reloads: IntCounterVec,
     /// Log lines that were dropped.
     pub dropped_log_lines: IntCounter,
 }
@@ -214,6 +216,11 @@ impl Default for List {
                 &["role", "result"],
             ),
             blocked: list.gauge("gateway_broker_blocked", "1 while RabbitMQ blocks publishers, else 0."),
+            principals_reloads: list.counters(
+                "gateway_principals_reloads_total",
+                "Changes of the file of principals, by result: done, failed.",
+                &["result"],
+            ),
             dropped_log_lines: list.counter(
                 "gateway_log_lines_dropped_total",
                 "Log lines dropped because the reader of standard error was too slow.",

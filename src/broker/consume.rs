@@ -16,6 +16,7 @@ mod copy_order;
 mod counts;
 mod deliver;
 mod lease_channel;
+mod lease_scope;
 mod lease_table;
 mod link;
 mod pull;
@@ -29,5 +30,6 @@ mod wait_queue;
 mod worker;
 
 pub use self::consuming::Consuming;
+pub use self::lease_scope::LeaseScope;
 pub use self::pull::{Leased, Pull, Pulled};
 pub use self::settle::{Action, NoReplyTo, NotSettled, Retried, Settled};

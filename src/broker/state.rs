@@ -1,4 +1,4 @@
-//! The states of publishing, connections and the reply queue, for health checks and metrics.
+//! The states of publishing, connections, leases and the reply queue, for health checks and metrics.
 
 use super::error::Denial;
 

@@ -7,6 +7,7 @@ use clap::{Arg, ArgAction, Command as Clap, ValueHint, value_parser};
 use clap_complete::Shell;
 
 use crate::config::table::{Fallback, SETTINGS, Setting};
+use crate::domain::access::Verb;
 
 /// The settings that `-h` shows.
 const BASIC: [&str; 10] = [
@@ -16,14 +17,17 @@ const BASIC: [&str; 10] = [
     "RABBITMQ_USER",
     "RABBITMQ_PASSWORD_FILE",
     "RABBITMQ_VHOST",
-    "RABBITMQ_SSL_ENABLED",
     "GATEWAY_CONFIG",
     "GATEWAY_LISTEN",
+    "GATEWAY_PRINCIPALS",
     "GATEWAY_LOG",
 ];
 
 /// The settings that `healthcheck` needs.
-const OF_HEALTHCHECK: [&str; 2] = ["GATEWAY_CONFIG", "GATEWAY_LISTEN"];
+const OF_HEALTHCHECK: [&str; 3] = ["GATEWAY_CONFIG", "GATEWAY_LISTEN", "GATEWAY_ADMIN_LISTEN"];
+
+/// The settings that `can` needs.
+const OF_CAN: [&str; 3] = ["GATEWAY_CONFIG", "GATEWAY_PRINCIPALS", "GATEWAY_MAX_PRINCIPALS"];
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -42,7 +46,7 @@ pub(super) fn command() -> Clap {
         .after_help(format!("{}\n\n--help lists every setting, check-config shows their values.", secrets()))
         .after_long_help(format!("{}\n\n{EXIT_CODES}", secrets()))
         .args(SETTINGS.iter().filter_map(argument))
-        .subcommands([check_config(), healthcheck(), openapi(), completions(), man()])
+        .subcommands([check_config(), healthcheck(), key(), can(), openapi(), completions(), man()])
 }
 
 fn check_config() -> Clap {
@@ -69,6 +73,49 @@ fn healthcheck() -> Clap {
         .args(settings.filter_map(argument).map(|argument| argument.hide_short_help(false)))
 }
 
+fn key() -> Clap {
+    let name =
+        Arg::new("name").value_name("NAME").required(true).help("Name of the principal that gets the key");
+    let grants = [
+        (Verb::Configure, "Queues and exchanges that it may declare and delete"),
+        (Verb::Write, "Exchanges that it may publish to: name, or name/routing-key"),
+        (Verb::Read, "Queues that it may take messages from"),
+        (Verb::Call, "Queues that it may call"),
+    ];
+    let grants = grants.map(|(verb, help)| {
+        let argument =
+            Arg::new(verb.word()).long(verb.word()).value_name("PATTERN").action(ArgAction::Append);
+        argument.help(format!("{help}; may be repeated, * stands for any text"))
+    });
+    let new = Clap::new("new")
+        .about(
+            "Make an API key: print its part of the file of principals, and the key itself on standard error",
+        )
+        .arg(name)
+        .args(grants);
+    let hash = Clap::new("hash").about("Print the hash of the API key on standard input");
+    Clap::new("key")
+        .about("Make API keys for the file of principals")
+        .subcommand_required(true)
+        .subcommands([new, hash])
+}
+
+fn can() -> Clap {
+    let of = |name: &'static str, value: &'static str, help: &'static str| {
+        Arg::new(name).value_name(value).required(name != "routing_key").help(help)
+    };
+    let settings = OF_CAN.into_iter().filter_map(Setting::named);
+    Clap::new("can")
+        .about("Tell whether the file of principals allows something: exit code 0 for yes, 1 for no")
+        .args([
+            of("principal", "PRINCIPAL", "Name of the principal in the file"),
+            of("permission", "PERMISSION", "The permission").value_parser(Verb::ALL.map(Verb::word)),
+            of("name", "NAME", "Queue or exchange; amq.default is the default exchange"),
+            of("routing_key", "ROUTING_KEY", "Routing key; every one if not given"),
+        ])
+        .args(settings.filter_map(argument).map(|argument| argument.hide_short_help(false)))
+}
+
 fn openapi() -> Clap {
     Clap::new("openapi").about("Print the OpenAPI document")
 }
@@ -86,7 +133,7 @@ fn man() -> Clap {
     let of = Arg::new("command")
         .value_name("COMMAND")
         .help("Command whose page to print; the gateway's page if not given");
-    let commands = ["check-config", "healthcheck", "openapi", "completions", "man"];
+    let commands = ["check-config", "healthcheck", "key", "can", "openapi", "completions", "man"];
     Clap::new("man").about("Print a manual page").arg(of.value_parser(commands))
 }
 

@@ -21,7 +21,7 @@ pub async fn healthcheck(listen: SocketAddr, ready: bool) -> Result<(), String> 
     let failed = |why: String| format!("http://{address}{path}: {why}");
     if listen.port() == 0 {
         return Err(failed(
-            "GATEWAY_LISTEN has port 0, so the port of the running gateway is not known".to_owned(),
+            "the address has port 0, so the port of the running gateway is not known".to_owned(),
         ));
     }
     match tokio::time::timeout(HEALTHCHECK_TIMEOUT, status(address, path)).await {

@@ -23,6 +23,7 @@ fn each_sub_command_is_recognised() {
         (&["openapi"], Command::OpenApi),
         (&["completions", "zsh"], Command::Completions(Shell::Zsh)),
         (&["man"], Command::Manual(None)),
+        (&["key", "hash"], Command::HashKey),
         (&["man", "check-config"], Command::Manual(Some("check-config".to_owned()))),
     ] {
         assert_eq!(run(arguments).map(|it| it.command).ok(), Some(command), "{arguments:?}");
@@ -95,7 +96,11 @@ fn the_long_help_has_every_setting_under_its_heading_with_its_variable_and_its_d
 fn the_help_of_a_sub_command_has_its_own_flags_only() {
     for (command, own) in [
         ("check-config", &["--connect", "--help"][..]),
-        ("healthcheck", &["--ready", "--help", "--gateway-config", "--gateway-listen"]),
+        (
+            "healthcheck",
+            &["--ready", "--help", "--gateway-config", "--gateway-listen", "--gateway-admin-listen"],
+        ),
+        ("can", &["--help", "--gateway-config", "--gateway-principals", "--gateway-max-principals"]),
         ("openapi", &["--help"]),
         ("completions", &["--help"]),
         ("man", &["--help"]),

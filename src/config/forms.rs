@@ -2,13 +2,14 @@
 //!
 //! The reason is empty where the name of the form is enough: the error text always names the form.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
 
 use crate::domain::{duration, names::QueueName, names::ShortText, path_prefix::PathPrefix};
+use crate::http::AuditLevel;
 
 pub(super) type Parsed<T> = Result<T, String>;
 
@@ -81,6 +82,24 @@ pub(super) fn size_between(min: usize, max: usize) -> impl Fn(&str) -> Parsed<us
         let bytes = number.checked_mul(unit).filter(|bytes| *bytes <= max && *bytes >= min);
         bytes.ok_or_else(|| format!("from {min} to {max} bytes"))
     }
+}
+
+pub(super) fn socket_address(text: &str) -> Parsed<SocketAddr> {
+    text.parse().or_else(|_| nothing())
+}
+
+pub(super) fn audit_level(text: &str) -> Parsed<AuditLevel> {
+    match text {
+        "off" => Ok(AuditLevel::Off),
+        "changes" => Ok(AuditLevel::Changes),
+        "all" => Ok(AuditLevel::All),
+        _ => nothing(),
+    }
+}
+
+/// The one word of a setting that switches something off.
+pub(super) fn none(text: &str) -> Parsed<()> {
+    if text.eq_ignore_ascii_case("none") { Ok(()) } else { nothing() }
 }
 
 pub(super) fn switch(text: &str) -> Parsed<bool> {

@@ -1,13 +1,15 @@
 //! The settings of the HTTP side.
 
 use std::net::SocketAddr;
-
 use std::time::Duration;
 
 use super::forms;
 use super::reader::Reader;
+use super::table::PRINCIPALS_FILE;
 use crate::domain::field::HeaderLimits;
-use crate::http::{Access, ConnectionLimits, Deadline, IdempotencyLimits, Limits, PullLimits, Settings};
+use crate::http::{
+    Access, AuditLevel, ConnectionLimits, Deadline, IdempotencyLimits, Limits, PullLimits, Settings,
+};
 
 /// The longest delay that has a wait queue.
 const LONGEST_RETRY_DELAY: Duration = Duration::from_hours(24);
@@ -19,16 +21,25 @@ pub(super) fn read(
     consume: (PullLimits, Deadline),
 ) -> Settings {
     let limits = limits(from, amqp_headers, consume);
+    let (listen, admin_listen) = addresses(from);
     Settings {
-        listen: from.read("GATEWAY_LISTEN", |text| text.parse::<SocketAddr>().map_err(|_| String::new())),
+        listen,
+        admin_listen,
         connections: connections(from, limits.max_body_bytes),
         limits,
         idempotency: idempotency(from),
         access: access(from),
+        audit: audit(from),
         health_queues: from.read_optional("GATEWAY_HEALTH_QUEUES", forms::queues).unwrap_or_default(),
         rpc_status_header: from.read("GATEWAY_RPC_STATUS_HEADER", forms::switch),
         cloudevents_prefix: from.read("GATEWAY_CLOUDEVENTS_PREFIX", forms::header_prefix),
     }
+}
+
+/// The address of callers, and the one for administration if there is one.
+pub(super) fn addresses(from: &mut Reader<'_>) -> (SocketAddr, Option<SocketAddr>) {
+    let listen = from.read("GATEWAY_LISTEN", forms::socket_address);
+    (listen, from.read_optional("GATEWAY_ADMIN_LISTEN", forms::socket_address))
 }
 
 fn access(from: &mut Reader<'_>) -> Access {
@@ -38,6 +49,12 @@ fn access(from: &mut Reader<'_>) -> Access {
         path_prefix: from.read_optional("GATEWAY_PATH_PREFIX", forms::path_prefix).unwrap_or_default(),
         trusted_proxies: from.read_optional("GATEWAY_TRUSTED_PROXIES", forms::networks).unwrap_or_default(),
     }
+}
+
+/// By default the audit log has every event, where callers have names.
+fn audit(from: &mut Reader<'_>) -> AuditLevel {
+    let default = if from.is_given(PRINCIPALS_FILE) { AuditLevel::All } else { AuditLevel::Off };
+    from.read_optional("GATEWAY_AUDIT", forms::audit_level).unwrap_or(default)
 }
 
 fn idempotency(from: &mut Reader<'_>) -> IdempotencyLimits {

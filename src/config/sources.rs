@@ -6,11 +6,13 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::net::SocketAddr;
 
 use super::forms::MAX_SIZE;
 use super::mistakes::{Mistakes, quoted, unreadable};
-use super::table::{CONFIG_FILE, FILE_SUFFIX, SETTINGS, Setting, TOPOLOGY_FILE};
-use super::{Config, file, unknown};
+use super::reader::Reader;
+use super::table::{CONFIG_FILE, FILE_SUFFIX, PRINCIPALS_FILE, SETTINGS, Setting, TOPOLOGY_FILE};
+use super::{Config, file, http, unknown};
 
 /// The source of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,28 +40,22 @@ pub fn load(
     environment: Vec<(OsString, OsString)>,
 ) -> Result<(Config, Given), Mistakes> {
     let mut mistakes = Mistakes::default();
-    let mut given = Given::default();
     let unknown = unknown::warnings(&environment);
-    let environment: HashMap<_, _> = environment.into_iter().collect();
-    for setting in SETTINGS {
-        given.add(setting, flags(setting.name), Source::Flag);
-        let variable = |name: &str| environment.get(OsStr::new(name)).cloned();
-        let variable = variable(setting.name).or_else(|| setting.former_name().and_then(variable));
-        given.add(setting, unicode(setting, variable, &mut mistakes), Source::Environment);
-    }
-    if let Some(path) = given.value(CONFIG_FILE) {
-        for (setting, value) in file::read(path, &mut mistakes) {
-            given.add(setting, Some(value), Source::File);
-        }
-    }
+    let mut given = Given::read(flags, environment, &mut mistakes);
     given.read_secrets(&mut mistakes);
-    let topology = given.topology(&mut mistakes);
-    let lookup = |name: &str| {
-        if name == TOPOLOGY_FILE { topology.clone() } else { given.value(name).map(str::to_owned) }
+    let topology = given.document((TOPOLOGY_FILE, "{}"), document, &mut mistakes);
+    let principals = given.document((PRINCIPALS_FILE, EMPTY), principals_in, &mut mistakes);
+    let lookup = |name: &str| match name {
+        TOPOLOGY_FILE => topology.clone(),
+        PRINCIPALS_FILE => principals.clone(),
+        name => given.value(name).map(str::to_owned),
     };
     match Config::from_lookup(lookup) {
         Ok(mut config) => {
             config.warnings.extend(unknown);
+            if let (Some(file), Some(path)) = (&mut config.principals, given.value(PRINCIPALS_FILE)) {
+                file.path = Some(path.into());
+            }
             mistakes.or((config, given))
         }
         Err(others) => {
@@ -69,12 +65,50 @@ pub fn load(
     }
 }
 
+/// The address at which the running gateway answers health checks. Reads no other setting: the gateway may run on although a file has got
+/// a mistake meanwhile.
+///
+/// # Errors
+/// The mistakes in these settings.
+pub fn health_address(
+    flags: impl Fn(&str) -> Option<String>,
+    environment: Vec<(OsString, OsString)>,
+) -> Result<SocketAddr, Mistakes> {
+    let given = Given::read(flags, environment, &mut Mistakes::default());
+    let lookup = |name: &str| given.value(name).map(str::to_owned);
+    let mut reader = Reader::new(&lookup);
+    let (listen, admin) = http::addresses(&mut reader);
+    reader.mistakes.or(admin.unwrap_or(listen))
+}
+
 fn unicode(setting: &Setting, value: Option<OsString>, mistakes: &mut Mistakes) -> Option<String> {
     let value = value?.into_string();
     value.map_err(|_| mistakes.about(setting.name, "must be UTF-8")).ok()
 }
 
 impl Given {
+    /// Reads the flags, the environment and the file of settings.
+    fn read(
+        flags: impl Fn(&str) -> Option<String>,
+        environment: Vec<(OsString, OsString)>,
+        mistakes: &mut Mistakes,
+    ) -> Self {
+        let mut given = Self::default();
+        let environment: HashMap<_, _> = environment.into_iter().collect();
+        for setting in SETTINGS {
+            given.add(setting, flags(setting.name), Source::Flag);
+            let variable = |name: &str| environment.get(OsStr::new(name)).cloned();
+            let variable = variable(setting.name).or_else(|| setting.former_name().and_then(variable));
+            given.add(setting, unicode(setting, variable, mistakes), Source::Environment);
+        }
+        if let Some(path) = given.value(CONFIG_FILE) {
+            for (setting, value) in file::read(path, mistakes) {
+                given.add(setting, Some(value), Source::File);
+            }
+        }
+        given
+    }
+
     /// Keeps the first value that is found; an empty one counts as none.
     fn add(&mut self, setting: &'static Setting, value: Option<String>, source: Source) {
         if let Some(value) = value.filter(|value| !value.is_empty()) {
@@ -91,13 +125,19 @@ impl Given {
         self.get(name).map(|(value, _)| value)
     }
 
-    /// The content of the topology file. A file that cannot be read counts as an empty document, so that it makes one mistake.
-    fn topology(&self, mistakes: &mut Mistakes) -> Option<String> {
-        let path = self.value(TOPOLOGY_FILE)?;
-        Some(document(path).unwrap_or_else(|why| {
-            mistakes.about(TOPOLOGY_FILE, &format!("{why}: {}", quoted(path)));
-            "{}".to_owned()
-        }))
+    /// The content of the file that a setting names. One that cannot be read counts as `empty`, so that it makes one mistake.
+    fn document(
+        &self,
+        (setting, empty): (&'static str, &str),
+        read: impl Fn(&str) -> Result<String, String>,
+        mistakes: &mut Mistakes,
+    ) -> Option<String> {
+        let path = self.value(setting)?;
+        let content = read(path).unwrap_or_else(|why| {
+            mistakes.about(setting, &format!("{why}: {}", quoted(path)));
+            empty.to_owned()
+        });
+        Some(content)
     }
 
     fn read_secrets(&mut self, mistakes: &mut Mistakes) {
@@ -120,7 +160,21 @@ impl Given {
     }
 }
 
-/// The content of the topology file. Refuses a pipe, which may never end, and a file that no setting allows.
+/// A file of principals that admits nobody. An empty value would count as none.
+const EMPTY: &str = "#";
+
+/// The content of the file of principals. An empty file admits nobody.
+///
+/// # Errors
+/// Why it cannot be read.
+pub fn principals_in(path: &str) -> Result<String, String> {
+    match document(path) {
+        Err(why) if why == IS_EMPTY => Ok(EMPTY.to_owned()),
+        content => content,
+    }
+}
+
+/// The content of a file. Refuses a pipe, which may never end, and a file that no setting allows.
 fn document(path: &str) -> Result<String, String> {
     let file = fs::metadata(path).map_err(|error| unreadable(&error))?;
     if !file.is_file() {
@@ -132,12 +186,14 @@ fn document(path: &str) -> Result<String, String> {
     content(path)
 }
 
+const IS_EMPTY: &str = "the file is empty";
+
 /// The file's content without one line break at its end.
 fn content(path: &str) -> Result<String, String> {
     let bytes = fs::read(path).map_err(|error| unreadable(&error))?;
     let text = String::from_utf8(bytes).map_err(|_| "the file is not UTF-8")?;
     let text = text.strip_suffix('\n').map_or(text.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));
-    if text.is_empty() { Err("the file is empty".to_owned()) } else { Ok(text.to_owned()) }
+    if text.is_empty() { Err(IS_EMPTY.to_owned()) } else { Ok(text.to_owned()) }
 }
 
 #[cfg(test)]

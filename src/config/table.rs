@@ -41,6 +41,9 @@ pub const CONFIG_FILE: &str = "GATEWAY_CONFIG";
 /// The setting that names the topology file.
 pub const TOPOLOGY_FILE: &str = "GATEWAY_TOPOLOGY";
 
+/// The setting that names the file of principals.
+pub const PRINCIPALS_FILE: &str = "GATEWAY_PRINCIPALS";
+
 const SIZE: &str = "size such as 8388608, 512KiB or 8MiB";
 const DURATION: &str = "duration such as 500ms, 5s or 1m30s, above 0";
 const PAUSE: &str = "duration such as 500ms, 5s or 1m30s, 0 for none";
@@ -102,6 +105,13 @@ pub static SETTINGS: &[Setting] = &[
     plain("RABBITMQ_SSL_CLIENT_KEY", Unset("none"), PEM, "Key of the client certificate"),
     plain("GATEWAY_CONFIG", Unset("none"), "path of a TOML file", "File of settings; flags and environment variables win over it"),
     plain("GATEWAY_LISTEN", Value("127.0.0.1:8080"), "IP address and port", "Address to listen on; port 0 means a free port"),
+    plain("GATEWAY_ADMIN_LISTEN", Unset("none"), "IP address and port",
+        "Address for administration; it serves /health/* and /metrics without credentials, and the other address then keeps /health/live and /health/ready only"),
+    plain("GATEWAY_AUTH", Unset("by GATEWAY_PRINCIPALS"), "none",
+        "none allows an address beyond loopback without GATEWAY_PRINCIPALS: everybody who reaches it may do everything"),
+    plain(PRINCIPALS_FILE, Unset("none"), PATH,
+        "File of callers with their keys and permissions; the gateway reads it again when it has changed. Without it everybody may do everything"),
+    plain("GATEWAY_MAX_PRINCIPALS", Value("1000"), "whole number from 1 to 100000", "Principals in the file of GATEWAY_PRINCIPALS"),
     plain("GATEWAY_WORKER_THREADS", Unset("half of the cores"), "whole number from 1 to 1024",
         "Threads that serve requests; each connection to RabbitMQ has one more"),
     plain("GATEWAY_MAX_CONNECTIONS", Value("16384"), COUNT, "Open HTTP connections; the gateway answers further ones with 503 and closes them"),
@@ -177,6 +187,8 @@ pub static SETTINGS: &[Setting] = &[
     plain("GATEWAY_LOG", Value("info,lapin=off"), "filter such as info,rabbitmq_gateway=debug",
         "Which lines are logged"),
     plain("GATEWAY_LOG_FORMAT", Value("auto"), "auto, text or json", "Form of the log; auto is text on a terminal, else JSON"),
+    plain("GATEWAY_AUDIT", Unset("all with GATEWAY_PRINCIPALS, else off"), "off, changes or all",
+        "Lines of the log about changes of queues, exchanges and bindings and about purges; all adds refusals"),
 ];
 
 /// The headings of the settings, each with its first setting. The settings that follow it in [`SETTINGS`] have the same heading.

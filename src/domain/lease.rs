@@ -16,7 +16,7 @@ pub struct LeaseId {
     pub owner: String,
     /// The number of the lease at its owner.
     pub serial: u64,
-    /// Depends on a key of the owner, the number and the queue.
+    /// Depends on a key of the owner, the number, the queue and the principal.
     pub secret: u64,
 }
 

@@ -109,6 +109,14 @@ impl ExchangeName {
         }
     }
 
+    /// The exchange to which the gateway sends the dead letters of a queue by default.
+    ///
+    /// # Errors
+    /// When the name of the queue leaves no room for that of the exchange.
+    pub fn for_dead_letters_of(queue: &QueueName) -> Result<Self, NameError> {
+        Self::from_path(&format!("{queue}.dlx"))
+    }
+
     /// A name from RabbitMQ, with any characters.
     #[must_use]
     pub fn from_broker(text: &str) -> Self {

@@ -20,6 +20,8 @@ pub enum Permission {
     Document,
     /// Call: send requests to the servers of the queue. Write to the queue by the default exchange includes it.
     Call,
+    /// No permission, but valid credentials.
+    Authenticated,
     /// The tag `monitoring`: read the state of the whole gateway.
     Monitoring,
 }

@@ -3,6 +3,7 @@
 pub mod arguments;
 pub mod document;
 pub mod exchange;
+mod needs;
 mod references;
 
 use super::field::{FieldTable, FieldValue};

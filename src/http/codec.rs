@@ -57,7 +57,7 @@ fn finish(
     message.properties.delivery_mode.get_or_insert(purpose.delivery_mode());
     trace.add_to(&mut message.headers);
     refuse::own_members(&parsed, purpose)
-        .and_then(|()| refuse::message(&parsed, purpose, &state.limits().amqp_headers, state.broker.user()))
+        .and_then(|()| refuse::message(&parsed, purpose, &state.limits().amqp_headers, state.user_id()))
         .and_then(|()| check_integers(&parsed.message.headers, bytes, "headers"))
         .map_err(|problem| problem.message_id(parsed.message.id.clone()))?;
     Ok(parsed)

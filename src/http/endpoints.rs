@@ -10,3 +10,4 @@ pub(super) mod publish;
 pub(super) mod queues;
 pub(super) mod rpc;
 pub(super) mod topology;
+pub(super) mod whoami;

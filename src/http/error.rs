@@ -197,14 +197,16 @@ fn refused(refusal: &Refusal) -> Problem {
             "declare the queue with PUT /queues/{name} or correct its name",
         ),
         Refusal::AccessRefused { reason } if reason.contains(" internal exchange '") => {
-            with_advice(Kind::Forbidden, reason, "publish to an exchange that is bound to it")
+            with_advice(Kind::Forbidden, without_user(reason), "publish to an exchange that is bound to it")
+                .with("by", "broker")
         }
         Refusal::AccessRefused { reason } => with_advice(
             Kind::Forbidden,
-            reason,
+            without_user(reason),
             "give the gateway's user the permission on this name (rabbitmqctl set_permissions): configure to declare or delete, write to \
              publish, read to pull or purge, write on a queue and read on its exchange to bind dead letters; or use another name",
-        ),
+        )
+        .with("by", "broker"),
         Refusal::Invalid { reason } => Problem::new(Kind::MalformedRequest, reason),
         Refusal::TypeUnknown { reason } => with_advice(
             Kind::MalformedRequest,
@@ -240,6 +242,12 @@ fn refused(refusal: &Refusal) -> Problem {
             "only the connection that declared the queue can use it; use another name",
         ),
     }
+}
+
+/// The beginning of RabbitMQ's text, such as "access to exchange 'x'". The rest names the virtual host and the gateway's user, which are
+/// none of the callers' business.
+fn without_user(reason: &str) -> &str {
+    reason.rsplit_once(" in vhost '").map_or("RabbitMQ refuses it", |(object, _)| object)
 }
 
 fn unknown(cause: &Cause) -> Problem {

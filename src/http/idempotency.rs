@@ -48,12 +48,12 @@ impl IdempotencyKeys {
         Self(Arc::new(Inner { table, max: limits.max, metrics }))
     }
 
-    /// Begins a publish whose message id is an idempotency key.
+    /// Begins a publish of a principal, whose message id is an idempotency key.
     ///
     /// # Errors
     /// `idempotency-key-in-use`, `idempotency-key-reused`; `overloaded` when all keys that fit are in flight.
-    pub(super) fn begin(&self, publish: &Publish) -> Result<Keyed, Problem> {
-        let key = ScopedKey::new(&publish.destination.exchange, &publish.message.id);
+    pub(super) fn begin(&self, publish: &Publish, principal: &str) -> Result<Keyed, Problem> {
+        let key = ScopedKey::new(principal, &publish.destination.exchange, &publish.message.id);
         let fingerprint = Fingerprint::of(publish);
         let begun = self.table().begin(key, fingerprint, Instant::now());
         match begun {
@@ -184,7 +184,7 @@ mod tests {
 
     /// Begins a request that is to be published.
     fn begin(keys: &IdempotencyKeys) -> KeyInFlight {
-        match keys.begin(&publish()) {
+        match keys.begin(&publish(), "") {
             Ok(Keyed::Publish(key)) => key,
             Ok(Keyed::Replay(receipt)) => panic!("replayed {receipt:?}"),
             Err(problem) => panic!("{}", problem.detail()),

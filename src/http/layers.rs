@@ -3,6 +3,8 @@
 //! Owns the rules that do not depend on an endpoint: request ids, log lines, validation of the header, browsers, admission.
 //! Guarantees that every error becomes a problem. Never reads a body.
 
+mod audit;
+mod authorization;
 mod browser;
 mod forwarded;
 mod identify;
@@ -26,6 +28,8 @@ use futures_util::future::{BoxFuture, Either};
 use tower::{Layer, Service, service_fn};
 use tower_http::cors::CorsLayer;
 
+use self::audit::AuditLog;
+use self::authorization::authorize;
 use self::browser::{Origins, is_for_cors};
 use self::forwarded::Prefixes;
 use self::identify::Identified;
@@ -34,6 +38,7 @@ use self::running_handler::{RunningHandler, on_panic};
 pub use self::settings::LayerSettings;
 use self::validation::Validation;
 use super::admission::{AdmissionControl, RequestPermit};
+use super::caller::{Authentication, Caller};
 use super::problem::{Problem, ProblemType};
 use crate::http::routes::{Admission, Route, RouteTable, Traits};
 use crate::http::server::{Answering, Application};
@@ -48,8 +53,9 @@ use crate::telemetry::panics;
 /// 3. The browser rules refuse foreign pages before another layer reads their request.
 /// 4. CORS is outside of the layers below, which may refuse a request, so that an allowed page can read the refusal.
 /// 5. Validation refuses malformed HTTP before a handler sees it.
-/// 6. Admission limits the requests and bytes in flight. Health checks, metrics and pages need no admission.
-/// 7. The handler is called, directly or by axum's router. Without one, the answer names the nearest path or the allowed methods.
+/// 6. Authorization finds the caller of a request, and refuses one without permission before a body is read or a limit is touched.
+/// 7. Admission limits the requests and bytes in flight. Health checks, metrics and pages need no admission.
+/// 8. The handler is called, directly or by axum's router. Without one, the answer names the nearest path or the allowed methods.
 ///
 /// The layers are one function in front of the router, because axum puts each layer into boxes of its own and clones them for
 /// each request.
@@ -64,6 +70,8 @@ struct Inner {
     prefixes: Prefixes,
     cors: Option<CorsLayer>,
     validation: Validation,
+    authentication: Authentication,
+    audit: Arc<AuditLog>,
     admission: AdmissionControl,
     router: Router,
 }
@@ -76,7 +84,7 @@ impl LayeredRouter {
         table: RouteTable,
         settings: &LayerSettings,
         metrics: &Metrics,
-        admission: AdmissionControl,
+        (authentication, admission): (Authentication, AdmissionControl),
     ) -> Self {
         let router = router.method_not_allowed_fallback(unmatched::method_not_allowed);
         Self(Arc::new(Inner {
@@ -89,6 +97,8 @@ impl LayeredRouter {
                 max_header_bytes: settings.max_header_bytes,
                 max_body_bytes: settings.max_body_bytes,
             },
+            authentication,
+            audit: AuditLog::new(settings.audit),
             admission,
             router,
         }))
@@ -109,9 +119,14 @@ impl Application for LayeredRouter {
             request.extensions_mut().insert(prefix.clone());
         }
         let traits = route.traits(request.method());
-        let identified = Identified::new(&layers.metrics, route, traits, &request, prefix);
+        let audited = layers.audit.of(traits, &request);
+        let mut identified = Identified::new(&layers.metrics, route, traits, &request, prefix);
         let finishes_without_caller = traits.finishes_without_caller;
-        let begun = identified.span().in_scope(|| panics::catch(|| layers.begin(request, route, traits)));
+        let mut caller = None;
+        let begun = identified
+            .span()
+            .in_scope(|| panics::catch(|| layers.begin(request, route, traits, &mut caller)));
+        identified.audit(audited, caller);
         // An async block would hold memory for the handler twice.
         let response = match begun.unwrap_or_else(|panic| Either::Right(on_panic(&panic))) {
             Either::Left((handler, permit)) => {
@@ -137,19 +152,31 @@ type HandlerOrRefusal = Either<(BoxFuture<'static, Response>, Option<RequestPerm
 
 impl Inner {
     /// Passes the request through the layers and begins its handler.
-    fn begin(&self, request: Request, route: &Arc<Route>, traits: Traits) -> HandlerOrRefusal {
+    fn begin(
+        &self,
+        request: Request,
+        route: &Arc<Route>,
+        traits: Traits,
+        caller: &mut Option<Caller>,
+    ) -> HandlerOrRefusal {
         match self.origins.check(&request, traits) {
-            Ok(()) => self.begin_with_cors(request, route, traits),
+            Ok(()) => self.begin_with_cors(request, route, traits, caller),
             Err(problem) => Either::Right(browser::refusal(problem)),
         }
     }
 
-    fn begin_with_cors(&self, request: Request, route: &Arc<Route>, traits: Traits) -> HandlerOrRefusal {
+    fn begin_with_cors(
+        &self,
+        request: Request,
+        route: &Arc<Route>,
+        traits: Traits,
+        caller: &mut Option<Caller>,
+    ) -> HandlerOrRefusal {
         let Some(cors) = self.cors.as_ref().filter(|_| is_for_cors(&request)) else {
-            return self.begin_handler(request, route, traits);
+            return self.begin_handler(request, route, traits, caller);
         };
         let rest = service_fn(|request| {
-            let answer = match self.begin_handler(request, route, traits) {
+            let answer = match self.begin_handler(request, route, traits, caller) {
                 Either::Left((handler, permit)) => Either::Left(handler.inspect(|_| drop(permit))),
                 Either::Right(refusal) => Either::Right(ready(refusal)),
             };
@@ -158,8 +185,14 @@ impl Inner {
         Either::Left((cors.layer(rest).call(request).map(infallible).boxed(), None))
     }
 
-    fn begin_handler(&self, mut request: Request, route: &Arc<Route>, traits: Traits) -> HandlerOrRefusal {
-        let permit = match self.validate_and_admit(&mut request, traits) {
+    fn begin_handler(
+        &self,
+        mut request: Request,
+        route: &Arc<Route>,
+        traits: Traits,
+        caller: &mut Option<Caller>,
+    ) -> HandlerOrRefusal {
+        let permit = match self.check_and_admit(&mut request, traits, caller) {
             Ok(permit) => permit,
             Err(problem) => return Either::Right(problem.into_response()),
         };
@@ -180,12 +213,14 @@ impl Inner {
         answer.map(move |answer| unmatched::name_methods(infallible(answer), &route, &method))
     }
 
-    fn validate_and_admit(
+    fn check_and_admit(
         &self,
         request: &mut Request,
         traits: Traits,
+        caller: &mut Option<Caller>,
     ) -> Result<Option<RequestPermit>, Problem> {
         self.validation.check(request, traits.admission == Admission::Stream)?;
+        authorize(&self.authentication, request, traits.permission, caller)?;
         match traits.admission {
             Admission::None => Ok(None),
             Admission::Request => self.admission.admit(request).map(Some),

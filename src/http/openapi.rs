@@ -8,6 +8,7 @@ mod order;
 mod parameters;
 mod pulled;
 pub(super) mod schemas;
+mod security;
 mod shared_problems;
 
 use std::sync::LazyLock;
@@ -22,9 +23,10 @@ use self::order::Ordered;
 use super::codec::{ContentMode, KeyAttribute, SpecVersion};
 use super::endpoints::rpc::ReplyForm;
 use super::problem::{ProblemBody, ProblemType};
-use super::routes::{self, Operation};
+use super::routes::{self, Operation, Traits};
 use crate::domain::message::DeliveryMode;
 use crate::domain::path_prefix::PathPrefix;
+use crate::domain::permission::Permission;
 
 /// The parts of the document that describe the gateway as a whole.
 #[derive(OpenApi)]
@@ -51,6 +53,7 @@ use crate::domain::path_prefix::PathPrefix;
         (name = "exchanges", description = "Declare, inspect and delete exchanges"),
         (name = "bindings", description = "Bind queues and exchanges to exchanges, and unbind them"),
         (name = "topology", description = "Apply a document of exchanges, queues and bindings"),
+        (name = "access", description = "Who the caller is, and what the gateway allows them"),
         (name = "health", description = "Probes, and the state of the gateway and its connections to RabbitMQ"),
     )
 )]
@@ -63,11 +66,15 @@ struct Gateway;
 #[must_use]
 pub fn document() -> String {
     let operations = routes::operations();
-    let carrying = operations.iter().filter(|operation| operation.traits().carries_message);
-    let carrying: Vec<_> = carrying.flat_map(Operation::requests).map(|(path, _)| path.to_owned()).collect();
+    let paths = |is_meant: fn(Traits) -> bool| -> Vec<_> {
+        let meant = operations.iter().filter(|operation| is_meant(operation.traits()));
+        meant.flat_map(Operation::requests).map(|(path, _)| path.to_owned()).collect()
+    };
+    let carrying = paths(|traits| traits.carries_message);
+    let open = paths(|traits| traits.permission == Permission::Open);
     let router = operations.into_iter().fold(OpenApiRouter::new(), |router, it| router.routes(it.handler));
     let mut document = Gateway::openapi().merge_from(router.into_openapi());
-    finish::finish(&mut document, &carrying);
+    finish::finish(&mut document, &carrying, &open);
     let json = serde_json::to_string_pretty(&Ordered::from(&document)).unwrap_or_default();
     json + "\n"
 }

@@ -12,7 +12,9 @@ use std::error::Error;
 use std::fmt::{Display, Write};
 
 use axum::http::StatusCode;
-use axum::http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
+use axum::http::header::{
+    ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+};
 use axum::response::{IntoResponse, Response};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::{Serialize, Serializer};
@@ -33,16 +35,21 @@ pub const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/prob
 /// The value of `X-Content-Type-Options`.
 pub(super) const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 
+/// How callers authenticate (RFC 6750, 3).
+const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"rabbitmq-gateway\"");
+
 /// The field of a problem of a whole item.
 pub(super) const ITEM: &str = "item";
 
 type WriteSchema = fn() -> Schema;
 
 /// The members that a problem may have in addition to those of [`ProblemBody`], each with its schema.
-pub(super) const FURTHER_MEMBERS: [(&str, WriteSchema); 5] = [
+pub(super) const FURTHER_MEMBERS: [(&str, WriteSchema); 7] = [
     ("attempts", schemas::attempts),
+    ("by", schemas::refused_by),
     ("field", schemas::field),
     ("limit", schemas::limit),
+    ("missing", schemas::missing_permissions),
     ("results", schemas::results),
     ("settled_as", schemas::settled_as),
 ];
@@ -212,7 +219,7 @@ impl Problem {
         self
     }
 
-    /// Adds one more member of the body: `attempts`, `field`, `limit`, `results` or `settled_as`.
+    /// Adds one more member of the body, of the list [`FURTHER_MEMBERS`].
     #[must_use]
     pub fn with(mut self, name: &'static str, value: impl Into<Value>) -> Self {
         debug_assert!(FURTHER_MEMBERS.iter().any(|(known, _)| *known == name), "{name} has no schema");
@@ -294,6 +301,9 @@ impl IntoResponse for Problem {
         headers.insert(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
         if let Some(seconds) = self.kind().retry_after() {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.kind() == ProblemType::Unauthorized {
+            headers.insert(WWW_AUTHENTICATE, CHALLENGE);
         }
         if let Some(methods) = &self.0.allow {
             headers.insert(ALLOW, methods.clone());

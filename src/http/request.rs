@@ -23,7 +23,7 @@ pub(super) use self::content::{expect_json, expect_media_type, refuse_charset, r
 pub(super) use self::duration::duration;
 pub(super) use self::json::{Document, json, object, word};
 pub(super) use self::named::{Identified, Leased, Named};
-pub(super) use self::path::PathNames;
+pub(super) use self::path::{PathNames, first_name};
 pub(super) use self::query::Query;
 pub(super) use self::timed::{CallDeadline, PublishDeadline, SettleDeadline, TimedQuery, TopologyDeadline};
 pub(super) use self::whole_number::whole;

@@ -9,12 +9,16 @@ use utoipa_axum::routes;
 pub(super) use self::operation::Operation;
 pub use self::table::{Direct, Route, RouteTable};
 pub use self::traits::{Admission, Traits};
-use self::traits::{CALL, PAGE, PROBE, PUBLISH, PUBLISH_STREAM, PULL, SERVED_WHEN_FULL, SETTLE, TOPOLOGY};
+use self::traits::{
+    CALL, CHANGE, PAGE, PROBE, PUBLISH, PUBLISH_STREAM, PULL, SERVED_WHEN_FULL, SETTLE, TOPOLOGY,
+};
 use super::endpoints::{
-    bindings, exchanges, health, leases, messages, metrics, publish, queues, rpc, topology,
+    bindings, exchanges, health, leases, messages, metrics, publish, queues, rpc, topology, whoami,
 };
 use super::{docs, problem};
-use crate::domain::permission::Permission::{Any, Bind, Call, Configure, Document, Monitoring, Read, Write};
+use crate::domain::permission::Permission::{
+    Any, Authenticated, Bind, Call, Configure, Document, Monitoring, Read, Write,
+};
 
 /// The operations of the contract.
 pub(super) fn operations() -> Vec<Operation> {
@@ -25,9 +29,9 @@ pub(super) fn operations() -> Vec<Operation> {
         operation(routes!(publish::batch::publish_batch), PUBLISH.needs(Write)),
         operation(routes!(publish::stream::publish_stream), PUBLISH_STREAM.needs(Write)),
         operation(routes!(queues::inspect_queue), TOPOLOGY.needs(Any)),
-        operation(routes!(queues::declare_queue), TOPOLOGY.needs(Configure)),
-        operation(routes!(queues::delete_queue), TOPOLOGY.needs(Configure)),
-        operation(routes!(queues::purge_queue), TOPOLOGY.needs(Read)),
+        operation(routes!(queues::declare_queue), CHANGE.needs(Configure)),
+        operation(routes!(queues::delete_queue), CHANGE.needs(Configure)),
+        operation(routes!(queues::purge_queue), CHANGE.needs(Read)),
         operation(routes!(messages::pull::pull_messages), PULL.needs(Read))
             .called_directly(messages::pull::pull_messages),
         operation(routes!(messages::next::take_next_message), PULL.needs(Read))
@@ -42,14 +46,15 @@ pub(super) fn operations() -> Vec<Operation> {
         operation(routes!(leases::copies::dead_letter_lease), SETTLE.needs(Read)),
         operation(routes!(leases::reply::reply_to_lease), SETTLE.needs(Read)),
         operation(routes!(rpc::call_queue), CALL.needs(Call)).called_directly(rpc::call_queue),
-        operation(routes!(exchanges::declare_exchange), TOPOLOGY.needs(Configure)),
+        operation(routes!(exchanges::declare_exchange), CHANGE.needs(Configure)),
         operation(routes!(exchanges::inspect_exchange), TOPOLOGY.needs(Any)),
-        operation(routes!(exchanges::delete_exchange), TOPOLOGY.needs(Configure)),
-        operation(routes!(bindings::bind_queue), TOPOLOGY.needs(Bind)),
-        operation(routes!(bindings::unbind_queue), TOPOLOGY.needs(Bind)),
-        operation(routes!(bindings::bind_exchange), TOPOLOGY.needs(Bind)),
-        operation(routes!(bindings::unbind_exchange), TOPOLOGY.needs(Bind)),
-        operation(routes!(topology::apply_topology), TOPOLOGY.needs(Document)),
+        operation(routes!(exchanges::delete_exchange), CHANGE.needs(Configure)),
+        operation(routes!(bindings::bind_queue), CHANGE.needs(Bind)),
+        operation(routes!(bindings::unbind_queue), CHANGE.needs(Bind)),
+        operation(routes!(bindings::bind_exchange), CHANGE.needs(Bind)),
+        operation(routes!(bindings::unbind_exchange), CHANGE.needs(Bind)),
+        operation(routes!(topology::apply_topology), CHANGE.needs(Document)),
+        operation(routes!(whoami::show_caller), SERVED_WHEN_FULL.needs(Authenticated)),
         operation(routes!(health::check_liveness), PROBE),
         operation(routes!(health::check_readiness), PROBE),
         operation(routes!(health::check_rabbitmq), PROBE.needs(Monitoring)),
@@ -102,6 +107,7 @@ mod tests {
             ("GET /health/rabbitmq", Monitoring),
             ("GET /metrics", Monitoring),
             ("GET /queues/{name}", Any),
+            ("GET /whoami", Authenticated),
             ("POST /publish/{exchange}", Write),
             ("POST /publish/{exchange}/batch", Write),
             ("POST /publish/{exchange}/stream", Write),

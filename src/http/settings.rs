@@ -15,6 +15,8 @@ use crate::domain::path_prefix::PathPrefix;
 pub struct Settings {
     /// Address to listen on; port 0 means a free port.
     pub listen: SocketAddr,
+    /// Address for administration: health checks and metrics without credentials, which the other address then does not serve.
+    pub admin_listen: Option<SocketAddr>,
     /// Bounds of connections, and their deadlines.
     pub connections: ConnectionLimits,
     /// Bounds of requests.
@@ -23,12 +25,25 @@ pub struct Settings {
     pub idempotency: IdempotencyLimits,
     /// Pages, hosts and proxies that may use the gateway.
     pub access: Access,
+    /// The events that the audit log has.
+    pub audit: AuditLevel,
     /// Queues that `/health/rabbitmq` always counts.
     pub health_queues: Vec<QueueName>,
     /// Whether a reply's `x-http-status` header sets the HTTP status.
     pub rpc_status_header: bool,
     /// The beginning of the name of each header that is an attribute of a CloudEvent.
     pub cloudevents_prefix: ShortText,
+}
+
+/// The events that the audit log has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuditLevel {
+    /// None.
+    Off,
+    /// Changes of queues, exchanges and bindings, and purges.
+    Changes,
+    /// Refusals too.
+    All,
 }
 
 /// Pages, hosts and proxies that may use the gateway. The default allows none.

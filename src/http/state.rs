@@ -1,13 +1,17 @@
 //! The state that all handlers share: cheap handles, and the limits that they apply.
 
+mod permitted_broker;
+
 use std::ops::Deref;
 use std::sync::Arc;
 
+pub(super) use self::permitted_broker::{PermittedBroker, PermittedPublish};
 use super::admission::AdmissionControl;
+use super::caller::Authentication;
 use super::endpoints::topology::TopologyTurns;
 use super::idempotency::IdempotencyKeys;
 use super::{Limits, Settings};
-use crate::broker::Broker;
+use crate::broker::{Broker, Observed};
 use crate::domain::names::{QueueName, ShortText};
 use crate::metrics::Metrics;
 use crate::telemetry::DroppedLines;
@@ -26,8 +30,9 @@ impl Deref for AppState {
 
 /// The content of the handle.
 pub struct Shared {
-    /// The handle of the broker side.
-    pub broker: Broker,
+    /// The handle of the broker side. Handlers get it for the caller of their request only, see [`PermittedBroker`].
+    broker: Broker,
+    authentication: Authentication,
     limits: Limits,
     /// The idempotency keys of publishes.
     pub(super) idempotency: IdempotencyKeys,
@@ -53,9 +58,15 @@ pub struct MetricSources {
 impl AppState {
     /// State for these settings.
     #[must_use]
-    pub fn new(broker: Broker, settings: &Settings, metric_sources: MetricSources) -> Self {
+    pub fn new(
+        broker: Broker,
+        authentication: Authentication,
+        settings: &Settings,
+        metric_sources: MetricSources,
+    ) -> Self {
         Self(Arc::new(Shared {
             broker,
+            authentication,
             idempotency: IdempotencyKeys::new(settings.idempotency, metric_sources.metrics.clone()),
             topology_turns: TopologyTurns::new(settings.limits.max_topology_documents),
             limits: settings.limits.clone(),
@@ -68,6 +79,19 @@ impl AppState {
 }
 
 impl Shared {
+    /// The state of the broker side, which needs the permission of its operation only.
+    #[must_use]
+    pub fn observed(&self) -> Observed<'_> {
+        self.broker.observed()
+    }
+
+    /// The `user_id` that callers may give to their messages: the gateway's own user, or none. With authentication none, because a
+    /// replica of the gateway recognises the requests of the others by it.
+    #[must_use]
+    pub fn user_id(&self) -> Option<&str> {
+        self.broker.user().filter(|_| self.authentication.everybody().is_some())
+    }
+
     /// Whether a reply's `x-http-status` header sets the HTTP status.
     #[must_use]
     pub fn rpc_status_header(&self) -> bool {

@@ -77,14 +77,17 @@ async fn every_selector_matches_the_pods_and_every_port_exists() {
     }
     let monitor = &documents(MONITOR).await[0]["spec"];
     assert_eq!(monitor["selector"]["matchLabels"], labels);
-    let port = &pod["containers"][0]["ports"][0]["name"];
-    let ports = [
-        &service["spec"]["ports"][0]["targetPort"],
-        &policy["spec"]["ingress"][0]["ports"][0]["port"],
-        &policy["spec"]["ingress"][1]["ports"][0]["port"],
-    ];
-    assert_eq!(ports, [port; 3]);
-    assert_eq!(monitor["endpoints"][0]["port"], service["spec"]["ports"][0]["name"]);
+    let ports = &pod["containers"][0]["ports"];
+    for (of_callers, of_admin) in [
+        (&service["spec"]["ports"][0]["targetPort"], &service["spec"]["ports"][1]["targetPort"]),
+        (
+            &policy["spec"]["ingress"][0]["ports"][0]["port"],
+            &policy["spec"]["ingress"][1]["ports"][0]["port"],
+        ),
+    ] {
+        assert_eq!([of_callers, of_admin], [&ports[0]["name"], &ports[1]["name"]]);
+    }
+    assert_eq!(monitor["endpoints"][0]["port"], service["spec"]["ports"][1]["name"]);
 }
 
 #[tokio::test]
@@ -95,10 +98,20 @@ async fn the_deployment_and_the_gateway_agree_on_settings_times_and_paths() {
         let found = gateway["env"].as_array().unwrap().iter().find(|variable| variable["name"] == name)?;
         found["value"].as_str().map(str::to_owned)
     };
-    let config = Config::from_lookup(given).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    // The look-up has the content of the file of principals, not its path.
+    let lookup = |name: &str| if name == "GATEWAY_PRINCIPALS" { Some("#".to_owned()) } else { given(name) };
+    let config = Config::from_lookup(lookup).unwrap_or_else(|mistakes| panic!("{mistakes}"));
     assert_eq!(config.http.listen.port(), gateway["ports"][0]["containerPort"]);
-    let mount = gateway["volumeMounts"][0]["mountPath"].as_str().unwrap();
-    assert_eq!(given("AMQP_URL_FILE"), Some(format!("{mount}/amqp-url")));
+    assert_eq!(config.http.admin_listen.unwrap().port(), gateway["ports"][1]["containerPort"]);
+    let mount = |n: usize| gateway["volumeMounts"][n]["mountPath"].as_str().unwrap();
+    assert_eq!(given("AMQP_URL_FILE"), Some(format!("{}/amqp-url", mount(0))));
+    assert_eq!(given("GATEWAY_PRINCIPALS"), Some(format!("{}/principals.toml", mount(1))));
+    for probe in ["startupProbe", "livenessProbe", "readinessProbe"] {
+        assert_eq!(gateway[probe]["httpGet"]["port"], gateway["ports"][1]["name"], "{probe}");
+    }
+    let annotated =
+        &manifest("Deployment").await["spec"]["template"]["metadata"]["annotations"]["prometheus.io/port"];
+    assert_eq!(*annotated, gateway["ports"][1]["containerPort"].to_string());
     let stopping = (config.drain_delay + config.shutdown_timeout).as_secs();
     assert!(pod["terminationGracePeriodSeconds"].as_u64() > Some(stopping));
     let ready = &gateway["readinessProbe"];

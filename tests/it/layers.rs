@@ -28,6 +28,7 @@ const ALLOWED: [(&str, &[&str]); 9] = [
             "broker::Tls",
             "http::Settings",
             "http::Access",
+            "http::AuditLevel",
             "http::ConnectionLimits",
             "http::Deadline",
             "broker::PublishSettings",
@@ -93,6 +94,7 @@ impl Source {
         breaches.extend(self.foreign_words());
         breaches.extend(self.paths_out_by_super());
         breaches.extend(self.paths_out_of_the_server());
+        breaches.extend(self.paths_past_the_permissions());
         if self.layer() == "broker" && self.code.contains(".into()") {
             breaches.push(self.breach("calls .into(), which panics when it makes a ShortString"));
         }
@@ -167,6 +169,18 @@ impl Source {
         let by_super = self.code.contains(&ups).then(|| ups.clone());
         let beyond = self.named_paths().into_iter().filter(|path| !is_allowed(path)).chain(by_super);
         beyond.map(|path| self.breach(format!("the server must not name {path}"))).collect()
+    }
+}
+
+impl Source {
+    /// Names of the whole broker side in a part of HTTP that has only the broker side of one caller, whose methods check permissions.
+    fn paths_past_the_permissions(&self) -> Vec<String> {
+        let modules = self.modules();
+        if modules[0] != "http" || modules.len() < 2 || modules[1] == "state" {
+            return Vec::new();
+        }
+        let whole = self.named_paths().into_iter().filter(|path| path == "broker::Broker");
+        whole.map(|path| self.breach(format!("only http/state may name {path}"))).collect()
     }
 }
 
@@ -268,6 +282,8 @@ fn a_breach_is_found_in_each_way_to_write_a_path() {
         ("http/state.rs", "use crate::{broker::Broker, app::Gateway};"),
         ("http/state.rs", "use crate::{\n    broker::Broker,\n    config::{Config, table},\n};"),
         ("http/endpoints/publish.rs", "use lapin::Channel;"),
+        ("http/endpoints/publish.rs", "use crate::broker::{Broker, Publish};"),
+        ("http/caller.rs", "broker: crate::broker::Broker,"),
         ("http/endpoints/publish.rs", "let pool = deadpool::managed::Pool::builder(manager);"),
         ("domain/names.rs", "use tokio::time::Instant;"),
         ("domain/names.rs", "use crate::broker::Error;"),

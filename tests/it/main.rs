@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "all of this is tests, and a test ends by panicking")]
 
+mod access;
 mod alarm;
 mod arguments;
 mod batch;

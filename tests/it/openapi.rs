@@ -159,7 +159,10 @@ fn operations_stand_in_the_order_in_which_a_newcomer_needs_them() {
     ];
     assert_eq!(ids[..first.len()], first);
     let tags: Vec<_> = list(&DOCUMENT["tags"]).iter().map(|tag| &tag["name"]).collect();
-    assert_eq!(tags, ["publish", "queues", "messages", "rpc", "exchanges", "bindings", "topology", "health"]);
+    assert_eq!(
+        tags,
+        ["publish", "queues", "messages", "rpc", "exchanges", "bindings", "topology", "access", "health"]
+    );
 }
 
 #[test]
@@ -290,6 +293,7 @@ async fn examples_work_in_a_fresh_vhost() {
         ("delete_exchange", None, 204),
         ("apply_topology", json, 200),
         ("apply_topology", json, 200),
+        ("show_caller", None, 200),
         ("check_liveness", None, 200),
     ];
     for (id, media_type, status) in script {

@@ -3,6 +3,7 @@
 mod blocked_log;
 mod commands;
 mod idle;
+mod keys;
 mod log;
 mod outage_log;
 mod secrets;

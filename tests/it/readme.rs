@@ -57,7 +57,10 @@ async fn the_settings_file_of_the_documentation_is_accepted() {
     let mut secret = tempfile::NamedTempFile::new().unwrap();
     secret.write_all(b"hunter2").unwrap();
     let mut file = tempfile::NamedTempFile::new().unwrap();
-    let settings = settings.replace("/run/secrets/rabbitmq", &secret.path().to_string_lossy());
+    let principals = tempfile::NamedTempFile::new().unwrap();
+    let settings = settings
+        .replace("/run/secrets/rabbitmq", &secret.path().to_string_lossy())
+        .replace("/etc/gateway/principals.toml", &principals.path().to_string_lossy());
     file.write_all(settings.as_bytes()).unwrap();
     let path = file.path().to_string_lossy();
     let mut process = Process::spawn_with(&["check-config"], &[("GATEWAY_CONFIG", &path)]);

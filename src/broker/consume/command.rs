@@ -1,5 +1,6 @@
 //! The requests to the worker of a queue.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -26,6 +27,8 @@ pub(super) enum Command {
 #[derive(Debug)]
 pub(super) struct Caller {
     pub(super) number: u64,
+    /// The principal that the messages are leased to.
+    pub(super) principal: Arc<str>,
     pub(super) max: usize,
     pub(super) lease: Duration,
     /// The end of its wait for a message.

@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout_at};
 use super::command::{Caller, Command, SettleRequest, SettleResult};
 use super::control::{Control, Incoming};
 use super::copy_order::CopyOrder;
+use super::lease_scope::LeaseScope;
 use super::pull::{Pull, Pulled};
 use super::settle::{Action, NotSettled, Settled};
 use super::shared::Shared;
@@ -58,16 +59,18 @@ impl Consuming {
         (Self { shared: Arc::new(shared) }, LeaseWork { requests, orders })
     }
 
-    /// Takes messages for a caller: at least one, or none when none came within its wait. Drop the future when the caller leaves.
+    /// Takes messages for a principal, whose name is empty without authentication: at least one, or none when none came within its wait. Drop the future when the caller leaves.
     ///
     /// # Errors
     /// RabbitMQ's refusal, or the reason why RabbitMQ could not be asked.
-    pub async fn pull(&self, pull: Pull) -> Result<Pulled, Error> {
+    pub async fn pull(&self, pull: Pull, principal: Arc<str>) -> Result<Pulled, Error> {
         let Pull { queue, max, wait, lease } = pull;
         let (answer, pulled) = oneshot::channel();
         let number = self.shared.next_number();
         let wait_end = Instant::now() + wait;
-        let caller = Command::Pull(Caller { number, max, lease, wait_end, is_before_cancel: false, answer });
+        let is_before_cancel = false;
+        let caller = Caller { number, principal, max, lease, wait_end, is_before_cancel, answer };
+        let caller = Command::Pull(caller);
         let limit = self.shared.settings.max_lease_queues;
         let start =
             |workers| (workers < limit).then(|| Worker::start(queue.clone(), Arc::clone(&self.shared)));
@@ -80,23 +83,23 @@ impl Consuming {
         pulled.unwrap_or(Err(Error::NotSent(Unavailable::ShuttingDown)))
     }
 
-    /// Whether this replica gave out the lease, for this queue.
-    pub(super) fn gave_out(&self, id: &LeaseId, queue: &QueueName) -> bool {
-        self.shared.gave_out(id, queue)
+    /// Whether this replica gave out the lease, in this scope.
+    pub(super) fn gave_out(&self, id: &LeaseId, scope: LeaseScope<'_>) -> bool {
+        self.shared.gave_out(id, scope)
     }
 
     /// Does these actions with leases that this replica gave out, and waits until RabbitMQ has read them, at most to the deadline.
     /// The results are in the order of the actions. Each lease occurs once.
     pub(super) async fn settle(
         &self,
-        queue: &QueueName,
+        scope: LeaseScope<'_>,
         actions: Vec<(LeaseId, Action)>,
         deadline: Instant,
     ) -> Vec<Result<Settled, NotSettled>> {
-        let is_own = |(id, _): &(LeaseId, Action)| self.shared.gave_out(id, queue);
+        let is_own = |(id, _): &(LeaseId, Action)| self.shared.gave_out(id, scope);
         let own: Vec<_> =
             actions.iter().filter(|it| is_own(it)).map(|(id, action)| (id.serial, action.clone())).collect();
-        let mut results = self.settle_own(queue, own, deadline).await.into_iter();
+        let mut results = self.settle_own(scope.queue, own, deadline).await.into_iter();
         let expired = || Err(NotSettled::Expired);
         actions
             .iter()
@@ -138,8 +141,7 @@ impl Consuming {
     }
 
     /// The messages that callers hold, and their limits. Does not ask RabbitMQ.
-    #[must_use]
-    pub fn state(&self) -> LeaseState {
+    pub(in crate::broker) fn state(&self) -> LeaseState {
         let Shared { settings, free_bytes, held, control, .. } = &*self.shared;
         LeaseState {
             held: held.get(),

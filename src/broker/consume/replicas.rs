@@ -14,6 +14,7 @@ use self::batches::divide;
 use super::command::SettleResult;
 use super::control::{Incoming, NoRoom, protocol, queue_of};
 use super::counts::{ControlResult, count_settles};
+use super::lease_scope::LeaseScope;
 use super::settle::{Action, NotSettled, Settled};
 use crate::broker::Broker;
 use crate::broker::error::{Cause, Error, Unavailable};
@@ -22,7 +23,7 @@ use crate::broker::rpc::Call;
 use crate::domain::field::FieldTable;
 use crate::domain::lease::LeaseId;
 use crate::domain::message::{DeliveryMode, Destination, Message, MessageId, Properties, ReceivedMessage};
-use crate::domain::names::{ExchangeName, QueueName, ShortText};
+use crate::domain::names::{ExchangeName, ShortText};
 use crate::domain::reserved;
 
 /// Deadline of the answer to another replica, if its request has none.
@@ -37,17 +38,17 @@ const BATCHES_AT_ONCE: usize = 4;
 type Numbered = (usize, (LeaseId, Action));
 
 impl Broker {
-    /// Does these actions with leases of a queue, at any replica, and waits until RabbitMQ has read them, at most to the
+    /// Does these actions with leases of a principal, at any replica, and waits until RabbitMQ has read them, at most to the
     /// deadline. The results are in the order of the actions. Each lease occurs once.
     pub async fn settle(
         &self,
-        queue: &QueueName,
+        scope: LeaseScope<'_>,
         actions: Vec<(LeaseId, Action)>,
         deadline: Instant,
     ) -> Vec<Result<Settled, NotSettled>> {
         let count = actions.len();
         let (own, foreign): (Vec<Numbered>, Vec<_>) =
-            actions.into_iter().enumerate().partition(|(_, (id, _))| self.consuming().gave_out(id, queue));
+            actions.into_iter().enumerate().partition(|(_, (id, _))| self.consuming().gave_out(id, scope));
         // A reply can wait long, so no request has replies and other actions together.
         let mut by_owner = BTreeMap::<(String, bool), Vec<Numbered>>::new();
         for numbered in foreign {
@@ -60,14 +61,14 @@ impl Broker {
             let batches = divide(numbered, |(_, (_, action))| protocol::size(action));
             let sending = batches.into_iter().map(|batch| async move {
                 let (places, actions) = split(batch);
-                let results = self.forward(to, queue, actions, deadline).await;
+                let results = self.forward(to, scope, actions, deadline).await;
                 places.into_iter().zip(results).collect::<Vec<_>>()
             });
             stream::iter(sending).buffered(BATCHES_AT_ONCE).concat().await
         });
         let own = async {
             let (places, actions) = split(own);
-            let results = self.consuming().settle(queue, actions, deadline).await;
+            let results = self.consuming().settle(scope, actions, deadline).await;
             places.into_iter().zip(results).collect::<Vec<_>>()
         };
         let (own, forwarded) = tokio::join!(own, join_all(forwarded));
@@ -85,14 +86,14 @@ impl Broker {
     async fn forward(
         &self,
         (owner, kind): (&str, &str),
-        queue: &QueueName,
+        scope: LeaseScope<'_>,
         actions: Vec<(LeaseId, Action)>,
         deadline: Instant,
     ) -> Vec<SettleResult> {
         let Some(control_queue) = queue_of(owner) else {
             return vec![Err(NotSettled::Expired); actions.len()];
         };
-        let message = self.control_message(kind, protocol::request(queue, &actions));
+        let message = self.control_message(kind, protocol::request(scope, &actions));
         let call = Call { message, queue: control_queue, deadline };
         let failed = |error: NotSettled| vec![Err(error); actions.len()];
         match self.ask(call).await {
@@ -164,11 +165,12 @@ impl Broker {
             };
             (ControlResult::NoRoom, kind, body)
         } else if is_known {
-            let Some((queue, actions)) = protocol::read_request(&request.body) else {
+            let Some(asked) = protocol::read_request(&request.body) else {
                 tracing::debug!("a request at the control queue of leases is malformed: it is dropped");
                 return ControlResult::Dropped;
             };
-            let results = self.consuming().settle(&queue, actions, deadline).await;
+            let scope = LeaseScope { queue: &asked.queue, principal: &asked.principal };
+            let results = self.consuming().settle(scope, asked.actions, deadline).await;
             (ControlResult::Answered, protocol::ANSWER, protocol::answer(&results))
         } else {
             (ControlResult::Unsupported, protocol::UNSUPPORTED, Vec::new())

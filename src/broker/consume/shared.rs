@@ -12,6 +12,7 @@ use super::command::{Command, SettleResult};
 use super::control::Control;
 use super::copy_order::CopyOrder;
 use super::counts::HeldCount;
+use super::lease_scope::LeaseScope;
 use super::secret::LeaseKey;
 use super::settle::{Final, NotSettled, Settled};
 use super::settled_leases::SettledLeases;
@@ -103,13 +104,13 @@ impl Shared {
     }
 
     /// The id of the lease with this number on the connection of this owner.
-    pub(super) fn lease_id(&self, owner: &str, serial: u64, queue: &QueueName) -> LeaseId {
-        LeaseId { owner: owner.to_owned(), serial, secret: self.key.secret(serial, queue) }
+    pub(super) fn lease_id(&self, owner: &str, serial: u64, scope: LeaseScope<'_>) -> LeaseId {
+        LeaseId { owner: owner.to_owned(), serial, secret: self.key.secret(serial, scope) }
     }
 
-    /// Whether this process gave out the id, for this queue.
-    pub(super) fn gave_out(&self, id: &LeaseId, queue: &QueueName) -> bool {
-        self.key.proves(id.secret, id.serial, queue)
+    /// Whether this process gave out the id, in this scope.
+    pub(super) fn gave_out(&self, id: &LeaseId, scope: LeaseScope<'_>) -> bool {
+        self.key.proves(id.secret, id.serial, scope)
     }
 
     /// Remembers how a lease was settled.

@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use super::write_gate::WriteGate;
 use crate::broker::error::Error;
+use crate::domain::access::{Key, Need, Needed};
 use crate::domain::message::{Destination, Message};
 use crate::domain::outcome::Outcome;
 
@@ -30,6 +31,15 @@ pub struct Publish {
 }
 
 impl Publish {
+    /// The permissions for it: to write to its destination; and for replies to its message, to read their queue or to write to it.
+    pub fn needs(&self) -> impl Iterator<Item = Needed<'_>> {
+        let Destination { exchange, routing_key, .. } = &self.destination;
+        let write = Need::write(exchange.in_path(), Key::One(routing_key.as_str()));
+        let reply_to =
+            self.message.properties.reply_to.as_ref().map(|queue| Need::replies_at(queue.as_str()));
+        [Needed::from(write)].into_iter().chain(reply_to)
+    }
+
     /// A publish without any attempt so far, of a message that does not expire at the deadline.
     #[must_use]
     pub fn new(message: Message, destination: Destination, deadline: Instant, resend: bool) -> Self {

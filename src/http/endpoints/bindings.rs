@@ -13,7 +13,7 @@ use crate::domain::names::{ExchangeName, QueueName};
 use crate::domain::topology::exchange::{Binding, BindingTarget};
 use crate::http::problem::Problem;
 use crate::http::request::{Headers, PathNames, ReadBody, TimedQuery, TopologyDeadline};
-use crate::http::state::AppState;
+use crate::http::state::{AppState, PermittedBroker};
 
 /// A binding, in the words of RabbitMQ's management API.
 #[derive(Debug, Serialize, ToSchema)]
@@ -83,12 +83,14 @@ impl BindingMade {
 )]
 pub(in crate::http) async fn bind_queue(
     State(state): State<AppState>,
+    broker: PermittedBroker,
     PathNames((queue, source)): PathNames<(QueueName, ExchangeName)>,
     query: TimedQuery<TopologyDeadline>,
     Headers(headers): Headers,
     body: ReadBody,
 ) -> Result<Json<BindingMade>, Problem> {
-    bind(&state, Ends { source, target: BindingTarget::Queue(queue) }, query, &headers, &body).await
+    bind((&state, &broker), Ends { source, target: BindingTarget::Queue(queue) }, query, &headers, &body)
+        .await
 }
 
 /// Unbind a queue
@@ -116,11 +118,12 @@ pub(in crate::http) async fn bind_queue(
 )]
 pub(in crate::http) async fn unbind_queue(
     State(state): State<AppState>,
+    broker: PermittedBroker,
     PathNames((queue, source)): PathNames<(QueueName, ExchangeName)>,
     query: TimedQuery<TopologyDeadline>,
     body: ReadBody,
 ) -> Result<StatusCode, Problem> {
-    unbind(&state, Ends { source, target: BindingTarget::Queue(queue) }, query, &body).await
+    unbind((&state, &broker), Ends { source, target: BindingTarget::Queue(queue) }, query, &body).await
 }
 
 /// Bind an exchange
@@ -150,12 +153,20 @@ pub(in crate::http) async fn unbind_queue(
 )]
 pub(in crate::http) async fn bind_exchange(
     State(state): State<AppState>,
+    broker: PermittedBroker,
     PathNames((exchange, source)): PathNames<(ExchangeName, ExchangeName)>,
     query: TimedQuery<TopologyDeadline>,
     Headers(headers): Headers,
     body: ReadBody,
 ) -> Result<Json<BindingMade>, Problem> {
-    bind(&state, Ends { source, target: BindingTarget::Exchange(exchange) }, query, &headers, &body).await
+    bind(
+        (&state, &broker),
+        Ends { source, target: BindingTarget::Exchange(exchange) },
+        query,
+        &headers,
+        &body,
+    )
+    .await
 }
 
 /// Unbind an exchange
@@ -183,15 +194,16 @@ pub(in crate::http) async fn bind_exchange(
 )]
 pub(in crate::http) async fn unbind_exchange(
     State(state): State<AppState>,
+    broker: PermittedBroker,
     PathNames((exchange, source)): PathNames<(ExchangeName, ExchangeName)>,
     query: TimedQuery<TopologyDeadline>,
     body: ReadBody,
 ) -> Result<StatusCode, Problem> {
-    unbind(&state, Ends { source, target: BindingTarget::Exchange(exchange) }, query, &body).await
+    unbind((&state, &broker), Ends { source, target: BindingTarget::Exchange(exchange) }, query, &body).await
 }
 
 async fn bind(
-    state: &AppState,
+    (state, broker): (&AppState, &PermittedBroker),
     ends: Ends,
     query: TimedQuery<TopologyDeadline>,
     headers: &HeaderMap,
@@ -199,18 +211,18 @@ async fn bind(
 ) -> Result<Json<BindingMade>, Problem> {
     let deadline = query.finish()?;
     let binding = ends.with_body(headers, body, state.limits())?;
-    state.broker.topology().bind(&binding, deadline).await?;
+    broker.topology(binding.needs())?.bind(&binding, deadline).await?;
     Ok(Json(BindingMade::new(&binding)))
 }
 
 async fn unbind(
-    state: &AppState,
+    (state, broker): (&AppState, &PermittedBroker),
     ends: Ends,
     mut query: TimedQuery<TopologyDeadline>,
     body: &ReadBody,
 ) -> Result<StatusCode, Problem> {
     let binding = ends.with_query(&mut query.parameters, body, state.limits())?;
     let deadline = query.finish()?;
-    state.broker.topology().unbind(&binding, deadline).await?;
+    broker.topology(binding.needs())?.unbind(&binding, deadline).await?;
     Ok(StatusCode::NO_CONTENT)
 }

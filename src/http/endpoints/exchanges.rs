@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 
 pub(in crate::http) use self::declaration::ExchangeDeclarationBody;
 use crate::broker::{Error, Refusal};
+use crate::domain::access::Need;
 use crate::domain::names::ExchangeName;
 use crate::domain::topology::exchange::plugin_of;
 use crate::http::codec::check_integers;
@@ -17,7 +18,7 @@ use crate::http::problem::Problem;
 use crate::http::quote::quoted;
 use crate::http::request::{self, Headers, PathNames, ReadBody, TimedQuery, TopologyDeadline};
 use crate::http::reserved_name;
-use crate::http::state::AppState;
+use crate::http::state::{AppState, PermittedBroker};
 
 /// An exchange.
 #[derive(Debug, Serialize, ToSchema)]
@@ -51,14 +52,15 @@ impl Exchange {
     )
 )]
 pub(in crate::http) async fn inspect_exchange(
-    State(state): State<AppState>,
+    broker: PermittedBroker,
     PathNames(name): PathNames<ExchangeName>,
     query: TimedQuery<TopologyDeadline>,
 ) -> Result<Json<Exchange>, Problem> {
     let deadline = query.finish()?;
+    let topology = broker.topology_to_look_at([name.in_path()])?;
     // The default exchange always exists, and RabbitMQ lets no client ask for it.
     if !name.is_default() {
-        state.broker.topology().inspect_exchange(&name, deadline).await?;
+        topology.inspect_exchange(&name, deadline).await?;
     }
     Ok(Json(Exchange::new(&name)))
 }
@@ -91,6 +93,7 @@ pub(in crate::http) async fn inspect_exchange(
 )]
 pub(in crate::http) async fn declare_exchange(
     State(state): State<AppState>,
+    broker: PermittedBroker,
     PathNames(name): PathNames<ExchangeName>,
     query: TimedQuery<TopologyDeadline>,
     Headers(headers): Headers,
@@ -101,7 +104,7 @@ pub(in crate::http) async fn declare_exchange(
     let declaration: ExchangeDeclarationBody = request::json(&body.bytes)?;
     let exchange = declaration.into_declaration(name, &state.limits().amqp_headers)?;
     check_integers(&exchange.arguments, &body.bytes, "arguments")?;
-    let declared = state.broker.topology().declare_exchange(&exchange, deadline).await;
+    let declared = broker.topology(exchange.needs())?.declare_exchange(&exchange, deadline).await;
     let created = declared.map_err(|error| failure(error, exchange.kind.as_str()))?;
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(Exchange::new(&exchange.name))))
@@ -145,7 +148,7 @@ pub(in crate::http) fn failure(error: Error, kind: &str) -> Problem {
     )
 )]
 pub(in crate::http) async fn delete_exchange(
-    State(state): State<AppState>,
+    broker: PermittedBroker,
     PathNames(name): PathNames<ExchangeName>,
     mut query: TimedQuery<TopologyDeadline>,
     body: ReadBody,
@@ -154,6 +157,7 @@ pub(in crate::http) async fn delete_exchange(
     let if_unused = query.parameters.flag("if_unused")?.unwrap_or_default();
     let deadline = query.finish()?;
     reserved_name::refuse(name.in_path())?;
-    state.broker.topology().delete_exchange(&name, if_unused, deadline).await?;
+    let topology = broker.topology([Need::configure(name.in_path())])?;
+    topology.delete_exchange(&name, if_unused, deadline).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -126,7 +126,7 @@ pub(in crate::http) async fn check_liveness() -> Health {
     )
 )]
 pub(in crate::http) async fn check_readiness(State(state): State<AppState>) -> Health {
-    Health::simple(if state.broker.is_ready() { Status::Pass } else { Status::Fail })
+    Health::simple(if state.observed().is_ready() { Status::Pass } else { Status::Fail })
 }
 
 /// State of the gateway and of RabbitMQ
@@ -153,13 +153,14 @@ pub(in crate::http) async fn check_rabbitmq(
 ) -> Result<Health, Problem> {
     let queues = queues(&state, &query.take_all("queue"))?;
     query.finish()?;
-    let look = state.broker.look(&queues).await;
-    let mut checks = publishing(&state.broker.publishing());
-    checks.extend(state.broker.roles().iter().map(connections));
-    checks.extend([reply_queue(state.broker.replies())]);
+    let observed = state.observed();
+    let look = observed.look(&queues).await;
+    let mut checks = publishing(&observed.publishing());
+    checks.extend(observed.roles().iter().map(connections));
+    checks.extend([reply_queue(observed.replies())]);
     checks.extend([publish_streams(&state)]);
-    checks.extend(leases(&state.broker.consuming().state()));
-    checks.extend(state.broker.topology_file().map(topology_file));
+    checks.extend(leases(&observed.leases()));
+    checks.extend(observed.topology_file().map(topology_file));
     checks.extend(looked(&look, &queues));
     Ok(Health::of(checks))
 }

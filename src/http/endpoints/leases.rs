@@ -5,7 +5,6 @@ mod not_done;
 pub(in crate::http) mod reply;
 mod request;
 
-use axum::extract::State;
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use utoipa::IntoParams;
@@ -18,7 +17,7 @@ use crate::http::header_names::X_LEASE_EXPIRES_AT;
 use crate::http::problem::Problem;
 use crate::http::request::{SettleDeadline, TimedQuery};
 use crate::http::reserved_name;
-use crate::http::state::AppState;
+use crate::http::state::PermittedBroker;
 
 const X_RETRY_AT: HeaderName = HeaderName::from_static("x-retry-at");
 const X_REPLY_DELIVERED: HeaderName = HeaderName::from_static("x-reply-delivered");
@@ -58,11 +57,11 @@ struct LeasePath {
     )
 )]
 pub(in crate::http) async fn ack_lease(
-    State(state): State<AppState>,
+    broker: PermittedBroker,
     request: LeaseRequest,
 ) -> Result<Response, Problem> {
     let (lease, query) = request.without_body(ONLY_TIMEOUT)?;
-    settle(&state, lease, Action::Ack, query).await
+    settle(&broker, lease, Action::Ack, query).await
 }
 
 /// Ack a message
@@ -83,11 +82,11 @@ pub(in crate::http) async fn ack_lease(
     )
 )]
 pub(in crate::http) async fn ack_lease_by_post(
-    State(state): State<AppState>,
+    broker: PermittedBroker,
     request: LeaseRequest,
 ) -> Result<Response, Problem> {
     let (lease, query) = request.without_body(ONLY_TIMEOUT)?;
-    settle(&state, lease, Action::Ack, query).await
+    settle(&broker, lease, Action::Ack, query).await
 }
 
 /// Put a message back
@@ -108,11 +107,11 @@ pub(in crate::http) async fn ack_lease_by_post(
     )
 )]
 pub(in crate::http) async fn release_lease(
-    State(state): State<AppState>,
+    broker: PermittedBroker,
     request: LeaseRequest,
 ) -> Result<Response, Problem> {
     let (lease, query) = request.without_body(ONLY_TIMEOUT)?;
-    settle(&state, lease, Action::Release, query).await
+    settle(&broker, lease, Action::Release, query).await
 }
 
 /// Reject a message
@@ -133,11 +132,11 @@ pub(in crate::http) async fn release_lease(
     )
 )]
 pub(in crate::http) async fn reject_lease(
-    State(state): State<AppState>,
+    broker: PermittedBroker,
     request: LeaseRequest,
 ) -> Result<Response, Problem> {
     let (lease, query) = request.without_body(ONLY_TIMEOUT)?;
-    settle(&state, lease, Action::Reject, query).await
+    settle(&broker, lease, Action::Reject, query).await
 }
 
 /// Extend a lease
@@ -161,7 +160,7 @@ pub(in crate::http) async fn reject_lease(
     )
 )]
 pub(in crate::http) async fn extend_lease(
-    State(state): State<AppState>,
+    broker: PermittedBroker,
     request: LeaseRequest,
 ) -> Result<Response, Problem> {
     let (lease, mut query) = request.without_body("lease and timeout are parameters of the query")?;
@@ -171,19 +170,19 @@ pub(in crate::http) async fn extend_lease(
     if time.is_zero() {
         return Err(Problem::malformed("lease", "must be a duration above 0"));
     }
-    settle(&state, lease, Action::Extend(time), query).await
+    settle(&broker, lease, Action::Extend(time), query).await
 }
 
 /// Does the action with the lease, at the replica that has it.
 async fn settle(
-    state: &AppState,
+    broker: &PermittedBroker,
     (queue, id): Lease,
     action: Action,
     query: TimedQuery<SettleDeadline>,
 ) -> Result<Response, Problem> {
     reserved_name::refuse_consuming_from(&queue)?;
     let deadline = query.finish()?;
-    let settled = state.broker.settle(&queue, vec![(id, action)], deadline).await;
+    let settled = broker.settle(&queue, vec![(id, action)], deadline).await?;
     answer(&settled.into_iter().next().unwrap_or(Err(NotSettled::Expired))?)
 }
 

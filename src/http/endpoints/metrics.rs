@@ -5,7 +5,7 @@ use axum::http::HeaderValue;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 
-use crate::broker::{Broker, LeaseState, Publishing};
+use crate::broker::{LeaseState, Observed, Publishing};
 use crate::http::state::{AppState, MetricSources};
 use crate::metrics::{ConsumeMetrics, Metrics};
 
@@ -28,7 +28,7 @@ pub(in crate::http) async fn read_metrics(State(state): State<AppState>) -> Resp
     set(&metrics.consume.waiting, admission.waiting_pulls());
     set(&metrics.bytes_in_flight, admission.bytes_in_flight());
     set(&metrics.idempotency.keys, state.idempotency.count());
-    read_broker(metrics, &state.broker);
+    read_broker(metrics, state.observed());
     if let Some(dropped) = dropped_log_lines {
         let new = (dropped.count() as u64).saturating_sub(metrics.dropped_log_lines.get());
         metrics.dropped_log_lines.inc_by(new);
@@ -36,7 +36,7 @@ pub(in crate::http) async fn read_metrics(State(state): State<AppState>) -> Resp
     ([(CONTENT_TYPE, TEXT)], metrics.text()).into_response()
 }
 
-fn read_broker(metrics: &Metrics, broker: &Broker) {
+fn read_broker(metrics: &Metrics, broker: Observed<'_>) {
     let Publishing { blocked, lanes, channels, in_flight, waiting, overdue, .. } = broker.publishing();
     set(&metrics.blocked, usize::from(blocked.is_some()));
     set(&metrics.publishes_in_flight, in_flight);
@@ -51,7 +51,7 @@ fn read_broker(metrics: &Metrics, broker: &Broker) {
     let replies = broker.replies();
     set(&metrics.pending_replies, replies.waiting);
     set(&metrics.reply_queue, usize::from(replies.ready));
-    read_leases(&metrics.consume, &broker.consuming().state());
+    read_leases(&metrics.consume, &broker.leases());
     let has_failed = broker.topology_file().is_some_and(|file| file.failure.is_some());
     set(&metrics.topology_file_failed, usize::from(has_failed));
 }

@@ -32,7 +32,7 @@ use crate::http::header_names::X_AMQP_MESSAGE_ID;
 use crate::http::idempotency::Keyed;
 use crate::http::problem::Problem;
 use crate::http::request::{PathNames, PublishDeadline, ReadBody, TimedQuery, with_body};
-use crate::http::state::AppState;
+use crate::http::state::{AppState, PermittedBroker, PermittedPublish};
 
 const ATTEMPTS: HeaderName = HeaderName::from_static("x-gateway-attempts");
 const DUPLICATE_POSSIBLE: HeaderName = HeaderName::from_static("x-gateway-duplicate-possible");
@@ -143,33 +143,41 @@ pub(in crate::http) fn publish_message(
     request: Request,
 ) -> BoxFuture<'static, Response> {
     let check = |state: &AppState, parts: &Parts| {
-        Ok((PathNames::of(parts)?, TimedQuery::of(&parts.uri, state.limits())?))
+        let broker = state.permitted(&parts.extensions)?;
+        Ok((broker, PathNames::of(parts)?, TimedQuery::of(&parts.uri, state.limits())?))
     };
-    with_body(state, request, check, |state, parts, (PathNames(exchange), query), body| {
+    with_body(state, request, check, |state, parts, (broker, PathNames(exchange), query), body| {
         let asked = body.and_then(|body| read(&state, exchange, query, &parts.headers, &body));
+        let permitted = asked.and_then(|(asked, id_source)| Ok((broker.permit(asked)?, id_source)));
         let minimal = prefers_minimal(&parts.headers);
-        match asked {
-            Ok((asked, IdSource::IdempotencyKey)) => publish_keyed(state, asked, minimal).boxed(),
-            Ok((asked, _)) => publish(state, asked, minimal).boxed(),
+        match permitted {
+            Ok((asked, IdSource::IdempotencyKey)) => publish_keyed(state, broker, asked, minimal).boxed(),
+            Ok((asked, _)) => publish(asked, minimal).boxed(),
             Err(problem) => ready(problem.into_response()).boxed(),
         }
     })
 }
 
-async fn publish(state: AppState, asked: Publish, minimal: bool) -> Response {
-    let result = state.broker.publish(&asked).await;
+async fn publish(asked: PermittedPublish, minimal: bool) -> Response {
+    let result = asked.send().await;
     answer(&asked, result, minimal)
 }
 
 /// Publishes a message whose id is its idempotency key, or answers with the receipt of an earlier request.
-async fn publish_keyed(state: AppState, mut asked: Publish, minimal: bool) -> Response {
-    let key = match state.idempotency.begin(&asked) {
+async fn publish_keyed(
+    state: AppState,
+    broker: PermittedBroker,
+    mut asked: PermittedPublish,
+    minimal: bool,
+) -> Response {
+    let begun = broker.caller().principal().and_then(|it| state.idempotency.begin(&asked, &it.name));
+    let key = match begun {
         Ok(Keyed::Publish(key)) => key,
         Ok(Keyed::Replay(receipt)) => return replay(&asked, receipt, minimal),
-        Err(problem) => return problem.message_id(asked.message.id).into_response(),
+        Err(problem) => return problem.message_id(asked.message.id.clone()).into_response(),
     };
-    asked.earlier_copy_possible = key.earlier_copy_possible();
-    let result = state.broker.publish(&asked).await;
+    asked.note_earlier_copy(key.earlier_copy_possible());
+    let result = asked.send().await;
     key.end(&result);
     answer(&asked, result, minimal)
 }

@@ -9,12 +9,13 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 pub(in crate::http) use self::declaration::QueueDeclarationBody;
+use crate::domain::access::{Key, Need};
 use crate::domain::names::QueueName;
 use crate::domain::topology::{DeleteConditions, QueueState};
 use crate::http::codec::check_integers;
 use crate::http::problem::Problem;
 use crate::http::request::{self, Headers, PathNames, ReadBody, TimedQuery, TopologyDeadline};
-use crate::http::state::AppState;
+use crate::http::state::{AppState, PermittedBroker};
 
 /// A queue and its counts.
 #[derive(Debug, Serialize, ToSchema)]
@@ -63,12 +64,12 @@ impl Queue {
     )
 )]
 pub(in crate::http) async fn inspect_queue(
-    State(state): State<AppState>,
+    broker: PermittedBroker,
     PathNames(name): PathNames<QueueName>,
     query: TimedQuery<TopologyDeadline>,
 ) -> Result<Json<Queue>, Problem> {
     let deadline = query.finish()?;
-    let found = state.broker.topology().inspect(&name, deadline).await?;
+    let found = broker.topology_to_look_at([name.as_str()])?.inspect(&name, deadline).await?;
     Ok(Json(Queue::new(&name, &found)))
 }
 
@@ -101,6 +102,7 @@ pub(in crate::http) async fn inspect_queue(
 )]
 pub(in crate::http) async fn declare_queue(
     State(state): State<AppState>,
+    broker: PermittedBroker,
     PathNames(name): PathNames<QueueName>,
     query: TimedQuery<TopologyDeadline>,
     Headers(headers): Headers,
@@ -115,7 +117,7 @@ pub(in crate::http) async fn declare_queue(
     };
     let queue = declaration.into_declaration(name, &state.limits().amqp_headers)?;
     check_integers(&queue.arguments, &body.bytes, "arguments")?;
-    let (created, found) = state.broker.topology().declare(&queue, deadline).await?;
+    let (created, found) = broker.topology(queue.needs())?.declare(&queue, deadline).await?;
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(Queue::new(&queue.name, &found))))
 }
@@ -143,7 +145,7 @@ pub(in crate::http) async fn declare_queue(
     )
 )]
 pub(in crate::http) async fn delete_queue(
-    State(state): State<AppState>,
+    broker: PermittedBroker,
     PathNames(name): PathNames<QueueName>,
     mut query: TimedQuery<TopologyDeadline>,
     body: ReadBody,
@@ -153,7 +155,8 @@ pub(in crate::http) async fn delete_queue(
     let if_empty = query.parameters.flag("if_empty")?.unwrap_or_default();
     let deadline = query.finish()?;
     let conditions = DeleteConditions { if_unused, if_empty };
-    let messages_removed = state.broker.topology().delete(&name, conditions, deadline).await?;
+    let topology = broker.topology([Need::configure(name.as_str())])?;
+    let messages_removed = topology.delete(&name, conditions, deadline).await?;
     Ok(Json(RemovedMessages { messages_removed }))
 }
 
@@ -178,13 +181,14 @@ pub(in crate::http) async fn delete_queue(
     )
 )]
 pub(in crate::http) async fn purge_queue(
-    State(state): State<AppState>,
+    broker: PermittedBroker,
     PathNames(name): PathNames<QueueName>,
     query: TimedQuery<TopologyDeadline>,
     body: ReadBody,
 ) -> Result<Json<RemovedMessages>, Problem> {
     body.expect_empty("a purge removes every ready message, and timeout is a parameter of the query")?;
     let deadline = query.finish()?;
-    let messages_removed = state.broker.topology().purge(&name, deadline).await?;
+    let topology = broker.topology([Need::read(name.as_str(), Key::Every)])?;
+    let messages_removed = topology.purge(&name, deadline).await?;
     Ok(Json(RemovedMessages { messages_removed }))
 }

@@ -12,6 +12,7 @@ use futures_util::future::BoxFuture;
 use utoipa::ToSchema;
 
 use crate::broker::{Call, Error};
+use crate::domain::access::Need;
 use crate::domain::field::FieldValue;
 use crate::domain::message::{DeliveryMode, Message, ReceivedMessage};
 use crate::domain::names::{ExchangeName, QueueName, ShortText};
@@ -22,7 +23,7 @@ use crate::http::problem::{Problem, ProblemType};
 use crate::http::quote::quoted;
 use crate::http::request::{CallDeadline, PathNames, Query, ReadBody, TimedQuery, with_body};
 use crate::http::reserved_name;
-use crate::http::state::AppState;
+use crate::http::state::{AppState, PermittedBroker};
 
 /// Header of a reply that may set the HTTP status.
 const STATUS_HEADER: &str = "x-http-status";
@@ -101,12 +102,13 @@ pub(in crate::http) fn call_queue(
     request: Request,
 ) -> BoxFuture<'static, Response> {
     let check = |state: &AppState, parts: &Parts| {
-        Ok((PathNames::of(parts)?, TimedQuery::of(&parts.uri, state.limits())?))
+        let broker = state.permitted(&parts.extensions)?;
+        Ok((broker, PathNames::of(parts)?, TimedQuery::of(&parts.uri, state.limits())?))
     };
-    with_body(state, request, check, |state, parts, (PathNames(queue), query), body| {
+    with_body(state, request, check, |state, parts, (broker, PathNames(queue), query), body| {
         let asked = body.and_then(|body| CallRequest::read(&state, queue, query, &parts.headers, body));
         match asked {
-            Ok(asked) => asked.answer(state).boxed(),
+            Ok(asked) => asked.answer(state, broker).boxed(),
             Err(problem) => ready(problem.into_response()).boxed(),
         }
     })
@@ -137,12 +139,12 @@ impl CallRequest {
         Ok(Self { call, require_consumers, form, body })
     }
 
-    async fn answer(self, state: AppState) -> Response {
+    async fn answer(self, state: AppState, broker: PermittedBroker) -> Response {
         let Self { call, require_consumers, form, body } = self;
         let id = call.message.id.clone();
-        let served = if require_consumers { expect_consumers(&state, &call).boxed().await } else { Ok(()) };
+        let served = if require_consumers { expect_consumers(&broker, &call).boxed().await } else { Ok(()) };
         let reply = match served {
-            Ok(()) => reply_to(&state, call).await,
+            Ok(()) => reply_to(&broker, call).await,
             Err(problem) => Err(problem),
         };
         let answer = reply.and_then(|reply| answer(&state, form, &body, reply));
@@ -179,9 +181,10 @@ fn request(
     Ok(message)
 }
 
-async fn expect_consumers(state: &AppState, call: &Call) -> Result<(), Problem> {
+async fn expect_consumers(broker: &PermittedBroker, call: &Call) -> Result<(), Problem> {
     let queue = &call.queue;
-    if state.broker.topology().inspect(queue, call.deadline).await?.consumer_count > 0 {
+    let topology = broker.topology([Need::call_or_write(queue.as_str())])?;
+    if topology.inspect(queue, call.deadline).await?.consumer_count > 0 {
         return Ok(());
     }
     let detail = format!(
@@ -191,10 +194,10 @@ async fn expect_consumers(state: &AppState, call: &Call) -> Result<(), Problem> 
     Err(Problem::new(ProblemType::NoConsumers, detail))
 }
 
-async fn reply_to(state: &AppState, call: Call) -> Result<ReceivedMessage, Problem> {
+async fn reply_to(broker: &PermittedBroker, call: Call) -> Result<ReceivedMessage, Problem> {
     let queue = call.queue.clone();
     // The default exchange returns a message only because the queue does not exist.
-    state.broker.call(call).await.map_err(|failure| match failure.error {
+    broker.call(call).await?.map_err(|failure| match failure.error {
         Error::Unroutable { .. } => {
             let detail = format!(
                 "there is no queue {}: start the server that declares it, or correct the name; nothing was sent",

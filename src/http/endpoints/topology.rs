@@ -18,7 +18,7 @@ use crate::http::Limits;
 use crate::http::endpoints::exchanges;
 use crate::http::problem::Problem;
 use crate::http::request::{self, Headers, ReadBody, TimedQuery, TopologyDeadline};
-use crate::http::state::AppState;
+use crate::http::state::{AppState, PermittedBroker};
 
 /// The results of a document, an item each, in the order of the document.
 #[derive(Debug, Serialize, ToSchema)]
@@ -77,6 +77,7 @@ pub(in crate::http) struct AppliedItem {
 )]
 pub(in crate::http) async fn apply_topology(
     State(state): State<AppState>,
+    broker: PermittedBroker,
     mut query: TimedQuery<TopologyDeadline>,
     Headers(headers): Headers,
     body: ReadBody,
@@ -86,11 +87,11 @@ pub(in crate::http) async fn apply_topology(
     request::expect_json(&headers)?;
     let _turn = state.topology_turns.wait(deadline).await?;
     let document = document::read(&body.bytes, state.limits())?;
-    let topology = state.broker.topology();
     let applied = if dry_run {
-        topology.look_at(&document, deadline).await
+        let names = document.names();
+        broker.topology_to_look_at(names.iter().map(String::as_str))?.look_at(&document, deadline).await
     } else {
-        topology.apply(&document, deadline).await
+        broker.topology(document.needs())?.apply(&document, deadline).await
     };
     let results = applied.map_err(|failure| problem(&document, failure))?;
     Ok(Json(TopologyApplied { results: items(&document, &results) }))

@@ -66,10 +66,11 @@ fn unquoted(text: &str) -> Result<String, &'static str> {
 pub(super) struct ScopedKey([u8; 32]);
 
 impl ScopedKey {
-    /// The key of a publish to this exchange. There is one principal, so the principal does not count yet; and one method.
-    pub(super) fn new(exchange: &ExchangeName, key: &MessageId) -> Self {
+    /// The key of a publish of a principal to this exchange. One operation keeps keys, so the method does not count.
+    pub(super) fn new(principal: &str, exchange: &ExchangeName, key: &MessageId) -> Self {
         let mut hashing = Hashing::default();
         hashing.bytes(b"POST /publish");
+        hashing.bytes(principal.as_bytes());
         hashing.bytes(exchange.as_str().as_bytes());
         hashing.bytes(key.as_bytes());
         Self(hashing.finish())
@@ -146,12 +147,15 @@ mod tests {
     }
 
     #[test]
-    fn the_exchange_is_the_scope_of_a_key_and_the_two_never_run_together() {
-        let scoped = |exchange: &str, key: &str| {
-            ScopedKey::new(&ExchangeName::from_path(exchange).unwrap(), &MessageId::from(key.to_owned()))
+    fn the_principal_and_the_exchange_are_the_scope_of_a_key_and_never_run_together() {
+        let scoped = |principal: &str, exchange: &str, key: &str| {
+            let exchange = ExchangeName::from_path(exchange).unwrap();
+            ScopedKey::new(principal, &exchange, &MessageId::from(key.to_owned()))
         };
-        assert_eq!(scoped("orders", "k"), scoped("orders", "k"));
-        assert_ne!(scoped("orders", "k"), scoped("invoices", "k"));
-        assert_ne!(scoped("orders", "k"), scoped("order", "sk"));
+        assert_eq!(scoped("shop", "orders", "k"), scoped("shop", "orders", "k"));
+        assert_ne!(scoped("shop", "orders", "k"), scoped("shop", "invoices", "k"));
+        assert_ne!(scoped("shop", "orders", "k"), scoped("acme", "orders", "k"));
+        assert_ne!(scoped("shop", "orders", "k"), scoped("shop", "order", "sk"));
+        assert_ne!(scoped("shop", "orders", "k"), scoped("shopo", "rders", "k"));
     }
 }

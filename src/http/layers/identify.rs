@@ -12,11 +12,13 @@ use axum::response::{IntoResponse, Response};
 use tracing::{Level, Span};
 use uuid::Uuid;
 
+use super::audit::Audited;
 use super::log_line::LogLine;
 use crate::domain::message::MessageId;
 use crate::domain::names::ShortText;
 use crate::domain::outcome::Outcome;
 use crate::domain::path_prefix::PathPrefix;
+use crate::http::caller::Caller;
 use crate::http::header_names::X_AMQP_MESSAGE_ID;
 use crate::http::problem::Problem;
 use crate::http::routes::{Route, Traits};
@@ -81,6 +83,7 @@ pub struct Identified {
     prefix: PathPrefix,
     traits: Traits,
     line: LogLine,
+    audited: Option<Audited>,
 }
 
 impl Identified {
@@ -97,7 +100,15 @@ impl Identified {
         let span = if tracing::enabled!(Level::DEBUG) { id.span() } else { Span::none() };
         let line = LogLine::new(metrics.clone(), Arc::clone(route), request, span);
         let message_id = Some(request.headers()).filter(|_| traits.carries_message).and_then(message_id);
-        Self { id, message_id, prefix, traits, line }
+        Self { id, message_id, prefix, traits, line, audited: None }
+    }
+
+    /// Notes what the audit log may tell of the request, and its caller.
+    pub fn audit(&mut self, audited: Option<Audited>, caller: Option<Caller>) {
+        self.audited = audited;
+        if let Some(audited) = &mut self.audited {
+            audited.set_caller(caller);
+        }
     }
 
     /// The span of the lines within the request.
@@ -106,9 +117,12 @@ impl Identified {
     }
 
     /// Puts the id on the answer, writes the body of its problem, and ends the log line.
-    pub fn end(self, response: Response) -> Response {
+    pub fn end(mut self, response: Response) -> Response {
         let (mut response, problem) = self.written(response);
         response.headers_mut().insert(X_REQUEST_ID, self.id.0.clone());
+        if let Some(audited) = self.audited.take() {
+            audited.end(self.id.as_str(), self.line.method(), response.status(), problem.as_ref());
+        }
         self.line.end(response.status(), problem.as_ref(), || self.id.span());
         response
     }

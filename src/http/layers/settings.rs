@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::http::settings::{Access, Limits};
+use crate::http::settings::{Access, AuditLevel, Limits};
 
 /// The settings of the layers.
 #[derive(Debug, Clone)]
@@ -11,6 +11,8 @@ pub struct LayerSettings {
     pub listen: SocketAddr,
     /// Pages, hosts and proxies that may use the gateway.
     pub access: Access,
+    /// The events that the audit log has.
+    pub audit: AuditLevel,
     /// Bytes of one request's header.
     pub max_header_bytes: usize,
     /// Bytes of one body.
@@ -20,10 +22,11 @@ pub struct LayerSettings {
 impl LayerSettings {
     /// The settings for a gateway that listens on `listen`.
     #[must_use]
-    pub fn new(listen: SocketAddr, access: &Access, limits: &Limits) -> Self {
+    pub fn new(listen: SocketAddr, access: &Access, limits: &Limits, audit: AuditLevel) -> Self {
         Self {
             listen,
             access: access.clone(),
+            audit,
             max_header_bytes: limits.max_header_bytes,
             max_body_bytes: limits.max_body_bytes,
         }

@@ -7,6 +7,7 @@ use utoipa::openapi::schema::AdditionalProperties;
 use utoipa::openapi::{Object, OpenApi, RefOr, Required, Schema};
 
 use super::schemas::forbid_null;
+use super::security::{self, Protection};
 use super::{envelopes, example, named, parameters, pulled, schemas, shared_problems};
 use crate::http::problem::FURTHER_MEMBERS;
 
@@ -30,15 +31,21 @@ const OF_ANSWERS: [&str; 11] = [
 /// The one member of an answer whose null has a meaning: whether a reply was delivered is unknown.
 const OR_UNKNOWN: &str = "reply_delivered";
 
-/// Finishes every operation and every schema. Requests to the paths `carrying` carry a message.
-pub(super) fn finish(document: &mut OpenApi, carrying: &[String]) {
+/// Finishes every operation and every schema. Requests to the paths `carrying` carry a message; those to the paths `open` need no
+/// permission.
+pub(super) fn finish(document: &mut OpenApi, carrying: &[String], open: &[String]) {
     document.security = Some(Vec::new());
     for (path, item) in &mut document.paths.paths {
         let carries_message = carrying.contains(path);
         let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete];
-        operations.into_iter().flatten().for_each(|operation| finish_operation(operation, carries_message));
+        let protection = if open.contains(path) { Protection::Open } else { Protection::Closed };
+        operations
+            .into_iter()
+            .flatten()
+            .for_each(|operation| finish_operation(operation, carries_message, protection));
     }
     if let Some(components) = &mut document.components {
+        security::add_scheme(components);
         for (name, schema) in &mut components.schemas {
             if let RefOr::T(Schema::Object(schema)) = schema {
                 finish_schema(name, schema);
@@ -51,8 +58,9 @@ pub(super) fn finish(document: &mut OpenApi, carrying: &[String]) {
     }
 }
 
-fn finish_operation(operation: &mut Operation, carries_message: bool) {
-    shared_problems::add_ranges(operation);
+fn finish_operation(operation: &mut Operation, carries_message: bool, protection: Protection) {
+    shared_problems::add_ranges(operation, protection);
+    operation.security = (protection == Protection::Closed).then(security::requirement);
     if let Some(RefOr::T(body)) = &mut operation.request_body
         && !body.content.contains_key("application/json")
     {

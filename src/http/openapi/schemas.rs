@@ -144,6 +144,28 @@ pub(in crate::http) fn attempts() -> Schema {
         .into()
 }
 
+/// `by` of a problem `forbidden`.
+pub(in crate::http) fn refused_by() -> Schema {
+    let said = "Who refuses: the gateway, over the permissions of the caller; or the broker, over those of the gateway's user.";
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .description(Some(said))
+        .enum_values(Some(["gateway", "broker"]))
+        .build()
+        .into()
+}
+
+/// `missing` of a problem `forbidden`.
+pub(in crate::http) fn missing_permissions() -> Schema {
+    ArrayBuilder::new()
+        .items(ObjectBuilder::new().schema_type(Type::String))
+        .description(Some(
+            "The permissions that the caller lacks, as scopes, such as `write:%2F/orders/us.new`.",
+        ))
+        .build()
+        .into()
+}
+
 /// `limit` of a problem: a number, or a duration.
 pub(in crate::http) fn limit() -> Schema {
     ObjectBuilder::new()

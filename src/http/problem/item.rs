@@ -29,6 +29,14 @@ pub struct ItemProblem {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     field: Option<Value>,
+    /// Who refuses the item for want of a permission.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = schemas::refused_by)]
+    by: Option<Value>,
+    /// The permissions that the caller lacks for the item.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = schemas::missing_permissions)]
+    missing: Option<Value>,
     /// The limit that the item exceeds.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(schema_with = schemas::limit)]
@@ -51,6 +59,8 @@ impl Problem {
             detail: body.detail,
             retryable: body.retryable.unwrap_or(kind.outcome().1),
             field: body.members.remove("field"),
+            by: body.members.remove("by"),
+            missing: body.members.remove("missing"),
             limit: body.members.remove("limit"),
             settled_as: body.members.remove("settled_as"),
         }

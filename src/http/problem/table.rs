@@ -30,6 +30,8 @@ pub enum Operations {
     Every,
     /// Operations that read a body.
     WithBody,
+    /// Operations that need a permission.
+    Closed,
     /// Operations that ask RabbitMQ.
     AsksRabbitMq,
     /// Operations on queues and bindings, and calls, which may inspect their queue.
@@ -81,10 +83,15 @@ problem_types! {
         meaning: "A part of the request does not match the contract. Nothing was done.",
         advice: "Correct the part that `detail` names (`field` has it for programs) and send the request again; `/docs` shows every parameter.",
     }
+    Unauthorized {
+        name: "unauthorized", status: UNAUTHORIZED, title: "Unauthorized", retry_after: None, operations: Closed,
+        meaning: "The request has no credentials, or credentials that the gateway does not accept, or no longer. Nothing was done.",
+        advice: "Send a valid API key as `Authorization: Bearer rgw_…`. The operator of the gateway makes one with `rabbitmq-gateway key new`.",
+    }
     Forbidden {
-        name: "forbidden", status: FORBIDDEN, title: "Forbidden", retry_after: None, operations: AsksRabbitMq,
-        meaning: "RabbitMQ does not permit the gateway's user to do this. Nothing was done.",
-        advice: "Give that user the permission that `detail` names: `rabbitmqctl set_permissions` sets configure, write and read for a virtual host.",
+        name: "forbidden", status: FORBIDDEN, title: "Forbidden", retry_after: None, operations: Closed,
+        meaning: "The caller may not do this (`by` is `gateway`, and `missing` names the permissions), or RabbitMQ does not permit it to the gateway's user (`by` is `broker`). Nothing was done.",
+        advice: "Add the permissions in `missing` to the caller in the gateway's file of principals; or give the gateway's user the permission that `detail` names: `rabbitmqctl set_permissions` sets configure, write and read for a virtual host.",
     }
     CrossOrigin {
         name: "cross-origin", status: FORBIDDEN, title: "Cross-origin request", retry_after: None, operations: Every,

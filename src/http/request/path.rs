@@ -93,6 +93,14 @@ impl<T: FromPath, S: Sync> FromRequestParts<S> for PathNames<T> {
     }
 }
 
+/// The first name in a path, percent-decoded.
+///
+/// # Errors
+/// When it is not UTF-8.
+pub(in crate::http) fn first_name(mut path: &str) -> Result<Cow<'_, str>, Problem> {
+    next_name(&mut path)
+}
+
 /// The next name, percent-decoded. Removes it, and the fixed segment before it, from the path.
 fn next_name<'a>(path: &mut &'a str) -> Result<Cow<'a, str>, Problem> {
     take_segment(path);

@@ -16,7 +16,9 @@ pub struct Traits {
     pub answers_any_host: bool,
     /// They are pages for people: a link on any page may lead to them.
     pub is_page: bool,
-    /// The permission that their caller needs. The gateway does not check it yet: it has no authentication.
+    /// They change queues, exchanges or bindings, or remove messages: the audit log tells of them.
+    pub changes: bool,
+    /// The permission that their caller needs. Without authentication every caller has it.
     pub permission: Permission,
 }
 
@@ -41,6 +43,7 @@ pub(super) const SERVED_WHEN_FULL: Traits = Traits {
     finishes_without_caller: false,
     answers_any_host: false,
     is_page: false,
+    changes: false,
     permission: Permission::Open,
 };
 /// Pages.
@@ -49,6 +52,8 @@ pub(super) const PAGE: Traits = Traits { is_page: true, ..SERVED_WHEN_FULL };
 pub(super) const PROBE: Traits = Traits { answers_any_host: true, ..SERVED_WHEN_FULL };
 /// Operations on RabbitMQ's queues and exchanges.
 pub(super) const TOPOLOGY: Traits = Traits { admission: Admission::Request, ..SERVED_WHEN_FULL };
+/// Operations that change queues, exchanges or bindings, or remove messages.
+pub(super) const CHANGE: Traits = Traits { changes: true, ..TOPOLOGY };
 /// Operations that carry a message, and end when their caller leaves.
 pub(super) const CALL: Traits = Traits { carries_message: true, ..TOPOLOGY };
 /// Operations that carry a message, and that the gateway finishes in any case.

@@ -228,10 +228,11 @@ async fn the_gateway_ends_with_a_reason_when_its_address_is_in_use() {
 
 #[tokio::test]
 async fn healthcheck_dials_loopback_when_the_gateway_listens_everywhere() {
-    let mut served = Served::start(&[NO_BROKER, ("GATEWAY_LISTEN", "0.0.0.0:0")]).await;
+    let open = ("GATEWAY_AUTH", "none");
+    let mut served = Served::start(&[NO_BROKER, open, ("GATEWAY_LISTEN", "0.0.0.0:0")]).await;
     let everywhere = served.address.to_string();
     assert!(everywhere.starts_with("0.0.0.0:"), "{everywhere}");
-    let settings = [NO_BROKER, ("GATEWAY_LISTEN", everywhere.as_str())];
+    let settings = [NO_BROKER, open, ("GATEWAY_LISTEN", everywhere.as_str())];
     assert_eq!(run(&["healthcheck"], &settings).await.0, Some(0));
     let (code, process) = run(&["healthcheck", "--ready"], &settings).await;
     assert_eq!(code, Some(1), "RabbitMQ is not there");

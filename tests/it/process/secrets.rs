@@ -6,6 +6,7 @@ mod leases;
 
 use std::{fs, sync::Arc};
 
+use rabbitmq_gateway::domain::access::ApiKey;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use reqwest::Method;
 use rustls::{
@@ -282,6 +283,58 @@ async fn check_config_hides_every_secret() {
             assert!(process.stdout().contains("***"), "{}", process.stdout());
             assert!(process.stderr().contains("RABBITMQ_PASSWORT: no setting"), "{}", process.stderr());
             assert_unsaid(WORD, &process);
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_api_key_is_in_no_line_and_in_no_answer() {
+    let vhost = Broker::shared().await.vhost("secret-keys").await;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let keys = [(); 3].map(|()| ApiKey::generate());
+    let [known, unknown, pasted] = keys.each_ref().map(ApiKey::reveal);
+    let part =
+        format!("[principals.shop]\nkeys = ['{}']\nwrite = ['*']\ntags = ['monitoring']\n", keys[0].digest());
+    let path = file(&folder, "principals.toml", &part);
+    let settings = [("AMQP_URL", vhost.url.as_str()), ("GATEWAY_PRINCIPALS", &path), TRACE];
+    let mut served = Served::start_ready(&settings).await;
+    for key in [known, unknown] {
+        for (method, path) in [
+            (Method::POST, "/publish/amq.default?routing_key=none"),
+            (Method::POST, "/publish/amq.default/batch"),
+            (Method::GET, "/queues/q"),
+            (Method::GET, "/whoami"),
+            (Method::GET, "/metrics"),
+            (Method::GET, "/nowhere"),
+            (Method::PATCH, "/queues/q"),
+        ] {
+            for value in
+                [format!("Bearer {key}"), format!("Basic {key}"), format!("{key} Bearer"), key.to_owned()]
+            {
+                let request = served.client.request(method.clone(), served.url(path)).body("x");
+                let answer = send(request.header("authorization", value)).await;
+                let headers = format!("{:?}", answer.headers());
+                let body = answer.text().await.expect("a text");
+                assert!(!headers.contains(key) && !body.contains(key), "{method} {path}: {headers} {body}");
+            }
+        }
+    }
+    // Pasted in every place of the file by mistake.
+    let content = format!(
+        "{pasted} = 1\n[principals.{pasted}]\nkeys = ['{pasted}']\nwrite = ['{pasted}']\n{pasted} = 2\n"
+    );
+    fs::write(&path, &content).expect("the file is written");
+    served.logs("the principals before it stay").await;
+    served.process.signal("INT").await;
+    assert_eq!(served.exit_code().await, 0);
+    let (code, refused) = run(&[], &settings).await;
+    assert_eq!(code, Some(64));
+    fs::write(&path, format!("[principals.shop\nkeys = ['{pasted}']")).expect("the file is written");
+    let (code, malformed) = run(&[], &settings).await;
+    assert_eq!(code, Some(64));
+    for key in [known, unknown, pasted] {
+        for process in [&served.process, &refused, &malformed] {
+            assert_unsaid(key, process);
         }
     }
 }

@@ -13,7 +13,7 @@ use rabbitmq_gateway::http::layers::{LayerSettings, LayeredRouter};
 use rabbitmq_gateway::http::request::body::ReadBody;
 use rabbitmq_gateway::http::routes::{Admission, RouteTable, Traits};
 use rabbitmq_gateway::http::server::Application;
-use rabbitmq_gateway::http::{Access, Limits};
+use rabbitmq_gateway::http::{Access, AuditLevel, Authentication, Limits};
 use rabbitmq_gateway::lifecycle::Lifecycle;
 use rabbitmq_gateway::metrics::Metrics;
 
@@ -42,7 +42,8 @@ async fn a_small_body_does_not_keep_the_read_buffer_of_its_connection() {
         let start = buffer.as_ptr() as usize;
         let compare = async move |body: ReadBody| (body.bytes.as_ptr() as usize != start).to_string();
         let (compared, limits) = (Router::new().route("/", post(compare)), limits());
-        let settings = LayerSettings::new((Ipv4Addr::LOCALHOST, 1).into(), &Access::default(), &limits);
+        let settings =
+            LayerSettings::new((Ipv4Addr::LOCALHOST, 1).into(), &Access::default(), &limits, AuditLevel::Off);
         let mut table = RouteTable::default();
         table.add("/", Traits { admission: Admission::Request, ..Traits::default() });
         let layered = LayeredRouter::new(
@@ -50,7 +51,7 @@ async fn a_small_body_does_not_keep_the_read_buffer_of_its_connection() {
             table,
             &settings,
             &Metrics::default(),
-            AdmissionControl::new(&limits, &Lifecycle::default()),
+            (Authentication::new(None, "/"), AdmissionControl::new(&limits, &Lifecycle::default())),
         );
         let request =
             Request::post("/").header("host", "localhost").body(Body::from(buffer.clone())).unwrap();

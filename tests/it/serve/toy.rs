@@ -14,7 +14,9 @@ use rabbitmq_gateway::http::layers::{LayerSettings, LayeredRouter};
 use rabbitmq_gateway::http::request::body::ReadBody;
 use rabbitmq_gateway::http::routes::{Admission, RouteTable, Traits};
 use rabbitmq_gateway::http::server::serve;
-use rabbitmq_gateway::http::{Access, ConnectionLimits, Deadline, Limits, PullLimits};
+use rabbitmq_gateway::http::{
+    Access, AuditLevel, Authentication, ConnectionLimits, Deadline, Limits, PullLimits,
+};
 use rabbitmq_gateway::lifecycle::Lifecycle;
 use rabbitmq_gateway::metrics::Metrics;
 use serde_json::Value;
@@ -106,11 +108,21 @@ async fn toy_of(connections: ConnectionLimits, limits: &Limits, access: &Access)
     let (keep, kept) = mpsc::unbounded_channel();
     let lifecycle = Lifecycle::default();
     let admission = AdmissionControl::new(limits, &lifecycle);
-    let settings = LayerSettings::new(address, access, limits);
-    let layered =
-        LayeredRouter::new(router(keep), table(), &settings, &Metrics::default(), admission.clone());
+    let settings = LayerSettings::new(address, access, limits, AuditLevel::Off);
+    let layered = LayeredRouter::new(
+        router(keep),
+        table(),
+        &settings,
+        &Metrics::default(),
+        (open(), admission.clone()),
+    );
     let task = tokio::spawn(serve(listener, layered, connections, lifecycle.clone(), std::future::ready(())));
     Toy { address, lifecycle, admission, task, kept }
+}
+
+/// Every request may do everything.
+fn open() -> Authentication {
+    Authentication::new(None, "/")
 }
 
 /// The routes of the toy and their traits.

@@ -42,6 +42,11 @@ impl TestGateway {
         self.gateway.address
     }
 
+    /// The address for administration.
+    pub fn admin_address(&self) -> SocketAddr {
+        self.gateway.admin_address.expect("the setting is given")
+    }
+
     /// The URL of a path that begins with a slash.
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address())

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::carried::{self, CarriedSize};
 use super::failure::FailureJson;
 use crate::broker::consume::command::SettleResult;
+use crate::broker::consume::lease_scope::LeaseScope;
 use crate::broker::consume::settle::{Action, NoReplyTo, NotSettled, Retried, Settled};
 use crate::broker::error::Error;
 use crate::domain::lease::LeaseId;
@@ -33,6 +34,9 @@ pub(in crate::broker::consume) const TOO_LARGE: &str = "too-large";
 #[derive(Debug, Serialize, Deserialize)]
 struct Request {
     queue: String,
+    /// The principal of the leases. Replicas without authentication leave it out.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    principal: String,
     actions: Vec<(String, ActionJson)>,
 }
 
@@ -91,8 +95,16 @@ fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// A request to settle leases of a queue.
-pub(in crate::broker::consume) fn request(queue: &QueueName, actions: &[(LeaseId, Action)]) -> Vec<u8> {
+/// A request that was read.
+#[derive(Debug, PartialEq)]
+pub(in crate::broker::consume) struct Asked {
+    pub(in crate::broker::consume) queue: QueueName,
+    pub(in crate::broker::consume) principal: String,
+    pub(in crate::broker::consume) actions: Vec<(LeaseId, Action)>,
+}
+
+/// A request to settle leases of this scope.
+pub(in crate::broker::consume) fn request(scope: LeaseScope<'_>, actions: &[(LeaseId, Action)]) -> Vec<u8> {
     let mut replies = Vec::new();
     let mut action = |action: &Action| match action {
         Action::Ack => ActionJson::Ack,
@@ -111,7 +123,8 @@ pub(in crate::broker::consume) fn request(queue: &QueueName, actions: &[(LeaseId
         Action::Reply(message) => ActionJson::Reply(carried::push(&mut replies, message)),
     };
     let actions = actions.iter().map(|(id, it)| (id.to_string(), action(it))).collect();
-    let mut request = json(&Request { queue: queue.as_str().to_owned(), actions });
+    let (queue, principal) = (scope.queue.as_str().to_owned(), scope.principal.to_owned());
+    let mut request = json(&Request { queue, principal, actions });
     request.push(b'\n');
     request.append(&mut replies);
     request
@@ -134,13 +147,14 @@ pub(in crate::broker::consume) fn size(action: &Action) -> usize {
 }
 
 /// Reads a request; `None` if it is malformed.
-pub(in crate::broker::consume) fn read_request(body: &Bytes) -> Option<(QueueName, Vec<(LeaseId, Action)>)> {
+pub(in crate::broker::consume) fn read_request(body: &Bytes) -> Option<Asked> {
     let end = body.iter().position(|byte| *byte == b'\n')?;
     let request: Request = serde_json::from_slice(&body[..end]).ok()?;
     let mut replies = body.slice(end + 1..);
     let actions = request.actions.into_iter();
     let actions = actions.map(|(id, it)| Some((id.parse().ok()?, read_action(it, &mut replies)?)));
-    Some((QueueName::parse(&request.queue).ok()?, actions.collect::<Option<_>>()?))
+    let (queue, actions) = (QueueName::parse(&request.queue).ok()?, actions.collect::<Option<_>>()?);
+    Some(Asked { queue, principal: request.principal, actions })
 }
 
 fn read_action(action: ActionJson, replies: &mut Bytes) -> Option<Action> {
@@ -292,8 +306,17 @@ mod tests {
             (lease(8), Action::Reply(Arc::new(reply("{\"sum\":\n30}")))),
             (lease(9), Action::Reply(Arc::new(reply("")))),
         ];
-        let written = Bytes::from(request(&queue, &actions));
-        assert_eq!(read_request(&written), Some((queue, actions)));
+        let of = |principal| request(LeaseScope { queue: &queue, principal }, &actions);
+        let asked = |principal: &str| Asked {
+            queue: queue.clone(),
+            principal: principal.to_owned(),
+            actions: actions.clone(),
+        };
+        // A replica without authentication names no principal, as older replicas do.
+        assert!(!String::from_utf8_lossy(&of("")).contains("principal"));
+        assert_eq!(read_request(&Bytes::from(of(""))), Some(asked("")));
+        let written = Bytes::from(of("shop"));
+        assert_eq!(read_request(&written), Some(asked("shop")));
         for length in 0..written.len() {
             assert_eq!(read_request(&written.slice(..length)), None, "{length} bytes");
         }

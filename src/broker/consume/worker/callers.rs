@@ -98,6 +98,8 @@ impl Callers {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use tokio::sync::oneshot;
 
     use super::*;
@@ -105,7 +107,7 @@ mod tests {
     fn caller(number: u64, wait_end: Instant) -> Caller {
         let lease = Duration::from_secs(1);
         let answer = oneshot::channel().0;
-        Caller { number, max: 10, lease, wait_end, is_before_cancel: false, answer }
+        Caller { number, principal: Arc::from(""), max: 10, lease, wait_end, is_before_cancel: false, answer }
     }
 
     fn numbers(callers: impl IntoIterator<Item = Caller>) -> Vec<u64> {

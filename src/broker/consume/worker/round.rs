@@ -12,6 +12,7 @@ use super::barrier::Answer;
 use super::round_state::{FIRST_RENEWAL, LAST_RENEWAL, Phase};
 use super::{Kept, Ready, TOO_LARGE_PAUSE, Worker};
 use crate::broker::consume::lease_channel::{Arrived, Event};
+use crate::broker::consume::lease_scope::LeaseScope;
 use crate::broker::consume::pull::{Leased, Pulled};
 use crate::broker::error::{Error, Refusal, Unavailable};
 use crate::broker::wire::{ConsumerKind, push_cancel, push_consume, push_qos};
@@ -159,7 +160,8 @@ impl Worker {
                 let expires =
                     self.leases.add(serial, (ready.tag, ready.arrived), ready.kept, caller.lease, now);
                 let expires_at = super::settling::wall_clock(expires, now);
-                Leased { id: self.shared.lease_id(&owner, serial, &self.queue), expires_at, delivery }
+                let scope = LeaseScope { queue: &self.queue, principal: &caller.principal };
+                Leased { id: self.shared.lease_id(&owner, serial, scope), expires_at, delivery }
             });
             let pulled = Pulled::new(leased.collect(), self.returned.0.clone());
             // When the caller has just left, dropping the messages gives them back.

@@ -10,7 +10,7 @@ use crate::broker::Action;
 use crate::domain::retry_step::RetryStep;
 use crate::http::endpoints::messages::settle::{Target, check_delay};
 use crate::http::problem::Problem;
-use crate::http::state::AppState;
+use crate::http::state::{AppState, PermittedBroker};
 
 /// Let a message come again later
 ///
@@ -38,13 +38,14 @@ use crate::http::state::AppState;
 )]
 pub(in crate::http) async fn retry_lease(
     State(state): State<AppState>,
+    broker: PermittedBroker,
     request: LeaseRequest,
 ) -> Result<Response, Problem> {
     let (lease, mut query) = request.without_body("delay, reason and timeout are parameters of the query")?;
     let delay = query.parameters.duration("delay")?.unwrap_or_default();
     check_delay("delay", delay, state.limits().max_retry_delay)?;
     let reason = query.parameters.take("reason")?;
-    settle(&state, lease, Action::Retry { step: RetryStep::for_delay(delay), reason }, query).await
+    settle(&broker, lease, Action::Retry { step: RetryStep::for_delay(delay), reason }, query).await
 }
 
 /// Give a message to the dead letters
@@ -72,7 +73,7 @@ pub(in crate::http) async fn retry_lease(
     )
 )]
 pub(in crate::http) async fn dead_letter_lease(
-    State(state): State<AppState>,
+    broker: PermittedBroker,
     request: LeaseRequest,
 ) -> Result<Response, Problem> {
     let (lease, mut query) =
@@ -80,5 +81,5 @@ pub(in crate::http) async fn dead_letter_lease(
     let target = Target::take(&mut query.parameters)?;
     let reason = query.parameters.take("reason")?;
     let action = target.action(&lease.0, reason)?;
-    settle(&state, lease, action, query).await
+    settle(&broker, lease, action, query).await
 }

@@ -12,7 +12,7 @@ use crate::domain::message::DeliveryMode;
 use crate::http::codec::{self, RawBody};
 use crate::http::problem::Problem;
 use crate::http::request::{Headers, PathNames, ReadBody, SettleDeadline, TimedQuery};
-use crate::http::state::AppState;
+use crate::http::state::{AppState, PermittedBroker};
 
 /// An envelope without the members that the gateway sets itself. `openapi/envelopes.rs` makes its schema.
 #[derive(ToSchema)]
@@ -59,6 +59,7 @@ struct ReplyEnvelope {}
 )]
 pub(in crate::http) async fn reply_to_lease(
     State(state): State<AppState>,
+    broker: PermittedBroker,
     PathNames(lease): PathNames<Lease>,
     query: TimedQuery<SettleDeadline>,
     Headers(headers): Headers,
@@ -66,5 +67,5 @@ pub(in crate::http) async fn reply_to_lease(
 ) -> Result<Response, Problem> {
     let reply = codec::read_reply(&headers, &body, &state)?;
     drop(body);
-    settle(&state, lease, Action::Reply(reply.into()), query).await
+    settle(&broker, lease, Action::Reply(reply.into()), query).await
 }

@@ -26,7 +26,7 @@ use crate::http::header_names::X_LEASE_EXPIRES_AT;
 use crate::http::problem::Problem;
 use crate::http::request::{PathNames, Query, ReadBody, with_body};
 use crate::http::reserved_name;
-use crate::http::state::AppState;
+use crate::http::state::{AppState, PermittedBroker};
 
 const X_DELIVERY_ATTEMPT: HeaderName = HeaderName::from_static("x-delivery-attempt");
 const X_REDELIVERED: HeaderName = HeaderName::from_static("x-redelivered");
@@ -91,12 +91,12 @@ pub(in crate::http) fn take_next_message(
         let request = PullRequest::for_one(query.duration("wait")?, query.duration("lease")?);
         query.finish()?;
         codec::refuse_message_headers(&parts.headers, KeyAdvice::Pull)?;
-        request.into_pull(queue, &state.limits().pull)
+        Ok((request.into_pull(queue, &state.limits().pull)?, state.permitted(&parts.extensions)?))
     };
-    with_body(state, request, check, |state, parts, pull, body| match body.and_then(without_content) {
+    with_body(state, request, check, |_, parts, (pull, broker), body| match body.and_then(without_content) {
         Ok(permit) => {
             let prefix = parts.extensions.get().cloned().unwrap_or_default();
-            next(state, pull, prefix, permit).map(IntoResponse::into_response).boxed()
+            next(broker, pull, prefix, permit).map(IntoResponse::into_response).boxed()
         }
         Err(problem) => ready(problem.into_response()).boxed(),
     })
@@ -110,13 +110,13 @@ fn without_content(body: ReadBody) -> Result<RequestPermit, Problem> {
 
 /// Takes the message. The answer gives it back if the connection does not take it.
 async fn next(
-    state: AppState,
+    broker: PermittedBroker,
     pull: Pull,
     prefix: PathPrefix,
     permit: RequestPermit,
 ) -> Result<Response, Problem> {
     let queue = pull.queue.clone();
-    let pulled = state.broker.consuming().pull(pull).await?;
+    let pulled = broker.pull(pull).await?;
     let Some(leased) = pulled.messages.first() else { return Ok(StatusCode::NO_CONTENT.into_response()) };
     let mut response = codec::answer_delivery(&leased.delivery);
     let headers = response.headers_mut();

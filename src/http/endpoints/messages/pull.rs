@@ -29,7 +29,7 @@ use crate::http::codec::{self, KeyAdvice};
 use crate::http::problem::Problem;
 use crate::http::request::{PathNames, Query, ReadBody, with_body};
 use crate::http::reserved_name;
-use crate::http::state::AppState;
+use crate::http::state::{AppState, PermittedBroker};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -74,17 +74,19 @@ pub(in crate::http) fn pull_messages(
     State(state): State<AppState>,
     request: Request,
 ) -> BoxFuture<'static, Response> {
-    let check = |_: &AppState, parts: &Parts| {
+    let check = |state: &AppState, parts: &Parts| {
         let PathNames(queue) = PathNames::<QueueName>::of(parts)?;
         reserved_name::refuse_consuming_from(&queue)?;
         Query::of(&parts.uri)?.finish()?;
         codec::refuse_message_headers(&parts.headers, KeyAdvice::Pull)?;
-        Ok(queue)
+        Ok((queue, state.permitted(&parts.extensions)?))
     };
-    with_body(state, request, check, |state, parts, queue, body| {
+    with_body(state, request, check, |state, parts, (queue, broker), body| {
         let asked = body.and_then(|body| read(&state, queue, parts, body));
         match asked {
-            Ok((pull, permit)) => messages(state, pull, permit).map(IntoResponse::into_response).boxed(),
+            Ok((pull, permit)) => {
+                messages(state, broker, pull, permit).map(IntoResponse::into_response).boxed()
+            }
             Err(problem) => ready(problem.into_response()).boxed(),
         }
     })
@@ -101,9 +103,14 @@ fn read(
 }
 
 /// Takes the messages. The answer gives back those that the connection does not take.
-async fn messages(state: AppState, pull: Pull, permit: RequestPermit) -> Result<Response, Problem> {
-    let pulled = state.broker.consuming().pull(pull).await?;
-    let (json, room) = answer::write(&pulled.messages, state.broker.user(), &permit)?;
+async fn messages(
+    state: AppState,
+    broker: PermittedBroker,
+    pull: Pull,
+    permit: RequestPermit,
+) -> Result<Response, Problem> {
+    let pulled = broker.pull(pull).await?;
+    let (json, room) = answer::write(&pulled.messages, state.user_id(), &permit)?;
     let body = TakenBody::new(guarded(json, room), pulled, Pulled::taken);
     Ok(([(CONTENT_TYPE, JSON)], Body::new(body)).into_response())
 }

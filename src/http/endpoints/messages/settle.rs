@@ -26,7 +26,7 @@ use crate::http::codec::{self, KeyAdvice, TraceContext};
 use crate::http::problem::Problem;
 use crate::http::request::{self, Headers, PathNames, ReadBody, SettleDeadline, TimedQuery};
 use crate::http::reserved_name;
-use crate::http::state::AppState;
+use crate::http::state::{AppState, PermittedBroker};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// The room that the result of an item reserves in the budget of all bodies, in bytes: more than most results have.
@@ -62,13 +62,14 @@ const RESULT: usize = 512;
         (status = 200, description = "Every item is done", body = SettleResults),
         (status = 207, description = "At least one item is not done: its problem is `lease-expired`, `lease-settled`, `malformed-request`, `forbidden`, `outcome-unknown`, `broker-unavailable`, `broker-blocked`, `broker-refused`, `overloaded` or `shutting-down`; for a copy or a reply also `rejected`, `unroutable`, `exchange-not-found`, `precondition-failed`, `payload-too-large` or `headers-too-large`; for a reply also `no-reply-to`. `retryable` says whether the same item may be sent again", body = SettleResults),
         (status = 400, description = "`malformed-request`: names the field"),
-        (status = 403, description = "`reserved-name`: the queue belongs to RabbitMQ or to the gateway; `cross-origin`"),
+        (status = 403, description = "`reserved-name`: the queue belongs to RabbitMQ or to the gateway; `forbidden`: the caller may not do one of the actions, and none is done; `cross-origin`"),
         (status = 413, description = "`payload-too-large`: too many items, or too many bytes"),
         (status = 431, description = "`headers-too-large`: the headers of a reply do not fit a frame of AMQP"),
     )
 )]
 pub(in crate::http) async fn settle_messages(
     State(state): State<AppState>,
+    broker: PermittedBroker,
     PathNames(queue): PathNames<QueueName>,
     query: TimedQuery<SettleDeadline>,
     prefix: PathPrefix,
@@ -86,7 +87,7 @@ pub(in crate::http) async fn settle_messages(
     let items = reading.items(&body.bytes)?;
     let room = body.reserve_answer(items.len() * RESULT)?;
     drop(body);
-    let settled = state.broker.settle(&queue, items.actions(), deadline).await;
+    let settled = broker.settle(&queue, items.actions(), deadline).await?;
     log_failures(&settled);
     answer(&SettleResults::of(items, settled, &prefix), room)
 }

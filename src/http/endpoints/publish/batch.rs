@@ -21,7 +21,7 @@ use crate::domain::path_prefix::PathPrefix;
 use crate::http::codec::{self, CloudEvent, ContentMode, EventMapping, KeyAttribute};
 use crate::http::problem::{Problem, ProblemType};
 use crate::http::request::{self, Headers, PathNames, PublishDeadline, ReadBody, TimedQuery};
-use crate::http::state::AppState;
+use crate::http::state::{AppState, PermittedBroker};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// The room that the result of an item reserves in the budget of all bodies, in bytes: more than most results have.
@@ -84,6 +84,7 @@ pub(in crate::http) struct BatchReceipt {
 )]
 pub(in crate::http) async fn publish_batch(
     State(state): State<AppState>,
+    broker: PermittedBroker,
     PathNames(exchange): PathNames<ExchangeName>,
     mut query: TimedQuery<PublishDeadline>,
     prefix: PathPrefix,
@@ -92,7 +93,7 @@ pub(in crate::http) async fn publish_batch(
 ) -> Result<Response, Problem> {
     let mut tally = Tally::new("batch", state.metric_sources.metrics.clone());
     let parameters = &mut query.parameters;
-    let bulk = Bulk::of(state.clone(), exchange, parameters, &headers)?;
+    let bulk = Bulk::of((state.clone(), broker), exchange, parameters, &headers)?;
     let events = EventMapping::take(parameters, state.cloudevents_prefix(), bulk.routing_key())?;
     let deadline = query.finish()?;
     let bulk = bulk.of_form(codec::batch_form(&headers, events)?);

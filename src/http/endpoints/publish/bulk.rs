@@ -20,11 +20,12 @@ use crate::domain::outcome::Outcome;
 use crate::http::codec::{self, ItemForm, KeyAdvice, TraceContext, WrongItem};
 use crate::http::problem::Problem;
 use crate::http::request::Query;
-use crate::http::state::AppState;
+use crate::http::state::{AppState, PermittedBroker, PermittedPublish};
 
 /// The parts of a request that all its messages share.
 pub(super) struct Bulk<'a> {
     state: AppState,
+    broker: PermittedBroker,
     exchange: ExchangeName,
     routing_key: Option<ShortText>,
     mandatory: Option<bool>,
@@ -40,7 +41,7 @@ impl<'a> Bulk<'a> {
     /// # Errors
     /// 400 naming the parameter or the header.
     pub(super) fn of(
-        state: AppState,
+        (state, broker): (AppState, PermittedBroker),
         exchange: ExchangeName,
         query: &mut Query,
         headers: &HeaderMap,
@@ -55,6 +56,7 @@ impl<'a> Bulk<'a> {
             trace: TraceContext::of(headers),
             sequence: PublishSequence::default(),
             state,
+            broker,
             exchange,
         })
     }
@@ -85,12 +87,17 @@ impl<'a> Bulk<'a> {
         }
     }
 
-    fn read(&self, json: &Bytes, deadline: Instant) -> Result<(Option<String>, Publish, Place), WrongItem> {
+    fn read(
+        &self,
+        json: &Bytes,
+        deadline: Instant,
+    ) -> Result<(Option<String>, PermittedPublish, Place), WrongItem> {
         let codec::Item { id, mut parsed } = codec::read_item(json, &self.form, &self.trace, &self.state)?;
         let (exchange, routing_key) = (self.exchange.clone(), self.routing_key.clone());
-        match destination(exchange, routing_key, self.mandatory, &mut parsed) {
-            Ok(to) => {
-                let publish = Publish::new(parsed.message, to, deadline, self.resend);
+        let permitted = destination(exchange, routing_key, self.mandatory, &mut parsed)
+            .and_then(|to| self.broker.permit(Publish::new(parsed.message, to, deadline, self.resend)));
+        match permitted {
+            Ok(publish) => {
                 let place = self.sequence.place(&publish);
                 Ok((id, publish, place))
             }
@@ -98,9 +105,15 @@ impl<'a> Bulk<'a> {
         }
     }
 
-    async fn settle(&self, index: u64, id: Option<String>, publish: Publish, place: Place) -> Settled {
+    async fn settle(
+        &self,
+        index: u64,
+        id: Option<String>,
+        publish: PermittedPublish,
+        place: Place,
+    ) -> Settled {
         let _in_flight = InFlight::count(&self.state.metric_sources.metrics.bulk.in_flight);
-        let answer = self.state.broker.publish_in_order(&publish, &place).await.map_err(|failed| Failure {
+        let answer = publish.send_in_order(&place).await.map_err(|failed| Failure {
             outcome: failed.outcome,
             attempts: failed.attempts,
             problem: failure::problem(&publish.destination, failed),

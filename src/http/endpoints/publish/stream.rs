@@ -5,6 +5,7 @@ mod lines;
 mod output;
 
 use std::convert::Infallible;
+use std::pin::pin;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -27,7 +28,7 @@ use crate::http::admission::RequestPermit;
 use crate::http::codec;
 use crate::http::problem::Problem;
 use crate::http::request::{PathNames, PublishDeadline, TimedQuery, expect_media_type};
-use crate::http::state::AppState;
+use crate::http::state::{AppState, PermittedBroker};
 
 const NDJSON: &str = "application/x-ndjson";
 /// Asks proxies that buffer answers, such as nginx, to pass on each line at once.
@@ -70,6 +71,7 @@ const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering")
 )]
 pub(in crate::http) async fn publish_stream(
     State(state): State<AppState>,
+    broker: PermittedBroker,
     PathNames(exchange): PathNames<ExchangeName>,
     mut query: TimedQuery<PublishDeadline>,
     prefix: PathPrefix,
@@ -77,14 +79,14 @@ pub(in crate::http) async fn publish_stream(
 ) -> Result<Response, Problem> {
     let (mut parts, body) = request.into_parts();
     let headers = &parts.headers;
-    let bulk = Bulk::of(state.clone(), exchange, &mut query.parameters, headers)?;
+    let bulk = Bulk::of((state.clone(), broker.clone()), exchange, &mut query.parameters, headers)?;
     let timeout = query.finish_later()?;
     expect_media_type(headers, NDJSON)?;
     codec::refuse_event_beside_envelope(headers)?;
     let Some(permit) = parts.extensions.remove::<RequestPermit>() else {
         return Err(Problem::internal("the route of publish streams does not admit its requests"));
     };
-    let mut input = Input::new(body, permit, state.broker.clone(), timeout);
+    let mut input = Input::new(body, permit, broker.clone(), timeout);
     if headers.contains_key(EXPECT) {
         // The client sends its body after a status 100, which hyper writes only before the header of the answer.
         input.wait_for_bytes().await;
@@ -95,7 +97,7 @@ pub(in crate::http) async fn publish_stream(
     let output = Output::new(sender, tally, is_minimal, prefix);
     let window = state.limits().publish_window;
     // The task settles the lines that were read also when the client has left.
-    tokio::spawn(run(bulk, input, output, window).instrument(Span::current()));
+    tokio::spawn(run((bulk, broker), input, output, window).instrument(Span::current()));
     let body = poll_fn(move |cx| receiver.poll_recv(cx).map(|piece| piece.map(Ok::<Bytes, Infallible>)));
     Ok(answer(Body::from_stream(body), is_minimal))
 }
@@ -113,8 +115,15 @@ fn answer(body: Body, is_minimal: bool) -> Response {
 }
 
 /// Reads, publishes and answers until every line that was read has its result.
-async fn run(bulk: Bulk<'static>, mut input: Input, mut output: Output, window: usize) {
+async fn run(
+    (bulk, broker): (Bulk<'static>, PermittedBroker),
+    mut input: Input,
+    mut output: Output,
+    window: usize,
+) {
     let mut unsettled = FuturesUnordered::new();
+    // The permissions are those of each line; without valid credentials no line has any.
+    let mut refused = pin!(broker.caller().until_refused(Vec::new));
     let client = output.client();
     let mut read = 0_u64;
     loop {
@@ -125,6 +134,7 @@ async fn run(bulk: Bulk<'static>, mut input: Input, mut output: Output, window: 
         tokio::select! {
             biased;
             Some(settled) = unsettled.next() => output.add(settled),
+            problem = &mut refused, if !input.has_ended() => input.refuse(&problem),
             line = input.next(), if reads => {
                 let Some(line) = line else { continue };
                 match line {

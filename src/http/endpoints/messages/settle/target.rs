@@ -53,7 +53,7 @@ impl Target {
     ) -> Result<Action, Problem> {
         let exchange = match &self.exchange {
             Some(given) => given.clone(),
-            None => ExchangeName::from_path(&format!("{queue}.dlx"))
+            None => ExchangeName::for_dead_letters_of(queue)
                 .map_err(|error| Problem::malformed("exchange", error))?,
         };
         let routing_key = match &self.routing_key {

@@ -10,10 +10,10 @@ use http_body_util::BodyExt;
 use tokio::time::{Instant, timeout_at};
 
 use super::lines::{Piece, Splitter};
-use crate::broker::Broker;
 use crate::domain::guarded::guarded;
 use crate::http::admission::{RequestPermit, StreamRoom};
 use crate::http::problem::{Problem, ProblemType};
+use crate::http::state::PermittedBroker;
 
 /// A line of a stream.
 pub(super) enum Line {
@@ -32,12 +32,14 @@ pub(super) enum End {
     ClientError(String),
     /// The gateway is stopping.
     ShuttingDown,
+    /// The gateway no longer accepts the credentials of the client.
+    Unauthorized(String),
 }
 
 /// The body of a stream.
 pub(super) struct Input {
     body: Body,
-    broker: Broker,
+    broker: PermittedBroker,
     permit: RequestPermit,
     /// The deadline of a line, from its last byte on.
     timeout: Duration,
@@ -57,7 +59,7 @@ pub(super) struct Input {
 
 impl Input {
     /// The body of the request with this permit, whose lines have this deadline.
-    pub(super) fn new(body: Body, permit: RequestPermit, broker: Broker, timeout: Duration) -> Self {
+    pub(super) fn new(body: Body, permit: RequestPermit, broker: PermittedBroker, timeout: Duration) -> Self {
         let now = Instant::now();
         let splitter = Splitter::new(permit.max_body_bytes());
         let idle_until = now + permit.body_timeout();
@@ -199,6 +201,12 @@ impl Input {
     /// Reads no further bytes: the client has left.
     pub(super) fn give_up(&mut self) {
         self.end = Some(End::ClientError("the client has left".to_owned()));
+        self.body = Body::empty();
+    }
+
+    /// Reads no further bytes: the gateway no longer accepts the credentials.
+    pub(super) fn refuse(&mut self, problem: &Problem) {
+        self.end = Some(End::Unauthorized(problem.detail().to_owned()));
         self.body = Body::empty();
     }
 

@@ -56,6 +56,8 @@ enum StreamEnd {
     ClientError,
     /// The gateway is stopping.
     ShuttingDown,
+    /// The gateway no longer accepts the credentials of the client.
+    Unauthorized,
 }
 
 /// The answer to a stream while it is written.
@@ -126,6 +128,7 @@ impl Output {
             End::Complete => (StreamEnd::Complete, None),
             End::ClientError(detail) => (StreamEnd::ClientError, Some(detail)),
             End::ShuttingDown => (StreamEnd::ShuttingDown, None),
+            End::Unauthorized(detail) => (StreamEnd::Unauthorized, Some(detail)),
         };
         self.write(&StreamLine::Summary { summary: StreamSummary { read, counts, end, detail } });
         self.send().await;

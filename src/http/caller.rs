@@ -1,0 +1,213 @@
+//! Who sends a request, found by its credentials, and what the gateway allows them.
+//!
+//! Without authentication every request has one principal, which may do everything: so no check has a second way around it.
+
+mod credentials;
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use axum::http::HeaderMap;
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+use self::credentials::{Credentials, take};
+use super::problem::{Problem, ProblemType};
+use super::quote::quoted;
+use crate::domain::access::{ANONYMOUS, Need, Needed, Permissions, Principal, Principals};
+
+/// How the gateway finds the principal of a request. It is cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Authentication(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    way: Way,
+    /// The virtual host, for the scopes in problems.
+    vhost: String,
+}
+
+#[derive(Debug)]
+enum Way {
+    /// Every request has this principal, with any credentials.
+    None(Arc<Principal>),
+    /// The principals of the file. The gateway replaces them as a whole when the file has changed.
+    Keys(watch::Receiver<Arc<Principals>>),
+}
+
+impl Authentication {
+    /// Without `principals` every request may do everything.
+    #[must_use]
+    pub fn new(principals: Option<watch::Receiver<Arc<Principals>>>, vhost: &str) -> Self {
+        let everyone = || Arc::new(Principal { name: "".into(), permissions: Permissions::all() });
+        let way = principals.map_or_else(|| Way::None(everyone()), Way::Keys);
+        Self(Arc::new(Inner { way, vhost: vhost.to_owned() }))
+    }
+
+    /// The caller of every request, without authentication.
+    pub(super) fn everybody(&self) -> Option<Caller> {
+        let is_none = matches!(self.0.way, Way::None(_));
+        is_none.then(|| Caller { authentication: self.clone(), credentials: Credentials::None })
+    }
+
+    /// The caller of a request with this header, which loses its credentials.
+    ///
+    /// # Errors
+    /// 400 when the header has two credentials, 401 when the gateway does not accept them.
+    pub(super) fn caller(&self, headers: &mut HeaderMap) -> Result<Caller, Problem> {
+        if let Some(everybody) = self.everybody() {
+            return Ok(everybody);
+        }
+        let caller = Caller { authentication: self.clone(), credentials: take(headers)? };
+        caller.principal()?;
+        Ok(caller)
+    }
+
+    fn principal(&self, credentials: &Credentials) -> Option<Arc<Principal>> {
+        match &self.0.way {
+            Way::None(everyone) => Some(Arc::clone(everyone)),
+            Way::Keys(principals) => {
+                let principals = principals.borrow();
+                match credentials {
+                    Credentials::None => principals.anonymous().cloned(),
+                    Credentials::Key(digest) => principals.of_key(digest, SystemTime::now()).cloned(),
+                    Credentials::Wrong => None,
+                }
+            }
+        }
+    }
+}
+
+/// The caller of a request. The gateway looks the principal up at each question, since the file may change while the request runs.
+#[derive(Debug, Clone)]
+pub(super) struct Caller {
+    authentication: Authentication,
+    credentials: Credentials,
+}
+
+impl Caller {
+    /// Its principal at this moment.
+    ///
+    /// # Errors
+    /// 401 when the gateway does not accept the credentials, or no longer.
+    pub(super) fn principal(&self) -> Result<Arc<Principal>, Problem> {
+        self.authentication.principal(&self.credentials).ok_or_else(|| match self.credentials {
+            Credentials::None => Problem::new(
+                ProblemType::Unauthorized,
+                "the request has no credentials: send an API key as Authorization: Bearer rgw_…",
+            ),
+            Credentials::Key(_) | Credentials::Wrong => Problem::new(
+                ProblemType::Unauthorized,
+                "the gateway does not accept the credentials in Authorization: send a valid API key as Bearer rgw_…",
+            ),
+        })
+    }
+
+    /// Checks that its principal has all these permissions. Returns the principal.
+    ///
+    /// # Errors
+    /// 401; 403 naming all that are missing.
+    pub(super) fn require<'a>(
+        &self,
+        needed: impl IntoIterator<Item = Needed<'a>>,
+    ) -> Result<Arc<Principal>, Problem> {
+        let principal = self.principal()?;
+        let missing = principal.permissions.missing(needed);
+        if missing.is_empty() { Ok(principal) } else { Err(self.forbidden(&principal, &missing)) }
+    }
+
+    /// Checks that its principal may look at these queues and exchanges: any permission on each is enough.
+    ///
+    /// # Errors
+    /// 401; 403 naming all that are missing.
+    pub(super) fn require_look<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Result<(), Problem> {
+        let principal = self.principal()?;
+        let missing = names.into_iter().filter(|name| !principal.permissions.allow_look(name));
+        let missing: Vec<_> = missing.map(Need::configure).collect();
+        if missing.is_empty() { Ok(()) } else { Err(self.forbidden(&principal, &missing)) }
+    }
+
+    /// Checks that its principal may see the state of the whole gateway.
+    ///
+    /// # Errors
+    /// 401, 403.
+    pub(super) fn require_monitoring(&self) -> Result<(), Problem> {
+        let principal = self.principal()?;
+        if principal.permissions.may_monitor() {
+            return Ok(());
+        }
+        let detail = format!("{} needs the tag \"monitoring\" for this", quoted(&principal.name));
+        Err(by_gateway(detail, vec!["tag:monitoring".to_owned()]))
+    }
+
+    /// Resolves with the problem when the principal no longer has the permissions.
+    pub(super) async fn until_refused<'a>(&self, needed: impl Fn() -> Vec<Needed<'a>>) -> Problem {
+        let Way::Keys(principals) = &self.authentication.0.way else { return std::future::pending().await };
+        let mut principals = principals.clone();
+        loop {
+            let until = match &self.credentials {
+                Credentials::Key(digest) => principals.borrow_and_update().end_of_key(digest),
+                Credentials::None | Credentials::Wrong => None,
+            };
+            if let Err(problem) = self.require(needed()) {
+                return problem;
+            }
+            let left = until.map(|until| until.duration_since(SystemTime::now()).unwrap_or_default());
+            let expiry = async {
+                match left {
+                    Some(left) => sleep(left).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let change = async {
+                if principals.changed().await.is_err() {
+                    // The file does not change any more.
+                    std::future::pending::<()>().await;
+                }
+            };
+            tokio::select! {
+                () = change => {}
+                () = expiry => {}
+            }
+        }
+    }
+
+    /// How the gateway knows the principal.
+    pub(super) fn way(&self) -> &'static str {
+        match (&self.authentication.0.way, &self.credentials) {
+            (Way::None(_), _) => "none",
+            (Way::Keys(_), Credentials::Key(_)) => "key",
+            (Way::Keys(_), _) => "anonymous",
+        }
+    }
+
+    /// When the gateway no longer accepts its key, if it is known.
+    pub(super) fn expires_at(&self) -> Option<SystemTime> {
+        match (&self.authentication.0.way, &self.credentials) {
+            (Way::Keys(principals), Credentials::Key(digest)) => principals.borrow().end_of_key(digest),
+            _ => None,
+        }
+    }
+
+    fn forbidden(&self, principal: &Principal, missing: &[Need<'_>]) -> Problem {
+        let what: Vec<_> = missing.iter().take(SHOWN).map(ToString::to_string).collect();
+        let (what, name) = (what.join(", "), quoted(&principal.name));
+        let more = missing.len().saturating_sub(SHOWN);
+        let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+        let advice = if &*principal.name == ANONYMOUS { "send an API key, or " } else { "" };
+        let detail = format!(
+            "{name} lacks the permission to {what}{more}: {advice}add what `missing` names to the file of principals"
+        );
+        by_gateway(detail, missing.iter().map(|need| need.scope(&self.authentication.0.vhost)).collect())
+    }
+}
+
+/// The permissions that the description of a problem names; the member `missing` has all.
+const SHOWN: usize = 3;
+
+fn by_gateway(detail: String, missing: Vec<String>) -> Problem {
+    Problem::new(ProblemType::Forbidden, detail).with("by", "gateway").with("missing", missing)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,46 @@
+//! Finds the caller of a request, and refuses callers who cannot be permitted, before the gateway reads a body.
+//!
+//! The check is by the route and the name in the path. The handler checks again, with the routing keys and with the names in the body.
+
+use axum::extract::Request;
+
+use crate::domain::access::{Key, Need};
+use crate::domain::permission::Permission;
+use crate::http::caller::{Authentication, Caller};
+use crate::http::problem::Problem;
+use crate::http::request::first_name;
+
+/// Puts the caller into `known`, and into the extensions of a request to an operation that needs this permission.
+///
+/// # Errors
+/// 400 for two credentials; 401; 403 when the caller has no permission that could be enough.
+pub fn authorize(
+    authentication: &Authentication,
+    request: &mut Request,
+    permission: Permission,
+    known: &mut Option<Caller>,
+) -> Result<(), Problem> {
+    if permission == Permission::Open || authentication.everybody().is_some() {
+        return Ok(());
+    }
+    let caller = known.insert(authentication.caller(request.headers_mut())?);
+    check(caller, permission, request.uri().path())?;
+    request.extensions_mut().insert(caller.clone());
+    Ok(())
+}
+
+fn check(caller: &Caller, permission: Permission, path: &str) -> Result<(), Problem> {
+    // The handler refuses a path without a valid name.
+    let name = || first_name(path).unwrap_or_default();
+    let need = |need: Need<'_>| caller.require([need.into()]).map(|_| ());
+    match permission {
+        // The body names the objects of a document.
+        Permission::Open | Permission::Authenticated | Permission::Document => Ok(()),
+        Permission::Monitoring => caller.require_monitoring(),
+        Permission::Configure => need(Need::configure(&name())),
+        Permission::Write | Permission::Bind => need(Need::write(&name(), Key::Some)),
+        Permission::Read => need(Need::read(&name(), Key::Every)),
+        Permission::Call => caller.require([Need::call_or_write(&name())]).map(|_| ()),
+        Permission::Any => caller.require_look([&*name()]),
+    }
+}

@@ -1,0 +1,189 @@
+//! The broker side, as far as the caller of a request may use it. Handlers have no other way to RabbitMQ.
+//!
+//! Each method checks the permissions of the caller before RabbitMQ is asked, so a refusal tells nothing about what exists there.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use axum::http::Extensions;
+use axum::http::request::Parts;
+use tokio::time::Instant;
+
+use super::AppState;
+use crate::broker::{
+    Action, Broker, Call, LeaseScope, NotSettled, Place, Publish, PublishFailure, Pull, Pulled, Receipt,
+    Settled, Topology,
+};
+use crate::domain::access::{Key, Need, Needed};
+use crate::domain::lease::LeaseId;
+use crate::domain::message::ReceivedMessage;
+use crate::domain::names::{ExchangeName, QueueName};
+use crate::http::caller::Caller;
+use crate::http::problem::Problem;
+
+/// The broker side for one caller.
+#[derive(Clone)]
+pub(in crate::http) struct PermittedBroker {
+    broker: Broker,
+    caller: Caller,
+}
+
+impl AppState {
+    /// The broker side for the caller of the request with these extensions.
+    ///
+    /// # Errors
+    /// 500 when the request was not authenticated: its route is then declared as open by mistake.
+    pub(in crate::http) fn permitted(&self, extensions: &Extensions) -> Result<PermittedBroker, Problem> {
+        let caller = self.authentication.everybody().or_else(|| extensions.get::<Caller>().cloned());
+        let caller = caller.ok_or_else(|| Problem::internal("the request was not authenticated"))?;
+        Ok(PermittedBroker { broker: self.broker.clone(), caller })
+    }
+}
+
+impl FromRequestParts<AppState> for PermittedBroker {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
+        state.permitted(&parts.extensions)
+    }
+}
+
+impl PermittedBroker {
+    /// The caller.
+    pub(in crate::http) fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// The same publish, which can be done then.
+    ///
+    /// # Errors
+    /// 401, 403, with the id of the message.
+    pub(in crate::http) fn permit(&self, publish: Publish) -> Result<PermittedPublish, Problem> {
+        match self.caller.require(publish.needs()) {
+            Ok(_) => Ok(PermittedPublish { broker: self.broker.clone(), publish }),
+            Err(problem) => Err(problem.message_id(publish.message.id)),
+        }
+    }
+
+    /// Whether RabbitMQ takes messages now.
+    pub(in crate::http) fn takes_messages(&self) -> bool {
+        self.broker.takes_messages()
+    }
+
+    /// Resolves when RabbitMQ takes messages.
+    pub(in crate::http) async fn until_takes_messages(&self) {
+        self.broker.until_takes_messages().await;
+    }
+
+    /// Calls the server of a queue.
+    ///
+    /// # Errors
+    /// 401, 403; and within the result the failure of the call.
+    pub(in crate::http) async fn call(
+        &self,
+        call: Call,
+    ) -> Result<Result<ReceivedMessage, PublishFailure>, Problem> {
+        self.caller.require([Need::call_or_write(call.queue.as_str())])?;
+        Ok(self.broker.call(call).await)
+    }
+
+    /// The topology, for an operation that needs these permissions.
+    ///
+    /// # Errors
+    /// 401, 403.
+    pub(in crate::http) fn topology<'a>(
+        &self,
+        needed: impl IntoIterator<Item = impl Into<Needed<'a>>>,
+    ) -> Result<&Topology, Problem> {
+        self.caller.require(needed.into_iter().map(Into::into))?;
+        Ok(self.broker.topology())
+    }
+
+    /// The topology, to look at these queues and exchanges.
+    ///
+    /// # Errors
+    /// 401, 403.
+    pub(in crate::http) fn topology_to_look_at<'a>(
+        &self,
+        names: impl IntoIterator<Item = &'a str>,
+    ) -> Result<&Topology, Problem> {
+        self.caller.require_look(names)?;
+        Ok(self.broker.topology())
+    }
+
+    /// Takes messages for the caller. Ends when the caller may no longer take them.
+    ///
+    /// # Errors
+    /// 401, 403, and RabbitMQ's refusal or the reason why RabbitMQ could not be asked.
+    pub(in crate::http) async fn pull(&self, pull: Pull) -> Result<Pulled, Problem> {
+        let queue = pull.queue.clone();
+        let needed = || vec![Need::read(queue.as_str(), Key::Every).into()];
+        let principal = Arc::clone(&self.caller.require(needed())?.name);
+        tokio::select! {
+            biased;
+            problem = self.caller.until_refused(needed) => Err(problem),
+            pulled = self.broker.consuming().pull(pull, principal) => Ok(pulled?),
+        }
+    }
+
+    /// Settles leases of the caller.
+    ///
+    /// # Errors
+    /// 401; 403 when one of the actions is not permitted: then none is done.
+    pub(in crate::http) async fn settle(
+        &self,
+        queue: &QueueName,
+        actions: Vec<(LeaseId, Action)>,
+        deadline: Instant,
+    ) -> Result<Vec<Result<Settled, NotSettled>>, Problem> {
+        let read = Needed::from(Need::read(queue.as_str(), Key::Every));
+        let others = actions.iter().filter_map(|(_, action)| beyond_reading(queue, action));
+        let principal = self.caller.require([read].into_iter().chain(others))?;
+        let scope = LeaseScope { queue, principal: &principal.name };
+        Ok(self.broker.settle(scope, actions, deadline).await)
+    }
+}
+
+/// The permission that an action needs beside reading the queue: to write to the target of a copy; for replies to a reply, that of a publish.
+/// To read a queue includes to send its messages to its own dead letters, and replies to the queues that they name.
+fn beyond_reading<'a>(queue: &QueueName, action: &'a Action) -> Option<Needed<'a>> {
+    if let Action::Reply(reply) = action {
+        return reply.properties.reply_to.as_ref().map(|queue| Need::replies_at(queue.as_str()));
+    }
+    let Action::DeadLetter { exchange, routing_key, .. } = action else { return None };
+    let is_own = routing_key.as_str() == queue.as_str()
+        && ExchangeName::for_dead_letters_of(queue).is_ok_and(|own| own == *exchange);
+    (!is_own).then(|| Need::write(exchange.in_path(), Key::One(routing_key.as_str())).into())
+}
+
+/// A publish that its caller may do.
+pub(in crate::http) struct PermittedPublish {
+    broker: Broker,
+    publish: Publish,
+}
+
+impl Deref for PermittedPublish {
+    type Target = Publish;
+
+    fn deref(&self) -> &Publish {
+        &self.publish
+    }
+}
+
+impl PermittedPublish {
+    /// Notes whether an earlier publish may have left a copy of the message.
+    pub(in crate::http) fn note_earlier_copy(&mut self, is_possible: bool) {
+        self.publish.earlier_copy_possible = is_possible;
+    }
+
+    /// Publishes the message, see [`Broker::publish`].
+    pub(in crate::http) async fn send(&self) -> Result<Receipt, PublishFailure> {
+        self.broker.publish(&self.publish).await
+    }
+
+    /// Publishes the message after the earlier ones of its sequence, see [`Broker::publish_in_order`].
+    pub(in crate::http) async fn send_in_order(&self, place: &Place) -> Result<Receipt, PublishFailure> {
+        self.broker.publish_in_order(&self.publish, place).await
+    }
+}

@@ -1,0 +1,129 @@
+//! Publishes, batches, streams and calls of principals who may use some routing keys only.
+
+use lapin::ExchangeKind;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::{ALL, Shops, by, missing, part, scope, with};
+use crate::support::{
+    contract::Answer,
+    echo::{echo, serve},
+};
+
+const ENVELOPE: &str = "application/vnd.amqp.message+json";
+
+/// The exchange `orders` with a queue `q` that takes every message.
+async fn orders(name: &str, rights: &str) -> Shops {
+    let shops = Shops::set(name, rights).await;
+    bind(&shops).await;
+    shops
+}
+
+async fn bind(shops: &Shops) {
+    shops.stage.observer.declare_exchange("orders", ExchangeKind::Topic).await;
+    shops.stage.observer.declare_queue("q").await;
+    shops.stage.observer.bind("q", "orders", "#").await;
+}
+
+#[tokio::test]
+async fn a_principal_publishes_with_the_routing_keys_that_it_may_use_and_with_no_other() {
+    let shops = orders("access_publish", "write = ['orders/eu.*']").await;
+    let publish = async |path: &str| Answer::to(shops.by_shop(Method::POST, path).body("x")).await;
+    for path in ["/publish/orders?routing_key=eu.new", "/publish/%6Frders?routing_key=eu.%2Fx"] {
+        assert_eq!(publish(path).await.status, 200, "{path}");
+    }
+    let to = |rest: &str| scope(&shops.stage, "write", rest);
+    for (path, expected) in [
+        ("/publish/orders?routing_key=us.new", to("orders/us.new")),
+        ("/publish/orders", to("orders/")),
+        ("/publish/orders%2F..%2Fx?routing_key=eu.a", to("orders%2F..%2Fx")),
+        ("/publish/amq.default?routing_key=q", to("amq.default")),
+        ("/publish/amq.rabbitmq.trace?routing_key=eu.a", to("amq.rabbitmq.trace")),
+    ] {
+        assert_eq!(missing(&publish(path).await), [expected], "{path}");
+    }
+    assert_eq!(shops.stage.observer.drain("q").await.len(), 2);
+}
+
+#[tokio::test]
+async fn the_queue_for_replies_has_to_be_one_that_the_publisher_may_read_or_write() {
+    let rights = "write = ['orders', 'amq.default/theirs']\nread = ['mine']";
+    let shops = orders("access_reply_to", rights).await;
+    let publish = async |reply_to: &str| {
+        let request = shops.by_shop(Method::POST, "/publish/orders").header("x-amqp-reply-to", reply_to);
+        Answer::to(request.body("x")).await
+    };
+    assert_eq!(publish("mine").await.status, 200);
+    assert_eq!(publish("theirs").await.status, 200);
+    assert_eq!(missing(&publish("other").await), [scope(&shops.stage, "read", "other")]);
+    assert_eq!(shops.stage.observer.drain("q").await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_foreign_item_of_a_batch_or_a_stream_is_refused_alone() {
+    let shops = orders("access_bulk", "write = ['orders/eu.*']").await;
+    let items: Vec<_> = (0..20)
+        .map(|n| {
+            let area = if n == 7 { "us" } else { "eu" };
+            json!({"routing_key": format!("{area}.{n}"), "body_text": "x"})
+        })
+        .collect();
+    let batch = with(shops.by_shop(Method::POST, "/publish/orders/batch"), &Value::from(items.clone()));
+    let answer = Answer::to(batch).await;
+    assert_eq!(answer.status, 207);
+    let lines = items.iter().map(Value::to_string).collect::<Vec<_>>().join("\n");
+    let stream =
+        shops.by_shop(Method::POST, "/publish/orders/stream").header("content-type", "application/x-ndjson");
+    let stream = Answer::to(stream.body(lines)).await;
+    let streamed = String::from_utf8(stream.body.clone()).expect("UTF-8");
+    let of_stream = streamed.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let results = answer.json()["results"].as_array().cloned().unwrap_or_default();
+    for results in [results, of_stream.filter(|line| line["index"].is_u64()).collect()] {
+        assert_eq!(results.len(), 20);
+        for result in &results {
+            let is_foreign = result["index"] == 7;
+            assert_eq!(result["outcome"], if is_foreign { "not_sent" } else { "confirmed" }, "{result}");
+            let problem = &result["problem"];
+            let expected =
+                if is_foreign { json!([scope(&shops.stage, "write", "orders/us.7")]) } else { Value::Null };
+            assert_eq!(problem["missing"], expected, "{result}");
+        }
+    }
+    assert_eq!(shops.stage.observer.drain("q").await.len(), 38);
+}
+
+#[tokio::test]
+async fn a_receipt_is_replayed_to_its_own_principal_only() {
+    let other = rabbitmq_gateway::domain::access::ApiKey::generate();
+    let shops = Shops::set_with("access_replay", "write = ['orders']", &part("other", &other, ALL)).await;
+    bind(&shops).await;
+    let publish = async |key| {
+        let request =
+            by(shops.gateway(), key, Method::POST, "/publish/orders").header("idempotency-key", "k");
+        Answer::to(request.header("content-type", "text/plain").body("x")).await
+    };
+    assert_eq!(publish(&shops.shop).await.header("idempotency-replayed"), "");
+    assert_eq!(publish(&other).await.header("idempotency-replayed"), "");
+    assert_eq!(publish(&shops.shop).await.header("idempotency-replayed"), "true");
+    assert_eq!(shops.stage.observer.drain("q").await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_call_needs_the_permission_to_call_or_to_write_to_the_queue() {
+    let rights = "call = ['pricing']\nwrite = ['amq.default/stock']";
+    let shops = Shops::set("access_call", rights).await;
+    for queue in ["pricing", "stock", "other"] {
+        serve(&shops.stage.observer, queue, echo).await;
+    }
+    let call =
+        async |queue: &str| Answer::to(shops.by_shop(Method::POST, &format!("/rpc/{queue}")).body("x")).await;
+    assert_eq!(call("pricing").await.status, 200);
+    assert_eq!(call("stock").await.status, 200);
+    assert_eq!(missing(&call("other").await), [scope(&shops.stage, "call", "other")]);
+    // A permission to call is none to publish: the caller would choose where the reply goes.
+    let publish = shops
+        .by_shop(Method::POST, "/publish/amq.default?routing_key=pricing")
+        .header("content-type", ENVELOPE);
+    let publish = Answer::to(publish.body(r#"{"body": 1}"#)).await;
+    assert_eq!(missing(&publish), [scope(&shops.stage, "write", "amq.default/pricing")]);
+}
