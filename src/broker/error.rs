@@ -152,11 +152,14 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// The words between RabbitMQ's reason and the objects that the gateway made and could not delete.
+    pub const REMAINS: &str = "; this remains of what the gateway made: ";
+
     /// The same refusal, which also names the queues and exchanges that the request made and the gateway could not
     /// delete.
     pub(super) fn with_remains(mut self, remains: &[String]) -> Self {
         if let Some(reason) = self.reason_mut().filter(|_| !remains.is_empty()) {
-            *reason = format!("{reason}; this remains of what the gateway made: {}", remains.join(", "));
+            *reason = format!("{reason}{}{}", Self::REMAINS, remains.join(", "));
         }
         self
     }

@@ -197,12 +197,12 @@ fn refused(refusal: &Refusal) -> Problem {
             "declare the queue with PUT /queues/{name} or correct its name",
         ),
         Refusal::AccessRefused { reason } if reason.contains(" internal exchange '") => {
-            with_advice(Kind::Forbidden, without_user(reason), "publish to an exchange that is bound to it")
+            with_advice(Kind::Forbidden, &without_user(reason), "publish to an exchange that is bound to it")
                 .with("by", "broker")
         }
         Refusal::AccessRefused { reason } => with_advice(
             Kind::Forbidden,
-            without_user(reason),
+            &without_user(reason),
             "give the gateway's user the permission on this name (rabbitmqctl set_permissions): configure to declare or delete, write to \
              publish, read to pull or purge, write on a queue and read on its exchange to bind dead letters; or use another name",
         )
@@ -244,10 +244,12 @@ fn refused(refusal: &Refusal) -> Problem {
     }
 }
 
-/// The beginning of RabbitMQ's text, such as "access to exchange 'x'". The rest names the virtual host and the gateway's user, which are
-/// none of the callers' business.
-fn without_user(reason: &str) -> &str {
-    reason.rsplit_once(" in vhost '").map_or("RabbitMQ refuses it", |(object, _)| object)
+/// The beginning of RabbitMQ's text, such as "access to exchange 'x'", and the objects that the gateway made. The part between them names
+/// the virtual host and the gateway's user, which callers have no use for.
+fn without_user(reason: &str) -> String {
+    let (said, remains) = reason.split_at(reason.find(Refusal::REMAINS).unwrap_or(reason.len()));
+    let object = said.rsplit_once(" in vhost '").map_or("RabbitMQ refuses it", |(object, _)| object);
+    format!("{object}{remains}")
 }
 
 fn unknown(cause: &Cause) -> Problem {

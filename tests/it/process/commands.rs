@@ -200,7 +200,7 @@ const MISTAKES: [(&str, &str); 4] = [
 
 #[tokio::test]
 async fn all_mistakes_are_reported_in_one_message_with_exit_code_64() {
-    for arguments in [&["check-config"][..], &[], &["healthcheck"]] {
+    for arguments in [&["check-config"][..], &[]] {
         let (code, process) = run(arguments, &MISTAKES).await;
         let told = process.stderr();
         assert_eq!((code, process.stdout()), (Some(64), String::new()), "{arguments:?}: {told}");
@@ -209,6 +209,22 @@ async fn all_mistakes_are_reported_in_one_message_with_exit_code_64() {
         }
         assert!(told.contains("\"soon\"") && !told.contains("hunter2"), "{told}");
     }
+}
+
+/// The gateway runs on when a file has got a mistake, and its container must stay healthy then.
+#[tokio::test]
+async fn healthcheck_reads_its_own_settings_only() {
+    let (code, process) = run(&["healthcheck"], &MISTAKES).await;
+    let told = process.stderr();
+    assert_eq!(
+        (code, told.contains("GATEWAY_LISTEN"), told.contains("soon")),
+        (Some(64), true, false),
+        "{told}"
+    );
+    let served = Served::start(&[NO_BROKER]).await;
+    let listen = served.address.to_string();
+    let settings = [("GATEWAY_LISTEN", &*listen), ("GATEWAY_PRINCIPALS", "/missing"), MISTAKES[3]];
+    assert_eq!(run(&["healthcheck"], &settings).await.0, Some(0));
 }
 
 #[tokio::test]
