@@ -44,9 +44,9 @@ pub fn keep_up_to_date(
 struct Looks {
     path: PathBuf,
     most: usize,
-    /// What the gateway has read last, or why it could not.
+    /// The content that the gateway has read last, or the reason why it could not.
     current: Found,
-    /// What the last look has found, if it differs.
+    /// The content that the last look has found, if it differs.
     candidate: Option<Found>,
 }
 
@@ -68,7 +68,7 @@ impl Looks {
         }
     }
 
-    /// Notes what a look has found. Returns it when it is new and the last look has found the same.
+    /// Notes the content that a look has found. Returns it when it is new and the last look has found the same.
     fn look(&mut self, found: Found) -> Option<Found> {
         if self.current == found {
             self.candidate = None;

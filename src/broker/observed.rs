@@ -1,4 +1,4 @@
-//! What health checks and metrics may see of the broker side.
+//! The view of health checks and metrics on the broker side.
 
 use super::probe::Look;
 use super::state::{LeaseState, Publishing, ReplyState, RoleState};

@@ -20,9 +20,9 @@ pub(super) fn read(from: &mut Reader<'_>, http: &Settings) -> Option<PrincipalsF
     let is_local = http.listen.ip().to_canonical().is_loopback();
     if !is_local && !is_none && !has_file && !from.mistakes.concern(AUTH) {
         let why = format!(
-            "{} can be reached from other hosts, and everybody there could use RabbitMQ with the gateway's rights: set GATEWAY_PRINCIPALS \
+            "{} can be reached from other hosts, and every client there could use RabbitMQ with the gateway's rights: set GATEWAY_PRINCIPALS \
              to a file with the API keys of the callers (`rabbitmq-gateway key new NAME` prints a part of it), or set GATEWAY_AUTH=none \
-             if everybody who reaches the port may do everything",
+             if every client that reaches the port may do everything",
             http.listen
         );
         from.mistakes.about("GATEWAY_LISTEN", &why);

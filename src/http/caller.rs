@@ -45,7 +45,7 @@ impl Authentication {
     }
 
     /// The caller of every request, without authentication.
-    pub(super) fn everybody(&self) -> Option<Caller> {
+    pub(super) fn common_caller(&self) -> Option<Caller> {
         let is_none = matches!(self.0.way, Way::None(_));
         is_none.then(|| Caller { authentication: self.clone(), credentials: Credentials::None })
     }
@@ -55,8 +55,8 @@ impl Authentication {
     /// # Errors
     /// 400 when the header has two credentials, 401 when the gateway does not accept them.
     pub(super) fn caller(&self, headers: &mut HeaderMap) -> Result<Caller, Problem> {
-        if let Some(everybody) = self.everybody() {
-            return Ok(everybody);
+        if let Some(common) = self.common_caller() {
+            return Ok(common);
         }
         let caller = Caller { authentication: self.clone(), credentials: take(headers)? };
         caller.principal()?;

@@ -123,9 +123,8 @@ impl Application for LayeredRouter {
         let mut identified = Identified::new(&layers.metrics, route, traits, &request, prefix);
         let finishes_without_caller = traits.finishes_without_caller;
         let mut caller = None;
-        let begun = identified
-            .span()
-            .in_scope(|| panics::catch(|| layers.begin(request, route, traits, &mut caller)));
+        let entry = Entry { route, traits, caller: &mut caller };
+        let begun = identified.span().in_scope(|| panics::catch(|| layers.begin(request, entry)));
         identified.audit(audited, caller);
         // An async block would hold memory for the handler twice.
         let response = match begun.unwrap_or_else(|panic| Either::Right(on_panic(&panic))) {
@@ -147,36 +146,32 @@ impl Application for LayeredRouter {
     }
 }
 
+/// A request on its way through the layers.
+struct Entry<'a> {
+    route: &'a Arc<Route>,
+    traits: Traits,
+    /// Its caller, once it is known.
+    caller: &'a mut Option<Caller>,
+}
+
 /// A handler that has begun, with the permit of its request; or the answer to a refused request.
 type HandlerOrRefusal = Either<(BoxFuture<'static, Response>, Option<RequestPermit>), Response>;
 
 impl Inner {
     /// Passes the request through the layers and begins its handler.
-    fn begin(
-        &self,
-        request: Request,
-        route: &Arc<Route>,
-        traits: Traits,
-        caller: &mut Option<Caller>,
-    ) -> HandlerOrRefusal {
-        match self.origins.check(&request, traits) {
-            Ok(()) => self.begin_with_cors(request, route, traits, caller),
+    fn begin(&self, request: Request, mut entry: Entry<'_>) -> HandlerOrRefusal {
+        match self.origins.check(&request, entry.traits) {
+            Ok(()) => self.begin_with_cors(request, &mut entry),
             Err(problem) => Either::Right(browser::refusal(problem)),
         }
     }
 
-    fn begin_with_cors(
-        &self,
-        request: Request,
-        route: &Arc<Route>,
-        traits: Traits,
-        caller: &mut Option<Caller>,
-    ) -> HandlerOrRefusal {
+    fn begin_with_cors(&self, request: Request, entry: &mut Entry<'_>) -> HandlerOrRefusal {
         let Some(cors) = self.cors.as_ref().filter(|_| is_for_cors(&request)) else {
-            return self.begin_handler(request, route, traits, caller);
+            return self.begin_handler(request, entry);
         };
         let rest = service_fn(|request| {
-            let answer = match self.begin_handler(request, route, traits, caller) {
+            let answer = match self.begin_handler(request, entry) {
                 Either::Left((handler, permit)) => Either::Left(handler.inspect(|_| drop(permit))),
                 Either::Right(refusal) => Either::Right(ready(refusal)),
             };
@@ -185,17 +180,12 @@ impl Inner {
         Either::Left((cors.layer(rest).call(request).map(infallible).boxed(), None))
     }
 
-    fn begin_handler(
-        &self,
-        mut request: Request,
-        route: &Arc<Route>,
-        traits: Traits,
-        caller: &mut Option<Caller>,
-    ) -> HandlerOrRefusal {
-        let permit = match self.check_and_admit(&mut request, traits, caller) {
+    fn begin_handler(&self, mut request: Request, entry: &mut Entry<'_>) -> HandlerOrRefusal {
+        let permit = match self.check_and_admit(&mut request, entry) {
             Ok(permit) => permit,
             Err(problem) => return Either::Right(problem.into_response()),
         };
+        let route = entry.route;
         if !self.table.is_served(route) {
             return Either::Right(unmatched::not_found(&request, &self.table).into_response());
         }
@@ -216,11 +206,11 @@ impl Inner {
     fn check_and_admit(
         &self,
         request: &mut Request,
-        traits: Traits,
-        caller: &mut Option<Caller>,
+        entry: &mut Entry<'_>,
     ) -> Result<Option<RequestPermit>, Problem> {
+        let traits = entry.traits;
         self.validation.check(request, traits.admission == Admission::Stream)?;
-        authorize(&self.authentication, request, traits.permission, caller)?;
+        authorize(&self.authentication, request, traits.permission, entry.caller)?;
         match traits.admission {
             Admission::None => Ok(None),
             Admission::Request => self.admission.admit(request).map(Some),

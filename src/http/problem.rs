@@ -219,7 +219,7 @@ impl Problem {
         self
     }
 
-    /// Adds one more member of the body, of the list [`FURTHER_MEMBERS`].
+    /// Adds one more member of the body: `attempts`, `by`, `field`, `limit`, `missing`, `results` or `settled_as`.
     #[must_use]
     pub fn with(mut self, name: &'static str, value: impl Into<Value>) -> Self {
         debug_assert!(FURTHER_MEMBERS.iter().any(|(known, _)| *known == name), "{name} has no schema");

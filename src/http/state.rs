@@ -89,7 +89,7 @@ impl Shared {
     /// replica of the gateway recognises the requests of the others by it.
     #[must_use]
     pub fn user_id(&self) -> Option<&str> {
-        self.broker.user().filter(|_| self.authentication.everybody().is_some())
+        self.broker.user().filter(|_| self.authentication.common_caller().is_some())
     }
 
     /// Whether a reply's `x-http-status` header sets the HTTP status.

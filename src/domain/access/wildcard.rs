@@ -15,7 +15,7 @@ pub enum PatternError {
     /// The name part is empty.
     #[error("must begin with a name or a pattern for names")]
     Empty,
-    /// It has more than [`MAX_STARS`] stars.
+    /// It has more than 8 stars.
     #[error("must have at most {MAX_STARS} stars")]
     TooManyStars,
     /// It has a percent sign that begins none of the three escapes.

@@ -30,7 +30,7 @@ fn body(problem: Problem) -> Value {
 }
 
 #[test]
-fn without_authentication_everybody_may_do_everything_with_any_credentials() {
+fn without_authentication_every_client_may_do_everything_with_any_credentials() {
     let authentication = Authentication::new(None, "/");
     let mut headers = [(AUTHORIZATION, "Basic eDp5".parse().expect("a header"))].into_iter().collect();
     let caller = authentication.caller(&mut headers).expect("a caller");

@@ -20,7 +20,7 @@ pub fn authorize(
     permission: Permission,
     known: &mut Option<Caller>,
 ) -> Result<(), Problem> {
-    if permission == Permission::Open || authentication.everybody().is_some() {
+    if permission == Permission::Open || authentication.common_caller().is_some() {
         return Ok(());
     }
     let caller = known.insert(authentication.caller(request.headers_mut())?);

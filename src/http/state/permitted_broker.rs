@@ -35,7 +35,7 @@ impl AppState {
     /// # Errors
     /// 500 when the request was not authenticated: its route is then declared as open by mistake.
     pub(in crate::http) fn permitted(&self, extensions: &Extensions) -> Result<PermittedBroker, Problem> {
-        let caller = self.authentication.everybody().or_else(|| extensions.get::<Caller>().cloned());
+        let caller = self.authentication.common_caller().or_else(|| extensions.get::<Caller>().cloned());
         let caller = caller.ok_or_else(|| Problem::internal("the request was not authenticated"))?;
         Ok(PermittedBroker { broker: self.broker.clone(), caller })
     }
