@@ -128,7 +128,7 @@ impl Gateway {
         }
         let server = serve_on(listener, routers.for_callers(address, admin_address.is_some()));
         info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
-        if !has_authentication && !address.ip().is_loopback() {
+        if !has_authentication && !address.ip().to_canonical().is_loopback() {
             warn!(%address, "every client that reaches this address may use RabbitMQ, since GATEWAY_AUTH is none");
         }
         tokio::spawn(say_ready(broker.clone(), address));

@@ -8,7 +8,7 @@ use clap::ArgMatches;
 
 use super::output::{fail, print, refuse_usage};
 use crate::config::principals::wrong_name;
-use crate::domain::access::{ANONYMOUS, ApiKey, Permissions, Verb};
+use crate::domain::access::{ANONYMOUS, ApiKey, NoKeyDigest, Permissions, Verb};
 
 /// The most bytes of a key on standard input.
 const MAX_INPUT: u64 = 4096;
@@ -57,6 +57,9 @@ pub fn new_key(asked: &NewKey) -> ExitCode {
     }
     let mut permissions = Permissions::default();
     for (verb, pattern) in &asked.grants {
+        if ApiKey::is_like(pattern) {
+            return refuse_usage(&format!("--{} {}", verb.word(), NoKeyDigest::Key));
+        }
         if let Err(why) = permissions.grant(*verb, pattern, &asked.name) {
             return refuse_usage(&format!("--{} {pattern:?} {why}", verb.word()));
         }

@@ -159,5 +159,10 @@ pub fn wrong_name(name: &str) -> Option<String> {
 fn syntax(content: &str, error: &toml::de::Error) -> String {
     let before = error.span().and_then(|span| content.get(..span.start)).unwrap_or_default();
     let line = 1 + before.matches('\n').count();
+    if error.message().starts_with("duplicate key") {
+        return format!(
+            "line {line} repeats a name of the file: a principal stands there once, with all its keys in one list"
+        );
+    }
     format!("line {line} is not TOML")
 }

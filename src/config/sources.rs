@@ -43,7 +43,8 @@ pub fn load(
     let unknown = unknown::warnings(&environment);
     let mut given = Given::read(flags, environment, &mut mistakes);
     given.read_secrets(&mut mistakes);
-    let topology = given.document((TOPOLOGY_FILE, "{}"), document, &mut mistakes);
+    let topology =
+        given.document((TOPOLOGY_FILE, "{}"), |path| document(path, MAX_SIZE as u64), &mut mistakes);
     let principals = given.document((PRINCIPALS_FILE, EMPTY), principals_in, &mut mistakes);
     let lookup = |name: &str| match name {
         TOPOLOGY_FILE => topology.clone(),
@@ -160,6 +161,9 @@ impl Given {
     }
 }
 
+/// The most bytes of a file of principals.
+const MAX_PRINCIPALS_FILE: u64 = 16 << 20;
+
 /// A file of principals that admits nobody. An empty value would count as none.
 const EMPTY: &str = "#";
 
@@ -168,20 +172,20 @@ const EMPTY: &str = "#";
 /// # Errors
 /// Why it cannot be read.
 pub fn principals_in(path: &str) -> Result<String, String> {
-    match document(path) {
+    match document(path, MAX_PRINCIPALS_FILE) {
         Err(why) if why == IS_EMPTY => Ok(EMPTY.to_owned()),
         content => content,
     }
 }
 
 /// The content of a file. Refuses a pipe, which may never end, and a file that no setting allows.
-fn document(path: &str) -> Result<String, String> {
+fn document(path: &str, most: u64) -> Result<String, String> {
     let file = fs::metadata(path).map_err(|error| unreadable(&error))?;
     if !file.is_file() {
         return Err("it must be a regular file".to_owned());
     }
-    if file.len() > MAX_SIZE as u64 {
-        return Err(format!("the file has {} bytes", file.len()));
+    if file.len() > most {
+        return Err(format!("the file has {} bytes, and {most} are allowed", file.len()));
     }
     content(path)
 }

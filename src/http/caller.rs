@@ -14,7 +14,7 @@ use tokio::time::sleep;
 use self::credentials::{Credentials, take};
 use super::problem::{Problem, ProblemType};
 use super::quote::quoted;
-use crate::domain::access::{ANONYMOUS, Need, Needed, Permissions, Principal, Principals};
+use crate::domain::access::{ANONYMOUS, Key, Need, Needed, Permissions, Principal, Principals};
 
 /// How the gateway finds the principal of a request. It is cheap to clone.
 #[derive(Debug, Clone)]
@@ -123,8 +123,13 @@ impl Caller {
     pub(super) fn require_look<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Result<(), Problem> {
         let principal = self.principal()?;
         let missing = names.into_iter().filter(|name| !principal.permissions.allow_look(name));
-        let missing: Vec<_> = missing.map(Need::configure).collect();
-        if missing.is_empty() { Ok(()) } else { Err(self.forbidden(&principal, &missing)) }
+        let missing: Vec<_> = missing.map(|name| Need::read(name, Key::Every)).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let problem = self.forbidden(&principal, &missing);
+        let detail = format!("{}; to look, any of configure, write and read is enough", problem.detail());
+        Err(problem.with_detail(detail))
     }
 
     /// Checks that its principal may see the state of the whole gateway.
@@ -190,13 +195,18 @@ impl Caller {
     }
 
     fn forbidden(&self, principal: &Principal, missing: &[Need<'_>]) -> Problem {
-        let what: Vec<_> = missing.iter().take(SHOWN).map(ToString::to_string).collect();
-        let (what, name) = (what.join(", "), quoted(&principal.name));
+        let shown = || missing.iter().take(SHOWN);
+        let joined = |texts: Vec<String>| texts.join(", ");
+        let what = joined(shown().map(ToString::to_string).collect());
+        let lines = joined(shown().map(Need::in_file).collect());
         let more = missing.len().saturating_sub(SHOWN);
         let more = if more == 0 { String::new() } else { format!(" and {more} more") };
-        let advice = if &*principal.name == ANONYMOUS { "send an API key, or " } else { "" };
+        let (name, advice) = (
+            quoted(&principal.name),
+            if &*principal.name == ANONYMOUS { "send an API key, or " } else { "" },
+        );
         let detail = format!(
-            "{name} lacks the permission to {what}{more}: {advice}add what `missing` names to the file of principals"
+            "{name} lacks the permission to {what}{more}: {advice}add it in the file of principals, such as {lines}"
         );
         by_gateway(detail, missing.iter().map(|need| need.scope(&self.authentication.0.vhost)).collect())
     }

@@ -125,7 +125,7 @@ impl Application for LayeredRouter {
         let mut caller = None;
         let entry = Entry { route, traits, caller: &mut caller };
         let begun = identified.span().in_scope(|| panics::catch(|| layers.begin(request, entry)));
-        identified.audit(audited, caller);
+        identified.audit(audited, caller.as_ref());
         // An async block would hold memory for the handler twice.
         let response = match begun.unwrap_or_else(|panic| Either::Right(on_panic(&panic))) {
             Either::Left((handler, permit)) => {

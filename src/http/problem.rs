@@ -24,6 +24,7 @@ use utoipa::openapi::Schema;
 
 pub use self::item::ItemProblem;
 pub use self::table::{Operations, ProblemType};
+use crate::broker::Refusal;
 use crate::domain::message::MessageId;
 use crate::domain::outcome::Outcome;
 use crate::domain::path_prefix::PathPrefix;
@@ -282,6 +283,12 @@ impl Problem {
     #[must_use]
     pub fn has_message_id(&self) -> bool {
         self.0.body.message_id.is_some()
+    }
+
+    /// Whether objects remain that the gateway made before the problem.
+    #[must_use]
+    pub fn leaves_something(&self) -> bool {
+        self.0.body.members.contains_key("results") || self.detail().contains(Refusal::REMAINS)
     }
 
     /// The body, for the request with this id.

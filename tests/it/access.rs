@@ -126,7 +126,7 @@ async fn credentials_that_are_wrong_are_401_also_where_anonymous_callers_are_wel
     let twice = ask(&format!("authorization: Bearer {key}\r\nauthorization: Bearer {key}\r\n")).await;
     assert_eq!((twice.status, twice.text().contains("\"field\":\"Authorization\"")), (400, true));
     let in_query = Answer::to(shops.gateway().get(&format!("/queues/q?access_token={key}"))).await;
-    assert_eq!(missing(&in_query), [scope(&shops.stage, "configure", "q")]);
+    assert_eq!(missing(&in_query), [scope(&shops.stage, "read", "q")]);
 }
 
 #[tokio::test]

@@ -157,6 +157,8 @@ impl Consuming {
         let all = u32::try_from(self.shared.settings.max_leases).unwrap_or(u32::MAX);
         if let Ok(all) = self.shared.free_leases.acquire_many(all).await {
             all.forget();
+            // Each listener waits for this: the first one that has all permits resolves the waits of the others.
+            self.shared.free_leases.close();
         }
     }
 

@@ -8,6 +8,7 @@ use super::write_gate::WriteGate;
 use crate::broker::error::Error;
 use crate::domain::access::{Key, Need, Needed};
 use crate::domain::message::{Destination, Message};
+use crate::domain::names::ShortText;
 use crate::domain::outcome::Outcome;
 
 /// A message, its destination, and its deadline.
@@ -35,8 +36,9 @@ impl Publish {
     pub fn needs(&self) -> impl Iterator<Item = Needed<'_>> {
         let Destination { exchange, routing_key, .. } = &self.destination;
         let write = Need::write(exchange.in_path(), Key::One(routing_key.as_str()));
-        let reply_to =
-            self.message.properties.reply_to.as_ref().map(|queue| Need::replies_at(queue.as_str()));
+        let reply_to = self.message.properties.reply_to.as_ref().map(ShortText::as_str);
+        // An empty name is that of no queue.
+        let reply_to = reply_to.filter(|queue| !queue.is_empty()).map(Need::replies_at);
         [Needed::from(write)].into_iter().chain(reply_to)
     }
 

@@ -80,6 +80,18 @@ impl<'a> Need<'a> {
         Self { verb: Verb::Call, name: queue, key: Key::Every }
     }
 
+    /// The line of the file of principals that would be enough.
+    #[must_use]
+    pub fn in_file(&self) -> String {
+        let mut pattern = String::new();
+        push_literal(&mut pattern, self.name);
+        if let Key::One(key) = self.key {
+            pattern.push('/');
+            push_literal(&mut pattern, key);
+        }
+        format!("{} = [{pattern:?}]", self.verb.word())
+    }
+
     /// The scope that would be enough, in RabbitMQ's spelling.
     #[must_use]
     pub fn scope(&self, vhost: &str) -> String {

@@ -70,7 +70,7 @@ fn a_missing_permission_is_403_and_names_the_scope_that_would_be_enough() {
     assert_eq!((&refused["status"], &refused["by"]), (&403.into(), &"gateway".into()));
     assert_eq!(refused["missing"], serde_json::json!(["write:%2F/orders/us.new", "configure:%2F/q"]));
     let detail = "\"shop\" lacks the permission to write \"orders\" with routing key \"us.new\", configure \"q\": \
-                  add what `missing` names to the file of principals";
+                  add it in the file of principals, such as write = [\"orders/us.new\"], configure = [\"q\"]";
     assert_eq!(refused["detail"], detail);
     assert!(caller.require_look(["orders", "q"]).is_ok() && caller.require_look(["q", "other"]).is_err());
     assert_eq!(body(caller.require_monitoring().expect_err("no tag"))["missing"][0], "tag:monitoring");

@@ -1,7 +1,7 @@
 //! The audit log: who changed queues, exchanges and bindings, who removed messages, and who was refused.
 //!
-//! Its lines have a target of their own, so that an operator can send them elsewhere. Names are written with escapes, so that no name can
-//! look like a line. Refusals can be many, so the first one of a principal and a kind of problem has a line, and the others of the same
+//! Its lines have a target of their own, so that an operator can send them elsewhere. The log escapes names, so that no name can look like
+//! a line. Refusals can be many, so the first one of a principal and a kind of problem has a line, and the others of the same
 //! second are counted in the next line.
 
 use std::collections::HashMap;
@@ -13,6 +13,7 @@ use axum::http::{Method, StatusCode};
 use percent_encoding::percent_decode_str;
 use tracing::info;
 
+use crate::domain::permission::Permission;
 use crate::http::caller::Caller;
 use crate::http::problem::{Problem, ProblemType};
 use crate::http::routes::Traits;
@@ -40,14 +41,14 @@ impl AuditLog {
 
     /// The part of a request that the log needs at its end; `None` if the log never tells of it.
     pub fn of(self: &Arc<Self>, traits: Traits, request: &Request) -> Option<Audited> {
-        let is_dry_run = || request.uri().query().is_some_and(|query| query.contains("dry_run=true"));
-        let is_change = self.level != AuditLevel::Off && traits.changes && !is_dry_run();
+        let is_change = self.level != AuditLevel::Off && traits.changes && !is_dry_run(traits, request);
         if !is_change && self.level != AuditLevel::All {
             return None;
         }
         let path =
             is_change.then(|| percent_decode_str(request.uri().path()).decode_utf8_lossy().into_owned());
-        Some(Audited { log: Arc::clone(self), path, caller: None })
+        let (method, principal) = (request.method().clone(), Arc::from(""));
+        Some(Audited { log: Arc::clone(self), method, path, principal })
     }
 
     /// Whether a refusal has a line, and how many before it had none.
@@ -57,29 +58,37 @@ impl AuditLog {
     }
 }
 
+/// Whether a document is only looked at. Another operation has no such parameter.
+fn is_dry_run(traits: Traits, request: &Request) -> bool {
+    let query = request.uri().query().unwrap_or_default();
+    traits.permission == Permission::Document && query.split('&').any(|part| part == "dry_run=true")
+}
+
 /// A request that the log may tell of.
 #[derive(Debug)]
 pub struct Audited {
     log: Arc<AuditLog>,
-    /// Its path, percent-decoded, if it changes something.
+    method: Method,
+    /// Its path, percent-decoded, if it changes something. `None` after its end.
     path: Option<String>,
-    /// Its caller, once it is known.
-    caller: Option<Caller>,
+    /// The name of its principal, once it is known.
+    principal: Arc<str>,
 }
 
 impl Audited {
-    /// The caller is known.
-    pub fn set_caller(&mut self, caller: Option<Caller>) {
-        self.caller = caller;
+    /// Notes the caller. Its key may be removed before the end of the request.
+    pub fn set_caller(&mut self, caller: Option<&Caller>) {
+        if let Some(principal) = caller.and_then(|caller| caller.principal().ok()) {
+            self.principal = Arc::clone(&principal.name);
+        }
     }
 
     /// Writes the line of a request with this id, if it has one.
-    pub fn end(self, id: &str, method: &Method, status: StatusCode, problem: Option<&Problem>) {
-        let principal = self.caller.and_then(|caller| caller.principal().ok());
-        let principal = principal.as_ref().map(|it| &*it.name).unwrap_or_default();
-        let method = method.as_str();
-        if let Some(path) = self.path.filter(|_| status.is_success()) {
-            info!(target: TARGET, principal = ?principal, id, method, path = ?path, "changed");
+    pub fn end(mut self, id: &str, route: &str, status: StatusCode, problem: Option<&Problem>) {
+        let path = self.path.take();
+        let (principal, method) = (&*self.principal, self.method.as_str());
+        if let (Some(path), Some(outcome)) = (path, outcome(status, problem)) {
+            info!(target: TARGET, principal, id, method, path, outcome, "changed");
         }
         let Some(problem) = problem.filter(|_| self.log.level == AuditLevel::All) else { return };
         if !matches!(problem.kind(), ProblemType::Unauthorized | ProblemType::Forbidden) {
@@ -87,8 +96,28 @@ impl Audited {
         }
         if let Some(untold) = self.log.note_refusal(principal, problem.kind()) {
             let (kind, detail) = (problem.kind().name(), problem.detail());
-            info!(target: TARGET, principal = ?principal, id, method, problem = kind, detail = ?detail, untold, "refused");
+            info!(target: TARGET, principal, id, method, route, problem = kind, detail, untold, "refused");
         }
+    }
+}
+
+impl Drop for Audited {
+    /// The client has left before its answer, and RabbitMQ may have done what it asked for.
+    fn drop(&mut self) {
+        if let Some(path) = self.path.take() {
+            let (principal, method) = (&*self.principal, self.method.as_str());
+            info!(target: TARGET, principal, method, path, outcome = "unknown", "changed");
+        }
+    }
+}
+
+/// How much of a change is done; `None` if nothing is.
+fn outcome(status: StatusCode, problem: Option<&Problem>) -> Option<&'static str> {
+    match problem {
+        None => status.is_success().then_some("done"),
+        Some(problem) if problem.kind() == ProblemType::OutcomeUnknown => Some("unknown"),
+        Some(problem) if problem.leaves_something() => Some("partial"),
+        Some(_) => None,
     }
 }
 

@@ -104,7 +104,7 @@ impl Identified {
     }
 
     /// Notes what the audit log may tell of the request, and its caller.
-    pub fn audit(&mut self, audited: Option<Audited>, caller: Option<Caller>) {
+    pub fn audit(&mut self, audited: Option<Audited>, caller: Option<&Caller>) {
         self.audited = audited;
         if let Some(audited) = &mut self.audited {
             audited.set_caller(caller);
@@ -121,7 +121,7 @@ impl Identified {
         let (mut response, problem) = self.written(response);
         response.headers_mut().insert(X_REQUEST_ID, self.id.0.clone());
         if let Some(audited) = self.audited.take() {
-            audited.end(self.id.as_str(), self.line.method(), response.status(), problem.as_ref());
+            audited.end(self.id.as_str(), self.line.route(), response.status(), problem.as_ref());
         }
         self.line.end(response.status(), problem.as_ref(), || self.id.span());
         response

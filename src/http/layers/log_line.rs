@@ -38,6 +38,11 @@ impl LogLine {
         &self.span
     }
 
+    /// The path of its route.
+    pub fn route(&self) -> &str {
+        self.route.path()
+    }
+
     /// The request's method.
     pub fn method(&self) -> &Method {
         &self.method

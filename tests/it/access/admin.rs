@@ -1,10 +1,15 @@
 //! The address for administration: health checks and metrics without credentials, and nothing else.
 
+use std::time::Duration;
+
 use rabbitmq_gateway::domain::access::ApiKey;
 use reqwest::Method;
 
 use super::{ALL, SOON, by, part};
-use crate::support::{poll::eventually, stage::Stage};
+use crate::support::{
+    poll::{eventually, within},
+    stage::Stage,
+};
 
 #[tokio::test]
 async fn the_address_for_administration_serves_health_and_metrics_to_everybody_and_no_operation() {
@@ -44,4 +49,6 @@ async fn the_address_for_administration_serves_health_and_metrics_to_everybody_a
         let answer = by(gateway, &root, Method::GET, path).send().await.expect("an answer");
         assert_eq!(answer.status(), expected, "{path}");
     }
+    // Both listeners end when nothing is in flight, long before the shutdown timeout of 25 s.
+    within(Duration::from_secs(10), "the gateway stops", stage.gateway.stop()).await;
 }

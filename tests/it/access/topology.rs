@@ -97,7 +97,7 @@ async fn nothing_of_a_document_is_made_when_one_item_of_ten_is_foreign() {
     let all = [("configure", "victim"), ("read", "victim"), ("write", "elsewhere")];
     let all = all.map(|(verb, name)| scope(&shops.stage, verb, name));
     assert_eq!(missing(&apply("/topology", &document).await), all);
-    let names = ["elsewhere", "victim"].map(|name| scope(&shops.stage, "configure", name));
+    let names = ["elsewhere", "victim"].map(|name| scope(&shops.stage, "read", name));
     assert_eq!(missing(&apply("/topology?dry_run=true", &document).await), names);
     assert_eq!(shops.stage.vhost.definitions().await, before);
     let own = json!({"queues": queues[..9]});
