@@ -38,7 +38,7 @@ pub struct Config {
     pub broker: crate::broker::Settings,
     /// Settings of the HTTP side.
     pub http: crate::http::Settings,
-    /// The callers who may use the gateway; without it everybody may do everything.
+    /// The callers who may use the gateway; without it every client may do everything.
     pub principals: Option<PrincipalsFile>,
     /// Settings of the log.
     pub telemetry: telemetry::Settings,

@@ -77,10 +77,8 @@ pub struct List {
     pub dials: IntCounterVec,
     /// 1 while RabbitMQ blocks publishers.
     pub blocked: IntGauge,
-    /// Changes of the file of principals, by result: `done`, `failed`.
-    pub principals_reloads: IntCounterVec,
-    /// Log lines that were dropped.
-    pub dropped_log_lines: IntCounter,
+    /// Of the process itself.
+    pub process: ProcessMetrics,
 }
 
 /// The metrics of batches and publish streams.
@@ -136,6 +134,31 @@ impl IdempotencyMetrics {
             replays: list.counter(
                 "gateway_idempotency_replays_total",
                 "Retries that the gateway answered with the receipt of an earlier request.",
+            ),
+        }
+    }
+}
+
+/// The metrics of the process itself.
+#[derive(Debug)]
+pub struct ProcessMetrics {
+    /// Changes of the file of principals, by result: `done`, `failed`.
+    pub principals_reloads: IntCounterVec,
+    /// Log lines that were dropped.
+    pub dropped_log_lines: IntCounter,
+}
+
+impl ProcessMetrics {
+    fn registered(list: &Registered) -> Self {
+        Self {
+            principals_reloads: list.counters(
+                "gateway_principals_reloads_total",
+                "Changes of the file of principals, by result: done, failed.",
+                &["result"],
+            ),
+            dropped_log_lines: list.counter(
+                "gateway_log_lines_dropped_total",
+                "Log lines dropped because the reader of standard error was too slow.",
             ),
         }
     }
@@ -216,15 +239,7 @@ impl Default for List {
                 &["role", "result"],
             ),
             blocked: list.gauge("gateway_broker_blocked", "1 while RabbitMQ blocks publishers, else 0."),
-            principals_reloads: list.counters(
-                "gateway_principals_reloads_total",
-                "Changes of the file of principals, by result: done, failed.",
-                &["result"],
-            ),
-            dropped_log_lines: list.counter(
-                "gateway_log_lines_dropped_total",
-                "Log lines dropped because the reader of standard error was too slow.",
-            ),
+            process: ProcessMetrics::registered(&list),
             registry: list.into_registry(),
         }
     }

@@ -102,7 +102,7 @@ fn take(
             "failed"
         }
     };
-    metrics.principals_reloads.with_label_values(&[result]).inc();
+    metrics.process.principals_reloads.with_label_values(&[result]).inc();
 }
 
 #[cfg(test)]
@@ -141,7 +141,7 @@ mod tests {
             take(wrong, &sender, &metrics);
             assert_eq!(receiver.borrow().len(), 1);
         }
-        let count = |result| metrics.principals_reloads.with_label_values(&[result]).get();
+        let count = |result| metrics.process.principals_reloads.with_label_values(&[result]).get();
         assert_eq!((count("done"), count("failed")), (1, 3));
     }
 }

@@ -28,6 +28,6 @@ pub(super) fn refuse_usage(why: &str) -> ExitCode {
 }
 
 fn say(why: &str) {
-    // Without standard error nobody can be told.
+    // Without standard error the message has no place to go.
     let _ = writeln!(io::stderr(), "rabbitmq-gateway: {why}");
 }

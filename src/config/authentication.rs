@@ -1,4 +1,4 @@
-//! How callers authenticate. Beyond loopback somebody has to say so: with a file of principals, or that there is no authentication.
+//! How callers authenticate. Beyond loopback the operator has to say it: by a file of principals, or by `GATEWAY_AUTH=none`.
 
 use super::forms;
 use super::principals::{PrincipalsFile, read_file};

@@ -77,7 +77,7 @@ pub fn read(content: &str, most: usize) -> Result<Principals, Vec<String>> {
     for (name, role) in roles {
         let place = format!("roles.{}", shown(name));
         check_name(name, &place, &mut mistakes);
-        // Its patterns are read for each principal again; this finds mistakes of roles that nobody has.
+        // Its patterns are read for each principal again; this finds mistakes of roles that no principal has.
         if let Some(role) = table(Some(role), &place, &mut mistakes) {
             known_members(role, &MEMBERS, &place, &mut mistakes);
             Rights { table: role, place: &place, principal: "" }

@@ -164,10 +164,10 @@ impl Given {
 /// The most bytes of a file of principals.
 const MAX_PRINCIPALS_FILE: u64 = 16 << 20;
 
-/// A file of principals that admits nobody. An empty value would count as none.
+/// A file of principals that admits no client. An empty value would count as none.
 const EMPTY: &str = "#";
 
-/// The content of the file of principals. An empty file admits nobody.
+/// The content of the file of principals. An empty file admits no client.
 ///
 /// # Errors
 /// Why it cannot be read.

@@ -1,4 +1,4 @@
-//! Who sends a request, found by its credentials, and what the gateway allows them.
+//! The caller of a request, found by its credentials, and the permissions that the gateway checks.
 //!
 //! Without authentication every request has one principal, which may do everything: so no check has a second way around it.
 

@@ -90,7 +90,7 @@ impl fmt::Debug for ApiKey {
     }
 }
 
-/// The SHA-256 of a key. It is no secret: nobody can find a key for it.
+/// The SHA-256 of a key. It is no secret: no program can find a key for it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct KeyDigest([u8; 32]);
 

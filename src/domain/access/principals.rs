@@ -10,7 +10,7 @@ use super::permissions::Permissions;
 /// The name of the principal of requests without credentials.
 pub const ANONYMOUS: &str = "anonymous";
 
-/// Who asks, and what the gateway allows.
+/// A caller by its name in the file, with its permissions.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Principal {
     /// Its name in the file of principals.
@@ -53,7 +53,7 @@ impl Principals {
         self.by_key.insert(digest, key).map(|before| before.principal)
     }
 
-    /// Refuses a key from now on, whoever has it.
+    /// Refuses a key of any principal from now on.
     pub fn revoke(&mut self, digest: KeyDigest) {
         self.revoked.insert(digest);
     }

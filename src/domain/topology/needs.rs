@@ -1,7 +1,7 @@
 //! The permissions that declarations and bindings need.
 //!
 //! RabbitMQ checks a dead-letter exchange only when the queue is new, and never the routing key of dead letters. Here both are checked
-//! always: whoever may declare a queue must not send messages by it to a place that is closed to them.
+//! always: a caller who may declare a queue must not send messages by it to a place that is closed to them.
 
 use std::collections::BTreeSet;
 

@@ -30,8 +30,8 @@ pub(in crate::http) async fn read_metrics(State(state): State<AppState>) -> Resp
     set(&metrics.idempotency.keys, state.idempotency.count());
     read_broker(metrics, state.observed());
     if let Some(dropped) = dropped_log_lines {
-        let new = (dropped.count() as u64).saturating_sub(metrics.dropped_log_lines.get());
-        metrics.dropped_log_lines.inc_by(new);
+        let new = (dropped.count() as u64).saturating_sub(metrics.process.dropped_log_lines.get());
+        metrics.process.dropped_log_lines.inc_by(new);
     }
     ([(CONTENT_TYPE, TEXT)], metrics.text()).into_response()
 }
