@@ -37,7 +37,7 @@ pub use self::connection::{Reached, Trial, Unreached, try_all};
 pub use self::consume::{
     Action, Consuming, LeaseScope, Leased, NoReplyTo, NotSettled, Pull, Pulled, Retried, Settled,
 };
-pub use self::error::{Cause, Denial, Error, Refusal, Unavailable};
+pub use self::error::{Cause, Denial, Error, Refusal, SharedResource, Unavailable};
 pub use self::observed::Observed;
 pub use self::probe::Look;
 pub use self::publish::{Place, Publish, PublishFailure, PublishSequence, Receipt};

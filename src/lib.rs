@@ -5,6 +5,7 @@ pub mod broker;
 pub mod cli;
 pub mod config;
 pub mod domain;
+pub mod fairness;
 pub mod http;
 pub mod lifecycle;
 pub mod metrics;

@@ -19,7 +19,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 pub(super) use self::answer_history::Progress;
-pub(super) use self::in_flight::{NotWritten, Pending, WriteResult};
+pub(super) use self::in_flight::{NotWritten, Pending, WindowPermit, WriteResult};
 pub(super) use self::publish_channel::PublishChannel;
 use super::SettingsError;
 use super::connection::{Connection, Connections, REOPEN_PAUSE};

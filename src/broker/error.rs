@@ -5,6 +5,7 @@
 mod words;
 
 use crate::domain::outcome::Outcome;
+use crate::fairness::OverShare;
 
 /// Why a request to RabbitMQ failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -44,6 +45,14 @@ pub enum Unavailable {
     /// The maximum number of calls already waits for replies.
     #[error("too many calls wait for replies")]
     TooManyCalls,
+    /// The principal of the request holds its fair share of a resource.
+    #[error("the principal holds {} of {}, its fair share", share.held, share.limit)]
+    OverShare {
+        /// The resource.
+        of: SharedResource,
+        /// What the principal holds, and the whole.
+        share: OverShare,
+    },
     /// The maximum number of slow destinations already has a connection each.
     #[error("{limit} other destinations do not answer in time and use all connections for slow destinations")]
     TooManySlow {
@@ -77,6 +86,15 @@ pub enum Unavailable {
     /// The gateway is stopping and no connection is up.
     #[error("the gateway is stopping")]
     ShuttingDown,
+}
+
+/// A resource of which each principal gets a fair share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SharedResource {
+    /// Calls that wait for their replies.
+    PendingReplies,
+    /// Leased messages.
+    Leases,
 }
 
 /// Why RabbitMQ refuses the gateway itself, for every request. The texts name no user, virtual host or address;

@@ -18,6 +18,7 @@ use super::publish::{Publish, PublishFailure};
 use crate::domain::message::{Destination, Message, ReceivedMessage};
 use crate::domain::names::{ExchangeName, QueueName, ShortText};
 use crate::domain::outcome::Outcome;
+use crate::fairness::Holder;
 
 /// An RPC call.
 #[derive(Debug)]
@@ -28,9 +29,17 @@ pub struct Call {
     pub queue: QueueName,
     /// The time by which the caller wants an answer.
     pub deadline: Instant,
+    /// The principal that the call's parts of the limits are held for.
+    pub holder: Holder,
 }
 
 impl Call {
+    /// A call of nobody.
+    #[must_use]
+    pub fn new(message: Message, queue: QueueName, deadline: Instant) -> Self {
+        Self { message, queue, deadline, holder: Holder::default() }
+    }
+
     /// The publish of the request, without a `reply_to` yet.
     fn publish(self) -> Publish {
         let destination = Destination {
@@ -40,6 +49,7 @@ impl Call {
         };
         let mut publish = Publish::new(self.message, destination, self.deadline, false);
         publish.expires = true;
+        publish.holder = self.holder;
         publish
     }
 }
@@ -73,7 +83,8 @@ impl Broker {
     pub(super) async fn ask(&self, call: Call) -> Result<ReceivedMessage, PublishFailure> {
         let mut publish = call.publish();
         loop {
-            let mut pending = self.inner.replies.expect(publish.deadline).await.map_err(not_sent)?;
+            let mut pending =
+                self.inner.replies.expect(&publish.holder, publish.deadline).await.map_err(not_sent)?;
             address(&mut publish, &pending);
             let answer = first_of(pin!(self.send(&publish, None)), &mut pending, publish.deadline).await;
             let is_unknown = answer.as_ref().is_err_and(|failure| failure.outcome == Outcome::Unknown);
@@ -116,6 +127,7 @@ fn result_of(error: &Error) -> &'static str {
         Error::NotSent(Unavailable::TooManyCalls | Unavailable::TooManySlow { .. } | Unavailable::Busy) => {
             "overloaded"
         }
+        Error::NotSent(Unavailable::OverShare { .. }) => "over_share",
         other => other.outcome().as_str(),
     }
 }

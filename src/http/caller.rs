@@ -15,6 +15,7 @@ use self::credentials::{Credentials, take};
 use super::problem::{Problem, ProblemType};
 use super::quote::quoted;
 use crate::domain::access::{ANONYMOUS, Key, Need, Needed, Permissions, Principal, Principals};
+use crate::fairness::Holder;
 
 /// How the gateway finds the principal of a request. It is cheap to clone.
 #[derive(Debug, Clone)]
@@ -174,6 +175,14 @@ impl Caller {
                 () = change => {}
                 () = expiry => {}
             }
+        }
+    }
+
+    /// The holder of the principal's share of the limits: nobody if the gateway knows no other principal.
+    pub(super) fn holder(&self, principal: &Principal) -> Holder {
+        match &self.authentication.0.way {
+            Way::Keys(principals) if principals.borrow().len() > 1 => Holder::principal(&principal.name),
+            Way::None(_) | Way::Keys(_) => Holder::default(),
         }
     }
 

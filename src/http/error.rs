@@ -1,9 +1,12 @@
 //! Converts errors of the broker side into problems. An endpoint may replace the detail by one that knows the request.
 
 use super::problem::{Problem, ProblemType};
-use crate::broker::{Cause, Error, NoReplyTo, NotSettled, PublishFailure, Refusal, Settled, Unavailable};
+use crate::broker::{
+    Cause, Error, NoReplyTo, NotSettled, PublishFailure, Refusal, Settled, SharedResource, Unavailable,
+};
 use crate::domain::duration;
 use crate::domain::outcome::Outcome;
+use crate::fairness::OverShare;
 
 /// Whether the caller may send the same message again.
 fn is_retryable(outcome: Outcome, error: &Error) -> bool {
@@ -136,6 +139,7 @@ fn not_sent(unavailable: &Unavailable) -> Problem {
             Kind::Overloaded,
             "as many calls wait for replies as GATEWAY_MAX_PENDING_REPLIES allows; nothing was sent",
         ),
+        Unavailable::OverShare { of, share } => over_share(*share, of_resource(*of)),
         Unavailable::TooManySlow { limit } => Problem::new(Kind::Overloaded, too_many_slow(*limit)),
         Unavailable::TooManyLong { limit } => Problem::new(Kind::Overloaded, too_many_long(*limit)),
         Unavailable::TooManyLeases => Problem::new(
@@ -167,6 +171,25 @@ fn not_sent(unavailable: &Unavailable) -> Problem {
             Problem::new(Kind::ShuttingDown, "the gateway is stopping; nothing was sent")
         }
     }
+}
+
+/// What is limited, and its setting.
+fn of_resource(resource: SharedResource) -> &'static str {
+    match resource {
+        SharedResource::PendingReplies => {
+            "calls that wait for replies, as many as GATEWAY_MAX_PENDING_REPLIES allows"
+        }
+        SharedResource::Leases => "leased messages, as many as GATEWAY_MAX_LEASES allows",
+    }
+}
+
+/// The problem of a principal that holds its fair share. `setting` names what is limited, and its setting.
+pub(super) fn over_share(share: OverShare, setting: &str) -> Problem {
+    let OverShare { held, limit } = share;
+    let detail = format!(
+        "the principal holds {held} of {limit} {setting}, and the rest is for others; nothing was sent"
+    );
+    Problem::new(ProblemType::RateLimited, detail)
 }
 
 fn too_many_slow(limit: usize) -> String {

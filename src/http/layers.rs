@@ -54,7 +54,7 @@ use crate::telemetry::panics;
 /// 4. CORS is outside of the layers below, which may refuse a request, so that an allowed page can read the refusal.
 /// 5. Validation refuses malformed HTTP before a handler sees it.
 /// 6. Authorization finds the caller of a request, and refuses one without permission before a body is read or a limit is touched.
-/// 7. Admission limits the requests and bytes in flight. Health checks, metrics and pages need no admission.
+/// 7. Admission limits the requests and bytes in flight, and gives each principal its fair share of them. Health checks, metrics and pages need no admission.
 /// 8. The handler is called, directly or by axum's router. Without one, the answer names the nearest path or the allowed methods.
 ///
 /// The layers are one function in front of the router, because axum puts each layer into boxes of its own and clones them for
@@ -210,12 +210,12 @@ impl Inner {
     ) -> Result<Option<RequestPermit>, Problem> {
         let traits = entry.traits;
         self.validation.check(request, traits.admission == Admission::Stream)?;
-        authorize(&self.authentication, request, traits.permission, entry.caller)?;
+        let holder = authorize(&self.authentication, request, traits.permission, entry.caller)?;
         match traits.admission {
             Admission::None => Ok(None),
-            Admission::Request => self.admission.admit(request).map(Some),
-            Admission::Stream => self.admission.admit_stream(request).map(Some),
-            Admission::Pull => self.admission.admit_pull(request).map(Some),
+            Admission::Request => self.admission.admit(request, holder).map(Some),
+            Admission::Stream => self.admission.admit_stream(request, holder).map(Some),
+            Admission::Pull => self.admission.admit_pull(request, holder).map(Some),
         }
     }
 }

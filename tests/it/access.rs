@@ -2,6 +2,7 @@
 
 mod admin;
 mod audit;
+mod fair_share;
 mod leases;
 mod publishing;
 mod reload;

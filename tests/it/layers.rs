@@ -44,10 +44,21 @@ const ALLOWED: [(&str, &[&str]); 9] = [
             "domain",
         ],
     ),
-    ("http", &["broker", "domain", "lifecycle", "metrics", "telemetry::DroppedLines", "telemetry::panics"]),
-    ("broker", &["domain", "lifecycle", "metrics"]),
+    (
+        "http",
+        &[
+            "broker",
+            "domain",
+            "fairness",
+            "lifecycle",
+            "metrics",
+            "telemetry::DroppedLines",
+            "telemetry::panics",
+        ],
+    ),
+    ("broker", &["domain", "fairness", "lifecycle", "metrics"]),
     ("domain", &[]),
-    ("lifecycle, metrics, signals, telemetry", &[]),
+    ("fairness, lifecycle, metrics, signals, telemetry", &[]),
 ];
 
 /// Words of crates that a layer must not use.

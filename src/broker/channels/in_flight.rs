@@ -14,6 +14,7 @@ use crate::broker::destination::KnownDestination;
 use crate::broker::error::{Error, Refusal};
 use crate::broker::wire::{Encoded, Malformed};
 use crate::domain::message::MessageId;
+use crate::fairness::Held;
 
 /// How a publish on a channel ended.
 #[derive(Debug)]
@@ -38,6 +39,22 @@ pub(in crate::broker) enum NotWritten {
     Refused(Refusal),
 }
 
+/// The permits of a message in the window of its lane, and the part of them that its principal holds.
+#[derive(Debug)]
+pub(in crate::broker) struct WindowPermit {
+    pub(in crate::broker) _permits: OwnedSemaphorePermit,
+    pub(in crate::broker) _held: Held,
+}
+
+#[cfg(test)]
+impl WindowPermit {
+    /// The only permit of a window.
+    pub(in crate::broker) fn only() -> Self {
+        let window = std::sync::Arc::new(tokio::sync::Semaphore::new(1));
+        Self { _permits: window.try_acquire_owned().expect("a permit"), _held: Held::default() }
+    }
+}
+
 /// A publish that waits for RabbitMQ's answer.
 #[derive(Debug)]
 pub(in crate::broker) struct Pending {
@@ -53,7 +70,7 @@ pub(in crate::broker) struct Pending {
     pub(in crate::broker) is_isolated: bool,
     /// The permit of the lane's window, held until RabbitMQ's answer.
     #[expect(dead_code, reason = "the permit is held until RabbitMQ answers the publish, and then dropped")]
-    pub(in crate::broker) permit: OwnedSemaphorePermit,
+    pub(in crate::broker) permit: WindowPermit,
     /// Receives the result for the caller.
     pub(in crate::broker) caller: oneshot::Sender<WriteResult>,
 }

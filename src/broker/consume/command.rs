@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::pull::Pulled;
 use super::settle::{Action, NotSettled, Settled};
 use crate::broker::error::Error;
+use crate::fairness::Holder;
 
 /// A request to the worker of a queue. The number of requests that wait is bounded by the number of callers.
 #[derive(Debug)]
@@ -29,6 +30,8 @@ pub(super) struct Caller {
     pub(super) number: u64,
     /// The principal that the messages are leased to.
     pub(super) principal: Arc<str>,
+    /// The holder of its share of all leases.
+    pub(super) holder: Holder,
     pub(super) max: usize,
     pub(super) lease: Duration,
     /// The end of its wait for a message.

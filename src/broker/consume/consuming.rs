@@ -22,6 +22,7 @@ use crate::broker::state::{LeaseState, RoleState};
 use crate::broker::topology::Topology;
 use crate::domain::lease::LeaseId;
 use crate::domain::names::QueueName;
+use crate::fairness::Holder;
 use crate::lifecycle::Lifecycle;
 use crate::metrics::Metrics;
 
@@ -59,17 +60,18 @@ impl Consuming {
         (Self { shared: Arc::new(shared) }, LeaseWork { requests, orders })
     }
 
-    /// Takes messages for a principal, whose name is empty without authentication: at least one, or none when none came within its wait. Drop the future when the caller leaves.
+    /// Takes messages for a principal, whose name is empty without authentication, and for the holder of its share: at least one, or
+    /// none when none came within its wait. Drop the future when the caller leaves.
     ///
     /// # Errors
     /// RabbitMQ's refusal, or the reason why RabbitMQ could not be asked.
-    pub async fn pull(&self, pull: Pull, principal: Arc<str>) -> Result<Pulled, Error> {
+    pub async fn pull(&self, pull: Pull, (principal, holder): (Arc<str>, Holder)) -> Result<Pulled, Error> {
         let Pull { queue, max, wait, lease } = pull;
         let (answer, pulled) = oneshot::channel();
         let number = self.shared.next_number();
         let wait_end = Instant::now() + wait;
         let is_before_cancel = false;
-        let caller = Caller { number, principal, max, lease, wait_end, is_before_cancel, answer };
+        let caller = Caller { number, principal, holder, max, lease, wait_end, is_before_cancel, answer };
         let caller = Command::Pull(caller);
         let limit = self.shared.settings.max_lease_queues;
         let start =

@@ -94,7 +94,7 @@ impl Broker {
             return vec![Err(NotSettled::Expired); actions.len()];
         };
         let message = self.control_message(kind, protocol::request(scope, &actions));
-        let call = Call { message, queue: control_queue, deadline };
+        let call = Call::new(message, control_queue, deadline);
         let failed = |error: NotSettled| vec![Err(error); actions.len()];
         match self.ask(call).await {
             Ok(answer) if is_of_type(&answer, protocol::UNSUPPORTED) => {

@@ -21,6 +21,7 @@ use crate::broker::settings::ConsumeSettings;
 use crate::broker::topology::Topology;
 use crate::domain::lease::LeaseId;
 use crate::domain::names::QueueName;
+use crate::fairness::Shares;
 use crate::lifecycle::Lifecycle;
 use crate::metrics::Metrics;
 
@@ -36,6 +37,8 @@ pub(super) struct Shared {
     pub(super) metrics: Metrics,
     /// The messages that callers hold.
     pub(super) held: HeldCount,
+    /// The shares of principals in the leases.
+    pub(super) lease_shares: Shares,
     /// The leases that may still begin.
     pub(super) free_leases: Arc<Semaphore>,
     /// The bytes that leased messages may still take.
@@ -63,6 +66,7 @@ impl Shared {
         let semaphore = |permits: usize| Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS)));
         let settled = SettledLeases::new(settings.max_settled_leases, 2 * settings.settle_timeout_max);
         Self {
+            lease_shares: Shares::new(settings.max_leases),
             free_leases: semaphore(settings.max_leases),
             free_bytes: semaphore(settings.max_lease_bytes),
             settled: Mutex::new(settled),

@@ -39,6 +39,7 @@ use super::shared::Shared;
 use crate::broker::error::{Cause, Error, Refusal, Unavailable};
 use crate::domain::message::Delivery;
 use crate::domain::names::QueueName;
+use crate::fairness;
 
 /// A worker without callers and leases closes its channel after this time.
 const IDLE: Duration = Duration::from_mins(1);
@@ -79,6 +80,8 @@ struct Kept {
     delivery: Arc<Delivery>,
     _held: Held,
     _lease: OwnedSemaphorePermit,
+    /// The share of the principal that has the lease.
+    share: fairness::Held,
     _bytes: OwnedSemaphorePermit,
     copy_id: Option<CopyId>,
 }
@@ -234,7 +237,8 @@ impl Worker {
 
     /// Takes back a lease whose caller never got it.
     fn take_back(&mut self, serial: u64) {
-        if let Some((tag, arrived, kept)) = self.leases.take_back(serial, Instant::now()) {
+        if let Some((tag, arrived, mut kept)) = self.leases.take_back(serial, Instant::now()) {
+            kept.share = fairness::Held::default();
             self.shared.metrics.consume.returned.inc();
             self.ready.push_back(Ready { tag, arrived, kept });
             self.deal();

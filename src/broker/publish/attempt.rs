@@ -5,7 +5,6 @@
 use std::sync::Arc;
 
 use futures_util::FutureExt;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use super::destinations::{Destinations, Route};
@@ -13,7 +12,7 @@ use super::lane::Lane;
 use super::lanes::Lanes;
 use super::sequence::Place;
 use super::{Publish, Publisher};
-use crate::broker::channels::{NotWritten, WriteResult};
+use crate::broker::channels::{NotWritten, WindowPermit, WriteResult};
 use crate::broker::destination::KnownDestination;
 use crate::broker::error::{Error, Unavailable};
 
@@ -141,12 +140,12 @@ impl Publisher {
         publish: &Publish,
         place: Option<&Place>,
         lanes: &Lanes,
-    ) -> Result<Option<(Arc<Lane>, OwnedSemaphorePermit)>, Error> {
-        let (bytes, deadline) = (publish.message.body.len(), publish.deadline);
+    ) -> Result<Option<(Arc<Lane>, WindowPermit)>, Error> {
+        let (need, deadline) = ((publish.message.body.len(), &publish.holder), publish.deadline);
         if let Some(place) = place
             && let Some(lane) = place.lane()
         {
-            if let Some(permit) = lanes.reserve_on(&lane, bytes, deadline).await? {
+            if let Some(permit) = lanes.reserve_on(&lane, need, deadline).await? {
                 return Ok(Some((lane, permit)));
             }
             let settled = place.until_settled().map(Ok);
@@ -154,7 +153,7 @@ impl Publisher {
             // The results may have changed the state of the destination, so the lanes are selected again.
             return Ok(None);
         }
-        lanes.reserve(bytes, deadline).await
+        lanes.reserve(need, deadline).await
     }
 
     /// Measures how long RabbitMQ took to answer.

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::Publish;
-use crate::broker::channels::{ConfirmChannel, NotWritten, Pending, WriteResult};
+use crate::broker::channels::{ConfirmChannel, NotWritten, Pending, WindowPermit, WriteResult};
 use crate::broker::destination::KnownDestination;
 use crate::broker::error::{Cause, Error};
 use crate::broker::wire::publish_frames;
@@ -107,7 +107,7 @@ impl Lane {
         &self,
         publish: &Publish,
         destination: KnownDestination,
-        permit: OwnedSemaphorePermit,
+        permit: WindowPermit,
         handed_in: impl FnOnce(),
     ) -> WriteResult {
         let (caller, ended) = oneshot::channel();

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::{OwnedSemaphorePermit, watch};
@@ -16,12 +15,16 @@ use tokio_util::task::TaskTracker;
 use super::lane::{Lane, LaneKind};
 use super::lane_slot::LaneSlot;
 use crate::broker::SettingsError;
-use crate::broker::channels::{ConfirmChannel, ConfirmChannels};
+use crate::broker::channels::{ConfirmChannel, ConfirmChannels, WindowPermit};
 use crate::broker::connection::Connections;
 use crate::broker::error::{Error, Unavailable};
+use crate::fairness::{Holder, Turns};
 
 /// How long a waiting publish waits for one more lane before it asks for another lane on another connection.
 const ASK_AGAIN: Duration = Duration::from_millis(250);
+
+/// At least this number of publishes may have their turns at the same time: a principal that holds least waits for so many permits at most.
+const TURNS: usize = 16;
 
 /// The lanes of one kind, over the connections of one role.
 pub(super) struct Lanes {
@@ -32,6 +35,8 @@ pub(super) struct Lanes {
     changes: Arc<watch::Sender<()>>,
     /// Counts the publishes that wait for a permit.
     waiting: TaskTracker,
+    /// The order in which they take one.
+    turns: Arc<Turns>,
     silent: AtomicUsize,
     kind: LaneKind,
     closing: CancellationToken,
@@ -61,26 +66,35 @@ impl Lanes {
         };
         let slots = (0..count).map(open).collect();
         let (waiting, silent) = (TaskTracker::new(), AtomicUsize::new(0));
-        Ok(Self { connections, pools, slots, changes, waiting, silent, kind, closing, tasks })
+        // As many as there are isolated lanes, so that these are opened at once when they are needed.
+        let turns = Turns::new(count.max(TURNS));
+        Ok(Self { connections, pools, slots, changes, waiting, turns, silent, kind, closing, tasks })
     }
 
-    /// Waits for a permit on a lane until the deadline; `None` if the lanes were closed. The message is not written
-    /// meanwhile.
+    /// Waits for a permit on a lane for a body of this size until the deadline; `None` if the lanes were closed. The message is not
+    /// written meanwhile. Of several principals that wait, the one that holds fewest permits goes first.
     ///
     /// # Errors
     /// [`Unavailable::NoConnection`] or [`Unavailable::Busy`] at the deadline, [`Unavailable::Denied`] as soon as it is
     /// certain, [`Unavailable::Blocked`] and [`Unavailable::ShuttingDown`] at once.
     pub(super) async fn reserve(
         &self,
-        bytes: usize,
+        (bytes, holder): (usize, &Holder),
         deadline: Instant,
-    ) -> Result<Option<(Arc<Lane>, OwnedSemaphorePermit)>, Error> {
-        if let Some(found) = self.reserve_now(bytes) {
-            return Ok(Some(found));
+    ) -> Result<Option<(Arc<Lane>, WindowPermit)>, Error> {
+        let hold = |(lane, permit)| (lane, self.hold(holder, permit));
+        if self.turns.are_free_for(holder)
+            && let Some(found) = self.reserve_now(bytes)
+        {
+            return Ok(Some(hold(found)));
         }
         let _waiting = self.waiting.token();
+        let found = async {
+            let _turn = self.turns.wait(holder).await;
+            self.reserve_later(bytes).await
+        };
         // Boxed because this future is large and rarely needed.
-        Box::pin(self.connections.wait_before_write(deadline, self.reserve_later(bytes))).await
+        Ok(Box::pin(self.connections.wait_before_write(deadline, found)).await?.map(hold))
     }
 
     /// Waits for a permit on this lane until the deadline; `None` if it is closed, or does not belong to this group.
@@ -90,17 +104,29 @@ impl Lanes {
     pub(super) async fn reserve_on(
         &self,
         lane: &Arc<Lane>,
-        bytes: usize,
+        (bytes, holder): (usize, &Holder),
         deadline: Instant,
-    ) -> Result<Option<OwnedSemaphorePermit>, Error> {
+    ) -> Result<Option<WindowPermit>, Error> {
         if !self.open().any(|open| Arc::ptr_eq(&open, lane)) {
             return Ok(None);
         }
-        if let Some(permit) = lane.try_permit(bytes) {
-            return Ok(Some(permit));
+        let hold = |permit| self.hold(holder, permit);
+        if self.turns.are_free_for(holder)
+            && let Some(permit) = lane.try_permit(bytes)
+        {
+            return Ok(Some(hold(permit)));
         }
         let _waiting = self.waiting.token();
-        Box::pin(self.connections.wait_before_write(deadline, lane.permit(bytes).map(Ok))).await
+        let permit = async {
+            let _turn = self.turns.wait(holder).await;
+            Ok(lane.permit(bytes).await)
+        };
+        Ok(Box::pin(self.connections.wait_before_write(deadline, permit)).await?.map(hold))
+    }
+
+    fn hold(&self, holder: &Holder, permits: OwnedSemaphorePermit) -> WindowPermit {
+        let held = self.turns.hold(holder, permits.num_permits());
+        WindowPermit { _permits: permits, _held: held }
     }
 
     fn reserve_now(&self, bytes: usize) -> Option<(Arc<Lane>, OwnedSemaphorePermit)> {

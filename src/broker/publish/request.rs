@@ -10,6 +10,7 @@ use crate::domain::access::{Key, Need, Needed};
 use crate::domain::message::{Destination, Message};
 use crate::domain::names::ShortText;
 use crate::domain::outcome::Outcome;
+use crate::fairness::Holder;
 
 /// A message, its destination, and its deadline.
 #[derive(Debug)]
@@ -24,6 +25,8 @@ pub struct Publish {
     pub resend: bool,
     /// Whether an earlier publish of this message, with the same id, may have left a copy in a queue.
     pub earlier_copy_possible: bool,
+    /// The principal that the permits of the message are held for.
+    pub holder: Holder,
     /// Whether the message expires at the deadline, so that no consumer processes it later.
     pub(in crate::broker) expires: bool,
     /// Another task may forbid the message while it is not written.
@@ -42,7 +45,7 @@ impl Publish {
         [Needed::from(write)].into_iter().chain(reply_to)
     }
 
-    /// A publish without any attempt so far, of a message that does not expire at the deadline.
+    /// A publish without any attempt so far, for nobody, of a message that does not expire at the deadline.
     #[must_use]
     pub fn new(message: Message, destination: Destination, deadline: Instant, resend: bool) -> Self {
         Self {
@@ -51,6 +54,7 @@ impl Publish {
             deadline,
             resend,
             earlier_copy_possible: false,
+            holder: Holder::default(),
             expires: false,
             gate: None,
             attempts: AtomicU32::new(0),

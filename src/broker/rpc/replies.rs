@@ -21,9 +21,10 @@ pub(in crate::broker) use self::reply_queue::PendingReply;
 use self::reply_queue::{NotRegistered, ReplyQueue};
 use crate::broker::Settings;
 use crate::broker::connection::{Connection, Connections, Refused, Reminders};
-use crate::broker::error::{Denial, Error, Refusal, Unavailable};
+use crate::broker::error::{Denial, Error, Refusal, SharedResource, Unavailable};
 use crate::broker::own_queue::{OwnQueue, open};
 use crate::broker::supervised::{Reopen, State, StateSender, Supervised, supervise};
+use crate::fairness::{Holder, Shares};
 
 /// How long RabbitMQ may take to declare the queue and start the consumer.
 const DECLARE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -36,6 +37,8 @@ pub(in crate::broker) struct Replies {
     current: watch::Receiver<State<Arc<ReplyQueue>>>,
     refused: watch::Receiver<Option<Refused>>,
     max_waiting: usize,
+    /// The shares of principals in the pending replies.
+    shares: Shares,
 }
 
 impl Replies {
@@ -59,15 +62,20 @@ impl Replies {
             losses: Reminders::default(),
         };
         let max_waiting = settings.max_pending_replies;
-        (Self { connections, current, refused, max_waiting }, supervise(supervised, sender, stop))
+        let shares = Shares::new(max_waiting);
+        (Self { connections, current, refused, max_waiting, shares }, supervise(supervised, sender, stop))
     }
 
     /// Registers a pending reply.
     ///
     /// # Errors
     /// [`Unavailable::NoConnection`] if no reply queue exists until the deadline, [`Unavailable::Denied`] as soon as it
-    /// is certain, [`Unavailable::TooManyCalls`].
-    pub(in crate::broker) async fn expect(&self, deadline: Instant) -> Result<PendingReply, Error> {
+    /// is certain, [`Unavailable::TooManyCalls`], [`Unavailable::OverShare`].
+    pub(in crate::broker) async fn expect(
+        &self,
+        holder: &Holder,
+        deadline: Instant,
+    ) -> Result<PendingReply, Error> {
         let mut current = self.current.clone();
         loop {
             let found =
@@ -83,8 +91,12 @@ impl Replies {
                 Err(_) => return Err(self.why_missing()),
             };
             // If the queue was lost just now, the watch channel has its successor already or will get it.
-            match queue.map(|queue| queue.expect(self.max_waiting)) {
+            match queue.map(|queue| queue.expect(holder, &self.shares, self.max_waiting)) {
                 Some(Ok(pending)) => return Ok(pending),
+                Some(Err(NotRegistered::OverShare(share))) => {
+                    let of = SharedResource::PendingReplies;
+                    return Err(Error::NotSent(Unavailable::OverShare { of, share }));
+                }
                 Some(Err(NotRegistered::TooMany)) => return Err(Error::NotSent(Unavailable::TooManyCalls)),
                 Some(Err(NotRegistered::Lost)) | None if self.connections.has_given_up() => {
                     return Err(Error::NotSent(Unavailable::ShuttingDown));

@@ -135,7 +135,7 @@ impl CallRequest {
         let form = ReplyForm::take(&mut query.parameters)?.unwrap_or_else(|| ReplyForm::accepted(headers));
         let deadline = query.finish()?;
         let message = request(state, &queue, headers, &body)?;
-        let call = Call { message, queue, deadline };
+        let call = Call::new(message, queue, deadline);
         Ok(Self { call, require_consumers, form, body })
     }
 

@@ -6,11 +6,13 @@ use axum::extract::Request;
 
 use crate::domain::access::{Key, Need};
 use crate::domain::permission::Permission;
+use crate::fairness::Holder;
 use crate::http::caller::{Authentication, Caller};
 use crate::http::problem::Problem;
 use crate::http::request::first_name;
 
-/// Puts the caller into `known`, and into the extensions of a request to an operation that needs this permission.
+/// Puts the caller into `known`, and into the extensions of a request to an operation that needs this permission. Returns the holder
+/// of its share of the limits.
 ///
 /// # Errors
 /// 400 for two credentials; 401; 403 when the caller has no permission that could be enough.
@@ -19,14 +21,14 @@ pub fn authorize(
     request: &mut Request,
     permission: Permission,
     known: &mut Option<Caller>,
-) -> Result<(), Problem> {
+) -> Result<Holder, Problem> {
     if permission == Permission::Open || authentication.common_caller().is_some() {
-        return Ok(());
+        return Ok(Holder::default());
     }
     let caller = known.insert(authentication.caller(request.headers_mut())?);
     check(caller, permission, request.uri().path())?;
     request.extensions_mut().insert(caller.clone());
-    Ok(())
+    Ok(caller.holder(&*caller.principal()?))
 }
 
 fn check(caller: &Caller, permission: Permission, path: &str) -> Result<(), Problem> {

@@ -53,7 +53,9 @@ impl ProblemType {
             _ if self == Self::Unroutable => (Outcome::Unroutable, false),
             _ if self == Self::Rejected => (Outcome::Rejected, true),
             _ if self == Self::IdempotencyKeyInUse => (Outcome::Unknown, true),
-            StatusCode::REQUEST_TIMEOUT | StatusCode::SERVICE_UNAVAILABLE => (Outcome::NotSent, true),
+            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+                (Outcome::NotSent, true)
+            }
             StatusCode::NOT_IMPLEMENTED => (Outcome::NotSent, false),
             status if status.is_client_error() => (Outcome::NotSent, false),
             _ => (Outcome::Unknown, true),
@@ -91,10 +93,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_503_and_a_key_in_use_say_when_to_try_again() {
+    fn a_429_a_503_and_a_key_in_use_say_when_to_try_again() {
         for kind in ProblemType::ALL {
-            let is_about_time =
-                kind.status() == StatusCode::SERVICE_UNAVAILABLE || kind == ProblemType::IdempotencyKeyInUse;
+            let is_about_time = kind == ProblemType::IdempotencyKeyInUse
+                || [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE].contains(&kind.status());
             assert_eq!(kind.retry_after().is_some(), is_about_time, "{kind:?}");
         }
     }

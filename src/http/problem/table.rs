@@ -198,6 +198,11 @@ problem_types! {
         meaning: "The `Idempotency-Key` belongs to an earlier request with another message: the routing key, `mandatory`, the properties, the headers or the body differ. This message was not sent.",
         advice: "Use a new key for each message. A retry has to repeat its message without a change, also its `X-Amqp-Timestamp`; trace headers may differ.",
     }
+    RateLimited {
+        name: "rate-limited", status: TOO_MANY_REQUESTS, title: "Fair share used", retry_after: Some(1), operations: AsksRabbitMq,
+        meaning: "The principal holds its fair share of a limit of the gateway, such as the number of requests in flight; `detail` names it. The rest is for other principals. Nothing was sent.",
+        advice: "Send the request again after `Retry-After`, and keep fewer requests in flight. The operator of the gateway can raise the limit that `detail` names.",
+    }
     HeadersTooLarge {
         name: "headers-too-large", status: REQUEST_HEADER_FIELDS_TOO_LARGE, title: "Headers too large", retry_after: None, operations: Every,
         meaning: "The headers of the request, or those of the message, are larger than the limit. Nothing was sent.",

@@ -59,9 +59,12 @@ impl PermittedBroker {
     ///
     /// # Errors
     /// 401, 403, with the id of the message.
-    pub(in crate::http) fn permit(&self, publish: Publish) -> Result<PermittedPublish, Problem> {
+    pub(in crate::http) fn permit(&self, mut publish: Publish) -> Result<PermittedPublish, Problem> {
         match self.caller.require(publish.needs()) {
-            Ok(_) => Ok(PermittedPublish { broker: self.broker.clone(), publish }),
+            Ok(principal) => {
+                publish.holder = self.caller.holder(&principal);
+                Ok(PermittedPublish { broker: self.broker.clone(), publish })
+            }
             Err(problem) => Err(problem.message_id(publish.message.id)),
         }
     }
@@ -82,9 +85,10 @@ impl PermittedBroker {
     /// 401, 403; and within the result the failure of the call.
     pub(in crate::http) async fn call(
         &self,
-        call: Call,
+        mut call: Call,
     ) -> Result<Result<ReceivedMessage, PublishFailure>, Problem> {
-        self.caller.require([Need::call_or_write(call.queue.as_str())])?;
+        let principal = self.caller.require([Need::call_or_write(call.queue.as_str())])?;
+        call.holder = self.caller.holder(&principal);
         Ok(self.broker.call(call).await)
     }
 
@@ -119,11 +123,12 @@ impl PermittedBroker {
     pub(in crate::http) async fn pull(&self, pull: Pull) -> Result<Pulled, Problem> {
         let queue = pull.queue.clone();
         let needed = || vec![Need::read(queue.as_str(), Key::Every).into()];
-        let principal = Arc::clone(&self.caller.require(needed())?.name);
+        let principal = self.caller.require(needed())?;
+        let owner = (Arc::clone(&principal.name), self.caller.holder(&principal));
         tokio::select! {
             biased;
             problem = self.caller.until_refused(needed) => Err(problem),
-            pulled = self.broker.consuming().pull(pull, principal) => Ok(pulled?),
+            pulled = self.broker.consuming().pull(pull, owner) => Ok(pulled?),
         }
     }
 

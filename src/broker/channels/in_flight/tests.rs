@@ -1,9 +1,6 @@
 //! Compares the ring with a plain list.
 
-use std::sync::Arc;
-
 use proptest::prelude::*;
-use tokio::sync::Semaphore;
 
 use super::*;
 use crate::domain::names::{ExchangeName, ShortText};
@@ -14,7 +11,7 @@ fn id(number: usize) -> MessageId {
 
 /// A publish whose caller ignores the result.
 fn pending(number: usize) -> Pending {
-    let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().expect("a permit");
+    let permit = WindowPermit::only();
     let destination = KnownDestination::new(ExchangeName::default(), ShortText::default());
     let now = Instant::now();
     let caller = oneshot::channel().0;

@@ -6,11 +6,12 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
 use super::owner::{BASIC_ACK, BASIC_NACK};
 use super::*;
+use crate::broker::channels::WindowPermit;
 use crate::broker::error::Refusal;
 use crate::broker::wire::{BASIC_RETURN, Router, publish_frames, start};
 use crate::domain::field::FieldTable;
@@ -63,7 +64,7 @@ fn hand_in(
         since: now,
         deadline: now + SOON,
         is_isolated,
-        permit: Arc::new(Semaphore::new(1)).try_acquire_owned().expect("a permit"),
+        permit: WindowPermit::only(),
         caller,
     };
     channel.hand_in(pending, encoded)?;

@@ -2,12 +2,13 @@
 //!
 //! There may be thousands, and the worker looks at them after each event. So no question about them takes longer the more there are.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::broker::consume::command::Caller;
+use crate::fairness::{OverShare, Shares};
 
 /// How long a caller waits for RabbitMQ beside its wait for messages.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -19,11 +20,14 @@ pub(super) struct Callers {
     by_number: BTreeMap<u64, Caller>,
     by_wait_end: BTreeSet<(Instant, u64)>,
     wanted: usize,
+    /// The number of callers of principals that have shares.
+    with_share: usize,
 }
 
 impl Callers {
     pub(super) fn add(&mut self, caller: Caller) {
         self.wanted += caller.max;
+        self.with_share += usize::from(!caller.holder.is_nobody());
         self.by_wait_end.insert((caller.wait_end, caller.number));
         self.by_number.insert(caller.number, caller);
     }
@@ -32,9 +36,34 @@ impl Callers {
         self.by_number.is_empty()
     }
 
-    /// The number of messages that all callers want.
-    pub(super) fn wanted(&self) -> usize {
-        self.wanted
+    /// The number of messages that the first callers may have by the shares of their principals, at most `most`. Removes those of them
+    /// whose principals may have none.
+    pub(super) fn permitted(
+        &mut self,
+        shares: &Shares,
+        free: usize,
+        most: usize,
+    ) -> (usize, Vec<(Caller, OverShare)>) {
+        if self.with_share == 0 {
+            return (self.wanted.min(most), Vec::new());
+        }
+        let (mut count, mut refused, mut left) = (0, Vec::new(), HashMap::new());
+        for (number, caller) in &self.by_number {
+            if count >= most {
+                break;
+            }
+            let allowance = || shares.allowance(&caller.holder, most, free);
+            match left.entry(&caller.holder).or_insert_with(allowance) {
+                Ok(left) => {
+                    let messages = caller.max.min(*left);
+                    *left -= messages;
+                    count += messages;
+                }
+                Err(share) => refused.push((*number, *share)),
+            }
+        }
+        let refused = refused.into_iter().filter_map(|(number, share)| Some((self.remove(number)?, share)));
+        (count.min(most), refused.collect())
     }
 
     /// Takes the caller who came first.
@@ -48,6 +77,7 @@ impl Callers {
         let caller = self.by_number.remove(&number)?;
         self.by_wait_end.remove(&(caller.wait_end, number));
         self.wanted -= caller.max;
+        self.with_share -= usize::from(!caller.holder.is_nobody());
         Some(caller)
     }
 
@@ -103,11 +133,13 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::*;
+    use crate::fairness::Holder;
 
     fn caller(number: u64, wait_end: Instant) -> Caller {
         let lease = Duration::from_secs(1);
-        let answer = oneshot::channel().0;
-        Caller { number, principal: Arc::from(""), max: 10, lease, wait_end, is_before_cancel: false, answer }
+        let (answer, holder) = (oneshot::channel().0, Holder::default());
+        let principal = Arc::from("");
+        Caller { number, principal, holder, max: 10, lease, wait_end, is_before_cancel: false, answer }
     }
 
     fn numbers(callers: impl IntoIterator<Item = Caller>) -> Vec<u64> {
@@ -128,9 +160,9 @@ mod tests {
         let mut callers = four(Instant::now());
         assert!(callers.remove(2).is_some());
         assert!(callers.remove(2).is_none());
-        assert_eq!((callers.wanted(), numbers(callers.take_first())), (30, vec![1]));
-        assert_eq!((callers.wanted(), numbers(callers.take_all())), (20, vec![3, 4]));
-        assert_eq!((callers.is_empty(), callers.wanted(), callers.first_wait_end()), (true, 0, None));
+        assert_eq!((callers.wanted, numbers(callers.take_first())), (30, vec![1]));
+        assert_eq!((callers.wanted, numbers(callers.take_all())), (20, vec![3, 4]));
+        assert_eq!((callers.is_empty(), callers.wanted, callers.first_wait_end()), (true, 0, None));
     }
 
     #[test]
@@ -142,6 +174,27 @@ mod tests {
         assert_eq!(callers.first_wait_end(), Some(now));
         assert_eq!(numbers(callers.take_unserved(now + Duration::from_secs(2))), [4, 3]);
         assert_eq!(numbers(callers.take_all()), [1, 2, 5]);
+    }
+
+    #[test]
+    fn a_round_asks_for_the_shares_of_principals_and_refuses_one_that_has_its_share() {
+        let (mut callers, now) = (Callers::default(), Instant::now());
+        let [greedy, small] = ["greedy", "small"].map(|name| Holder::principal(&Arc::from(name)));
+        for (number, holder) in [(1, &greedy), (2, &small), (3, &small), (4, &greedy), (5, &small)] {
+            callers.add(Caller { holder: holder.clone(), ..caller(number, now) });
+        }
+        let shares = Shares::new(1024);
+        assert_eq!(callers.permitted(&shares, 1024, 250).0, 50);
+        assert_eq!(callers.permitted(&shares, 1024, 15).0, 15);
+        let _greedy = shares.take(&greedy, 900, 1024).expect("alone");
+        let _small = shares.take(&small, 3, 124).expect("little");
+        // The small principal may hold 16.
+        let (wanted, refused) = callers.permitted(&shares, 121, 250);
+        let refused = refused.into_iter().map(|(caller, share)| (caller.number, share.held));
+        assert_eq!((wanted, refused.collect::<Vec<_>>()), (30, vec![(1, 900), (4, 900)]));
+        assert_eq!(callers.permitted(&shares, 13, 250).0, 13);
+        assert_eq!(numbers(callers.take_all()), [2, 3, 5]);
+        assert_eq!(callers.with_share, 0);
     }
 
     #[test]

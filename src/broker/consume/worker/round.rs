@@ -14,8 +14,9 @@ use super::{Kept, Ready, TOO_LARGE_PAUSE, Worker};
 use crate::broker::consume::lease_channel::{Arrived, Event};
 use crate::broker::consume::lease_scope::LeaseScope;
 use crate::broker::consume::pull::{Leased, Pulled};
-use crate::broker::error::{Error, Refusal, Unavailable};
+use crate::broker::error::{Error, Refusal, SharedResource, Unavailable};
 use crate::broker::wire::{ConsumerKind, push_cancel, push_consume, push_qos};
+use crate::fairness::{Held, OverShare};
 
 impl Worker {
     /// Begins a round for the callers who wait, unless one is running.
@@ -33,7 +34,8 @@ impl Worker {
             self.refuse(&Error::NotSent(Unavailable::TooManyLeases));
             return;
         }
-        self.round.begin(u16::try_from(self.wanted().min(free)).unwrap_or(u16::MAX));
+        let Some(wanted) = self.wanted(free) else { return };
+        self.round.begin(u16::try_from(wanted).unwrap_or(u16::MAX));
         let asked = self.round.asked;
         let (queue, consumer) = (self.queue.clone(), self.round.consumer());
         self.barrier.expect_proof();
@@ -43,13 +45,17 @@ impl Worker {
         });
     }
 
-    /// The number of messages that the callers want and that fit the budget of leased bytes.
-    fn wanted(&self) -> usize {
-        if self.round.largest == 0 {
-            return 1;
+    /// The number of messages that the callers want, and that the free leases, the budget of leased bytes and the shares of the
+    /// principals allow. Refuses the first callers if their principals have their shares; `None` if no caller is left.
+    fn wanted(&mut self, free: usize) -> Option<usize> {
+        // Before the first message its size is not known.
+        let by_bytes = self.shared.free_bytes.available_permits().checked_div(self.round.largest);
+        let most = by_bytes.unwrap_or(1).min(self.shared.settings.pull_max).min(free).max(1);
+        let (wanted, refused) = self.callers.permitted(&self.shared.lease_shares, free, most);
+        for (caller, share) in refused {
+            let _gone = caller.answer.send(Err(over_share(share)));
         }
-        let by_bytes = self.shared.free_bytes.available_permits() / self.round.largest;
-        self.callers.wanted().min(by_bytes).min(self.shared.settings.pull_max).max(1)
+        (wanted > 0).then_some(wanted)
     }
 
     pub(super) fn on_round_event(&mut self, event: Event) {
@@ -86,8 +92,14 @@ impl Worker {
             return;
         };
         let held = self.shared.held.count();
-        let kept =
-            Kept { delivery: Arc::new(delivery), _held: held, _lease: lease, _bytes: room, copy_id: None };
+        let kept = Kept {
+            delivery: Arc::new(delivery),
+            _held: held,
+            _lease: lease,
+            share: Held::default(),
+            _bytes: room,
+            copy_id: None,
+        };
         self.ready.push_back(Ready { tag, arrived: Instant::now(), kept });
         self.end_round();
         if self.ready.len() >= usize::from(self.round.asked) {
@@ -153,8 +165,18 @@ impl Worker {
                 continue;
             }
             let count = caller.max.min(self.ready.len());
+            let free = self.shared.free_leases.available_permits() + count;
+            let (count, mut share) = match self.shared.lease_shares.take_up_to(&caller.holder, count, free) {
+                Ok(taken) => taken,
+                // Its principal has taken messages of other queues since the round began.
+                Err(share) => {
+                    let _gone = caller.answer.send(Err(over_share(share)));
+                    continue;
+                }
+            };
             let messages: Vec<_> = self.ready.drain(..count).collect();
-            let leased = messages.into_iter().map(|ready| {
+            let leased = messages.into_iter().map(|mut ready| {
+                ready.kept.share = share.split(1);
                 let serial = self.shared.next_number();
                 let delivery = Arc::clone(&ready.kept.delivery);
                 let expires =
@@ -196,4 +218,8 @@ impl Worker {
             self.end_round();
         }
     }
+}
+
+fn over_share(share: OverShare) -> Error {
+    Error::NotSent(Unavailable::OverShare { of: SharedResource::Leases, share })
 }

@@ -11,6 +11,7 @@ use crate::broker::error::{Cause, Error};
 use crate::broker::own_queue::Receiver;
 use crate::broker::wire::ContentHeader;
 use crate::domain::message::ReceivedMessage;
+use crate::fairness::{Held, Holder, OverShare, Shares};
 
 /// The pending replies, by correlation id.
 type PendingReplies = HashMap<Uuid, oneshot::Sender<ReceivedMessage>>;
@@ -28,6 +29,8 @@ pub(super) enum NotRegistered {
     Lost,
     /// The maximum number of callers already waits.
     TooMany,
+    /// The principal of the call has its fair share.
+    OverShare(OverShare),
 }
 
 impl ReplyQueue {
@@ -42,15 +45,26 @@ impl ReplyQueue {
     }
 
     /// Registers a pending reply.
-    pub(super) fn expect(self: Arc<Self>, max_waiting: usize) -> Result<PendingReply, NotRegistered> {
+    pub(super) fn expect(
+        self: Arc<Self>,
+        holder: &Holder,
+        shares: &Shares,
+        max_waiting: usize,
+    ) -> Result<PendingReply, NotRegistered> {
         let (sender, reply) = oneshot::channel();
         let id = Uuid::new_v4();
-        match &mut *self.lock() {
-            None => return Err(NotRegistered::Lost),
-            Some(callers) if callers.len() >= max_waiting => return Err(NotRegistered::TooMany),
-            Some(callers) => callers.insert(id, sender),
+        let share = {
+            let mut callers = self.lock();
+            let callers = callers.as_mut().ok_or(NotRegistered::Lost)?;
+            let free = max_waiting.saturating_sub(callers.len());
+            if free == 0 {
+                return Err(NotRegistered::TooMany);
+            }
+            let share = shares.take(holder, 1, free).map_err(NotRegistered::OverShare)?;
+            callers.insert(id, sender);
+            share
         };
-        Ok(PendingReply { queue: self, id, reply })
+        Ok(PendingReply { queue: self, id, reply, _share: share })
     }
 
     /// The number of waiting callers.
@@ -99,6 +113,7 @@ pub(in crate::broker) struct PendingReply {
     queue: Arc<ReplyQueue>,
     id: Uuid,
     reply: oneshot::Receiver<ReceivedMessage>,
+    _share: Held,
 }
 
 impl PendingReply {

@@ -12,7 +12,6 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use tokio::sync::OwnedSemaphorePermit;
 
 use self::items::Reading;
 pub(in crate::http) use self::items::check_delay;
@@ -22,6 +21,7 @@ pub(in crate::http) use self::target::Target;
 use crate::domain::guarded::guarded;
 use crate::domain::names::QueueName;
 use crate::domain::path_prefix::PathPrefix;
+use crate::fairness::Permit;
 use crate::http::codec::{self, KeyAdvice, TraceContext};
 use crate::http::problem::Problem;
 use crate::http::request::{self, Headers, PathNames, ReadBody, SettleDeadline, TimedQuery};
@@ -93,7 +93,7 @@ pub(in crate::http) async fn settle_messages(
 }
 
 /// The answer, whose bytes hold their permit until the client has taken them.
-fn answer(results: &SettleResults, room: OwnedSemaphorePermit) -> Result<Response, Problem> {
+fn answer(results: &SettleResults, room: Permit) -> Result<Response, Problem> {
     let status = if results.are_all_done() { StatusCode::OK } else { StatusCode::MULTI_STATUS };
     let json = serde_json::to_vec(results).map_err(|error| {
         Problem::internal("cannot write the results of a settle as JSON").caused_by(&error)

@@ -1,0 +1,286 @@
+//! A limit that principals share, and the rule of a fair share.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::Holder;
+use super::holdings::{Held, Holdings};
+
+/// This part of a resource is kept for principals that hold little of it: a sixteenth.
+const KEPT: usize = 16;
+/// A principal holds little up to this part of a resource: a sixty-fourth.
+const LITTLE: usize = 64;
+
+/// A principal may not take more: it holds its fair share already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OverShare {
+    /// The part that it holds.
+    pub held: usize,
+    /// The whole resource.
+    pub limit: usize,
+}
+
+/// Why a limit has no room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoRoom {
+    /// All together hold the whole resource.
+    Full,
+    /// There is room, but not for this principal.
+    OverShare(OverShare),
+}
+
+/// What each principal holds of a resource whose whole someone else counts. Clones share it.
+///
+/// A principal may take more, if it then holds at most as much as stays free, or as long as no other principal holds any. A
+/// sixteenth of the resource is kept for principals that hold at most a sixty-fourth of it.
+#[derive(Debug, Clone)]
+pub struct Shares {
+    limit: usize,
+    holdings: Holdings,
+}
+
+impl Shares {
+    /// Shares of a resource of this size.
+    #[must_use]
+    pub fn new(limit: usize) -> Self {
+        Self { limit, holdings: Holdings::default() }
+    }
+
+    /// Takes a part of this size for a holder, while `free` of the resource is free.
+    ///
+    /// # Errors
+    /// [`OverShare`]; never for a holder that is nobody.
+    pub fn take(&self, holder: &Holder, count: usize, free: usize) -> Result<Held, OverShare> {
+        let Some(name) = holder.name() else { return Ok(Held::default()) };
+        let mut holdings = self.holdings.lock();
+        let held = holdings.get(name).copied().unwrap_or_default();
+        let has_others = holdings.len() > usize::from(held > 0);
+        if !may_take(self.limit, (held, has_others), free, count) {
+            return Err(OverShare { held, limit: self.limit });
+        }
+        Ok(self.holdings.hold_in(&mut holdings, name, count))
+    }
+
+    /// Takes as much as a holder may take, at most `count`, while `free` of the resource is free. Returns its size too.
+    ///
+    /// # Errors
+    /// [`OverShare`] if it may take nothing.
+    pub fn take_up_to(&self, holder: &Holder, count: usize, free: usize) -> Result<(usize, Held), OverShare> {
+        let Some(name) = holder.name() else { return Ok((count, Held::default())) };
+        let mut holdings = self.holdings.lock();
+        let count = self.allowed(&holdings, name, count, free)?;
+        Ok((count, self.holdings.hold_in(&mut holdings, name, count)))
+    }
+
+    /// How much a holder may take at this moment, at most `count`, while `free` of the resource is free.
+    ///
+    /// # Errors
+    /// [`OverShare`] if it may take nothing.
+    pub fn allowance(&self, holder: &Holder, count: usize, free: usize) -> Result<usize, OverShare> {
+        holder.name().map_or(Ok(count), |name| self.allowed(&self.holdings.lock(), name, count, free))
+    }
+
+    fn allowed(
+        &self,
+        holdings: &HashMap<Arc<str>, usize>,
+        name: &Arc<str>,
+        count: usize,
+        free: usize,
+    ) -> Result<usize, OverShare> {
+        let held = holdings.get(name).copied().unwrap_or_default();
+        let has_others = holdings.len() > usize::from(held > 0);
+        let may_take = |count: usize| may_take(self.limit, (held, has_others), free, count);
+        // Whoever may take a number may take each smaller one.
+        let (mut most, mut too_many) = (0, count + 1);
+        while most + 1 < too_many {
+            let middle = most.midpoint(too_many);
+            if may_take(middle) { most = middle } else { too_many = middle }
+        }
+        if most == 0 && count > 0 { Err(OverShare { held, limit: self.limit }) } else { Ok(most) }
+    }
+}
+
+/// The rule: whether a principal that holds `held` may take `count` more of a resource of which `free` is free.
+fn may_take(limit: usize, (held, has_others): (usize, bool), free: usize, count: usize) -> bool {
+    let Some(left) = free.checked_sub(count) else { return false };
+    let after = held + count;
+    after <= limit.div_ceil(LITTLE) || (left >= limit.div_ceil(KEPT) && (!has_others || after <= left))
+}
+
+/// A limit for all, of which each principal gets its fair share. Clones have the same limit.
+#[derive(Debug, Clone)]
+pub struct SharedLimit {
+    limit: usize,
+    permits: Arc<Semaphore>,
+    shares: Shares,
+}
+
+impl SharedLimit {
+    /// A limit of this size; the largest one is that of a semaphore.
+    #[must_use]
+    pub fn new(limit: usize) -> Self {
+        let limit = limit.min(Semaphore::MAX_PERMITS);
+        Self { limit, permits: Arc::new(Semaphore::new(limit)), shares: Shares::new(limit) }
+    }
+
+    /// The limit.
+    #[must_use]
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// How much all together hold.
+    #[must_use]
+    pub fn taken(&self) -> usize {
+        self.limit.saturating_sub(self.permits.available_permits())
+    }
+
+    /// Takes a part of this size.
+    ///
+    /// # Errors
+    /// [`NoRoom`], at once.
+    pub fn take(&self, holder: &Holder, count: usize) -> Result<Permit, NoRoom> {
+        let free = self.permits.available_permits();
+        let count_of_permits = u32::try_from(count).map_err(|_| NoRoom::Full)?;
+        if free < count {
+            return Err(NoRoom::Full);
+        }
+        let share = self.shares.take(holder, count, free).map_err(NoRoom::OverShare)?;
+        let permits = Arc::clone(&self.permits).try_acquire_many_owned(count_of_permits);
+        Ok(Permit { share, permits: permits.map_err(|_| NoRoom::Full)? })
+    }
+
+    /// Waits for a part of this size, after those who wait already, and takes it for nobody.
+    pub async fn wait(&self, count: u32) -> OwnedSemaphorePermit {
+        match Arc::clone(&self.permits).acquire_many_owned(count).await {
+            Ok(permits) => permits,
+            // The limit is never closed.
+            Err(_) => std::future::pending().await,
+        }
+    }
+}
+
+/// A part of a [`SharedLimit`], until it is dropped.
+#[derive(Debug)]
+pub struct Permit {
+    share: Held,
+    permits: OwnedSemaphorePermit,
+}
+
+impl Permit {
+    /// Its size.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.permits.num_permits()
+    }
+
+    /// Adds a part of the same limit and holder.
+    pub fn merge(&mut self, more: Self) {
+        self.share.merge(more.share);
+        self.permits.merge(more.permits);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::iter::repeat_with;
+
+    use super::*;
+
+    fn named(name: &str) -> Holder {
+        Holder::principal(&Arc::from(name))
+    }
+
+    /// Takes parts of the size 1 until there is no room.
+    fn take_all(limit: &SharedLimit, holder: &Holder) -> (Vec<Permit>, NoRoom) {
+        let (mut permits, mut why) = (Vec::new(), None);
+        for taken in repeat_with(|| limit.take(holder, 1)) {
+            match taken {
+                Ok(permit) => permits.push(permit),
+                Err(no_room) => {
+                    why = Some(no_room);
+                    break;
+                }
+            }
+        }
+        (permits, why.expect("no room"))
+    }
+
+    #[test]
+    fn a_principal_alone_takes_all_but_the_kept_part_and_nobody_takes_all() {
+        let limit = SharedLimit::new(1024);
+        let (all, why) = take_all(&limit, &Holder::default());
+        assert_eq!((all.len(), limit.taken(), why), (1024, 1024, NoRoom::Full));
+        drop(all);
+        let (most, why) = take_all(&limit, &named("shop"));
+        let over_share = NoRoom::OverShare(OverShare { held: 960, limit: 1024 });
+        assert_eq!((most.len(), why, limit.taken()), (960, over_share, 960));
+    }
+
+    #[test]
+    fn a_small_principal_finds_room_and_a_greedy_one_goes_back_to_its_half() {
+        let limit = SharedLimit::new(1024);
+        let (mut greedy, _) = take_all(&limit, &named("greedy"));
+        let (small, why) = take_all(&limit, &named("small"));
+        assert_eq!(small.len(), 16, "a sixty-fourth");
+        assert_eq!(why, NoRoom::OverShare(OverShare { held: 16, limit: 1024 }));
+        // The greedy one takes no more before it holds at most as much as is free.
+        greedy.truncate(504);
+        assert_eq!(
+            limit.take(&named("greedy"), 1).err(),
+            Some(NoRoom::OverShare(OverShare { held: 504, limit: 1024 }))
+        );
+        greedy.truncate(503);
+        assert!(limit.take(&named("greedy"), 1).is_ok());
+        drop(small);
+        let (more, _) = take_all(&limit, &named("greedy"));
+        assert_eq!(greedy.len() + more.len(), 960);
+    }
+
+    #[test]
+    fn twenty_greedy_principals_leave_the_kept_part() {
+        let limit = SharedLimit::new(4096);
+        let names: Vec<_> = (0..20).map(|n| named(&format!("greedy-{n}"))).collect();
+        let mut all = Vec::new();
+        for _ in 0..4096 {
+            all.extend(names.iter().filter_map(|name| limit.take(name, 1).ok()));
+        }
+        assert!(limit.taken() <= 4096 - 256, "{}", limit.taken());
+        let (small, _) = take_all(&limit, &named("small"));
+        assert_eq!(small.len(), 64);
+    }
+
+    #[test]
+    fn small_limits_have_room_for_one_more_principal() {
+        for size in 2..40 {
+            let limit = SharedLimit::new(size);
+            let (greedy, _) = take_all(&limit, &named("greedy"));
+            assert_eq!(greedy.len(), size - size.div_ceil(16), "of {size}");
+            assert!(limit.take(&named("small"), 1).is_ok(), "of {size}");
+        }
+        assert!(SharedLimit::new(1).take(&named("one"), 1).is_ok());
+        assert_eq!(SharedLimit::new(1).take(&named("one"), 2).err(), Some(NoRoom::Full));
+    }
+
+    #[test]
+    fn the_allowance_is_what_can_be_taken() {
+        for (limit, others, held) in
+            [(1024, 0, 0), (1024, 1, 0), (1024, 300, 100), (1024, 900, 20), (50, 20, 3)]
+        {
+            let shares = Shares::new(limit);
+            let _others = shares.holdings.hold(&named("other"), others);
+            let shop = named("shop");
+            let _held = shares.holdings.hold(&shop, held);
+            let free = limit - others - held;
+            let allowed = (1..=limit).take_while(|count| shares.take(&shop, *count, free).is_ok()).count();
+            assert_eq!(shares.allowance(&shop, limit, free).unwrap_or(0), allowed, "{limit} {others} {held}");
+            assert_eq!(shares.allowance(&shop, 2, free).unwrap_or(0), allowed.min(2));
+            let taken = shares.take_up_to(&shop, limit, free).map(|(count, _held)| count);
+            assert_eq!(taken.unwrap_or(0), allowed);
+        }
+        let none = Shares::new(16);
+        assert_eq!(none.allowance(&Holder::default(), 100, 0), Ok(100));
+    }
+}
