@@ -14,4 +14,5 @@ pub mod path_prefix;
 pub mod permission;
 pub mod reserved;
 pub mod retry_step;
+pub mod sender_selected;
 pub mod topology;

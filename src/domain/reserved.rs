@@ -3,7 +3,7 @@
 //! Sources: <https://www.rabbitmq.com/docs/queues#names>, <https://www.rabbitmq.com/docs/direct-reply-to>,
 //! <https://www.rabbitmq.com/docs/dlx#effects>.
 
-/// Headers that route a message past a check on the routing key. Matched without case, since some clients keep the case.
+/// Headers that route a message beside its routing key. Matched without case, since some clients keep the case.
 const ROUTING_HEADERS: [&str; 2] = ["cc", "bcc"];
 /// Headers that RabbitMQ writes and consumers rely on.
 const BROKER_HEADERS: [&str; 3] = ["x-death", "x-delivery-count", "x-acquired-count"];

@@ -2,7 +2,7 @@
 
 use super::problem::{Problem, ProblemType};
 use super::quote::quoted;
-use crate::domain::names::{ExchangeName, QueueName, ShortText};
+use crate::domain::names::{ExchangeName, QueueName};
 use crate::domain::reserved;
 
 /// Refuses to declare a name that RabbitMQ reserves for itself.
@@ -17,11 +17,11 @@ pub(super) fn refuse(name: &str) -> Result<(), Problem> {
 }
 
 /// Refuses a routing key that leads, by the default exchange, to a queue of RabbitMQ or of the gateway.
-pub(super) fn refuse_destination(exchange: &ExchangeName, routing_key: &ShortText) -> Result<(), Problem> {
-    if exchange.is_default() && reserved::is_internal_queue(routing_key.as_str()) {
+pub(super) fn refuse_destination(exchange: &ExchangeName, routing_key: &str) -> Result<(), Problem> {
+    if exchange.is_default() && reserved::is_internal_queue(routing_key) {
         return Err(reserved_name(format!(
             "the routing key {} names a queue of RabbitMQ or of the gateway: publish to another one",
-            quoted(routing_key.as_str())
+            quoted(routing_key)
         )));
     }
     Ok(())

@@ -273,8 +273,10 @@ const REFUSED: &[(&str, &str)] = &[
     (r#"{"body":1,"headers":{"a":{"$amqp":"float64","value":"-inf"}}}"#, "headers"),
     (r#"{"body":1,"headers":{"a":[{"$amqp":"float32","value":"NaN"}]}}"#, "headers"),
     (r#"{"body":1,"headers":{"a":{"b":{"$amqp":"float32","value":1e300}}}}"#, "headers"),
-    (r#"{"body":1,"headers":{"CC":["other"]}}"#, "headers.CC"),
-    (r#"{"body":1,"headers":{"BCC":["other"]}}"#, "headers.BCC"),
+    (r#"{"body":1,"headers":{"CC":"other"}}"#, "headers.CC"),
+    (r#"{"body":1,"headers":{"CC":["other",1]}}"#, "headers.CC"),
+    (r#"{"body":1,"headers":{"BCC":[{"$amqp":"bytes","value":"b3RoZXI="}]}}"#, "headers.BCC"),
+    (r#"{"body":1,"headers":{"cc":["other"]}}"#, "headers.cc"),
     (r#"{"body":1,"headers":{"x-death":[]}}"#, "headers.x-death"),
     (r#"{"body":1,"headers":{"x-first-death-queue":"q"}}"#, "headers.x-first-death-queue"),
     (r#"{"body":1,"headers":{"x-last-death-queue":"q"}}"#, "headers.x-last-death-queue"),
@@ -298,10 +300,31 @@ async fn a_wrong_field_is_400_and_the_problem_names_it() {
 }
 
 #[tokio::test]
+async fn cc_and_bcc_route_a_message_to_more_queues_and_consumers_do_not_see_bcc() {
+    let stage = Stage::with_queue("cc").await;
+    for queue in ["copy", "blind"] {
+        stage.observer.declare_queue(queue).await;
+    }
+    let delivery = delivered(&stage, r#""body":1,"headers":{"CC":["copy","missing"],"BCC":["blind"]}"#).await;
+    assert!(table(&delivery).inner().contains_key("CC"));
+    assert!(!table(&delivery).inner().contains_key("BCC"));
+    for queue in ["copy", "blind"] {
+        assert_eq!(stage.observer.drain(queue).await.len(), 1, "{queue}");
+    }
+    // One queue is enough, and without any the message is unroutable.
+    for (cc, status) in [("copy", 200), ("missing", 422)] {
+        let json = format!(r#"{{"routing_key":"none","body":1,"headers":{{"CC":["{cc}"]}}}}"#);
+        assert_eq!(Answer::to(envelope(&stage, json)).await.status, status, "{cc}");
+    }
+    assert_eq!(stage.observer.drain("copy").await.len(), 1);
+}
+
+#[tokio::test]
 async fn the_problem_of_a_refused_envelope_contains_its_message_id() {
     let stage = Stage::set("told").await;
     for (members, status) in [
-        (r#""headers":{"CC":["x"]}"#, 400),
+        (r#""headers":{"CC":"x"}"#, 400),
+        (r#""headers":{"CC":["x","amq.gen-x"]}"#, 403),
         (r#""routing_key":"amq.gen-x""#, 403),
         (r#""routing_key":"none""#, 422),
     ] {

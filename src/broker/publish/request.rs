@@ -10,6 +10,7 @@ use crate::domain::access::{Key, Need, Needed};
 use crate::domain::message::{Destination, Message};
 use crate::domain::names::ShortText;
 use crate::domain::outcome::Outcome;
+use crate::domain::sender_selected;
 use crate::fairness::Holder;
 
 /// A message, its destination, and its deadline.
@@ -35,14 +36,17 @@ pub struct Publish {
 }
 
 impl Publish {
-    /// The permissions for it: to write to its destination; and for replies to its message, to read their queue or to write to it.
+    /// The permissions for it: to write to its destination, with its routing key and with those of its headers `CC` and `BCC`; and for
+    /// replies to its message, to read their queue or to write to it.
     pub fn needs(&self) -> impl Iterator<Item = Needed<'_>> {
         let Destination { exchange, routing_key, .. } = &self.destination;
-        let write = Need::write(exchange.in_path(), Key::One(routing_key.as_str()));
+        let further = sender_selected::routing_keys(&self.message.headers);
+        let routing_keys = [routing_key.as_str()].into_iter().chain(further);
+        let write = routing_keys.map(|key| Need::write(exchange.in_path(), Key::One(key)));
         let reply_to = self.message.properties.reply_to.as_ref().map(ShortText::as_str);
         // An empty name is that of no queue.
         let reply_to = reply_to.filter(|queue| !queue.is_empty()).map(Need::replies_at);
-        [Needed::from(write)].into_iter().chain(reply_to)
+        write.map(Needed::from).chain(reply_to)
     }
 
     /// A publish without any attempt so far, for nobody, of a message that does not expire at the deadline.

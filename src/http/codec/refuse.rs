@@ -5,8 +5,8 @@ use axum::http::HeaderMap;
 
 use super::parsed_message::PREFIX;
 use super::{ParsedMessage, Purpose};
-use crate::domain::field::{HeaderLimitError, HeaderLimits};
-use crate::domain::reserved;
+use crate::domain::field::{FieldValue, HeaderLimitError, HeaderLimits};
+use crate::domain::{reserved, sender_selected};
 use crate::http::header_names::IDEMPOTENCY_KEY;
 use crate::http::problem::{Problem, ProblemType};
 
@@ -92,8 +92,8 @@ pub(super) fn message(
             "must be the gateway's own user: correct it or leave it out",
         ));
     }
-    for name in message.headers.0.keys() {
-        header_name(name.as_str())?;
+    for (name, value) in &message.headers.0 {
+        header(name.as_str(), value, purpose)?;
     }
     let reply_to = message.properties.reply_to.as_ref();
     if reply_to.is_some_and(|queue| reserved::is_direct_reply_to(queue.as_str())) {
@@ -122,12 +122,20 @@ fn wrong_headers(error: &HeaderLimitError) -> Problem {
     }
 }
 
-fn header_name(name: &str) -> Result<(), Problem> {
+fn header(name: &str, value: &FieldValue, purpose: Purpose) -> Result<(), Problem> {
     let refused = |why| Err(Problem::malformed(&format!("headers.{name}"), why));
     if reserved::routes(name) {
-        return refused(
-            "routes the message to more destinations than the routing key, which is not allowed: publish once to each destination",
-        );
+        if purpose != Purpose::Publish {
+            return refused(
+                "routes the message to more queues than one, which only a publish can do: leave it out",
+            );
+        }
+        if !sender_selected::HEADERS.contains(&name) || !sender_selected::is_valid(value) {
+            return refused(
+                "routes the message to more destinations: send it in an envelope, as CC or BCC, with an array of texts, each a routing \
+                 key of at most 255 bytes",
+            );
+        }
     }
     if reserved::is_broker_header(name) {
         return refused("is a header that only RabbitMQ may write: leave it out");

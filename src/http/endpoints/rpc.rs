@@ -176,7 +176,7 @@ fn request(
 ) -> Result<Message, Problem> {
     let message = codec::read(headers, body, Purpose::Call, state)?.message;
     let routing_key = ShortText::parse(queue.as_str()).unwrap_or_default();
-    reserved_name::refuse_destination(&ExchangeName::default(), &routing_key)
+    reserved_name::refuse_destination(&ExchangeName::default(), routing_key.as_str())
         .map_err(|problem| problem.message_id(message.id.clone()))?;
     Ok(message)
 }

@@ -1,5 +1,7 @@
 //! Fair share: a principal that asks for much is refused or waits, and the others are served.
 
+mod proof;
+
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream::FuturesUnordered};

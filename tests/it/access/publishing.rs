@@ -46,6 +46,29 @@ async fn a_principal_publishes_with_the_routing_keys_that_it_may_use_and_with_no
 }
 
 #[tokio::test]
+async fn each_routing_key_of_cc_and_bcc_needs_the_permission() {
+    let shops = orders("access_cc", "write = ['orders/eu.*']").await;
+    let publish = async |headers: &Value| {
+        let envelope = json!({"routing_key": "eu.new", "body": 1, "headers": headers}).to_string();
+        let request = shops.by_shop(Method::POST, "/publish/orders").header("content-type", ENVELOPE);
+        Answer::to(request.body(envelope)).await
+    };
+    assert_eq!(publish(&json!({"CC": ["eu.a", "eu.b"], "BCC": ["eu.c"]})).await.status, 200);
+    let to = |key: &str| scope(&shops.stage, "write", &format!("orders/{key}"));
+    for (headers, expected) in [
+        (json!({"CC": ["eu.a", "us.b"]}), vec![to("us.b")]),
+        (json!({"BCC": ["us.c"], "CC": ["us.b"]}), vec![to("us.b"), to("us.c")]),
+    ] {
+        assert_eq!(missing(&publish(&headers).await), expected, "{headers}");
+    }
+    // The queue is bound to all routing keys, so it gets each message once.
+    assert_eq!(shops.stage.observer.drain("q").await.len(), 1);
+    let field =
+        shops.by_shop(Method::POST, "/publish/orders?routing_key=eu.a").header("x-amqp-header-cc", "us.b");
+    assert_eq!(Answer::to(field.body("x")).await.verdict(), (400, "malformed-request".to_owned()));
+}
+
+#[tokio::test]
 async fn the_queue_for_replies_has_to_be_one_that_the_publisher_may_read_or_write() {
     let rights = "write = ['orders', 'amq.default/theirs']\nread = ['mine']";
     let shops = orders("access_reply_to", rights).await;

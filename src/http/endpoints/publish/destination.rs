@@ -2,6 +2,7 @@
 
 use crate::domain::message::Destination;
 use crate::domain::names::{ExchangeName, ShortText};
+use crate::domain::sender_selected;
 use crate::http::codec::ParsedMessage;
 use crate::http::problem::Problem;
 use crate::http::reserved_name;
@@ -18,7 +19,10 @@ pub(super) fn destination(
 ) -> Result<Destination, Problem> {
     let routing_key = either("routing_key", routing_key, parsed.routing_key.take())?.unwrap_or_default();
     let mandatory = either("mandatory", mandatory, parsed.mandatory)?.unwrap_or(true);
-    reserved_name::refuse_destination(&exchange, &routing_key)?;
+    let further = sender_selected::routing_keys(&parsed.message.headers);
+    for routing_key in further.chain([routing_key.as_str()]) {
+        reserved_name::refuse_destination(&exchange, routing_key)?;
+    }
     Ok(Destination { exchange, routing_key, mandatory })
 }
 

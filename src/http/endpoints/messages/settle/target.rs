@@ -62,7 +62,7 @@ impl Target {
                 ShortText::parse(queue.as_str()).map_err(|error| Problem::malformed("routing_key", error))?
             }
         };
-        reserved_name::refuse_destination(&exchange, &routing_key)?;
+        reserved_name::refuse_destination(&exchange, routing_key.as_str())?;
         Ok(Action::DeadLetter { exchange, routing_key, reason })
     }
 }
