@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test test-rabbitmq4 test-cluster test-arguments test-exactness test-consume-chaos test-schema test-ui bench bench-quick lint image
+.PHONY: help run test test-rabbitmq4 test-cluster test-arguments test-exactness test-consume-chaos test-fair-share test-schema test-ui bench bench-quick lint image
 
 help: ## List the commands
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -24,6 +24,9 @@ test-exactness: ## Compare a million answers with the queues through kills of Ra
 
 test-consume-chaos: ## Compare what 200 workers know with the queues, through kills of RabbitMQ and of replicas, ten minutes
 	@scripts/test-consume-chaos
+
+test-fair-share: ## Measure the publishes of a small principal beside twenty greedy ones, a minute
+	@scripts/test-fair-share
 
 test-schema: ## Generate thousands of requests from the contract with schemathesis, some minutes
 	@scripts/test-schema

@@ -4,17 +4,18 @@ mod proof;
 
 use std::time::Duration;
 
-use futures_util::{StreamExt, stream::FuturesUnordered};
+use futures_util::{StreamExt, future::join_all, stream::FuturesUnordered};
 use rabbitmq_gateway::domain::access::ApiKey;
 use reqwest::Method;
 use serde_json::json;
 
 use super::{ALL, SOON, by, part, with};
 use crate::support::{
+    broker::Broker,
     contract::Answer,
     gateway::TestGateway,
     link::{Mode, Way},
-    observer::message_id,
+    observer::{Observer, message_id},
     poll::{eventually, within},
     publish_stream::PublishStream,
     raw::Raw,
@@ -203,6 +204,18 @@ async fn a_principal_that_holds_most_leases_gets_429_until_it_settles_some_and_a
     let came_again =
         again.json()["messages"].as_array().into_iter().flatten().any(|it| it["redelivered"] == true);
     assert!(!came_again, "{}", again.json());
+}
+
+#[tokio::test]
+async fn many_callers_of_one_principal_wait_for_a_gateway_that_has_just_started_and_none_gets_429() {
+    let two = Two::new();
+    let vhost = Broker::shared().await.vhost("fair_start").await;
+    let observer = Observer::connect(&vhost.url).await;
+    observer.declare_queue("q").await;
+    let settings = [("GATEWAY_PRINCIPALS", two.file.as_str()), ("AMQP_URL", vhost.url.as_str())];
+    let gateway = TestGateway::start_unready(&settings).await;
+    join_all((0..64).map(|_| publishes(&gateway, &two.greedy))).await;
+    assert_eq!(observer.drain("q").await.len(), 64);
 }
 
 #[tokio::test]

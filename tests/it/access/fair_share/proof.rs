@@ -83,6 +83,7 @@ fn on_a_thread<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static
     })
 }
 
+#[expect(clippy::print_stdout, reason = "a person reads the figures")]
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "some minutes, and wants --release: make test-fair-share"]
 async fn twenty_greedy_principals_do_not_slow_one_that_keeps_ten_publishes_in_flight() {
@@ -92,8 +93,11 @@ async fn twenty_greedy_principals_do_not_slow_one_that_keeps_ten_publishes_in_fl
     let vhost = Broker::shared().await.vhost("fair_proof").await;
     let observer = Observer::connect(&vhost.url).await;
     observer.declare_queue_with("q", &[("x-max-length", 1000.into())]).await;
-    let process =
-        Process::spawn(&[("AMQP_URL", &vhost.url), ("GATEWAY_PRINCIPALS", &file), ("RUST_LOG", "warn,rabbitmq_gateway::app=info")]);
+    let process = Process::spawn(&[
+        ("AMQP_URL", &vhost.url),
+        ("GATEWAY_PRINCIPALS", &file),
+        ("RUST_LOG", "warn,rabbitmq_gateway::app=info"),
+    ]);
     let address = process.address().await;
     let (refused, published, is_over) = (Arc::default(), Arc::default(), Arc::new(AtomicBool::new(false)));
     let callers = |keys: &[ApiKey], count: usize| -> Vec<Caller> {
