@@ -30,6 +30,7 @@ pub(super) fn read(
         idempotency: idempotency(from),
         access: access(from),
         audit: audit(from),
+        stamp_principal: stamp_principal(from),
         health_queues: from.read_optional("GATEWAY_HEALTH_QUEUES", forms::queues).unwrap_or_default(),
         rpc_status_header: from.read("GATEWAY_RPC_STATUS_HEADER", forms::switch),
         cloudevents_prefix: from.read("GATEWAY_CLOUDEVENTS_PREFIX", forms::header_prefix),
@@ -55,6 +56,19 @@ fn access(from: &mut Reader<'_>) -> Access {
 fn audit(from: &mut Reader<'_>) -> AuditLevel {
     let default = if from.is_given(PRINCIPALS_FILE) { AuditLevel::All } else { AuditLevel::Off };
     from.read_optional("GATEWAY_AUDIT", forms::audit_level).unwrap_or(default)
+}
+
+/// Without a file of principals, messages have no principal.
+fn stamp_principal(from: &mut Reader<'_>) -> bool {
+    const STAMP: &str = "GATEWAY_STAMP_PRINCIPAL";
+    let stamps = from.read(STAMP, forms::switch);
+    let without_names = stamps && !from.is_given(PRINCIPALS_FILE);
+    from.refuse_if(
+        without_names,
+        [STAMP, PRINCIPALS_FILE],
+        "the first needs a file of principals: set the second, or leave the first out",
+    );
+    stamps
 }
 
 fn idempotency(from: &mut Reader<'_>) -> IdempotencyLimits {

@@ -189,6 +189,8 @@ pub static SETTINGS: &[Setting] = &[
     plain("GATEWAY_LOG_FORMAT", Value("auto"), "auto, text or json", "Form of the log; auto is text on a terminal, else JSON"),
     plain("GATEWAY_AUDIT", Unset("all with GATEWAY_PRINCIPALS, else off"), "off, changes or all",
         "Lines of the log about changes of queues, exchanges and bindings and about purges; all adds refusals"),
+    plain("GATEWAY_STAMP_PRINCIPAL", Value("false"), "true or false",
+        "Whether each published message, call and reply has the name of its principal in the header x-gateway-principal"),
 ];
 
 /// The headings of the settings, each with its first setting. The settings that follow it in [`SETTINGS`] have the same heading.

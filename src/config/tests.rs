@@ -52,6 +52,14 @@ fn a_pull_waits_no_longer_by_default_than_it_may() {
 }
 
 #[test]
+fn messages_have_the_name_of_a_principal_only_where_there_are_principals() {
+    assert!(!good(&[]).http.stamp_principal);
+    let stamp = ("GATEWAY_STAMP_PRINCIPAL", "true");
+    assert!(bad(&[stamp]).contains("GATEWAY_STAMP_PRINCIPAL and GATEWAY_PRINCIPALS: the first needs a file"));
+    assert!(good(&[stamp, ("GATEWAY_PRINCIPALS", "[principals.shop]")]).http.stamp_principal);
+}
+
+#[test]
 fn all_mistakes_are_reported_together_with_setting_form_and_value() {
     let text = bad(&[("RABBITMQ_HOST", "a b"), ("RABBITMQ_HEARTBEAT", "soon"), ("GATEWAY_LISTEN", "8080")]);
     assert_eq!(

@@ -8,6 +8,8 @@ const ROUTING_HEADERS: [&str; 2] = ["cc", "bcc"];
 /// Headers that RabbitMQ writes and consumers rely on.
 const BROKER_HEADERS: [&str; 3] = ["x-death", "x-delivery-count", "x-acquired-count"];
 const BROKER_HEADER_PREFIXES: [&str; 3] = ["x-first-death-", "x-last-death-", "x-opt-"];
+/// The header with the name of the principal that published a message. Only the gateway writes it.
+pub const PRINCIPAL_HEADER: &str = "x-gateway-principal";
 /// The pseudo-queue of direct reply-to: it needs a consumer on the publishing channel.
 const DIRECT_REPLY_TO: &str = "amq.rabbitmq.reply-to";
 /// Queues that belong to RabbitMQ or to one connection, such as the gateway's own reply queues.
@@ -25,6 +27,12 @@ pub fn routes(header: &str) -> bool {
 #[must_use]
 pub fn is_broker_header(header: &str) -> bool {
     BROKER_HEADERS.contains(&header) || BROKER_HEADER_PREFIXES.iter().any(|prefix| header.starts_with(prefix))
+}
+
+/// Whether only the gateway may write a header with this name. Matched without case, since consumers may compare so.
+#[must_use]
+pub fn is_gateway_header(header: &str) -> bool {
+    header.eq_ignore_ascii_case(PRINCIPAL_HEADER)
 }
 
 /// Whether the name asks for direct reply-to, or is the address of a client that asked for it. It names no queue, but RabbitMQ decodes

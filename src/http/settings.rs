@@ -27,6 +27,8 @@ pub struct Settings {
     pub access: Access,
     /// The events that the audit log has.
     pub audit: AuditLevel,
+    /// Whether published messages have the name of their principal in the header `x-gateway-principal`.
+    pub stamp_principal: bool,
     /// Queues that `/health/rabbitmq` always counts.
     pub health_queues: Vec<QueueName>,
     /// Whether a reply's `x-http-status` header sets the HTTP status.

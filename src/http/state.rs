@@ -34,6 +34,8 @@ pub struct Shared {
     broker: Broker,
     authentication: Authentication,
     limits: Limits,
+    /// Whether published messages have the name of their principal.
+    stamps: bool,
     /// The idempotency keys of publishes.
     pub(super) idempotency: IdempotencyKeys,
     /// The turns of topology documents.
@@ -70,6 +72,7 @@ impl AppState {
             idempotency: IdempotencyKeys::new(settings.idempotency, metric_sources.metrics.clone()),
             topology_turns: TopologyTurns::new(settings.limits.max_topology_documents),
             limits: settings.limits.clone(),
+            stamps: settings.stamp_principal,
             health_queues: settings.health_queues.clone(),
             rpc_status_header: settings.rpc_status_header,
             cloudevents_prefix: settings.cloudevents_prefix.clone(),

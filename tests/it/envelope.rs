@@ -277,6 +277,8 @@ const REFUSED: &[(&str, &str)] = &[
     (r#"{"body":1,"headers":{"CC":["other",1]}}"#, "headers.CC"),
     (r#"{"body":1,"headers":{"BCC":[{"$amqp":"bytes","value":"b3RoZXI="}]}}"#, "headers.BCC"),
     (r#"{"body":1,"headers":{"cc":["other"]}}"#, "headers.cc"),
+    (r#"{"body":1,"headers":{"x-gateway-principal":"shop"}}"#, "headers.x-gateway-principal"),
+    (r#"{"body":1,"headers":{"X-Gateway-Principal":"shop"}}"#, "headers.X-Gateway-Principal"),
     (r#"{"body":1,"headers":{"x-death":[]}}"#, "headers.x-death"),
     (r#"{"body":1,"headers":{"x-first-death-queue":"q"}}"#, "headers.x-first-death-queue"),
     (r#"{"body":1,"headers":{"x-last-death-queue":"q"}}"#, "headers.x-last-death-queue"),

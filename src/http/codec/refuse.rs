@@ -137,6 +137,9 @@ fn header(name: &str, value: &FieldValue, purpose: Purpose) -> Result<(), Proble
             );
         }
     }
+    if reserved::is_gateway_header(name) {
+        return refused("is a header that only the gateway may write: leave it out");
+    }
     if reserved::is_broker_header(name) {
         return refused("is a header that only RabbitMQ may write: leave it out");
     }

@@ -15,10 +15,12 @@ use crate::broker::{
     Action, Broker, Call, LeaseScope, NotSettled, Place, Publish, PublishFailure, Pull, Pulled, Receipt,
     Settled, Topology,
 };
-use crate::domain::access::{Key, Need, Needed};
+use crate::domain::access::{Key, Need, Needed, Principal};
+use crate::domain::field::FieldValue;
 use crate::domain::lease::LeaseId;
-use crate::domain::message::ReceivedMessage;
-use crate::domain::names::{ExchangeName, QueueName};
+use crate::domain::message::{Message, ReceivedMessage};
+use crate::domain::names::{ExchangeName, QueueName, ShortText};
+use crate::domain::reserved;
 use crate::http::caller::Caller;
 use crate::http::problem::Problem;
 
@@ -27,6 +29,8 @@ use crate::http::problem::Problem;
 pub(in crate::http) struct PermittedBroker {
     broker: Broker,
     caller: Caller,
+    /// Whether messages have the name of their principal.
+    stamps: bool,
 }
 
 impl AppState {
@@ -37,7 +41,7 @@ impl AppState {
     pub(in crate::http) fn permitted(&self, extensions: &Extensions) -> Result<PermittedBroker, Problem> {
         let caller = self.authentication.common_caller().or_else(|| extensions.get::<Caller>().cloned());
         let caller = caller.ok_or_else(|| Problem::internal("the request was not authenticated"))?;
-        Ok(PermittedBroker { broker: self.broker.clone(), caller })
+        Ok(PermittedBroker { broker: self.broker.clone(), caller, stamps: self.stamps })
     }
 }
 
@@ -63,6 +67,7 @@ impl PermittedBroker {
         match self.caller.require(publish.needs()) {
             Ok(principal) => {
                 publish.holder = self.caller.holder(&principal);
+                self.stamp(&mut publish.message, &principal);
                 Ok(PermittedPublish { broker: self.broker.clone(), publish })
             }
             Err(problem) => Err(problem.message_id(publish.message.id)),
@@ -89,6 +94,7 @@ impl PermittedBroker {
     ) -> Result<Result<ReceivedMessage, PublishFailure>, Problem> {
         let principal = self.caller.require([Need::call_or_write(call.queue.as_str())])?;
         call.holder = self.caller.holder(&principal);
+        self.stamp(&mut call.message, &principal);
         Ok(self.broker.call(call).await)
     }
 
@@ -139,14 +145,30 @@ impl PermittedBroker {
     pub(in crate::http) async fn settle(
         &self,
         queue: &QueueName,
-        actions: Vec<(LeaseId, Action)>,
+        mut actions: Vec<(LeaseId, Action)>,
         deadline: Instant,
     ) -> Result<Vec<Result<Settled, NotSettled>>, Problem> {
         let read = Needed::from(Need::read(queue.as_str(), Key::Every));
         let others = actions.iter().filter_map(|(_, action)| beyond_reading(queue, action));
         let principal = self.caller.require([read].into_iter().chain(others))?;
+        for (_, action) in &mut actions {
+            if let Action::Reply(reply) = action {
+                self.stamp(Arc::make_mut(reply), &principal);
+            }
+        }
         let scope = LeaseScope { queue, principal: &principal.name };
         Ok(self.broker.settle(scope, actions, deadline).await)
+    }
+}
+
+impl PermittedBroker {
+    /// Gives a message the name of its principal, if the gateway is set to do so.
+    fn stamp(&self, message: &mut Message, principal: &Principal) {
+        if self.stamps
+            && let Ok(header) = ShortText::parse(reserved::PRINCIPAL_HEADER)
+        {
+            message.headers.0.insert(header, FieldValue::from(&*principal.name));
+        }
     }
 }
 

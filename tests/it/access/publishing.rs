@@ -1,6 +1,7 @@
 //! Publishes, batches, streams and calls of principals who may use some routing keys only.
 
-use lapin::ExchangeKind;
+use lapin::{BasicProperties, ExchangeKind, message::Delivery};
+use rabbitmq_gateway::domain::access::ApiKey;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -8,6 +9,7 @@ use super::{ALL, Shops, by, missing, part, scope, with};
 use crate::support::{
     contract::Answer,
     echo::{echo, serve},
+    stage::Stage,
 };
 
 const ENVELOPE: &str = "application/vnd.amqp.message+json";
@@ -149,4 +151,42 @@ async fn a_call_needs_the_permission_to_call_or_to_write_to_the_queue() {
         .header("content-type", ENVELOPE);
     let publish = Answer::to(publish.body(r#"{"body": 1}"#)).await;
     assert_eq!(missing(&publish), [scope(&shops.stage, "write", "amq.default/pricing")]);
+}
+
+#[tokio::test]
+async fn messages_have_the_name_of_their_principal_where_the_operator_wants_it() {
+    let key = ApiKey::generate();
+    let file = part("shop", &key, ALL);
+    let settings = [("GATEWAY_PRINCIPALS", file.as_str()), ("GATEWAY_STAMP_PRINCIPAL", "true")];
+    let stage = Stage::set_with("access_stamp", &settings).await;
+    stage.observer.declare_queue("q").await;
+    let ask = async |path: &str, media_type: &str, body: &str| {
+        let request = by(&stage.gateway, &key, Method::POST, path).header("content-type", media_type);
+        Answer::to(request.body(body.to_owned())).await
+    };
+    let envelope = r#"{"routing_key": "q", "body": 1}"#;
+    ask("/publish/amq.default?routing_key=q", "text/plain", "x").await;
+    ask("/publish/amq.default/batch", "application/json", &format!("[{envelope}]")).await;
+    ask("/publish/amq.default/stream", "application/x-ndjson", &format!("{envelope}\n")).await;
+    ask("/rpc/q?timeout=50ms", "text/plain", "x").await;
+    let names = |messages: &[Delivery]| -> Vec<String> {
+        let header = |message: &Delivery| {
+            let headers = message.properties.headers().clone().unwrap_or_default();
+            let name = headers.inner().get("x-gateway-principal").and_then(|name| name.as_long_string());
+            name.unwrap_or_else(|| panic!("{message:?}")).to_string()
+        };
+        messages.iter().map(header).collect()
+    };
+    let messages = stage.observer.drain("q").await;
+    assert!(messages.len() >= 3, "{messages:?}");
+    assert!(names(&messages).iter().all(|name| name == "shop"), "{:?}", names(&messages));
+    // A reply too.
+    stage.observer.declare_queue("answers").await;
+    let request = BasicProperties::default().with_reply_to("answers".into()).with_correlation_id("1".into());
+    stage.observer.publish("", "q", b"?", request).await;
+    let pulled = ask("/queues/q/messages/pull", "application/json", r#"{"max": 1, "wait": "20s"}"#).await;
+    let lease = pulled.json()["messages"][0]["lease_id"].clone();
+    let reply = json!({"reply": [{"lease_id": lease, "body": 1}]}).to_string();
+    assert_eq!(ask("/queues/q/messages/settle", "application/json", &reply).await.status, 200);
+    assert_eq!(names(&stage.observer.drain("answers").await), ["shop"]);
 }

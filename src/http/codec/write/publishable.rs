@@ -84,7 +84,10 @@ fn take_invalid(text: &mut Option<ShortText>) -> Option<ShortText> {
 }
 
 fn is_publishable_header(name: &ShortText, value: &FieldValue) -> bool {
-    let is_reserved = reserved::routes(name.as_str()) || reserved::is_broker_header(name.as_str());
+    let name_text = name.as_str();
+    let is_reserved = reserved::routes(name_text)
+        || reserved::is_broker_header(name_text)
+        || reserved::is_gateway_header(name_text);
     !is_reserved && name.is_valid() && is_publishable(value)
 }
 

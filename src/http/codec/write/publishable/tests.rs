@@ -19,8 +19,17 @@ fn any_text() -> impl Strategy<Value = ShortText> {
 }
 
 fn any_name() -> impl Strategy<Value = ShortText> {
-    let known =
-        ["CC", "bcc", "x-death", "x-delivery-count", "x-opt-a", "x-first-death-queue", "$amqp", "value"];
+    let known = [
+        "CC",
+        "bcc",
+        "x-gateway-principal",
+        "x-death",
+        "x-delivery-count",
+        "x-opt-a",
+        "x-first-death-queue",
+        "$amqp",
+        "value",
+    ];
     let known = prop::sample::select(known.to_vec()).prop_map(ShortText::from_broker);
     prop_oneof![known, "[a-z$\n]{0,6}".prop_map(|name| ShortText::from_broker(&name))]
 }
