@@ -1,6 +1,6 @@
 //! A permission that an operation needs.
 
-use std::fmt;
+use std::fmt::{self, Write};
 
 use super::wildcard::push_literal;
 
@@ -89,7 +89,7 @@ impl<'a> Need<'a> {
             pattern.push('/');
             push_literal(&mut pattern, key);
         }
-        format!("{} = [{pattern:?}]", self.verb.word())
+        format!("{} = [{}]", self.verb.word(), toml_text(&pattern))
     }
 
     /// The scope that would be enough, in RabbitMQ's spelling.
@@ -107,6 +107,21 @@ impl<'a> Need<'a> {
     }
 }
 
+/// A text of TOML. Characters that cannot be seen, or that change the direction of a line, are escaped.
+fn toml_text(text: &str) -> String {
+    let mut out = "\"".to_owned();
+    for character in text.chars() {
+        let is_seen = character == '\'' || character.escape_debug().len() == 1;
+        // Writing to a string cannot fail.
+        let _written = match character {
+            '"' | '\\' => write!(out, "\\{character}"),
+            _ if is_seen => write!(out, "{character}"),
+            _ => write!(out, "\\U{:08X}", u32::from(character)),
+        };
+    }
+    out + "\""
+}
+
 impl fmt::Display for Need<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {:?}", self.verb.word(), self.name)?;
@@ -120,6 +135,18 @@ impl fmt::Display for Need<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_line_of_a_file_is_toml() {
+        for (name, expected) in [
+            ("it's", r#"read = ["it's"]"#),
+            (r#"a"b\c"#, r#"read = ["a\"b\\c"]"#),
+            ("größe*", r#"read = ["größe%2A"]"#),
+            ("a\u{202e}b\u{301}\n", r#"read = ["a\U0000202Eb\U00000301\U0000000A"]"#),
+        ] {
+            assert_eq!(Need::read(name, Key::Every).in_file(), expected);
+        }
+    }
 
     #[test]
     fn a_missing_permission_is_a_scope_and_a_sentence() {
