@@ -19,6 +19,7 @@ use crate::domain::access::{Key, Need, Needed};
 use crate::domain::lease::LeaseId;
 use crate::domain::message::ReceivedMessage;
 use crate::domain::names::{ExchangeName, QueueName};
+use crate::http::audit::AuditNotes;
 use crate::http::caller::Caller;
 use crate::http::problem::Problem;
 
@@ -27,6 +28,7 @@ use crate::http::problem::Problem;
 pub(in crate::http) struct PermittedBroker {
     broker: Broker,
     caller: Caller,
+    audit: Option<AuditNotes>,
 }
 
 impl AppState {
@@ -37,7 +39,8 @@ impl AppState {
     pub(in crate::http) fn permitted(&self, extensions: &Extensions) -> Result<PermittedBroker, Problem> {
         let caller = self.authentication.common_caller().or_else(|| extensions.get::<Caller>().cloned());
         let caller = caller.ok_or_else(|| Problem::internal("the request was not authenticated"))?;
-        Ok(PermittedBroker { broker: self.broker.clone(), caller })
+        let audit = extensions.get::<AuditNotes>().cloned();
+        Ok(PermittedBroker { broker: self.broker.clone(), caller, audit })
     }
 }
 
@@ -55,17 +58,48 @@ impl PermittedBroker {
         &self.caller
     }
 
-    /// The same publish, which can be done then.
+    /// The same publish, which can be done then. `reply_to` is the name under which the request gives this property.
     ///
     /// # Errors
     /// 401, 403, with the id of the message.
-    pub(in crate::http) fn permit(&self, mut publish: Publish) -> Result<PermittedPublish, Problem> {
-        match self.caller.require(publish.needs()) {
+    pub(in crate::http) fn permit(
+        &self,
+        mut publish: Publish,
+        reply_to: &'static str,
+    ) -> Result<PermittedPublish, Problem> {
+        let permitted = self.caller.require(publish.needs());
+        let problem = match permitted {
             Ok(principal) => {
                 publish.holder = self.caller.holder(&principal);
-                Ok(PermittedPublish { broker: self.broker.clone(), publish })
+                return Ok(PermittedPublish { broker: self.broker.clone(), publish });
             }
-            Err(problem) => Err(problem.message_id(publish.message.id)),
+            Err(problem) => problem,
+        };
+        let problem =
+            if self.lacks_only_replies(&publish) { problem.with("field", reply_to) } else { problem };
+        self.note_refusal(&problem);
+        Err(problem.message_id(publish.message.id))
+    }
+
+    /// Whether only the queue for replies is refused.
+    fn lacks_only_replies(&self, publish: &Publish) -> bool {
+        let Some(queue) = &publish.message.properties.reply_to else { return false };
+        let replies = Need::replies_at(queue.as_str());
+        self.caller.require(publish.needs().filter(|needed| *needed != replies)).is_ok()
+    }
+
+    /// Notes for the audit log that an item of a request with many items is refused, or all that follow. The log learns of other
+    /// refusals by the answer.
+    pub(in crate::http) fn note_refusal(&self, problem: &Problem) {
+        if let Some(audit) = &self.audit {
+            audit.refused(problem);
+        }
+    }
+
+    /// Notes the routing key of a binding for the audit log.
+    pub(in crate::http) fn note_routing_key(&self, key: &str) {
+        if let Some(audit) = &self.audit {
+            audit.set_routing_key(key);
         }
     }
 
