@@ -25,8 +25,7 @@ use crate::support::{
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const CONTRACT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi/openapi.json");
 /// The rights of the clients: to everything but RabbitMQ's own names.
-const RIGHTS: &str =
-    "configure = ['*']\nwrite = ['*']\nread = ['*']\ncall = ['*']\ntags = ['monitoring']\n";
+const RIGHTS: &str = "configure = ['*']\nwrite = ['*']\nread = ['*']\ncall = ['*']\ntags = ['monitoring']\n";
 const SOON: Duration = Duration::from_secs(30);
 
 fn source(file: &str) -> PathBuf {

@@ -18,7 +18,7 @@ use crate::broker::{
 use crate::domain::access::{Key, Need, Needed};
 use crate::domain::lease::LeaseId;
 use crate::domain::message::ReceivedMessage;
-use crate::domain::names::{ExchangeName, QueueName};
+use crate::domain::names::{ExchangeName, QueueName, ShortText};
 use crate::http::audit::AuditNotes;
 use crate::http::caller::Caller;
 use crate::http::problem::Problem;
@@ -166,7 +166,7 @@ impl PermittedBroker {
         }
     }
 
-    /// Settles leases of the caller.
+    /// Settles leases of the caller. `reply_to` is the name under which the request gives this property of the reply with an index.
     ///
     /// # Errors
     /// 401; 403 when one of the actions is not permitted: then none is done.
@@ -175,12 +175,30 @@ impl PermittedBroker {
         queue: &QueueName,
         actions: Vec<(LeaseId, Action)>,
         deadline: Instant,
+        reply_to: impl Fn(usize) -> String,
     ) -> Result<Vec<Result<Settled, NotSettled>>, Problem> {
         let read = Needed::from(Need::read(queue.as_str(), Key::Every));
         let others = actions.iter().filter_map(|(_, action)| beyond_reading(queue, action));
-        let principal = self.caller.require([read].into_iter().chain(others))?;
+        let principal = self.caller.require([read].into_iter().chain(others));
+        let principal = principal.map_err(|problem| match self.only_reply_refused(queue, &actions) {
+            Some(index) => problem.with("field", reply_to(index)),
+            None => problem,
+        })?;
         let scope = LeaseScope { queue, principal: &principal.name };
         Ok(self.broker.settle(scope, actions, deadline).await)
+    }
+
+    /// The index of the first reply whose queue for replies is refused, if the caller may do everything else.
+    fn only_reply_refused(&self, queue: &QueueName, actions: &[(LeaseId, Action)]) -> Option<usize> {
+        let is_reply = |action: &Action| matches!(action, Action::Reply(_));
+        let others = actions.iter().filter(|(_, action)| !is_reply(action));
+        let read = Needed::from(Need::read(queue.as_str(), Key::Every));
+        let others = others.filter_map(|(_, action)| beyond_reading(queue, action));
+        self.caller.require([read].into_iter().chain(others)).ok()?;
+        let is_refused = |needed: Needed<'_>| self.caller.require([needed]).is_err();
+        actions
+            .iter()
+            .position(|(_, action)| is_reply(action) && beyond_reading(queue, action).is_some_and(is_refused))
     }
 }
 
@@ -188,7 +206,9 @@ impl PermittedBroker {
 /// To read a queue includes to send its messages to its own dead letters, and replies to the queues that they name.
 fn beyond_reading<'a>(queue: &QueueName, action: &'a Action) -> Option<Needed<'a>> {
     if let Action::Reply(reply) = action {
-        return reply.properties.reply_to.as_ref().map(|queue| Need::replies_at(queue.as_str()));
+        // An empty name is that of no queue.
+        let queue = reply.properties.reply_to.as_ref().map(ShortText::as_str);
+        return queue.filter(|queue| !queue.is_empty()).map(Need::replies_at);
     }
     let Action::DeadLetter { exchange, routing_key, .. } = action else { return None };
     let is_own = routing_key.as_str() == queue.as_str()
