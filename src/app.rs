@@ -14,7 +14,7 @@ use tracing::{info, warn};
 
 use crate::broker::Broker;
 use crate::config::Config;
-use crate::domain::listen::dialled;
+use crate::domain::listen::{dialled, is_loopback};
 use crate::http::admission::AdmissionControl;
 use crate::http::server::serve;
 use crate::http::{self, Authentication, Routers};
@@ -128,7 +128,7 @@ impl Gateway {
         }
         let server = serve_on(listener, routers.for_callers(address, admin_address.is_some()));
         info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
-        if !has_authentication && !address.ip().to_canonical().is_loopback() {
+        if !has_authentication && !is_loopback(address.ip()) {
             warn!(%address, "every client that reaches this address may use RabbitMQ, since GATEWAY_AUTH is none");
         }
         tokio::spawn(say_ready(broker.clone(), address));

@@ -8,11 +8,14 @@ mod can;
 mod healthcheck;
 mod key;
 mod output;
+mod principals;
+mod toml_text;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 use clap::ArgMatches;
 use clap_complete::Shell;
@@ -163,13 +166,17 @@ pub fn refuse_settings(mistakes: &Mistakes) -> ExitCode {
     ExitCode::from(EXIT_USAGE)
 }
 
-/// Prints the effective settings on standard output, and the warnings on standard error.
+/// Prints the effective settings and the principals on standard output, and the warnings on standard error.
 #[must_use]
 pub fn show_settings(config: &Config, given: &Given) -> ExitCode {
     for warning in &config.warnings {
         let _ = writeln!(io::stderr(), "warning: {warning}");
     }
-    print(&given.effective(config))
+    let principals = config.principals.as_ref();
+    let principals = principals.map(|file| principals::blocks(&file.principals, SystemTime::now()));
+    let principals = principals.filter(|blocks| !blocks.is_empty());
+    let settings = given.effective(config);
+    print(&[settings].into_iter().chain(principals).collect::<Vec<_>>().join("\n"))
 }
 
 #[cfg(test)]

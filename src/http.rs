@@ -4,6 +4,7 @@
 //! problem an error of the broker side becomes.
 
 pub mod admission;
+mod audit;
 mod caller;
 mod codec;
 mod docs;

@@ -144,17 +144,28 @@ impl IdempotencyMetrics {
 pub struct ProcessMetrics {
     /// Changes of the file of principals, by result: `done`, `failed`.
     pub principals_reloads: IntCounterVec,
+    /// Whether the file of principals is wrong, so that the gateway uses earlier principals.
+    pub principals_file_failed: IntGauge,
     /// Log lines that were dropped.
     pub dropped_log_lines: IntCounter,
 }
 
 impl ProcessMetrics {
     fn registered(list: &Registered) -> Self {
+        let principals_reloads = list.counters(
+            "gateway_principals_reloads_total",
+            "Changes of the file of principals, by result: done, failed.",
+            &["result"],
+        );
+        // Prometheus sees the first change only if it has seen a zero before.
+        for result in ["done", "failed"] {
+            principals_reloads.with_label_values(&[result]);
+        }
         Self {
-            principals_reloads: list.counters(
-                "gateway_principals_reloads_total",
-                "Changes of the file of principals, by result: done, failed.",
-                &["result"],
+            principals_reloads,
+            principals_file_failed: list.gauge(
+                "gateway_principals_file_failed",
+                "1 while the file of principals is wrong, so that the gateway uses earlier principals, else 0.",
             ),
             dropped_log_lines: list.counter(
                 "gateway_log_lines_dropped_total",

@@ -103,6 +103,7 @@ fn take(
         }
     };
     metrics.process.principals_reloads.with_label_values(&[result]).inc();
+    metrics.process.principals_file_failed.set((result == "failed").into());
 }
 
 #[cfg(test)]
@@ -135,13 +136,16 @@ mod tests {
     fn a_file_with_mistakes_changes_nothing() {
         let metrics = Metrics::default();
         let (sender, receiver) = watch::channel(Arc::default());
+        let is_wrong = || metrics.process.principals_file_failed.get() == 1;
         take(read("[principals.shop]", 10), &sender, &metrics);
-        assert_eq!(receiver.borrow().len(), 1);
+        assert_eq!((receiver.borrow().len(), is_wrong()), (1, false));
         for wrong in [read("principals = 1", 10), read("[", 10), Err(vec!["gone".to_owned()])] {
             take(wrong, &sender, &metrics);
-            assert_eq!(receiver.borrow().len(), 1);
+            assert_eq!((receiver.borrow().len(), is_wrong()), (1, true));
         }
         let count = |result| metrics.process.principals_reloads.with_label_values(&[result]).get();
         assert_eq!((count("done"), count("failed")), (1, 3));
+        take(read("", 10), &sender, &metrics);
+        assert_eq!((receiver.borrow().len(), is_wrong()), (0, false));
     }
 }

@@ -1,12 +1,12 @@
 //! `key new` makes an API key and its part of the file of principals; `key hash` prints the hash of a key.
 
-use std::fmt::Write as _;
-use std::io::{self, Read, Write as _};
+use std::io::{self, Read, Write};
 use std::process::ExitCode;
 
 use clap::ArgMatches;
 
 use super::output::{fail, print, refuse_usage};
+use super::toml_text::{key_of_toml, list_of_toml, text_of_toml};
 use crate::config::principals::wrong_name;
 use crate::domain::access::{ANONYMOUS, ApiKey, NoKeyDigest, Permissions, Verb};
 
@@ -36,11 +36,7 @@ impl NewKey {
         let mut part = format!("[principals.{}]\nkeys = [{}]\n", key_of_toml(&self.name), text_of_toml(hash));
         for verb in Verb::ALL {
             let patterns = self.grants.iter().filter(|(of, _)| *of == verb);
-            let patterns: Vec<_> = patterns.map(|(_, pattern)| text_of_toml(pattern)).collect();
-            if !patterns.is_empty() {
-                // Writing to a text does not fail.
-                let _written = writeln!(part, "{} = [{}]", verb.word(), patterns.join(", "));
-            }
+            part += &list_of_toml(verb.word(), patterns.map(|(_, pattern)| pattern.as_str()));
         }
         part
     }
@@ -84,29 +80,6 @@ pub fn hash_key() -> ExitCode {
             fail(&format!("the text on standard input {why}: it must be one line that `key new` printed"))
         }
     }
-}
-
-/// A name as a key of TOML.
-fn key_of_toml(name: &str) -> String {
-    let is_bare = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-    if !name.is_empty() && name.bytes().all(is_bare) { name.to_owned() } else { text_of_toml(name) }
-}
-
-/// A text as a basic string of TOML.
-fn text_of_toml(text: &str) -> String {
-    let mut written = String::from('"');
-    for character in text.chars() {
-        match character {
-            '"' | '\\' => written.extend(['\\', character]),
-            control if control.is_control() => {
-                // Writing to a text does not fail.
-                let _written = write!(written, "\\u{:04X}", u32::from(control));
-            }
-            other => written.push(other),
-        }
-    }
-    written.push('"');
-    written
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use super::forms;
 use super::principals::{PrincipalsFile, read_file};
 use super::reader::Reader;
 use super::table::PRINCIPALS_FILE;
+use crate::domain::listen::is_loopback;
 use crate::http::Settings;
 
 const AUTH: &str = "GATEWAY_AUTH";
@@ -17,7 +18,7 @@ pub(super) fn read(from: &mut Reader<'_>, http: &Settings) -> Option<PrincipalsF
         [AUTH, PRINCIPALS_FILE],
         "the first switches the second off: set one of them",
     );
-    let is_local = http.listen.ip().to_canonical().is_loopback();
+    let is_local = is_loopback(http.listen.ip());
     if !is_local && !is_none && !has_file && !from.mistakes.concern(AUTH) {
         let why = format!(
             "{} can be reached from other hosts, and every client there could use RabbitMQ with the gateway's rights: set GATEWAY_PRINCIPALS \

@@ -60,6 +60,20 @@ fn messages_have_the_name_of_a_principal_only_where_there_are_principals() {
 }
 
 #[test]
+fn a_listener_needs_no_authentication_on_loopback_only() {
+    for (listen, is_good) in [
+        ("127.0.0.1:0", true),
+        ("[::1]:0", true),
+        ("[::ffff:127.0.0.1]:0", true),
+        ("[::ffff:10.0.0.1]:0", false),
+        ("[::]:0", false),
+    ] {
+        let text = bad(&[("GATEWAY_LISTEN", listen)]);
+        assert_eq!(text.is_empty(), is_good, "{listen}: {text}");
+    }
+}
+
+#[test]
 fn all_mistakes_are_reported_together_with_setting_form_and_value() {
     let text = bad(&[("RABBITMQ_HOST", "a b"), ("RABBITMQ_HEARTBEAT", "soon"), ("GATEWAY_LISTEN", "8080")]);
     assert_eq!(

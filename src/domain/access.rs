@@ -18,5 +18,5 @@ pub use self::grant::Grant;
 pub use self::need::{Key, Need, Verb};
 pub use self::needed::Needed;
 pub use self::permissions::Permissions;
-pub use self::principals::{ANONYMOUS, Principal, Principals};
+pub use self::principals::{ANONYMOUS, KeyState, Principal, Principals};
 pub use self::wildcard::{PatternError, Wildcard};

@@ -14,7 +14,7 @@ use tokio::time::sleep;
 use self::credentials::{Credentials, take};
 use super::problem::{Problem, ProblemType};
 use super::quote::quoted;
-use crate::domain::access::{ANONYMOUS, Key, Need, Needed, Permissions, Principal, Principals};
+use crate::domain::access::{ANONYMOUS, Key, Need, Needed, Permissions, Principal, Principals, Verb};
 use crate::fairness::Holder;
 
 /// How the gateway finds the principal of a request. It is cheap to clone.
@@ -51,17 +51,15 @@ impl Authentication {
         is_none.then(|| Caller { authentication: self.clone(), credentials: Credentials::None })
     }
 
-    /// The caller of a request with this header, which loses its credentials.
+    /// The caller of a request with this header, which loses its credentials. Whether the gateway accepts them, [`Caller::principal`] tells.
     ///
     /// # Errors
-    /// 400 when the header has two credentials, 401 when the gateway does not accept them.
+    /// 400 when the header has two credentials.
     pub(super) fn caller(&self, headers: &mut HeaderMap) -> Result<Caller, Problem> {
         if let Some(common) = self.common_caller() {
             return Ok(common);
         }
-        let caller = Caller { authentication: self.clone(), credentials: take(headers)? };
-        caller.principal()?;
-        Ok(caller)
+        Ok(Caller { authentication: self.clone(), credentials: take(headers)? })
     }
 
     fn principal(&self, credentials: &Credentials) -> Option<Arc<Principal>> {
@@ -72,9 +70,17 @@ impl Authentication {
                 match credentials {
                     Credentials::None => principals.anonymous().cloned(),
                     Credentials::Key(digest) => principals.of_key(digest, SystemTime::now()).cloned(),
-                    Credentials::Wrong => None,
+                    Credentials::Wrong | Credentials::OtherScheme => None,
                 }
             }
+        }
+    }
+
+    /// The principals of the file, if there is one.
+    fn file(&self) -> Option<watch::Ref<'_, Arc<Principals>>> {
+        match &self.0.way {
+            Way::None(_) => None,
+            Way::Keys(principals) => Some(principals.borrow()),
         }
     }
 }
@@ -92,16 +98,33 @@ impl Caller {
     /// # Errors
     /// 401 when the gateway does not accept the credentials, or no longer.
     pub(super) fn principal(&self) -> Result<Arc<Principal>, Problem> {
-        self.authentication.principal(&self.credentials).ok_or_else(|| match self.credentials {
-            Credentials::None => Problem::new(
-                ProblemType::Unauthorized,
-                "the request has no credentials: send an API key as Authorization: Bearer rgw_…",
-            ),
-            Credentials::Key(_) | Credentials::Wrong => Problem::new(
-                ProblemType::Unauthorized,
-                "the gateway does not accept the credentials in Authorization: send a valid API key as Bearer rgw_…",
-            ),
-        })
+        self.authentication.principal(&self.credentials).ok_or_else(|| self.unauthorized())
+    }
+
+    /// The name of its principal, also when its key has expired or is revoked.
+    pub(super) fn name(&self) -> Option<Arc<str>> {
+        if let Ok(principal) = self.principal() {
+            return Some(Arc::clone(&principal.name));
+        }
+        let Credentials::Key(digest) = &self.credentials else { return None };
+        self.authentication.file()?.owner(digest).map(|owner| Arc::clone(&owner.name))
+    }
+
+    /// The problem of credentials that the gateway does not accept. A caller with an expired key has the whole key, so it may know more.
+    fn unauthorized(&self) -> Problem {
+        let problem = |detail| Problem::new(ProblemType::Unauthorized, detail);
+        match &self.credentials {
+            Credentials::None => problem(NO_CREDENTIALS),
+            Credentials::OtherScheme => problem(NOT_ACCEPTED),
+            Credentials::Wrong => problem(NOT_ACCEPTED).invalid_token(),
+            Credentials::Key(digest) => {
+                let has_expired = self
+                    .authentication
+                    .file()
+                    .is_some_and(|file| file.has_expired(digest, SystemTime::now()));
+                problem(if has_expired { EXPIRED } else { NOT_ACCEPTED }).invalid_token()
+            }
+        }
     }
 
     /// Checks that its principal has all these permissions. Returns the principal.
@@ -133,6 +156,23 @@ impl Caller {
         Err(problem.with_detail(detail))
     }
 
+    /// Checks that its principal may do something with queues or exchanges, so that a document can have items that it may apply.
+    ///
+    /// # Errors
+    /// 401, 403.
+    pub(super) fn require_something(&self) -> Result<(), Problem> {
+        let principal = self.principal()?;
+        let verbs = [Verb::Configure, Verb::Write, Verb::Read];
+        if verbs.into_iter().any(|verb| !principal.permissions.grants(verb).is_empty()) {
+            return Ok(());
+        }
+        let detail = format!(
+            "{} lacks every permission to configure, write or read: add those that the document needs in the file of principals",
+            quoted(&principal.name)
+        );
+        Err(Problem::new(ProblemType::Forbidden, detail).with("by", "gateway"))
+    }
+
     /// Checks that its principal may see the state of the whole gateway.
     ///
     /// # Errors
@@ -153,7 +193,7 @@ impl Caller {
         loop {
             let until = match &self.credentials {
                 Credentials::Key(digest) => principals.borrow_and_update().end_of_key(digest),
-                Credentials::None | Credentials::Wrong => None,
+                Credentials::None | Credentials::Wrong | Credentials::OtherScheme => None,
             };
             if let Err(problem) = self.require(needed()) {
                 return problem;
@@ -220,6 +260,12 @@ impl Caller {
         by_gateway(detail, missing.iter().map(|need| need.scope(&self.authentication.0.vhost)).collect())
     }
 }
+
+const NO_CREDENTIALS: &str = "the request has no credentials: send an API key as Authorization: Bearer rgw_…";
+const NOT_ACCEPTED: &str =
+    "the gateway does not accept the credentials in Authorization: send a valid API key as Bearer rgw_…";
+const EXPIRED: &str =
+    "the API key has expired: send another one, or ask the operator of the gateway for a new one";
 
 /// The permissions that the description of a problem names; the member `missing` has all.
 const SHOWN: usize = 3;

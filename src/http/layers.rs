@@ -28,7 +28,7 @@ use futures_util::future::{BoxFuture, Either};
 use tower::{Layer, Service, service_fn};
 use tower_http::cors::CorsLayer;
 
-use self::audit::AuditLog;
+use self::audit::Audited;
 use self::authorization::authorize;
 use self::browser::{Origins, is_for_cors};
 use self::forwarded::Prefixes;
@@ -38,6 +38,7 @@ use self::running_handler::{RunningHandler, on_panic};
 pub use self::settings::LayerSettings;
 use self::validation::Validation;
 use super::admission::{AdmissionControl, RequestPermit};
+use super::audit::AuditLog;
 use super::caller::{Authentication, Caller};
 use super::problem::{Problem, ProblemType};
 use crate::http::routes::{Admission, Route, RouteTable, Traits};
@@ -119,13 +120,14 @@ impl Application for LayeredRouter {
             request.extensions_mut().insert(prefix.clone());
         }
         let traits = route.traits(request.method());
-        let audited = layers.audit.of(traits, &request);
+        let mut audited = Audited::of(&layers.audit, traits, &request);
         let mut identified = Identified::new(&layers.metrics, route, traits, &request, prefix);
         let finishes_without_caller = traits.finishes_without_caller;
         let mut caller = None;
-        let entry = Entry { route, traits, caller: &mut caller };
+        let id = identified.id();
+        let entry = Entry { route, traits, id, caller: &mut caller, audited: &mut audited };
         let begun = identified.span().in_scope(|| panics::catch(|| layers.begin(request, entry)));
-        identified.audit(audited, caller.as_ref());
+        identified.audit(audited);
         // An async block would hold memory for the handler twice.
         let response = match begun.unwrap_or_else(|panic| Either::Right(on_panic(&panic))) {
             Either::Left((handler, permit)) => {
@@ -150,8 +152,22 @@ impl Application for LayeredRouter {
 struct Entry<'a> {
     route: &'a Arc<Route>,
     traits: Traits,
+    id: &'a str,
     /// Its caller, once it is known.
     caller: &'a mut Option<Caller>,
+    /// The part of it that the audit log may tell.
+    audited: &'a mut Option<Audited>,
+}
+
+impl Entry<'_> {
+    /// Tells the audit log the caller, and gives the handler a place for its notes.
+    fn audit(&mut self, request: &mut Request) {
+        let Some(audited) = self.audited else { return };
+        if let Some(caller) = &self.caller {
+            audited.set_caller(caller);
+        }
+        audited.follow(request, self.traits, self.id, self.route);
+    }
 }
 
 /// A handler that has begun, with the permit of its request; or the answer to a refused request.
@@ -210,7 +226,9 @@ impl Inner {
     ) -> Result<Option<RequestPermit>, Problem> {
         let traits = entry.traits;
         self.validation.check(request, traits.admission == Admission::Stream)?;
-        let holder = authorize(&self.authentication, request, traits.permission, entry.caller)?;
+        let authorized = authorize(&self.authentication, request, traits.permission, entry.caller);
+        entry.audit(request);
+        let holder = authorized?;
         match traits.admission {
             Admission::None => Ok(None),
             Admission::Request => self.admission.admit(request, holder).map(Some),

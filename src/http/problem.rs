@@ -38,6 +38,9 @@ pub(super) const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 
 /// How callers authenticate (RFC 6750, 3).
 const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"rabbitmq-gateway\"");
+/// The same, for a caller whose key is wrong, unknown, expired or revoked (RFC 6750, 3.1).
+const INVALID_TOKEN: HeaderValue =
+    HeaderValue::from_static("Bearer realm=\"rabbitmq-gateway\", error=\"invalid_token\"");
 
 /// The field of a problem of a whole item.
 pub(super) const ITEM: &str = "item";
@@ -84,6 +87,7 @@ pub struct Problem(Box<Parts>);
 struct Parts {
     body: ProblemBody,
     allow: Option<HeaderValue>,
+    challenge: HeaderValue,
     cause: Option<String>,
 }
 
@@ -152,7 +156,7 @@ impl Problem {
             message_id: None,
             members: Map::new(),
         };
-        Self(Box::new(Parts { body, allow: None, cause: None }))
+        Self(Box::new(Parts { body, allow: None, challenge: CHALLENGE, cause: None }))
     }
 
     /// 400: `field` is wrong; `why` completes the sentence that begins with the field.
@@ -225,6 +229,14 @@ impl Problem {
     pub fn with(mut self, name: &'static str, value: impl Into<Value>) -> Self {
         debug_assert!(FURTHER_MEMBERS.iter().any(|(known, _)| *known == name), "{name} has no schema");
         self.0.body.members.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// Notes that the gateway does not accept the token of the request. A request without one, or with credentials of another scheme, gets
+    /// no error code.
+    #[must_use]
+    pub(super) fn invalid_token(mut self) -> Self {
+        self.0.challenge = INVALID_TOKEN;
         self
     }
 
@@ -310,7 +322,7 @@ impl IntoResponse for Problem {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
         if self.kind() == ProblemType::Unauthorized {
-            headers.insert(WWW_AUTHENTICATE, CHALLENGE);
+            headers.insert(WWW_AUTHENTICATE, self.0.challenge.clone());
         }
         if let Some(methods) = &self.0.allow {
             headers.insert(ALLOW, methods.clone());

@@ -10,7 +10,8 @@ pub(super) use self::operation::Operation;
 pub use self::table::{Direct, Route, RouteTable};
 pub use self::traits::{Admission, Traits};
 use self::traits::{
-    CALL, CHANGE, PAGE, PROBE, PUBLISH, PUBLISH_STREAM, PULL, SERVED_WHEN_FULL, SETTLE, TOPOLOGY,
+    CALL, CHANGE, PAGE, PROBE, PUBLISH, PUBLISH_BATCH, PUBLISH_STREAM, PULL, SERVED_WHEN_FULL, SETTLE,
+    TOPOLOGY,
 };
 use super::endpoints::{
     bindings, exchanges, health, leases, messages, metrics, publish, queues, rpc, topology, whoami,
@@ -26,7 +27,7 @@ pub(super) fn operations() -> Vec<Operation> {
     vec![
         operation(routes!(publish::publish_message), PUBLISH.needs(Write))
             .called_directly(publish::publish_message),
-        operation(routes!(publish::batch::publish_batch), PUBLISH.needs(Write)),
+        operation(routes!(publish::batch::publish_batch), PUBLISH_BATCH.needs(Write)),
         operation(routes!(publish::stream::publish_stream), PUBLISH_STREAM.needs(Write)),
         operation(routes!(queues::inspect_queue), TOPOLOGY.needs(Any)),
         operation(routes!(queues::declare_queue), CHANGE.needs(Configure)),

@@ -23,6 +23,10 @@ const SOON: Duration = Duration::from_secs(30);
 /// The rights to everything but RabbitMQ's own names.
 const ALL: &str = "configure = ['*']\nwrite = ['*']\nread = ['*']\ncall = ['*']\ntags = ['monitoring']";
 
+/// How callers authenticate, for a request without a token and for one with a token that is not accepted (RFC 6750, 3.1).
+const CHALLENGE: &str = "Bearer realm=\"rabbitmq-gateway\"";
+const INVALID_TOKEN: &str = "Bearer realm=\"rabbitmq-gateway\", error=\"invalid_token\"";
+
 /// A part of the file of principals.
 fn part(name: &str, key: &ApiKey, rights: &str) -> String {
     format!("[principals.{name}]\nkeys = ['{}']\n{rights}\n", key.digest())
@@ -92,7 +96,7 @@ async fn a_caller_sees_who_it_is_and_what_it_may_do() {
     assert_eq!(seen, json!({"name": "shop", "authentication": "key", "permissions": permissions}));
     let none = Answer::to(shops.gateway().get("/whoami")).await;
     assert_eq!(none.verdict(), (401, "unauthorized".to_owned()));
-    assert_eq!(none.header("www-authenticate"), "Bearer realm=\"rabbitmq-gateway\"");
+    assert_eq!(none.header("www-authenticate"), CHALLENGE);
     let open = Stage::set("access_whoami_open").await;
     let seen = Answer::to(open.gateway.get("/whoami")).await.json();
     assert_eq!((&seen["authentication"], &seen["name"]), (&"none".into(), &Value::Null));
@@ -113,15 +117,17 @@ async fn credentials_that_are_wrong_are_401_also_where_anonymous_callers_are_wel
     assert_eq!(ask("").await.status, 200);
     assert_eq!(ask(&format!("authorization: bearer {key}\r\n")).await.status, 200);
     let unknown = ApiKey::generate();
-    for wrong in [
-        format!("authorization: Bearer {mistyped}\r\n"),
-        format!("authorization: Bearer {}\r\n", unknown.reveal()),
-        format!("authorization: Bearer {}\r\n", "x".repeat(9 << 10)),
-        format!("authorization: Basic {key}\r\n"),
-        "authorization: Bearer\r\n".to_owned(),
+    for (wrong, is_token) in [
+        (format!("authorization: Bearer {mistyped}\r\n"), true),
+        (format!("authorization: Bearer {}\r\n", unknown.reveal()), true),
+        (format!("authorization: Bearer {}\r\n", "x".repeat(9 << 10)), true),
+        (format!("authorization: Basic {key}\r\n"), false),
+        ("authorization: Bearer\r\n".to_owned(), true),
     ] {
         let answer = ask(&wrong).await;
         assert_eq!(answer.status, 401, "{wrong}: {}", answer.text());
+        let challenge = answer.header("www-authenticate");
+        assert_eq!(challenge, Some(if is_token { INVALID_TOKEN } else { CHALLENGE }), "{wrong}");
         assert!(!answer.text().contains(key) && !answer.text().contains(&mistyped), "{}", answer.text());
     }
     let twice = ask(&format!("authorization: Bearer {key}\r\nauthorization: Bearer {key}\r\n")).await;

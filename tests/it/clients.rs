@@ -1,5 +1,6 @@
 //! Clients that generators of other projects make from the contract. The test generates them and calls the gateway with them, and
-//! a second AMQP client checks that the messages arrive as they were sent.
+//! a second AMQP client checks that the messages arrive as they were sent. The gateway asks for an API key, which the clients send in the way
+//! that their generators offer.
 
 use std::{
     fs::{copy, create_dir_all},
@@ -8,6 +9,7 @@ use std::{
 };
 
 use lapin::{message::Delivery, types::AMQPValue};
+use rabbitmq_gateway::domain::access::ApiKey;
 use tokio::process::Command;
 
 use crate::support::{
@@ -22,6 +24,8 @@ use crate::support::{
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const CONTRACT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi/openapi.json");
+/// The rights of the clients: to everything but RabbitMQ's own names.
+const RIGHTS: &str = "configure = ['*']\nwrite = ['*']\nread = ['*']\ncall = ['*']\ntags = ['monitoring']\n";
 const SOON: Duration = Duration::from_secs(30);
 
 fn source(file: &str) -> PathBuf {
@@ -108,13 +112,16 @@ async fn finds_the_messages_of(stage: &Stage, queue: &str, numbers: Numbers) {
     assert_eq!(letters, [(id(numbers.rejected), None), (id(numbers.dead), Some(&failure))]);
 }
 
-/// A stage with a server for the queue `echo`, and a call in the queue `q` whose caller waits by direct reply-to.
-async fn stage(name: &str) -> (Stage, Caller) {
-    let stage = Stage::with_queue(name).await;
+/// A stage with a server for the queue `echo`, and a call in the queue `q` whose caller waits by direct reply-to. Its gateway knows one key.
+async fn stage(name: &str) -> (Stage, Caller, ApiKey) {
+    let key = ApiKey::generate();
+    let principals = format!("[principals.shop]\nkeys = ['{}']\n{RIGHTS}", key.digest());
+    let stage = Stage::set_with(name, &[("GATEWAY_PRINCIPALS", &principals)]).await;
+    stage.observer.declare_queue("q").await;
     serve(&stage.observer, "echo", echo).await;
     let caller = Caller::at(&stage.observer, DIRECT).await;
     caller.ask("direct").await;
-    (stage, caller)
+    (stage, caller, key)
 }
 
 #[tokio::test]
@@ -124,10 +131,10 @@ async fn a_generated_python_client_publishes_calls_settles_and_reads_problems() 
     generate.args(["-m", "openapi_python_client", "generate", "--meta", "none", "--overwrite"]);
     generate.arg("--path").arg(CONTRACT).arg("--config").arg(source("python/config.json"));
     generate.arg("--output-path").arg(folder.join("gateway_client"));
-    let (_, (stage, mut caller)) = tokio::join!(succeed(&mut generate), stage("python-client"));
+    let (_, (stage, mut caller, key)) = tokio::join!(succeed(&mut generate), stage("python-client"));
     let mut client = Command::new(interpreter());
-    succeed(client.arg(source("python/client.py")).arg(stage.gateway.url("")).env("PYTHONPATH", &folder))
-        .await;
+    client.arg(source("python/client.py")).arg(stage.gateway.url(""));
+    succeed(client.env("PYTHONPATH", &folder).env("GATEWAY_KEY", key.reveal())).await;
     finds_the_messages(&stage).await;
     finds_the_settled_messages(&stage, &mut caller).await;
 }
@@ -148,9 +155,11 @@ async fn compile_typescript_client(folder: &Path) {
 #[tokio::test]
 async fn a_generated_typescript_client_publishes_calls_settles_and_reads_problems() {
     let folder = made("typescript-client");
-    let ((), (stage, mut caller)) =
+    let ((), (stage, mut caller, key)) =
         tokio::join!(compile_typescript_client(&folder), stage("typescript-client"));
-    succeed(Command::new("node").arg(folder.join("compiled/client.js")).arg(stage.gateway.url(""))).await;
+    let mut client = Command::new("node");
+    client.arg(folder.join("compiled/client.js")).arg(stage.gateway.url(""));
+    succeed(client.env("GATEWAY_KEY", key.reveal())).await;
     finds_the_messages(&stage).await;
     finds_the_settled_messages(&stage, &mut caller).await;
 }

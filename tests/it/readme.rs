@@ -1,6 +1,6 @@
 //! The documentation is true: its tables agree with the code, and its tours run.
 
-use std::{collections::BTreeSet, fs, io::Write, time::Duration};
+use std::{collections::BTreeSet, fs, io::Write, path::Path, time::Duration};
 
 use futures_util::{StreamExt, stream};
 use rabbitmq_gateway::config::table::markdown_tables;
@@ -167,6 +167,17 @@ async fn the_tours_in_other_languages_run_as_they_are_written() {
         [1, 4, 2, 6],
         "in docs/api.md, bulk.md, clients.md, consuming.md, from-pika-consumers.md and from-pika-to-http.md"
     );
+}
+
+/// The script takes the commands out of the page.
+#[tokio::test]
+async fn the_first_steps_with_a_key_work_as_they_are_written() {
+    let vhost = Broker::shared().await.vhost("first-key").await;
+    let binary = Path::new(env!("CARGO_BIN_EXE_rabbitmq-gateway")).parent().expect("a folder");
+    let path = format!("{}:{}", binary.display(), std::env::var("PATH").expect("a PATH"));
+    let mut script = Command::new(root().join("scripts/test-first-key"));
+    let told = succeed(script.env("PATH", path).env("AMQP_URL", &vhost.url)).await;
+    assert!(told.contains("steps of docs/security.md work"), "{told}");
 }
 
 /// Runs a program of this language from a file; it must end with success.

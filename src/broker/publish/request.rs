@@ -109,3 +109,32 @@ pub struct PublishFailure {
     /// The outcome of the message, over all attempts and over earlier publishes of it.
     pub outcome: Outcome,
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::domain::field::FieldTable;
+    use crate::domain::message::{MessageId, Properties};
+    use crate::domain::names::ExchangeName;
+
+    /// The needs of a message with this queue for replies.
+    fn needs(reply_to: Option<&str>) -> usize {
+        let text = |text: &str| ShortText::parse(text).expect("a short text");
+        let properties = Properties { reply_to: reply_to.map(text), ..Properties::default() };
+        let id = MessageId::given_or_generated(None);
+        let (headers, body) = (FieldTable::default(), Bytes::new());
+        let message = Message { id, properties, headers, body };
+        let exchange = ExchangeName::from_path("orders").expect("a name");
+        let destination = Destination { exchange, routing_key: text("eu"), mandatory: true };
+        Publish::new(message, destination, Instant::now() + Duration::from_secs(1), true).needs().count()
+    }
+
+    #[test]
+    fn an_empty_name_of_a_queue_for_replies_needs_no_permission() {
+        assert_eq!([None, Some(""), Some("q")].map(needs), [1, 1, 2]);
+    }
+}

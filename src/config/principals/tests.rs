@@ -152,6 +152,28 @@ fn a_key_in_the_file_is_a_mistake_that_does_not_show_it() {
 }
 
 #[test]
+fn a_name_that_stands_twice_is_a_mistake_with_its_line() {
+    let [one, two] = [(); 2].map(|()| ApiKey::generate().digest());
+    for content in [
+        format!("[principals.shop]\nkeys = [\"{one}\"]\n[principals.shop]\nkeys = [\"{two}\"]"),
+        format!("[principals.shop]\nwrite = []\nkeys = [\"{one}\"]\nkeys = [\"{two}\"]"),
+    ] {
+        let found = mistakes(&content);
+        let line = if content.contains("write") { 4 } else { 3 };
+        let expected = format!(
+            "line {line} repeats a name of the file: a principal stands there once, with all its keys in one list"
+        );
+        assert_eq!(found, [expected]);
+    }
+    let content =
+        format!("[principals.a]\nkeys = [\"{one}\"]\n[principals.b]\nkeys = [\"{two}\", \"{one}\"]");
+    assert_eq!(
+        mistakes(&content),
+        ["principals.b.keys[1] is a key of a already: give each principal its own"]
+    );
+}
+
+#[test]
 fn too_many_principals_are_refused() {
     let content = (0..=MOST).map(|n| format!("[principals.p{n}]")).collect::<Vec<_>>().join("\n");
     let expected = "principals has 101 members, and GATEWAY_MAX_PRINCIPALS allows 100";

@@ -79,6 +79,23 @@ fn a_file_that_cannot_be_read_is_a_mistake() {
 }
 
 #[test]
+fn a_file_of_principals_has_at_most_16_mib() {
+    let folder = folder();
+    let path = write(&folder, "principals.toml", b"");
+    let file = fs::OpenOptions::new().write(true).open(&path).expect("the file");
+    for (bytes, is_read) in [(16 << 20, true), ((16 << 20) + 1, false)] {
+        // The file takes no room on the disk.
+        file.set_len(bytes).expect("a length");
+        let found = principals_in(&path);
+        assert_eq!(found.is_ok(), is_read, "{bytes}");
+        let expected = format!("the file has {bytes} bytes, and 16777216 are allowed");
+        assert!(is_read || found == Err(expected), "{bytes}");
+    }
+    let text = mistakes_of(&[], &[("GATEWAY_PRINCIPALS", &path)]);
+    assert!(text.starts_with("GATEWAY_PRINCIPALS: the file has 16777217 bytes"), "{text}");
+}
+
+#[test]
 fn one_line_break_at_the_end_of_a_secret_is_cut() {
     for (content, password) in [("a", "a"), ("a\n", "a"), ("a\r\n", "a"), (" a ", " a ")] {
         let folder = folder();

@@ -26,6 +26,15 @@ struct Key {
     until: Option<SystemTime>,
 }
 
+/// Whether the gateway accepts a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum KeyState {
+    /// Before this time, if there is one.
+    Until(Option<SystemTime>),
+    /// Not any more.
+    Revoked,
+}
+
 /// Every principal. The table never changes; the gateway replaces it as a whole.
 #[derive(Debug, Clone, Default)]
 pub struct Principals {
@@ -65,6 +74,18 @@ impl Principals {
         key.filter(|_| !self.revoked.contains(digest)).map(|key| &key.principal)
     }
 
+    /// The principal that a key belongs to, also when the gateway no longer accepts it.
+    #[must_use]
+    pub fn owner(&self, digest: &KeyDigest) -> Option<&Arc<Principal>> {
+        self.by_key.get(digest).map(|key| &key.principal)
+    }
+
+    /// Whether a key has expired, and is not revoked.
+    #[must_use]
+    pub fn has_expired(&self, digest: &KeyDigest, now: SystemTime) -> bool {
+        self.end_of_key(digest).is_some_and(|until| until <= now) && !self.revoked.contains(digest)
+    }
+
     /// The end of a key, if it has one.
     #[must_use]
     pub fn end_of_key(&self, digest: &KeyDigest) -> Option<SystemTime> {
@@ -81,6 +102,23 @@ impl Principals {
     #[must_use]
     pub fn named(&self, name: &str) -> Option<&Arc<Principal>> {
         self.by_name.get(name)
+    }
+
+    /// All principals, by name.
+    #[must_use]
+    pub fn all(&self) -> Vec<&Principal> {
+        let mut all: Vec<_> = self.by_name.values().map(|principal| &**principal).collect();
+        all.sort_unstable_by(|left, right| left.name.cmp(&right.name));
+        all
+    }
+
+    /// The state of each key, with the name of its principal.
+    pub fn keys(&self) -> impl Iterator<Item = (&str, KeyState)> {
+        self.by_key.iter().map(|(digest, key)| {
+            let state =
+                if self.revoked.contains(digest) { KeyState::Revoked } else { KeyState::Until(key.until) };
+            (&*key.principal.name, state)
+        })
     }
 
     /// The number of principals.
@@ -124,6 +162,21 @@ mod tests {
         assert_eq!(name(&lasting, end), Some("shop"));
         assert_eq!(name(&short, end - Duration::from_secs(1)), Some("shop"));
         assert_eq!((name(&short, end), name(&revoked, end), name(&foreign, end)), (None, None, None));
+        let owner = |digest| principals.owner(digest).map(|it| &*it.name);
+        assert_eq!((owner(&short), owner(&revoked), owner(&foreign)), (Some("shop"), Some("shop"), None));
+        for (digest, before, after) in [
+            (&lasting, false, false),
+            (&short, false, true),
+            (&revoked, false, false),
+            (&foreign, false, false),
+        ] {
+            let expired = [end - Duration::from_secs(1), end].map(|now| principals.has_expired(digest, now));
+            assert_eq!(expired, [before, after]);
+        }
+        let mut keys: Vec<_> = principals.keys().collect();
+        keys.sort_unstable();
+        let states = [KeyState::Until(None), KeyState::Until(Some(end)), KeyState::Revoked];
+        assert_eq!(keys, states.map(|state| ("shop", state)));
         assert_eq!((principals.len(), principals.anonymous()), (1, None));
         assert!(principals.named("shop").is_some());
     }

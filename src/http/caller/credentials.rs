@@ -16,8 +16,10 @@ pub(super) enum Credentials {
     None,
     /// A text with the form of an API key.
     Key(KeyDigest),
-    /// Something else. It never counts as no credentials.
+    /// Something else in the scheme of API keys. It never counts as no credentials.
     Wrong,
+    /// Credentials of another scheme. They never count as none.
+    OtherScheme,
 }
 
 /// Takes the credentials out of a header, so that no later part of the gateway sees them.
@@ -29,15 +31,18 @@ pub(super) fn take(headers: &mut HeaderMap) -> Result<Credentials, Problem> {
     if headers.get_all(AUTHORIZATION).iter().nth(1).is_some() {
         return Err(Problem::malformed("Authorization", "is given more than once: give it once"));
     }
-    let key = given.to_str().ok().and_then(bearer).and_then(|text| text.parse::<ApiKey>().ok());
-    let credentials = key.map_or(Credentials::Wrong, |key| Credentials::Key(key.digest()));
+    let credentials = match given.to_str().ok().and_then(bearer).map(str::parse::<ApiKey>) {
+        Some(Ok(key)) => Credentials::Key(key.digest()),
+        Some(Err(_)) => Credentials::Wrong,
+        None => Credentials::OtherScheme,
+    };
     headers.remove(AUTHORIZATION);
     Ok(credentials)
 }
 
 /// The text after the scheme `Bearer`.
 fn bearer(value: &str) -> Option<&str> {
-    let (scheme, rest) = value.split_once(' ')?;
+    let (scheme, rest) = value.split_once(' ').unwrap_or((value, ""));
     scheme.eq_ignore_ascii_case(BEARER).then(|| rest.trim_start_matches(' '))
 }
 
@@ -64,13 +69,12 @@ mod tests {
         }
         assert_eq!(of(&[]), Some(Credentials::None));
         let long = "x".repeat(9 << 10);
+        for other in ["", text, &format!("Basic {text}"), &format!("Bearer{text}")] {
+            assert_eq!(of(&[other]), Some(Credentials::OtherScheme), "{other}");
+        }
         for wrong in [
-            "",
             "Bearer",
             "Bearer ",
-            text,
-            &format!("Basic {text}"),
-            &format!("Bearer{text}"),
             &format!("Bearer {text} "),
             &format!("Bearer {text}, Bearer {text}"),
             &format!("Bearer {}", &text[1..]),

@@ -59,6 +59,45 @@ fn a_key_that_is_not_in_the_file_is_401_and_never_counts_as_no_credentials() {
 }
 
 #[test]
+fn a_caller_with_an_expired_key_learns_it_and_the_owner_of_a_key_is_known_after_its_end() {
+    let [expired, revoked, unknown] = [(); 3].map(|()| ApiKey::generate());
+    let mut principals = Principals::clone(&of_shop(expired.digest(), Some(SystemTime::UNIX_EPOCH)));
+    let shop = Arc::clone(principals.named("shop").expect("shop"));
+    assert_eq!(principals.add_key(revoked.digest(), &shop, Some(SystemTime::UNIX_EPOCH)), None);
+    principals.revoke(revoked.digest());
+    let (_sender, receiver) = watch::channel(Arc::new(principals));
+    let authentication = Authentication::new(Some(receiver), "/");
+    for (key, detail, owner) in [
+        (&expired, EXPIRED, Some("shop")),
+        (&revoked, NOT_ACCEPTED, Some("shop")),
+        (&unknown, NOT_ACCEPTED, None),
+    ] {
+        let caller = authentication.caller(&mut header(key)).expect("one header");
+        let refused = caller.principal().expect_err("not accepted");
+        assert_eq!((refused.kind(), refused.detail()), (ProblemType::Unauthorized, detail));
+        assert_eq!(caller.name().as_deref(), owner, "{detail}");
+    }
+}
+
+#[test]
+fn a_document_needs_a_caller_who_could_apply_some_item() {
+    let key = ApiKey::generate();
+    for (verb, expected) in
+        [(Verb::Configure, true), (Verb::Write, true), (Verb::Read, true), (Verb::Call, false)]
+    {
+        let mut permissions = Permissions::default();
+        permissions.grant(verb, "x", "shop").expect("a pattern");
+        permissions.allow_monitoring();
+        let mut principals = Principals::default();
+        let shop = principals.add(Principal { name: "shop".into(), permissions }).expect("the first");
+        assert_eq!(principals.add_key(key.digest(), &shop, None), None);
+        let (_sender, receiver) = watch::channel(Arc::new(principals));
+        let caller = Authentication::new(Some(receiver), "/").caller(&mut header(&key)).expect("a caller");
+        assert_eq!(caller.require_something().is_ok(), expected, "{verb:?}");
+    }
+}
+
+#[test]
 fn a_missing_permission_is_403_and_names_the_scope_that_would_be_enough() {
     let key = ApiKey::generate();
     let (_sender, receiver) = watch::channel(of_shop(key.digest(), None));

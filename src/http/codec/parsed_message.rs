@@ -51,6 +51,14 @@ pub(in crate::http) enum IdSource {
 }
 
 impl ParsedMessage {
+    /// The name under which the caller gave the queue for replies.
+    pub(in crate::http) fn reply_to_field(&self) -> &'static str {
+        match self.form {
+            Form::Headers => "x-amqp-reply-to",
+            Form::Envelope => "properties.reply_to",
+        }
+    }
+
     /// A message without routing parameters, with the caller's id or a new one.
     pub(super) fn new(
         id: Option<ShortText>,

@@ -11,7 +11,7 @@ use crate::http::problem::{ITEM, Problem};
 use crate::http::request::{Document, Leased, ReadBody};
 use crate::http::state::AppState;
 
-/// Reads the reply of a request: raw bytes, or an envelope.
+/// Reads the reply of a request: raw bytes, or an envelope. Returns also the name under which the request gives the queue for replies.
 ///
 /// # Errors
 /// 400 naming the field, 415, 431.
@@ -19,9 +19,11 @@ pub(in crate::http) fn read_reply(
     headers: &HeaderMap,
     body: &ReadBody,
     state: &AppState,
-) -> Result<Message, Problem> {
+) -> Result<(Message, &'static str), Problem> {
     refuse_idempotency_key(headers, KeyAdvice::Settle)?;
-    Ok(read(headers, body, Purpose::Reply, state)?.message)
+    let parsed = read(headers, body, Purpose::Reply, state)?;
+    let reply_to = parsed.reply_to_field();
+    Ok((parsed.message, reply_to))
 }
 
 /// Reads an item of a settle: an envelope with the id of the lease that it replies to.

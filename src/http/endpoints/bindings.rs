@@ -211,6 +211,7 @@ async fn bind(
 ) -> Result<Json<BindingMade>, Problem> {
     let deadline = query.finish()?;
     let binding = ends.with_body(headers, body, state.limits())?;
+    broker.note_routing_key(binding.routing_key.as_str());
     broker.topology(binding.needs())?.bind(&binding, deadline).await?;
     Ok(Json(BindingMade::new(&binding)))
 }
@@ -223,6 +224,7 @@ async fn unbind(
 ) -> Result<StatusCode, Problem> {
     let binding = ends.with_query(&mut query.parameters, body, state.limits())?;
     let deadline = query.finish()?;
+    broker.note_routing_key(binding.routing_key.as_str());
     broker.topology(binding.needs())?.unbind(&binding, deadline).await?;
     Ok(StatusCode::NO_CONTENT)
 }

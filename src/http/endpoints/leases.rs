@@ -176,13 +176,24 @@ pub(in crate::http) async fn extend_lease(
 /// Does the action with the lease, at the replica that has it.
 async fn settle(
     broker: &PermittedBroker,
+    lease: Lease,
+    action: Action,
+    query: TimedQuery<SettleDeadline>,
+) -> Result<Response, Problem> {
+    settle_naming("reply_to", broker, lease, action, query).await
+}
+
+/// The same, with the name under which the request gives the queue for replies to its reply.
+async fn settle_naming(
+    reply_to: &str,
+    broker: &PermittedBroker,
     (queue, id): Lease,
     action: Action,
     query: TimedQuery<SettleDeadline>,
 ) -> Result<Response, Problem> {
     reserved_name::refuse_consuming_from(&queue)?;
     let deadline = query.finish()?;
-    let settled = broker.settle(&queue, vec![(id, action)], deadline).await?;
+    let settled = broker.settle(&queue, vec![(id, action)], deadline, |_| reply_to.to_owned()).await?;
     answer(&settled.into_iter().next().unwrap_or(Err(NotSettled::Expired))?)
 }
 

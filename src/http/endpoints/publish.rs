@@ -148,7 +148,8 @@ pub(in crate::http) fn publish_message(
     };
     with_body(state, request, check, |state, parts, (broker, PathNames(exchange), query), body| {
         let asked = body.and_then(|body| read(&state, exchange, query, &parts.headers, &body));
-        let permitted = asked.and_then(|(asked, id_source)| Ok((broker.permit(asked)?, id_source)));
+        let permitted =
+            asked.and_then(|(asked, id_source, reply_to)| Ok((broker.permit(asked, reply_to)?, id_source)));
         let minimal = prefers_minimal(&parts.headers);
         match permitted {
             Ok((asked, IdSource::IdempotencyKey)) => publish_keyed(state, broker, asked, minimal).boxed(),
@@ -197,14 +198,14 @@ fn answer(asked: &Publish, result: Result<Receipt, PublishFailure>, minimal: boo
     }
 }
 
-/// Reads the publish from the request, and the origin of the message's id.
+/// Reads the publish from the request, the origin of the message's id, and the name under which the request gives the queue for replies.
 fn read(
     state: &AppState,
     exchange: ExchangeName,
     mut query: TimedQuery<PublishDeadline>,
     headers: &HeaderMap,
     body: &ReadBody,
-) -> Result<(Publish, IdSource), Problem> {
+) -> Result<(Publish, IdSource, &'static str), Problem> {
     let parameters = &mut query.parameters;
     let resend = parameters.flag("retry")?.unwrap_or(true);
     let (routing_key, mandatory) = (parameters.text("routing_key")?, parameters.flag("mandatory")?);
@@ -213,7 +214,8 @@ fn read(
     let mut parsed = codec::read_with_events(headers, body, state, &events)?;
     let destination = destination(exchange, routing_key, mandatory, &mut parsed)
         .map_err(|problem| problem.message_id(parsed.message.id.clone()))?;
-    Ok((Publish::new(parsed.message, destination, deadline, resend), parsed.id_source))
+    let (id_source, reply_to) = (parsed.id_source, parsed.reply_to_field());
+    Ok((Publish::new(parsed.message, destination, deadline, resend), id_source, reply_to))
 }
 
 impl<'a> PublishReceipt<'a> {

@@ -26,9 +26,10 @@ pub fn authorize(
         return Ok(Holder::default());
     }
     let caller = known.insert(authentication.caller(request.headers_mut())?);
+    let principal = caller.principal()?;
     check(caller, permission, request.uri().path())?;
     request.extensions_mut().insert(caller.clone());
-    Ok(caller.holder(&*caller.principal()?))
+    Ok(caller.holder(&principal))
 }
 
 fn check(caller: &Caller, permission: Permission, path: &str) -> Result<(), Problem> {
@@ -36,8 +37,9 @@ fn check(caller: &Caller, permission: Permission, path: &str) -> Result<(), Prob
     let name = || first_name(path).unwrap_or_default();
     let need = |need: Need<'_>| caller.require([need.into()]).map(|_| ());
     match permission {
+        Permission::Open | Permission::Authenticated => Ok(()),
         // The body names the objects of a document.
-        Permission::Open | Permission::Authenticated | Permission::Document => Ok(()),
+        Permission::Document => caller.require_something(),
         Permission::Monitoring => caller.require_monitoring(),
         Permission::Configure => need(Need::configure(&name())),
         Permission::Write | Permission::Bind => need(Need::write(&name(), Key::Some)),

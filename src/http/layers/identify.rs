@@ -18,7 +18,6 @@ use crate::domain::message::MessageId;
 use crate::domain::names::ShortText;
 use crate::domain::outcome::Outcome;
 use crate::domain::path_prefix::PathPrefix;
-use crate::http::caller::Caller;
 use crate::http::header_names::X_AMQP_MESSAGE_ID;
 use crate::http::problem::Problem;
 use crate::http::routes::{Route, Traits};
@@ -103,12 +102,14 @@ impl Identified {
         Self { id, message_id, prefix, traits, line, audited: None }
     }
 
-    /// Notes what the audit log may tell of the request, and its caller.
-    pub fn audit(&mut self, audited: Option<Audited>, caller: Option<&Caller>) {
+    /// Notes what the audit log may tell of the request.
+    pub fn audit(&mut self, audited: Option<Audited>) {
         self.audited = audited;
-        if let Some(audited) = &mut self.audited {
-            audited.set_caller(caller);
-        }
+    }
+
+    /// The id.
+    pub fn id(&self) -> &str {
+        self.id.as_str()
     }
 
     /// The span of the lines within the request.

@@ -18,6 +18,8 @@ pub struct Traits {
     pub is_page: bool,
     /// They change queues, exchanges or bindings, or remove messages: the audit log tells of them.
     pub changes: bool,
+    /// They carry many items, of which each can be refused by itself.
+    pub has_items: bool,
     /// The permission that their caller needs. Without authentication every caller has it.
     pub permission: Permission,
 }
@@ -44,6 +46,7 @@ pub(super) const SERVED_WHEN_FULL: Traits = Traits {
     answers_any_host: false,
     is_page: false,
     changes: false,
+    has_items: false,
     permission: Permission::Open,
 };
 /// Pages.
@@ -58,8 +61,10 @@ pub(super) const CHANGE: Traits = Traits { changes: true, ..TOPOLOGY };
 pub(super) const CALL: Traits = Traits { carries_message: true, ..TOPOLOGY };
 /// Operations that carry a message, and that the gateway finishes in any case.
 pub(super) const PUBLISH: Traits = Traits { finishes_without_caller: true, ..CALL };
+/// Batches of messages.
+pub(super) const PUBLISH_BATCH: Traits = Traits { has_items: true, ..PUBLISH };
 /// Publish streams: their bodies have no limit, and they have a bound of their own.
-pub(super) const PUBLISH_STREAM: Traits = Traits { admission: Admission::Stream, ..PUBLISH };
+pub(super) const PUBLISH_STREAM: Traits = Traits { admission: Admission::Stream, ..PUBLISH_BATCH };
 
 /// Pulls: they wait for messages, end when their caller leaves, and have a bound of their own.
 pub(super) const PULL: Traits = Traits { admission: Admission::Pull, ..SERVED_WHEN_FULL };

@@ -21,6 +21,7 @@ use crate::domain::lease::LeaseId;
 use crate::domain::message::{Message, ReceivedMessage};
 use crate::domain::names::{ExchangeName, QueueName, ShortText};
 use crate::domain::reserved;
+use crate::http::audit::AuditNotes;
 use crate::http::caller::Caller;
 use crate::http::problem::Problem;
 
@@ -29,6 +30,7 @@ use crate::http::problem::Problem;
 pub(in crate::http) struct PermittedBroker {
     broker: Broker,
     caller: Caller,
+    audit: Option<AuditNotes>,
     /// Whether messages have the name of their principal.
     stamps: bool,
 }
@@ -41,7 +43,8 @@ impl AppState {
     pub(in crate::http) fn permitted(&self, extensions: &Extensions) -> Result<PermittedBroker, Problem> {
         let caller = self.authentication.common_caller().or_else(|| extensions.get::<Caller>().cloned());
         let caller = caller.ok_or_else(|| Problem::internal("the request was not authenticated"))?;
-        Ok(PermittedBroker { broker: self.broker.clone(), caller, stamps: self.stamps })
+        let audit = extensions.get::<AuditNotes>().cloned();
+        Ok(PermittedBroker { broker: self.broker.clone(), caller, audit, stamps: self.stamps })
     }
 }
 
@@ -59,18 +62,49 @@ impl PermittedBroker {
         &self.caller
     }
 
-    /// The same publish, which can be done then.
+    /// The same publish, which can be done then. `reply_to` is the name under which the request gives this property.
     ///
     /// # Errors
     /// 401, 403, with the id of the message.
-    pub(in crate::http) fn permit(&self, mut publish: Publish) -> Result<PermittedPublish, Problem> {
-        match self.caller.require(publish.needs()) {
+    pub(in crate::http) fn permit(
+        &self,
+        mut publish: Publish,
+        reply_to: &'static str,
+    ) -> Result<PermittedPublish, Problem> {
+        let permitted = self.caller.require(publish.needs());
+        let problem = match permitted {
             Ok(principal) => {
                 publish.holder = self.caller.holder(&principal);
                 self.stamp(&mut publish.message, &principal);
-                Ok(PermittedPublish { broker: self.broker.clone(), publish })
+                return Ok(PermittedPublish { broker: self.broker.clone(), publish });
             }
-            Err(problem) => Err(problem.message_id(publish.message.id)),
+            Err(problem) => problem,
+        };
+        let problem =
+            if self.lacks_only_replies(&publish) { problem.with("field", reply_to) } else { problem };
+        self.note_refusal(&problem);
+        Err(problem.message_id(publish.message.id))
+    }
+
+    /// Whether only the queue for replies is refused.
+    fn lacks_only_replies(&self, publish: &Publish) -> bool {
+        let Some(queue) = &publish.message.properties.reply_to else { return false };
+        let replies = Need::replies_at(queue.as_str());
+        self.caller.require(publish.needs().filter(|needed| *needed != replies)).is_ok()
+    }
+
+    /// Notes for the audit log that an item of a request with many items is refused, or all that follow. The log learns of other
+    /// refusals by the answer.
+    pub(in crate::http) fn note_refusal(&self, problem: &Problem) {
+        if let Some(audit) = &self.audit {
+            audit.refused(problem);
+        }
+    }
+
+    /// Notes the routing key of a binding for the audit log.
+    pub(in crate::http) fn note_routing_key(&self, key: &str) {
+        if let Some(audit) = &self.audit {
+            audit.set_routing_key(key);
         }
     }
 
@@ -138,7 +172,7 @@ impl PermittedBroker {
         }
     }
 
-    /// Settles leases of the caller.
+    /// Settles leases of the caller. `reply_to` is the name under which the request gives this property of the reply with an index.
     ///
     /// # Errors
     /// 401; 403 when one of the actions is not permitted: then none is done.
@@ -147,10 +181,15 @@ impl PermittedBroker {
         queue: &QueueName,
         mut actions: Vec<(LeaseId, Action)>,
         deadline: Instant,
+        reply_to: impl Fn(usize) -> String,
     ) -> Result<Vec<Result<Settled, NotSettled>>, Problem> {
         let read = Needed::from(Need::read(queue.as_str(), Key::Every));
         let others = actions.iter().filter_map(|(_, action)| beyond_reading(queue, action));
-        let principal = self.caller.require([read].into_iter().chain(others))?;
+        let principal = self.caller.require([read].into_iter().chain(others));
+        let principal = principal.map_err(|problem| match self.only_reply_refused(queue, &actions) {
+            Some(index) => problem.with("field", reply_to(index)),
+            None => problem,
+        })?;
         for (_, action) in &mut actions {
             if let Action::Reply(reply) = action {
                 self.stamp(Arc::make_mut(reply), &principal);
@@ -158,6 +197,19 @@ impl PermittedBroker {
         }
         let scope = LeaseScope { queue, principal: &principal.name };
         Ok(self.broker.settle(scope, actions, deadline).await)
+    }
+
+    /// The index of the first reply whose queue for replies is refused, if the caller may do everything else.
+    fn only_reply_refused(&self, queue: &QueueName, actions: &[(LeaseId, Action)]) -> Option<usize> {
+        let is_reply = |action: &Action| matches!(action, Action::Reply(_));
+        let others = actions.iter().filter(|(_, action)| !is_reply(action));
+        let read = Needed::from(Need::read(queue.as_str(), Key::Every));
+        let others = others.filter_map(|(_, action)| beyond_reading(queue, action));
+        self.caller.require([read].into_iter().chain(others)).ok()?;
+        let is_refused = |needed: Needed<'_>| self.caller.require([needed]).is_err();
+        actions
+            .iter()
+            .position(|(_, action)| is_reply(action) && beyond_reading(queue, action).is_some_and(is_refused))
     }
 }
 
@@ -176,7 +228,9 @@ impl PermittedBroker {
 /// To read a queue includes to send its messages to its own dead letters, and replies to the queues that they name.
 fn beyond_reading<'a>(queue: &QueueName, action: &'a Action) -> Option<Needed<'a>> {
     if let Action::Reply(reply) = action {
-        return reply.properties.reply_to.as_ref().map(|queue| Need::replies_at(queue.as_str()));
+        // An empty name is that of no queue.
+        let queue = reply.properties.reply_to.as_ref().map(ShortText::as_str);
+        return queue.filter(|queue| !queue.is_empty()).map(Need::replies_at);
     }
     let Action::DeadLetter { exchange, routing_key, .. } = action else { return None };
     let is_own = routing_key.as_str() == queue.as_str()

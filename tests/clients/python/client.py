@@ -1,13 +1,14 @@
-"""Calls the gateway at the address given, with the client that openapi-python-client made from the contract.
+"""Calls the gateway at the address given, with the client that openapi-python-client made from the contract, and the key in GATEWAY_KEY.
 
 Leaves three messages in the queue `orders`, and those that settling.py settles, for the test to check.
 """
 
 import io
 import json
+import os
 import sys
 
-from gateway_client import Client
+from gateway_client import AuthenticatedClient, Client
 from gateway_client.api.bindings import bind_exchange, bind_queue, unbind_exchange, unbind_queue
 from gateway_client.api.exchanges import declare_exchange, delete_exchange, inspect_exchange
 from gateway_client.api.health import check_liveness, check_rabbitmq
@@ -43,7 +44,12 @@ from gateway_client.types import UNSET, File
 
 from settling import pulls_and_settles
 
-client = Client(base_url=sys.argv[1], raise_on_unexpected_status=True)
+def client_with(key):
+    return AuthenticatedClient(base_url=sys.argv[1], token=key, raise_on_unexpected_status=True)
+
+
+client = client_with(os.environ["GATEWAY_KEY"])
+without_key = Client(base_url=sys.argv[1], raise_on_unexpected_status=True)
 
 
 def publish(body, routing_key="orders"):
@@ -55,7 +61,11 @@ def expect_confirmed(receipt):
     assert (receipt.outcome, receipt.duplicate_possible) == (Outcome.CONFIRMED, False), receipt
 
 
-assert check_liveness.sync(client=client).status is Status.PASS
+assert check_liveness.sync(client=without_key).status is Status.PASS
+for stranger in [without_key, client_with("rgw_wrong")]:
+    refused = publish_message.sync("amq.default", client=stranger, body=Envelope(body=1), routing_key="orders")
+    assert isinstance(refused, Problem), refused
+    assert (refused.status, refused.type_, refused.outcome) == (401, ProblemType.UNAUTHORIZED, Outcome.NOT_SENT), refused
 health = check_rabbitmq.sync(client=client)
 assert health.status is Status.PASS, health
 assert health.checks["publishing:blocked"][0].observed_value is False, health

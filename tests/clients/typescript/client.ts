@@ -1,4 +1,4 @@
-// Calls the gateway at the given address, with the types that openapi-typescript made from the contract.
+// Calls the gateway at the given address, with the types that openapi-typescript made from the contract, and the key in GATEWAY_KEY.
 // Leaves three messages in the queue `orders`, and those that settling.ts settles, for the test to check.
 
 import createClient from 'openapi-fetch'
@@ -10,9 +10,14 @@ type Envelope = components['schemas']['Envelope']
 type Problem = components['schemas']['Problem']
 type PublishReceipt = components['schemas']['PublishReceipt']
 
-declare const process: { argv: string[] }
+declare const process: { argv: string[], env: Record<string, string | undefined> }
 
-const gateway = createClient<paths>({ baseUrl: process.argv[2] ?? '' })
+function clientWith (key: string) {
+  return createClient<paths>({ baseUrl: process.argv[2] ?? '', headers: { authorization: `Bearer ${key}` } })
+}
+
+const gateway = clientWith(process.env['GATEWAY_KEY'] ?? '')
+const withoutKey = createClient<paths>({ baseUrl: process.argv[2] ?? '' })
 
 function expect (holds: boolean, what: unknown): asserts holds {
   if (!holds) throw new Error(JSON.stringify(what))
@@ -56,8 +61,16 @@ function expectConfirmed ({ data, error }: { data?: PublishReceipt | undefined, 
   expect(data?.outcome === 'confirmed' && !data.duplicate_possible, { data, error })
 }
 
-const live = await gateway.GET('/health/live')
+const live = await withoutKey.GET('/health/live')
 expect(live.data?.status === 'pass', live)
+for (const stranger of [withoutKey, clientWith('rgw_wrong')]) {
+  const { error: refused } = await stranger.POST('/publish/{exchange}', {
+    params: destination('orders'),
+    body: { body: 1 },
+    headers: { 'content-type': 'application/vnd.amqp.message+json' },
+  })
+  expect(refused?.status === 401 && refused.type === '/problems/unauthorized' && refused.outcome === 'not_sent', refused)
+}
 const health = await gateway.GET('/health/rabbitmq')
 expect(health.data?.status === 'pass', health)
 expect(health.data.checks?.['publishing:blocked']?.[0]?.observedValue === false, health)

@@ -114,7 +114,28 @@ async fn a_reply_asks_for_replies_only_at_queues_that_the_principal_may_read_or_
         let request = shops.by_shop(Method::POST, &path).header("x-amqp-reply-to", reply_to);
         Answer::to(request.header("content-type", "text/plain").body("x")).await
     };
-    assert_eq!(missing(&reply("victim").await), [scope(&shops.stage, "read", "victim")]);
+    let refused = reply("victim").await;
+    assert_eq!(missing(&refused), [scope(&shops.stage, "read", "victim")]);
+    assert_eq!(refused.json()["field"], "x-amqp-reply-to");
+    let to = |reply_to| json!({"lease_id": lease, "properties": {"reply_to": reply_to}, "body": 1});
+    let document = async |actions: Value| {
+        let request = with(shops.by_shop(Method::POST, "/queues/q/messages/settle"), &actions);
+        Answer::to(request).await
+    };
+    let other = "1.JzTY20BRgKO-HjmUJj0wLg.1.0000000000000000";
+    let refused = document(json!({"reply": [{"lease_id": other, "body": 1}, to("victim")]})).await;
+    assert_eq!(refused.json()["field"], "reply[1].properties.reply_to", "{refused:?}");
+    // The target of the dead letters is refused too, so no field is the one at fault.
+    // An empty name is that of no queue.
+    for (reply_to, count) in [("victim", 2), ("", 1)] {
+        let both = json!({
+            "reply": [to(reply_to)],
+            "dead_letter": [{"lease_id": other}],
+            "dead_letter_to": {"exchange": "x"},
+        });
+        let refused = document(both).await;
+        assert_eq!((missing(&refused).len(), &refused.json()["field"]), (count, &Value::Null), "{refused:?}");
+    }
     assert_eq!(missing(&reply("amq.gen-x").await), [scope(&shops.stage, "read", "amq.gen-x")]);
     assert_eq!(reply("mine").await.status, 204);
     assert_eq!(observer.drain("theirs").await.len(), 1);

@@ -80,8 +80,20 @@ async fn the_queue_for_replies_has_to_be_one_that_the_publisher_may_read_or_writ
     };
     assert_eq!(publish("mine").await.status, 200);
     assert_eq!(publish("theirs").await.status, 200);
-    assert_eq!(missing(&publish("other").await), [scope(&shops.stage, "read", "other")]);
-    assert_eq!(shops.stage.observer.drain("q").await.len(), 2);
+    assert_eq!(publish("").await.status, 200);
+    let refused = publish("other").await;
+    assert_eq!(missing(&refused), [scope(&shops.stage, "read", "other")]);
+    assert_eq!(refused.json()["field"], "x-amqp-reply-to");
+    let envelope = |exchange: &str| {
+        let request = shops.by_shop(Method::POST, &format!("/publish/{exchange}"));
+        request.header("content-type", ENVELOPE).body(r#"{"properties": {"reply_to": "other"}, "body": 1}"#)
+    };
+    let refused = Answer::to(envelope("orders")).await.json();
+    assert_eq!((&refused["status"], &refused["field"]), (&403.into(), &"properties.reply_to".into()));
+    // The routing key is refused too, so no field is the one at fault.
+    let refused = Answer::to(envelope("amq.default")).await;
+    assert_eq!((missing(&refused).len(), &refused.json()["field"]), (2, &Value::Null));
+    assert_eq!(shops.stage.observer.drain("q").await.len(), 3);
 }
 
 #[tokio::test]

@@ -1,11 +1,12 @@
 //! Declarations, bindings and documents of principals who may use some names only: nothing is made when one permission is missing.
 
 use lapin::ExchangeKind;
+use rabbitmq_gateway::domain::access::ApiKey;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{Shops, missing, scope, with};
-use crate::support::contract::Answer;
+use super::{Shops, missing, part, scope, with};
+use crate::support::{contract::Answer, raw::Raw};
 
 const RIGHTS: &str = "configure = ['shop.*']\nwrite = ['shop.*', 'dead/k']\nread = ['shop.*', 'orders/eu.*']";
 
@@ -86,7 +87,8 @@ async fn a_binding_needs_its_target_and_its_source_with_the_routing_key() {
 
 #[tokio::test]
 async fn nothing_of_a_document_is_made_when_one_item_of_ten_is_foreign() {
-    let shops = Shops::set("access_document", RIGHTS).await;
+    let idle = ApiKey::generate();
+    let shops = Shops::set_with("access_document", RIGHTS, &part("idle", &idle, "call = ['*']")).await;
     let mut queues: Vec<_> = (0..9).map(|n| json!({"name": format!("shop.{n}")})).collect();
     queues.push(json!({"name": "victim", "dead_letter": {"exchange": "elsewhere"}}));
     let document = json!({"queues": queues});
@@ -100,6 +102,13 @@ async fn nothing_of_a_document_is_made_when_one_item_of_ten_is_foreign() {
     let names = ["elsewhere", "victim"].map(|name| scope(&shops.stage, "read", name));
     assert_eq!(missing(&apply("/topology?dry_run=true", &document).await), names);
     assert_eq!(shops.stage.vhost.definitions().await, before);
+    // A caller who could apply no item is refused before the gateway reads the document.
+    let head =
+        "PUT /topology HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\ncontent-length: 4000000\r\n";
+    let idle = format!("{head}authorization: Bearer {}\r\n\r\n", idle.reveal());
+    let refused = Raw::ask(shops.gateway().address(), idle).await;
+    assert_eq!(refused.status, 403, "{}", refused.text());
+    assert!(refused.text().contains("configure, write or read"), "{}", refused.text());
     let own = json!({"queues": queues[..9]});
     assert_eq!(apply("/topology?dry_run=true", &own).await.status, 200);
     assert_eq!(apply("/topology", &own).await.status, 200);

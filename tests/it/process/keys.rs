@@ -50,6 +50,11 @@ async fn a_newcomer_makes_a_key_that_may_publish_to_one_queue_and_nothing_else()
         assert_eq!((code, answer.starts_with("no: ")), (Some(1), true), "{question:?}: {answer}");
     }
     assert_eq!(can(&["acme", "read", "q"]).await.0, Some(64));
+    let (code, process) = run(&["check-config"], &[("GATEWAY_PRINCIPALS", path)]).await;
+    let printed = process.stdout();
+    assert_eq!(code, Some(0), "{}", process.output());
+    assert!(printed.ends_with("\n\n[principals.shop]  # 1 key\nwrite = [\"amq.default/q\"]\n"), "{printed}");
+    assert!(!printed.contains("sha256:") && !printed.contains(&key), "{printed}");
     assert_eq!(run(&["can", "shop", "read", "q"], &[]).await.0, Some(64), "no file is named");
 
     let served = Served::start_ready(&[("AMQP_URL", &vhost.url), ("GATEWAY_PRINCIPALS", path)]).await;
@@ -72,10 +77,12 @@ fn a_pattern_that_is_wrong_or_a_text_that_is_no_key_is_refused_and_the_text_is_n
         (["shop", "--call", "a/b"], "--call \"a/b\""),
         (["anonymous", "--call", "a"], "NAME is the principal"),
         (["a\nb", "--call", "a"], "NAME needs a name"),
+        (["shop", "--write", "rgw_hunter2"], "--write"),
+        (["rgw_hunter2", "--call", "a"], "NAME"),
     ] {
         let (code, part, told) = command(&[&["key", "new"], &arguments[..]].concat(), "");
         assert_eq!((code, part.as_str()), (Some(64), ""), "{arguments:?}");
-        assert!(told.contains(why), "{told}");
+        assert!(told.contains(why) && !told.contains("hunter2"), "{told}");
     }
     let (code, hash, told) = command(&["key", "hash"], "hunter2");
     assert_eq!((code, hash.as_str()), (Some(1), ""));

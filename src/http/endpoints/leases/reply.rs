@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use super::not_done::NotSent;
 use super::request::Lease;
-use super::{LeasePath, settle};
+use super::{LeasePath, settle_naming};
 use crate::broker::Action;
 use crate::domain::message::DeliveryMode;
 use crate::http::codec::{self, RawBody};
@@ -65,7 +65,7 @@ pub(in crate::http) async fn reply_to_lease(
     Headers(headers): Headers,
     body: ReadBody,
 ) -> Result<Response, Problem> {
-    let reply = codec::read_reply(&headers, &body, &state)?;
+    let (reply, reply_to) = codec::read_reply(&headers, &body, &state)?;
     drop(body);
-    settle(&broker, lease, Action::Reply(reply.into()), query).await
+    settle_naming(reply_to, &broker, lease, Action::Reply(reply.into()), query).await
 }

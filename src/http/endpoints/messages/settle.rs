@@ -87,7 +87,8 @@ pub(in crate::http) async fn settle_messages(
     let items = reading.items(&body.bytes)?;
     let room = body.reserve_answer(items.len() * RESULT)?;
     drop(body);
-    let settled = broker.settle(&queue, items.actions(), deadline).await?;
+    let reply_to = |n| items.place(n) + ".properties.reply_to";
+    let settled = broker.settle(&queue, items.actions(), deadline, reply_to).await?;
     log_failures(&settled);
     answer(&SettleResults::of(items, settled, &prefix), room)
 }

@@ -94,8 +94,10 @@ impl<'a> Bulk<'a> {
     ) -> Result<(Option<String>, PermittedPublish, Place), WrongItem> {
         let codec::Item { id, mut parsed } = codec::read_item(json, &self.form, &self.trace, &self.state)?;
         let (exchange, routing_key) = (self.exchange.clone(), self.routing_key.clone());
-        let permitted = destination(exchange, routing_key, self.mandatory, &mut parsed)
-            .and_then(|to| self.broker.permit(Publish::new(parsed.message, to, deadline, self.resend)));
+        let reply_to = parsed.reply_to_field();
+        let permitted = destination(exchange, routing_key, self.mandatory, &mut parsed).and_then(|to| {
+            self.broker.permit(Publish::new(parsed.message, to, deadline, self.resend), reply_to)
+        });
         match permitted {
             Ok(publish) => {
                 let place = self.sequence.place(&publish);

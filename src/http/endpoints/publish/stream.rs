@@ -134,7 +134,10 @@ async fn run(
         tokio::select! {
             biased;
             Some(settled) = unsettled.next() => output.add(settled),
-            problem = &mut refused, if !input.has_ended() => input.refuse(&problem),
+            problem = &mut refused, if !input.has_ended() => {
+                broker.note_refusal(&problem);
+                input.refuse(&problem);
+            }
             line = input.next(), if reads => {
                 let Some(line) = line else { continue };
                 match line {

@@ -108,6 +108,11 @@ impl SettleItems {
         self.0.len()
     }
 
+    /// The place of an item in the document.
+    pub(super) fn place(&self, n: usize) -> String {
+        self.0.get(n).map(ToString::to_string).unwrap_or_default()
+    }
+
     /// The leases with their actions.
     pub(super) fn actions(&self) -> Vec<(LeaseId, Action)> {
         self.0.iter().map(|item| (item.id.clone(), item.action.clone())).collect()
