@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test test-rabbitmq4 test-cluster test-arguments test-exactness test-consume-chaos test-fair-share test-schema test-ui bench bench-quick lint image
+.PHONY: help run test test-rabbitmq4 test-cluster test-arguments test-exactness test-consume-chaos test-fair-share test-schema test-ui bench bench-quick bench-access lint image
 
 help: ## List the commands
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -39,6 +39,9 @@ bench: ## Measure the gateway, AMQP directly and the peers; write the results to
 
 bench-quick: ## Measure the workloads that have a bound on speed or cost, five minutes
 	@scripts/bench --quick
+
+bench-access: ## Measure an API key and a permission check, some seconds after the build
+	@cargo bench --locked --bench access
 
 lint: ## Check format, lints, docs, dependencies, scripts and the contract
 	@scripts/lint
