@@ -40,6 +40,8 @@ const FAVOURED: usize = 6;
 const OTHER_GRANTS: usize = 4;
 /// Of the short form.
 const TOKENS: usize = 16;
+/// Principals of the form over HTTP.
+const PRINCIPALS: usize = 12;
 /// Of the long form.
 const DECISIONS: usize = 10_000;
 
@@ -189,7 +191,7 @@ async fn a_gateway_decides_over_http_as_its_permissions_do() {
     let admin = Observer::connect(&vhost.url).await;
     broker_side::declare_all(&admin).await;
     let mut random = Random::new(1);
-    let principals: Vec<_> = (0..5).map(|_| (ApiKey::generate(), draw(&mut random))).collect();
+    let principals: Vec<_> = (0..PRINCIPALS).map(|_| (ApiKey::generate(), draw(&mut random))).collect();
     let file: String = principals
         .iter()
         .enumerate()
