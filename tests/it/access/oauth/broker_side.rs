@@ -15,7 +15,7 @@ use lapin::{
 };
 
 use super::{
-    operation::{Binding, Operation, Target},
+    operation::{Binding, Operation, Publish, Target},
     places::{DEFAULT, EXCHANGES, EXISTING_QUEUES, Exchange, Kind, Pair, QUEUES},
     token,
 };
@@ -107,10 +107,11 @@ async fn confirm_channel(observer: &Observer) -> Channel {
 
 async fn run(channel: &Channel, operation: &Operation) -> lapin::Result<()> {
     match *operation {
-        Operation::Publish { exchange, key, reply_to } => {
-            publish(channel, exchange.name, key, reply_to).await
+        Operation::Publish(given) => publish(channel, given).await,
+        Operation::Call { queue } => {
+            let call = Publish { exchange: DEFAULT, key: queue, copy: None, reply_to: None };
+            publish(channel, call).await
         }
-        Operation::Call { queue } => publish(channel, DEFAULT.name, queue, None).await,
         Operation::Take { queue } => {
             channel.basic_get(short(queue), BasicGetOptions { no_ack: true }).await.map(drop)
         }
@@ -144,13 +145,18 @@ async fn run(channel: &Channel, operation: &Operation) -> lapin::Result<()> {
     }
 }
 
-async fn publish(channel: &Channel, exchange: &str, key: &str, reply_to: Option<&str>) -> lapin::Result<()> {
-    let exchange = if exchange == DEFAULT.name { "" } else { exchange };
-    let properties = BasicProperties::default();
-    let properties = match reply_to {
-        Some(queue) => properties.with_reply_to(short(queue)),
-        None => properties,
-    };
+async fn publish(channel: &Channel, publish: Publish) -> lapin::Result<()> {
+    let Publish { exchange, key, copy, reply_to } = publish;
+    let exchange = if exchange.name == DEFAULT.name { "" } else { exchange.name };
+    let mut properties = BasicProperties::default();
+    if let Some(queue) = reply_to {
+        properties = properties.with_reply_to(short(queue));
+    }
+    if let Some((header, key)) = copy {
+        let mut headers = FieldTable::default();
+        headers.insert(short(header), AMQPValue::FieldArray(vec![long(key)].into()));
+        properties = properties.with_headers(headers);
+    }
     let options = BasicPublishOptions::default();
     channel.basic_publish(short(exchange), short(key), options, b"", properties).await?.await.map(drop)
 }

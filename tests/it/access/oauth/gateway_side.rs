@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rabbitmq_gateway::{
-    broker::Publish,
+    broker,
     domain::{
         access::{Key, Need, Needed, Permissions},
         field::{FieldTable, FieldValue},
@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use super::{
     grant::Grant,
-    operation::{Binding, Operation, Target},
+    operation::{Binding, Operation, Publish, Target},
     places::Pair,
 };
 
@@ -37,9 +37,7 @@ pub fn permissions(grants: &[Grant]) -> Permissions {
 pub fn permits(permissions: &Permissions, operation: &Operation) -> bool {
     let has = |needed: Vec<Needed>| permissions.missing(needed).is_empty();
     match *operation {
-        Operation::Publish { exchange, key, reply_to } => {
-            has(publish(exchange.name, key, reply_to).needs().collect())
-        }
+        Operation::Publish(publish) => has(published(publish).needs().collect()),
         Operation::Call { queue } => has(vec![Need::call_or_write(queue)]),
         Operation::Take { queue } | Operation::Purge { queue } => {
             has(vec![Need::read(queue, Key::Every).into()])
@@ -61,16 +59,20 @@ pub fn permits(permissions: &Permissions, operation: &Operation) -> bool {
     }
 }
 
-fn publish(exchange: &str, key: &str, reply_to: Option<&str>) -> Publish {
+fn published(Publish { exchange, key, copy, reply_to }: Publish) -> broker::Publish {
+    let mut headers = FieldTable::default();
+    if let Some((header, key)) = copy {
+        headers.insert(text(header), FieldValue::Array(vec![FieldValue::from(key)]));
+    }
     let message = Message {
         id: MessageId::generate(),
         properties: Properties { reply_to: reply_to.map(text), ..Properties::default() },
-        headers: FieldTable::default(),
+        headers,
         body: bytes::Bytes::new(),
     };
     let destination =
-        Destination { exchange: exchange_name(exchange), routing_key: text(key), mandatory: true };
-    Publish::new(message, destination, Instant::now() + Duration::from_secs(1), true)
+        Destination { exchange: exchange_name(exchange.name), routing_key: text(key), mandatory: true };
+    broker::Publish::new(message, destination, Instant::now() + Duration::from_secs(1), true)
 }
 
 fn declared_queue(queue: &str, dead_letters: Option<(&str, Option<&str>)>) -> QueueDeclaration {

@@ -25,14 +25,19 @@ pub struct Binding {
     pub has_arguments: bool,
 }
 
+#[derive(Debug, Clone, Copy)]
+pub struct Publish {
+    pub exchange: Exchange,
+    pub key: &'static str,
+    /// A header that routes the message by another routing key too.
+    pub copy: Option<(&'static str, &'static str)>,
+    pub reply_to: Option<&'static str>,
+}
+
 /// Exchanges are named as in a path.
 #[derive(Debug, Clone, Copy)]
 pub enum Operation {
-    Publish {
-        exchange: Exchange,
-        key: &'static str,
-        reply_to: Option<&'static str>,
-    },
+    Publish(Publish),
     Call {
         queue: &'static str,
     },
@@ -88,7 +93,7 @@ const RESERVED: &str = "amq.";
 impl Operation {
     pub fn any(random: &mut Random) -> Self {
         match random.below(26) {
-            0..7 => Self::any_publish(random),
+            0..7 => Self::Publish(Publish::any(random)),
             7 => Self::Call { queue: random.one_of(&QUEUES) },
             8 => Self::Take { queue: queue_or_generated(random) },
             9 => Self::Purge { queue: queue_or_generated(random) },
@@ -110,7 +115,7 @@ impl Operation {
         let read = |name| touched(Verb::Read, name, "");
         let configure = |name| touched(Verb::Configure, name, "");
         match *self {
-            Self::Publish { exchange, key, reply_to } => {
+            Self::Publish(Publish { exchange, key, reply_to, .. }) => {
                 let replies =
                     reply_to.into_iter().flat_map(|queue| [read(queue), write(DEFAULT.name, queue)]);
                 [write(exchange.name, key)].into_iter().chain(replies).collect()
@@ -150,14 +155,6 @@ impl Operation {
         }
     }
 
-    fn any_publish(random: &mut Random) -> Self {
-        let is_default = random.percent(20);
-        let exchange = if is_default { DEFAULT } else { random.one_of(&EXCHANGES) };
-        let key = if is_default { random.one_of(&QUEUES) } else { random.one_of(&KEYS) };
-        let reply_to = random.percent(25).then(|| queue_or_generated(random));
-        Self::Publish { exchange, key, reply_to }
-    }
-
     fn any_queue_declaration(random: &mut Random) -> Self {
         let at = random.below(QUEUES.len() - 1);
         let dead_letters = random.percent(80).then(|| {
@@ -177,6 +174,22 @@ impl Operation {
         };
         let alternate = random.percent(70).then(|| exchange_or_absent(random));
         Self::DeclareExchange { exchange, kind, alternate }
+    }
+}
+
+impl Publish {
+    fn any(random: &mut Random) -> Self {
+        let is_default = random.percent(20);
+        let exchange = if is_default { DEFAULT } else { random.one_of(&EXCHANGES) };
+        let key = |random: &mut Random| {
+            if is_default { random.one_of(&QUEUES) } else { random.one_of(&KEYS) }
+        };
+        Self {
+            exchange,
+            key: key(random),
+            copy: random.percent(30).then(|| (random.one_of(&["CC", "BCC"]), key(random))),
+            reply_to: random.percent(20).then(|| queue_or_generated(random)),
+        }
     }
 }
 

@@ -7,13 +7,15 @@ use serde_json::{Value, json};
 
 use super::{
     grant::Grant,
-    operation::{Binding, Operation, Target},
+    operation::{Binding, Operation, Publish, Target},
     places::{EXISTING_QUEUES, QUEUES},
 };
 use crate::{
     access::{by, part, with},
     support::{contract::Answer, gateway::TestGateway},
 };
+
+const ENVELOPE: &str = "application/vnd.amqp.message+json";
 
 /// A part of the file: the principal with these grants.
 pub fn principal(name: &str, key: &ApiKey, grants: &[Grant]) -> String {
@@ -55,13 +57,9 @@ fn request(gateway: &TestGateway, key: &ApiKey, operation: &Operation) -> Reques
     let queue_path = |queue: &str| format!("/queues/{}", encoded(queue));
     let exchange_path = |exchange: &str| format!("/exchanges/{}", encoded(exchange));
     match *operation {
-        Operation::Publish { exchange, key, reply_to } => {
-            let path = format!("/publish/{}?routing_key={}", encoded(exchange.name), encoded(key));
-            let request = ask(Method::POST, path).header("content-type", "application/octet-stream");
-            match reply_to {
-                Some(queue) => request.header("x-amqp-reply-to", queue.as_bytes()),
-                None => request,
-            }
+        Operation::Publish(publish) => {
+            let request = ask(Method::POST, format!("/publish/{}", encoded(publish.exchange.name)));
+            request.header("content-type", ENVELOPE).body(envelope(publish).to_string())
         }
         Operation::Call { queue } => {
             let request = ask(Method::POST, format!("/rpc/{}", encoded(queue)));
@@ -101,6 +99,17 @@ fn request(gateway: &TestGateway, key: &ApiKey, operation: &Operation) -> Reques
             ask(Method::DELETE, path)
         }
     }
+}
+
+fn envelope(Publish { key, copy, reply_to, .. }: Publish) -> Value {
+    let mut envelope = json!({"routing_key": key, "body": ""});
+    if let Some(queue) = reply_to {
+        envelope["properties"] = json!({ "reply_to": queue });
+    }
+    if let Some((header, key)) = copy {
+        envelope["headers"] = json!({ header: [key] });
+    }
+    envelope
 }
 
 fn queue_body(dead_letters: Option<(&str, Option<&str>)>) -> Value {

@@ -1,15 +1,16 @@
-//! The rules by which the gateway decides differently from RabbitMQ, and the decision under any set of them: under none RabbitMQ's, under
-//! all the gateway's. It uses none of the gateway's code, and its patterns are those from which both sides got their text.
+//! The rules by which the gateway decides differently from RabbitMQ, and the decision under any set of them: under all of them the
+//! gateway's, under those that RabbitMQ has itself RabbitMQ's. It uses none of the gateway's code, and its patterns are those from which both
+//! sides got their text.
 
 use rabbitmq_gateway::domain::access::Verb;
 
 use super::{
     grant::{Grant, Pattern},
-    operation::{Binding, Operation, Target},
+    operation::{Binding, Operation, Publish, Target},
     places::{DEFAULT, Exchange, Kind, Pair},
 };
 
-/// A rule of the gateway that RabbitMQ 3.10 does not have.
+/// A rule of the gateway that RabbitMQ 3.10 does not have, see [`Rules::of_rabbitmq`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rule {
     /// Stricter: only `*`, and a pattern that begins with `amq.`, covers a name that begins with `amq.`.
@@ -20,6 +21,8 @@ pub enum Rule {
     KeyLimitsOperationsWithoutKey,
     /// Stricter: the routing key counts on exchanges of every type.
     KeyCountsOnEveryType,
+    /// Stricter than RabbitMQ 3.10: the routing keys of the headers `CC` and `BCC` count.
+    KeysOfCopiesCount,
     /// Stricter: the routing key of dead letters counts.
     KeyOfDeadLettersCounts,
     /// Stricter: dead letters without a routing key of their own need every one.
@@ -46,11 +49,12 @@ pub enum Rule {
 use Rule::*;
 
 impl Rule {
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         AmqNeedsAnExplicitGrant,
         InternalNeedsItsPrefix,
         KeyLimitsOperationsWithoutKey,
         KeyCountsOnEveryType,
+        KeysOfCopiesCount,
         KeyOfDeadLettersCounts,
         DeadLettersWithoutKeyNeedEveryKey,
         DeadLettersOfExistingQueueCount,
@@ -73,12 +77,17 @@ impl Rule {
 pub struct Rules(u32);
 
 impl Rules {
-    pub const NONE: Self = Self(0);
     pub const ALL: Self = Self((1 << Rule::ALL.len()) - 1);
 
-    /// Every set, those with fewest rules first.
-    pub fn every() -> Vec<Self> {
-        let mut every: Vec<_> = (0..=Self::ALL.0).map(Self).collect();
+    /// Those that RabbitMQ of this major version has too: 4.0 checks the headers `CC` and `BCC`.
+    pub fn of_rabbitmq(major_version: u32) -> Self {
+        Self(if major_version < 4 { 0 } else { 1 << KeysOfCopiesCount as u32 })
+    }
+
+    /// Every set that includes these, those with fewest rules first.
+    pub fn every_with(base: Self) -> Vec<Self> {
+        let all = (0..=Self::ALL.0).filter(|rules| rules & base.0 == base.0);
+        let mut every: Vec<_> = all.map(Self).collect();
         every.sort_by_key(|rules| rules.0.count_ones());
         every
     }
@@ -117,10 +126,7 @@ impl Decision<'_> {
     pub fn permits(&self, operation: &Operation) -> bool {
         let amq_default = DEFAULT.name;
         match *operation {
-            Operation::Publish { exchange, key, reply_to } => {
-                self.write(exchange.name, Keys::One(exchange.kind, key))
-                    && reply_to.is_none_or(|queue| self.replies_at(queue))
-            }
+            Operation::Publish(publish) => self.publish(publish),
             Operation::Call { queue } => {
                 self.write(amq_default, Keys::One(Kind::Direct, queue))
                     || self.rules.has(CallAllows) && self.has(Verb::Call, queue, Keys::None)
@@ -152,6 +158,14 @@ impl Decision<'_> {
             }
             Operation::Bind(binding) | Operation::Unbind(binding) => self.bind(binding),
         }
+    }
+
+    fn publish(&self, Publish { exchange, key, copy, reply_to }: Publish) -> bool {
+        let writes = |key| self.write(exchange.name, Keys::One(exchange.kind, key));
+        let is_free = copy.is_none() || !self.rules.has(KeysOfCopiesCount);
+        writes(key)
+            && (is_free || copy.is_some_and(|(_, key)| writes(key)))
+            && reply_to.is_none_or(|queue| self.replies_at(queue))
     }
 
     fn declare_with_pair(&self, Pair { queue, exchange, dead_letters }: Pair) -> bool {
