@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test test-rabbitmq4 test-cluster test-arguments test-exactness test-consume-chaos test-fair-share test-schema test-ui bench bench-quick bench-access lint image
+.PHONY: help run test test-rabbitmq4 test-cluster test-arguments test-oauth2 test-exactness test-consume-chaos test-fair-share test-schema test-ui bench bench-quick bench-access lint image
 
 help: ## List the commands
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -18,6 +18,9 @@ test-cluster: ## Test faults in a cluster of three nodes, about ten minutes
 
 test-arguments: ## Declare queues with every argument, value and type, some minutes
 	@scripts/test-arguments
+
+test-oauth2: ## Compare 10,000 permissions with RabbitMQ's plugin for OAuth 2, a minute
+	@scripts/test-oauth2
 
 test-exactness: ## Compare a million answers with the queues through kills of RabbitMQ, about ten minutes
 	@scripts/test-exactness

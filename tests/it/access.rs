@@ -4,6 +4,7 @@ mod admin;
 mod audit;
 mod fair_share;
 mod leases;
+mod oauth;
 mod publishing;
 mod reload;
 mod topology;

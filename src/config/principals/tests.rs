@@ -108,7 +108,7 @@ fn all_mistakes_are_told_at_once_each_with_its_place() {
     let expected = [
         "colour is not a known member; known are principals, roles, revoked",
         "roles.bad.rights is not a known member; known are configure, write, read, call, tags",
-        "roles.bad.write[0] has a % that is no escape: write %25 for a percent sign, %2A for a star and %2F for a slash",
+        "roles.bad.write[0] has a % that is no escape: write %25 for a percent sign, %2A for a star, %2F for a slash and %2B for a plus sign",
         "principals.a.rate is not a known member; known are configure, write, read, call, tags, keys, roles",
         "principals.a.write must be an array",
         "principals.a.call[0] has a routing key, and a call has none: write %2F for a slash in the name of a queue",

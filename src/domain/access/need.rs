@@ -159,6 +159,7 @@ mod tests {
             (Need::write("a/b", Key::Every), "write:%2F/a%2Fb", r#"write "a/b""#),
             (Need::read("q", Key::Every), "read:%2F/q", r#"read "q""#),
             (Need::configure("100%*"), "configure:%2F/100%25%2A", r#"configure "100%*""#),
+            (Need::read("a+b", Key::One("+")), "read:%2F/a%2Bb/%2B", r#"read "a+b" with routing key "+""#),
             (Need::call("q\n"), "call:%2F/q\n", r#"call "q\n""#),
         ] {
             assert_eq!((need.scope("/").as_str(), need.to_string().as_str()), (scope, sentence));

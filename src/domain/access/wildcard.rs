@@ -5,7 +5,7 @@ use std::fmt::Write;
 /// The most stars of a pattern, so that a comparison stays short.
 const MAX_STARS: usize = 8;
 /// The characters that a pattern spells with an escape.
-const ESCAPES: [(&str, char); 3] = [("2A", '*'), ("2F", '/'), ("25", '%')];
+const ESCAPES: [(&str, char); 4] = [("2A", '*'), ("2F", '/'), ("25", '%'), ("2B", '+')];
 /// Stands for the name of the principal.
 pub(super) const PRINCIPAL: &str = "{principal}";
 
@@ -18,9 +18,14 @@ pub enum PatternError {
     /// It has more than 8 stars.
     #[error("must have at most {MAX_STARS} stars")]
     TooManyStars,
-    /// It has a percent sign that begins none of the three escapes.
-    #[error("has a % that is no escape: write %25 for a percent sign, %2A for a star and %2F for a slash")]
+    /// It has a percent sign that begins none of the escapes.
+    #[error(
+        "has a % that is no escape: write %25 for a percent sign, %2A for a star, %2F for a slash and %2B for a plus sign"
+    )]
     Escape,
+    /// It has a plus sign, which RabbitMQ takes as a space in scopes.
+    #[error("has a +, which is a space in RabbitMQ's scopes: write %2B for a plus sign")]
+    Plus,
     /// It has a slash behind the one before the routing key.
     #[error("has a second slash: write %2F for a slash in a name or a routing key")]
     Slash,
@@ -52,6 +57,9 @@ impl Wildcard {
         }
         if text.chars().any(char::is_control) {
             return Err(PatternError::ControlCharacter);
+        }
+        if text.contains('+') {
+            return Err(PatternError::Plus);
         }
         let mut parts = text.split('*').map(|part| literal(part, principal));
         let start = parts.next().unwrap_or_else(|| Ok(Box::default()))?;
@@ -156,6 +164,8 @@ mod tests {
             ("{principal}.*", "shop.new", true),
             ("{principal}.*", "{principal}.new", false),
             ("%2A%2f%25", "*/%", true),
+            ("a%2Bb", "a+b", true),
+            ("a%2bb", "a b", false),
             ("%2A", "x", false),
             ("x*ü", "xü", true),
         ] {
@@ -173,6 +183,7 @@ mod tests {
             ("%41", PatternError::Escape),
             ("*********", PatternError::TooManyStars),
             ("a\nb", PatternError::ControlCharacter),
+            ("a+b", PatternError::Plus),
         ] {
             assert_eq!(Wildcard::parse(pattern, ""), Err(error), "{pattern}");
         }
@@ -214,7 +225,7 @@ mod tests {
         }
 
         #[test]
-        fn a_literal_matches_its_own_text_only(text in "[a*/%]{0,6}", other in "[a*/%]{0,6}") {
+        fn a_literal_matches_its_own_text_only(text in "[a*/%+]{0,6}", other in "[a*/%+]{0,6}") {
             let mut pattern = String::new();
             push_literal(&mut pattern, &text);
             prop_assert_eq!(matches(&pattern, &other), text == other);

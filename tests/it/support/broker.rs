@@ -413,7 +413,7 @@ impl Vhost<'_> {
 const GUEST: &str = "<<\"guest\">>";
 
 /// An Erlang binary that holds the text.
-pub(super) fn binary(text: &str) -> String {
+pub fn binary(text: &str) -> String {
     let bytes: Vec<String> = text.bytes().map(|byte| byte.to_string()).collect();
     format!("<<{}>>", bytes.join(","))
 }
