@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test test-rabbitmq4 test-cluster test-arguments test-oauth2 test-exactness test-consume-chaos test-fair-share test-schema test-ui bench bench-quick bench-access lint image
+.PHONY: help run test test-rabbitmq4 test-cluster test-arguments test-oauth2 test-exactness test-consume-chaos test-fair-share test-fuzz test-schema test-ui bench bench-quick bench-access lint image
 
 help: ## List the commands
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -30,6 +30,9 @@ test-consume-chaos: ## Compare what 200 workers know with the queues, through ki
 
 test-fair-share: ## Measure the publishes of a small principal beside twenty greedy ones, a minute
 	@scripts/test-fair-share
+
+test-fuzz: ## Give random texts to the readers of API keys, patterns and principals, 40 minutes
+	@scripts/test-fuzz
 
 test-schema: ## Generate thousands of requests from the contract with schemathesis, some minutes
 	@scripts/test-schema
