@@ -10,7 +10,7 @@ mod turns;
 use std::sync::Arc;
 
 pub use self::holdings::Held;
-pub use self::limit::{NoRoom, OverShare, Permit, SharedLimit, Shares};
+pub use self::limit::{NoRoom, OverShare, Permit, Promised, SharedLimit, Shares};
 pub use self::turns::{Turn, Turns};
 
 /// The principal that a part of a resource is held for. It is nobody for the gateway's own work, and where no fair share applies.

@@ -6,9 +6,9 @@ use std::process::ExitCode;
 use clap::ArgMatches;
 
 use super::output::{fail, print, refuse_usage};
-use super::toml_text::{key_of_toml, list_of_toml, text_of_toml};
+use super::toml_text::{key_of_toml, list_of_toml};
 use crate::config::principals::wrong_name;
-use crate::domain::access::{ANONYMOUS, ApiKey, NoKeyDigest, Permissions, Verb};
+use crate::domain::access::{ANONYMOUS, ApiKey, NoKeyDigest, Permissions, Verb, toml_text};
 
 /// The most bytes of a key on standard input.
 const MAX_INPUT: u64 = 4096;
@@ -33,7 +33,7 @@ impl NewKey {
 
     /// The part of the file of principals, for a key with this hash.
     fn part(&self, hash: &str) -> String {
-        let mut part = format!("[principals.{}]\nkeys = [{}]\n", key_of_toml(&self.name), text_of_toml(hash));
+        let mut part = format!("[principals.{}]\nkeys = [{}]\n", key_of_toml(&self.name), toml_text(hash));
         for verb in Verb::ALL {
             let patterns = self.grants.iter().filter(|(of, _)| *of == verb);
             part += &list_of_toml(verb.word(), patterns.map(|(_, pattern)| pattern.as_str()));

@@ -11,6 +11,7 @@ mod need;
 mod needed;
 mod permissions;
 mod principals;
+mod toml_text;
 mod wildcard;
 
 pub use self::api_key::{ApiKey, KeyDigest, NoApiKey, NoKeyDigest};
@@ -19,4 +20,5 @@ pub use self::need::{Key, Need, Verb};
 pub use self::needed::Needed;
 pub use self::permissions::Permissions;
 pub use self::principals::{ANONYMOUS, KeyState, Principal, Principals};
+pub use self::toml_text::toml_text;
 pub use self::wildcard::{PatternError, Wildcard};

@@ -22,6 +22,15 @@ pub struct OverShare {
     pub limit: usize,
 }
 
+/// What is promised of a resource and not taken yet.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Promised {
+    /// The part that is promised to the holder.
+    pub to_holder: usize,
+    /// Whether a part is promised to others.
+    pub to_others: bool,
+}
+
 /// Why a limit has no room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoRoom {
@@ -70,27 +79,36 @@ impl Shares {
     pub fn take_up_to(&self, holder: &Holder, count: usize, free: usize) -> Result<(usize, Held), OverShare> {
         let Some(name) = holder.name() else { return Ok((count, Held::default())) };
         let mut holdings = self.holdings.lock();
-        let count = self.allowed(&holdings, name, count, free)?;
+        let count = self.allowed(&holdings, (name, Promised::default()), count, free)?;
         Ok((count, self.holdings.hold_in(&mut holdings, name, count)))
     }
 
-    /// How much a holder may take at this moment, at most `count`, while `free` of the resource is free.
+    /// How much a holder may take at this moment, at most `count`, while `free` of the resource is free and parts are promised already:
+    /// this much to the holder, and perhaps some to others.
     ///
     /// # Errors
     /// [`OverShare`] if it may take nothing.
-    pub fn allowance(&self, holder: &Holder, count: usize, free: usize) -> Result<usize, OverShare> {
-        holder.name().map_or(Ok(count), |name| self.allowed(&self.holdings.lock(), name, count, free))
+    pub fn allowance(
+        &self,
+        holder: &Holder,
+        promised: Promised,
+        count: usize,
+        free: usize,
+    ) -> Result<usize, OverShare> {
+        let Some(name) = holder.name() else { return Ok(count) };
+        self.allowed(&self.holdings.lock(), (name, promised), count, free)
     }
 
     fn allowed(
         &self,
         holdings: &HashMap<Arc<str>, usize>,
-        name: &Arc<str>,
+        (name, promised): (&Arc<str>, Promised),
         count: usize,
         free: usize,
     ) -> Result<usize, OverShare> {
         let held = holdings.get(name).copied().unwrap_or_default();
-        let has_others = holdings.len() > usize::from(held > 0);
+        let has_others = promised.to_others || holdings.len() > usize::from(held > 0);
+        let held = held + promised.to_holder;
         let may_take = |count: usize| may_take(self.limit, (held, has_others), free, count);
         // Whoever may take a number may take each smaller one.
         let (mut most, mut too_many) = (0, count + 1);
@@ -149,38 +167,15 @@ impl SharedLimit {
         }
         let share = self.shares.take(holder, count, free).map_err(NoRoom::OverShare)?;
         let permits = Arc::clone(&self.permits).try_acquire_many_owned(count_of_permits);
-        Ok(Permit { share, permits: permits.map_err(|_| NoRoom::Full)? })
-    }
-
-    /// Waits for a part of this size, after those who wait already, and takes it for nobody.
-    pub async fn wait(&self, count: u32) -> OwnedSemaphorePermit {
-        match Arc::clone(&self.permits).acquire_many_owned(count).await {
-            Ok(permits) => permits,
-            // The limit is never closed.
-            Err(_) => std::future::pending().await,
-        }
+        Ok(Permit { _share: share, _permits: permits.map_err(|_| NoRoom::Full)? })
     }
 }
 
 /// A part of a [`SharedLimit`], until it is dropped.
 #[derive(Debug)]
 pub struct Permit {
-    share: Held,
-    permits: OwnedSemaphorePermit,
-}
-
-impl Permit {
-    /// Its size.
-    #[must_use]
-    pub fn size(&self) -> usize {
-        self.permits.num_permits()
-    }
-
-    /// Adds a part of the same limit and holder.
-    pub fn merge(&mut self, more: Self) {
-        self.share.merge(more.share);
-        self.permits.merge(more.permits);
-    }
+    _share: Held,
+    _permits: OwnedSemaphorePermit,
 }
 
 #[cfg(test)]
@@ -275,12 +270,16 @@ mod tests {
             let _held = shares.holdings.hold(&shop, held);
             let free = limit - others - held;
             let allowed = (1..=limit).take_while(|count| shares.take(&shop, *count, free).is_ok()).count();
-            assert_eq!(shares.allowance(&shop, limit, free).unwrap_or(0), allowed, "{limit} {others} {held}");
-            assert_eq!(shares.allowance(&shop, 2, free).unwrap_or(0), allowed.min(2));
+            assert_eq!(
+                shares.allowance(&shop, Promised::default(), limit, free).unwrap_or(0),
+                allowed,
+                "{limit} {others} {held}"
+            );
+            assert_eq!(shares.allowance(&shop, Promised::default(), 2, free).unwrap_or(0), allowed.min(2));
             let taken = shares.take_up_to(&shop, limit, free).map(|(count, _held)| count);
             assert_eq!(taken.unwrap_or(0), allowed);
         }
         let none = Shares::new(16);
-        assert_eq!(none.allowance(&Holder::default(), 100, 0), Ok(100));
+        assert_eq!(none.allowance(&Holder::default(), Promised::default(), 100, 0), Ok(100));
     }
 }

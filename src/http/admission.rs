@@ -25,7 +25,7 @@ struct Inner {
     requests: SharedLimit,
     streams: SharedLimit,
     pulls: SharedLimit,
-    bytes: SharedLimit,
+    bytes: Arc<Semaphore>,
     /// The part of the bytes that streams may hold together: a client may leave a long line unfinished for any time.
     stream_bytes: Arc<Semaphore>,
     /// The order of the streams that wait for bytes.
@@ -38,12 +38,13 @@ impl AdmissionControl {
     /// Limits with nothing in flight.
     #[must_use]
     pub fn new(limits: &Limits, lifecycle: &Lifecycle) -> Self {
+        let semaphore = |permits: usize| Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS)));
         Self(Arc::new(Inner {
             requests: SharedLimit::new(limits.max_requests_in_flight),
             streams: SharedLimit::new(limits.max_publish_streams),
             pulls: SharedLimit::new(limits.pull.max_waiting),
-            bytes: SharedLimit::new(limits.max_bytes_in_flight),
-            stream_bytes: Arc::new(Semaphore::new(stream_bytes(limits).min(Semaphore::MAX_PERMITS))),
+            bytes: semaphore(limits.max_bytes_in_flight),
+            stream_bytes: semaphore(stream_bytes(limits)),
             stream_turns: Turns::new(1),
             limits: limits.clone(),
             lifecycle: lifecycle.clone(),
@@ -59,7 +60,7 @@ impl AdmissionControl {
     /// Bytes of their bodies in memory.
     #[must_use]
     pub fn bytes_in_flight(&self) -> usize {
-        self.0.bytes.taken()
+        self.0.limits.max_bytes_in_flight.saturating_sub(self.0.bytes.available_permits())
     }
 
     /// Open publish streams.
@@ -118,13 +119,13 @@ impl AdmissionControl {
 
 /// The problem of a request that a limit has no room for. `setting` names what is limited, and its setting.
 fn no_room(why: NoRoom, limit: usize, setting: &str) -> Problem {
-    let problem = match why {
+    match why {
         NoRoom::Full => {
-            Problem::new(ProblemType::Overloaded, format!("the gateway already has {limit} {setting}"))
+            let detail = format!("the gateway already has {limit} {setting}");
+            Problem::new(ProblemType::Overloaded, detail).with("limit", limit)
         }
         NoRoom::OverShare(share) => over_share(share, setting),
-    };
-    problem.with("limit", limit)
+    }
 }
 
 /// Half of the bytes in flight, and at least the longest line with its line break.
@@ -144,12 +145,18 @@ pub struct RequestPermit {
 impl RequestPermit {
     /// Reserves room for `bytes` more bytes of a body.
     ///
+    /// No fair share applies: an answer may need room for what is done already, such as messages that were taken from a queue.
+    ///
     /// # Errors
-    /// `overloaded`, at once, when there is no room; `rate-limited` when the holder has its fair share.
-    pub fn reserve(&self, bytes: usize) -> Result<Permit, Problem> {
-        let limit = &self.admission.0.bytes;
-        let setting = "bytes of bodies in memory, as many as GATEWAY_MAX_BYTES_IN_FLIGHT allows";
-        limit.take(&self.holder, bytes).map_err(|why| no_room(why, limit.limit(), setting))
+    /// `overloaded`, at once, when there is no room.
+    pub fn reserve(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Problem> {
+        let Inner { bytes: all, limits, .. } = &*self.admission.0;
+        let room = u32::try_from(bytes).ok().and_then(|n| Arc::clone(all).try_acquire_many_owned(n).ok());
+        room.ok_or_else(|| {
+            let limit = limits.max_bytes_in_flight;
+            let detail = format!("the bodies of the requests in flight fill the limit of {limit} bytes");
+            Problem::new(ProblemType::Overloaded, detail).with("limit", limit)
+        })
     }
 
     /// The bytes that all streams may hold together.
@@ -164,7 +171,7 @@ impl RequestPermit {
         let count = u32::try_from(bytes).ok()?;
         let _turn = stream_turns.wait(&self.holder).await;
         let share = Arc::clone(stream_bytes).acquire_many_owned(count).await.ok()?;
-        let room = all.wait(count).await;
+        let room = Arc::clone(all).acquire_many_owned(count).await.ok()?;
         Some(StreamRoom { share, room, held: stream_turns.hold(&self.holder, bytes) })
     }
 

@@ -187,9 +187,9 @@ fn of_resource(resource: SharedResource) -> &'static str {
 pub(super) fn over_share(share: OverShare, setting: &str) -> Problem {
     let OverShare { held, limit } = share;
     let detail = format!(
-        "the principal holds {held} of {limit} {setting}, and the rest is for others; nothing was sent"
+        "the principal holds {held} of {limit} {setting}, and the rest is for others; nothing was done"
     );
-    Problem::new(ProblemType::RateLimited, detail)
+    Problem::new(ProblemType::RateLimited, detail).with("limit", limit)
 }
 
 fn too_many_slow(limit: usize) -> String {

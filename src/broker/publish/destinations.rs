@@ -32,6 +32,7 @@ use crate::broker::overflow;
 use crate::domain::message::Destination;
 use crate::domain::names::ExchangeName;
 use crate::domain::reserved;
+use crate::domain::sender_selected;
 
 /// A body size in bytes that RabbitMQ accepts with every sensible setting.
 const SMALL_BODY: usize = 4 * 1024;
@@ -71,14 +72,15 @@ impl Destinations {
         let to = &publish.destination;
         let mut table = self.lock();
         let fits = publish.message.body.len() <= table.largest_body.max(SMALL_BODY);
-        let (destination, exchange) = table.find(&to.exchange, &to.routing_key);
-        if is_hazardous(to) {
+        let name = publish.routing_name();
+        let (destination, exchange) = table.find(&to.exchange, &name);
+        if is_hazardous(publish) {
             let lanes = self.hazardous.get_or_init(|| self.slow.open_hazardous()).clone();
             let route = lanes.map_or(Route::Isolated, Route::Hazardous);
             return Ok((destination, route));
         }
         let is_isolated = must_be_isolated || !fits || !exchange.state.is_good(Instant::now());
-        let route = match exchange.slow_mut(&to.routing_key) {
+        let route = match exchange.slow_mut(&name) {
             None if is_isolated => Some(Route::Isolated),
             None => Some(Route::Shared),
             Some(slow) => slow.route(is_isolated, || self.slow.open()),
@@ -127,8 +129,7 @@ impl Destinations {
                 table.largest_body = table.largest_body.max(size);
                 table.change_state(exchange, |state| state.took_a_message(now));
                 if now < since + self.slow_after {
-                    let routing_key = &publish.destination.routing_key;
-                    let closed = table.answered_in_time(exchange, routing_key, self.slow_after);
+                    let closed = table.answered_in_time(exchange, &publish.routing_name(), self.slow_after);
                     drop(table);
                     closed.into_iter().for_each(SlowLanes::close);
                 }
@@ -222,8 +223,12 @@ impl Destinations {
 
 /// Whether RabbitMQ may close the connection over the destination: its error text may be too long, or the client of a call chose an
 /// address that RabbitMQ cannot decode.
-fn is_hazardous(to: &Destination) -> bool {
-    overflow::of_destination(to) || is_direct_reply(to)
+fn is_hazardous(publish: &Publish) -> bool {
+    let Destination { exchange, routing_key, .. } = &publish.destination;
+    let mut further = sender_selected::routing_keys(&publish.message.headers);
+    overflow::of_destination(exchange.as_str(), routing_key.as_str())
+        || further.any(|key| overflow::of_destination(exchange.as_str(), key))
+        || is_direct_reply(&publish.destination)
 }
 
 /// Whether the message goes to a client that waits for it by direct reply-to.

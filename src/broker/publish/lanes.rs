@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::{OwnedSemaphorePermit, watch};
@@ -97,7 +98,8 @@ impl Lanes {
         Ok(Box::pin(self.connections.wait_before_write(deadline, found)).await?.map(hold))
     }
 
-    /// Waits for a permit on this lane until the deadline; `None` if it is closed, or does not belong to this group.
+    /// Waits for a permit on this lane until the deadline; `None` if it is closed, or does not belong to this group. It needs no turn:
+    /// of each sequence only one message waits, and others must not wait for a lane that they do not need.
     ///
     /// # Errors
     /// The same as of [`Self::reserve`].
@@ -111,16 +113,11 @@ impl Lanes {
             return Ok(None);
         }
         let hold = |permit| self.hold(holder, permit);
-        if self.turns.are_free_for(holder)
-            && let Some(permit) = lane.try_permit(bytes)
-        {
+        if let Some(permit) = lane.try_permit(bytes) {
             return Ok(Some(hold(permit)));
         }
         let _waiting = self.waiting.token();
-        let permit = async {
-            let _turn = self.turns.wait(holder).await;
-            Ok(lane.permit(bytes).await)
-        };
+        let permit = lane.permit(bytes).map(Ok);
         Ok(Box::pin(self.connections.wait_before_write(deadline, permit)).await?.map(hold))
     }
 

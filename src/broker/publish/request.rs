@@ -1,5 +1,7 @@
 //! A message that a caller wants published, and the result for the caller.
 
+use std::borrow::Cow;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use tokio::time::Instant;
@@ -47,6 +49,22 @@ impl Publish {
         // An empty name is that of no queue.
         let reply_to = reply_to.filter(|queue| !queue.is_empty()).map(Need::replies_at);
         write.map(Needed::from).chain(reply_to)
+    }
+
+    /// The name of its destination among those of its exchange: its routing key, or a text that stands for all its routing keys. A
+    /// further routing key can lead to a queue that does not answer, which is no fault of the first one.
+    pub(super) fn routing_name(&self) -> Cow<'_, ShortText> {
+        let routing_key = &self.destination.routing_key;
+        let mut further = sender_selected::routing_keys(&self.message.headers).peekable();
+        if further.peek().is_none() {
+            return Cow::Borrowed(routing_key);
+        }
+        let mut hasher = DefaultHasher::new();
+        for key in further.chain([routing_key.as_str()]) {
+            key.hash(&mut hasher);
+        }
+        let name = format!("several routing keys, {:016x}", hasher.finish());
+        Cow::Owned(ShortText::parse(name).unwrap_or_default())
     }
 
     /// A publish without any attempt so far, for nobody, of a message that does not expire at the deadline.

@@ -1,7 +1,8 @@
 //! A permission that an operation needs.
 
-use std::fmt::{self, Write};
+use std::fmt;
 
+use super::toml_text::toml_text;
 use super::wildcard::push_literal;
 
 /// The verbs of permissions.
@@ -105,21 +106,6 @@ impl<'a> Need<'a> {
         }
         scope
     }
-}
-
-/// A text of TOML. Characters that cannot be seen, or that change the direction of a line, are escaped.
-fn toml_text(text: &str) -> String {
-    let mut out = "\"".to_owned();
-    for character in text.chars() {
-        let is_seen = character == '\'' || character.escape_debug().len() == 1;
-        // Writing to a string cannot fail.
-        let _written = match character {
-            '"' | '\\' => write!(out, "\\{character}"),
-            _ if is_seen => write!(out, "{character}"),
-            _ => write!(out, "\\U{:08X}", u32::from(character)),
-        };
-    }
-    out + "\""
 }
 
 impl fmt::Display for Need<'_> {

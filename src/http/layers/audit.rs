@@ -33,8 +33,8 @@ impl Audited {
         if !is_change && !log.has_refusals() {
             return None;
         }
-        let path =
-            is_change.then(|| percent_decode_str(request.uri().path()).decode_utf8_lossy().into_owned());
+        // As it was sent: decoded, a name with a slash would look like another path.
+        let path = is_change.then(|| request.uri().path().to_owned());
         let (log, method) = (Arc::clone(log), request.method().clone());
         Some(Self { log, method, path, principal: Arc::from(""), notes: None })
     }
@@ -87,7 +87,8 @@ impl Drop for Audited {
 /// Whether a document is only looked at. Another operation has no such parameter.
 fn is_dry_run(traits: Traits, request: &Request) -> bool {
     let query = request.uri().query().unwrap_or_default();
-    traits.permission == Permission::Document && query.split('&').any(|part| part == "dry_run=true")
+    traits.permission == Permission::Document
+        && query.split('&').any(|part| percent_decode_str(part).eq(b"dry_run=true".iter().copied()))
 }
 
 /// How much of a change is done; `None` if nothing is.

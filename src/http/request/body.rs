@@ -17,10 +17,10 @@ use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Either, lazy};
 use http_body_util::BodyExt;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use crate::domain::guarded::guarded;
-use crate::fairness::Permit;
 use crate::http::admission::RequestPermit;
 use crate::http::problem::{Problem, ProblemType};
 use crate::http::server::ChunkTooLarge;
@@ -79,7 +79,7 @@ impl ReadBody {
     ///
     /// # Errors
     /// `overloaded`, at once, when the budget has no room.
-    pub fn reserve_answer(&self, bytes: usize) -> Result<Permit, Problem> {
+    pub fn reserve_answer(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Problem> {
         self.permit.reserve(bytes)
     }
 
@@ -161,7 +161,7 @@ struct Reading {
     /// The length that the header states.
     announced: Option<usize>,
     buffer: Buffer,
-    bytes_permit: Option<Permit>,
+    bytes_permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Reading {

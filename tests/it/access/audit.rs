@@ -96,8 +96,8 @@ async fn changes_and_refusals_have_a_line_with_the_principal_and_no_name_can_loo
             assert!(texts[n].contains(word), "{word} in {}", texts[n]);
         }
     };
-    let name = Value::from("/queues/shop.a\"\\b").to_string();
-    of(0, &["changed", "PUT", &name, "\"done\""]);
+    let path = "/queues/shop.a%22%5Cb";
+    of(0, &["changed", "PUT", path, "\"done\""]);
     of(1, &["changed", "DELETE", "/messages"]);
     of(2, &["changed", "DELETE"]);
     of(3, &["refused", "forbidden", "configure", "other"]);

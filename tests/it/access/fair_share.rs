@@ -253,3 +253,78 @@ async fn a_publish_of_a_small_principal_does_not_wait_behind_those_of_a_greedy_o
     // 1 before, 4 in the window, 16 whose turns had begun, and 2 of its own.
     assert!((3..=25).contains(&last), "at {last} of {order:?}");
 }
+
+#[tokio::test]
+async fn streams_that_wait_for_a_stuck_queue_do_not_stop_the_publishes_of_another_principal() {
+    let two = Two::new();
+    let settings = [
+        ("GATEWAY_PRINCIPALS", two.file.as_str()),
+        ("RABBITMQ_CHANNEL_WINDOW", "64"),
+        // The gateway does not move the publishes to the stuck queue to a connection of their own.
+        ("RABBITMQ_SLOW_AFTER", "1m"),
+    ];
+    let stage = Stage::set_with("fair_stuck", &settings).await;
+    for queue in ["q", "stuck"] {
+        stage.observer.declare_queue(queue).await;
+    }
+    publishes(&stage.gateway, &two.small).await;
+    let stuck = stage.vhost.suspend_queue("stuck").await;
+    let header = format!("authorization: Bearer {}\r\n", two.greedy.reveal());
+    let line = json!({"routing_key": "stuck", "body": "x"});
+    let mut streams = Vec::new();
+    for _ in 0..30 {
+        let path = "/publish/amq.default/stream";
+        let mut stream = PublishStream::open_with(stage.gateway.address(), path, &header).await;
+        stream.line(&line).await;
+        streams.push(stream);
+    }
+    // All are on the first channel, since it is less than half full, and the further lines of each have to follow there.
+    let at_least = async |name: &str, count: f64| {
+        eventually(SOON, name, async || metric(&stage.gateway, &two.small, name).await >= Some(count)).await;
+    };
+    at_least("gateway_publishes_in_flight", 30.0).await;
+    for stream in &mut streams {
+        for _ in 0..10 {
+            stream.line(&line).await;
+        }
+    }
+    at_least("gateway_publishes_waiting", 25.0).await;
+    for _ in 0..10 {
+        within(Duration::from_secs(1), "a publish", publishes(&stage.gateway, &two.small)).await;
+    }
+    stuck.resume().await;
+}
+
+#[tokio::test]
+async fn a_pull_of_many_bytes_gets_its_messages_although_another_principal_has_a_body_in_memory() {
+    let two = Two::new();
+    let settings = [
+        ("GATEWAY_PRINCIPALS", two.file.as_str()),
+        ("GATEWAY_MAX_BYTES_IN_FLIGHT", "4MiB"),
+        ("GATEWAY_MAX_BODY_BYTES", "1MiB"),
+    ];
+    let stage = Stage::set_with("fair_bytes", &settings).await;
+    stage.observer.declare_quorum_queue("q").await;
+    for _ in 0..25 {
+        stage.observer.publish("", "q", &[b'x'; 100_000], lapin::BasicProperties::default()).await;
+    }
+    let mut open = Raw::connect(stage.gateway.address()).await;
+    let head = format!(
+        "POST /publish/amq.default?routing_key=q HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {}\r\ncontent-length: 5\r\n\r\n1",
+        two.small.reveal()
+    );
+    open.send(head).await;
+    eventually(SOON, "the body is in memory", async || {
+        metric(&stage.gateway, &two.greedy, "gateway_http_body_bytes_in_flight").await > Some(0.0)
+    })
+    .await;
+    let mut count = 0;
+    while count < 25 {
+        let request = by(&stage.gateway, &two.greedy, Method::POST, "/queues/q/messages/pull");
+        let answer = Answer::to(with(request, &json!({"max": 25, "wait": "10s"}))).await;
+        assert_eq!(answer.status, 200, "{}", answer.json());
+        let messages = answer.json()["messages"].as_array().cloned().unwrap_or_default();
+        assert!(messages.iter().all(|message| message["redelivered"] == false));
+        count += messages.len();
+    }
+}

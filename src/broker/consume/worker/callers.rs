@@ -8,10 +8,13 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::broker::consume::command::Caller;
-use crate::fairness::{OverShare, Shares};
+use crate::fairness::{OverShare, Promised, Shares};
 
 /// How long a caller waits for RabbitMQ beside its wait for messages.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The callers that a round looks at, where principals have shares.
+const MOST_LOOKED_AT: usize = 1000;
 
 /// The callers who wait.
 #[derive(Debug, Default)]
@@ -36,8 +39,8 @@ impl Callers {
         self.by_number.is_empty()
     }
 
-    /// The number of messages that the first callers may have by the shares of their principals, at most `most`. Removes those of them
-    /// whose principals may have none.
+    /// The number of messages that the first callers may have by the shares of their principals, at most `most`, while `free` leases are
+    /// free. Removes those of them whose principals may have none. [`Shares::take_up_to`] for these callers in turn gives the same.
     pub(super) fn permitted(
         &mut self,
         shares: &Shares,
@@ -47,23 +50,26 @@ impl Callers {
         if self.with_share == 0 {
             return (self.wanted.min(most), Vec::new());
         }
-        let (mut count, mut refused, mut left) = (0, Vec::new(), HashMap::new());
-        for (number, caller) in &self.by_number {
+        let (mut count, mut refused, mut by_holder) = (0, Vec::new(), HashMap::<_, usize>::new());
+        for (number, caller) in self.by_number.iter().take(MOST_LOOKED_AT) {
             if count >= most {
                 break;
             }
-            let allowance = || shares.allowance(&caller.holder, most, free);
-            match left.entry(&caller.holder).or_insert_with(allowance) {
-                Ok(left) => {
-                    let messages = caller.max.min(*left);
-                    *left -= messages;
+            let holders = by_holder.entry(&caller.holder).or_default();
+            let promised = Promised { to_holder: *holders, to_others: count > *holders };
+            let wanted = caller.max.min(most - count);
+            match shares.allowance(&caller.holder, promised, wanted, free - count) {
+                Ok(messages) => {
+                    *holders += messages;
                     count += messages;
                 }
-                Err(share) => refused.push((*number, *share)),
+                Err(share) if *holders == 0 => refused.push((*number, share)),
+                // A further caller of a principal that gets its share by this round.
+                Err(_) => {}
             }
         }
         let refused = refused.into_iter().filter_map(|(number, share)| Some((self.remove(number)?, share)));
-        (count.min(most), refused.collect())
+        (count, refused.collect())
     }
 
     /// Takes the caller who came first.
@@ -195,6 +201,33 @@ mod tests {
         assert_eq!(callers.permitted(&shares, 13, 250).0, 13);
         assert_eq!(numbers(callers.take_all()), [2, 3, 5]);
         assert_eq!(callers.with_share, 0);
+    }
+
+    #[test]
+    fn a_round_asks_for_as_many_messages_as_its_callers_can_then_take() {
+        let names = ["a", "b", "c"].map(|name| Holder::principal(&Arc::from(name)));
+        for limit in [16, 40, 100, 1024] {
+            let (mut callers, now) = (Callers::default(), Instant::now());
+            for number in 0..9 {
+                let holder = names[usize::try_from(number * number % 3).expect("small")].clone();
+                callers.add(Caller { holder, ..caller(number, now) });
+            }
+            let shares = Shares::new(limit);
+            let _held = shares.take(&names[2], limit / 5, limit).expect("alone");
+            let free = limit - limit / 5;
+            let (asked, _refused) = callers.permitted(&shares, free, 250);
+            let (mut ready, mut parts) = (asked, Vec::new());
+            while let Some(caller) = callers.take_first().filter(|_| ready > 0) {
+                // What the worker does when all messages have arrived: `ready` of them have no caller yet.
+                if let Ok((taken, part)) =
+                    shares.take_up_to(&caller.holder, caller.max.min(ready), free - asked + ready)
+                {
+                    ready -= taken;
+                    parts.push(part);
+                }
+            }
+            assert_eq!(ready, 0, "of {asked} with {limit}");
+        }
     }
 
     #[test]

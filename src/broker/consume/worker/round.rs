@@ -165,7 +165,8 @@ impl Worker {
                 continue;
             }
             let count = caller.max.min(self.ready.len());
-            let free = self.shared.free_leases.available_permits() + count;
+            // As when the round began: the messages that wait for their callers count as free.
+            let free = self.shared.free_leases.available_permits() + self.ready.len();
             let (count, mut share) = match self.shared.lease_shares.take_up_to(&caller.holder, count, free) {
                 Ok(taken) => taken,
                 // Its principal has taken messages of other queues since the round began.

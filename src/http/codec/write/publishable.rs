@@ -19,7 +19,7 @@ pub(in crate::http) struct BrokerFields {
     #[serde(flatten)]
     #[schema(ignore)]
     properties: PropertiesOut,
-    /// Headers that a publish refuses, such as `x-death` and `CC`.
+    /// Headers that a publish refuses, such as `x-death`, and `CC`, which would route it again.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(schema_with = schemas::headers)]
     headers: Option<JsonTable>,

@@ -18,10 +18,11 @@ pub(in crate::http) use self::items::check_delay;
 use self::member::SettleRequest;
 use self::results::{SettleResults, log_failures};
 pub(in crate::http) use self::target::Target;
+use tokio::sync::OwnedSemaphorePermit;
+
 use crate::domain::guarded::guarded;
 use crate::domain::names::QueueName;
 use crate::domain::path_prefix::PathPrefix;
-use crate::fairness::Permit;
 use crate::http::codec::{self, KeyAdvice, TraceContext};
 use crate::http::problem::Problem;
 use crate::http::request::{self, Headers, PathNames, ReadBody, SettleDeadline, TimedQuery};
@@ -94,7 +95,7 @@ pub(in crate::http) async fn settle_messages(
 }
 
 /// The answer, whose bytes hold their permit until the client has taken them.
-fn answer(results: &SettleResults, room: Permit) -> Result<Response, Problem> {
+fn answer(results: &SettleResults, room: OwnedSemaphorePermit) -> Result<Response, Problem> {
     let status = if results.are_all_done() { StatusCode::OK } else { StatusCode::MULTI_STATUS };
     let json = serde_json::to_vec(results).map_err(|error| {
         Problem::internal("cannot write the results of a settle as JSON").caused_by(&error)

@@ -13,11 +13,12 @@ use utoipa::ToSchema;
 
 use super::bulk::{Bulk, Counts, Failure, ItemResult, Settled, Tally};
 use super::preference::{PREFERENCE_APPLIED, RETURN_MINIMAL, prefers_minimal};
+use tokio::sync::OwnedSemaphorePermit;
+
 use crate::domain::guarded::guarded;
 use crate::domain::names::ExchangeName;
 use crate::domain::outcome::Outcome;
 use crate::domain::path_prefix::PathPrefix;
-use crate::fairness::Permit;
 use crate::http::codec::{self, CloudEvent, ContentMode, EventMapping, KeyAttribute};
 use crate::http::problem::{Problem, ProblemType};
 use crate::http::request::{self, Headers, PathNames, PublishDeadline, ReadBody, TimedQuery};
@@ -146,7 +147,7 @@ fn shown(results: Vec<Settled>, is_minimal: bool, prefix: &PathPrefix) -> Vec<It
 }
 
 /// The answer, whose bytes hold their permit until the client has taken them.
-fn answer(receipt: &BatchReceipt, is_minimal: bool, room: Permit) -> Result<Response, Problem> {
+fn answer(receipt: &BatchReceipt, is_minimal: bool, room: OwnedSemaphorePermit) -> Result<Response, Problem> {
     let status = if receipt.counts.are_all_kept() { StatusCode::OK } else { StatusCode::MULTI_STATUS };
     let json = serde_json::to_vec(receipt).map_err(|error| {
         Problem::internal("cannot write the results of a batch as JSON").caused_by(&error)

@@ -1,7 +1,7 @@
 //! The long tests of the fair share, with callers that take all they get. `make test-fair-share` runs them in release mode.
 
 use std::{
-    env,
+    env, fs,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
@@ -87,23 +87,35 @@ fn on_a_thread<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "some minutes, and wants --release: make test-fair-share"]
 async fn twenty_greedy_principals_do_not_slow_one_that_keeps_ten_publishes_in_flight() {
-    let seconds = env::var("GATEWAY_TEST_SECONDS").map_or(20, |seconds| seconds.parse().expect("a number"));
+    let number = |name: &str, default: usize| {
+        env::var(name).map_or(default, |number| number.parse().expect("a number"))
+    };
+    let seconds = number("GATEWAY_TEST_SECONDS", 20) as u64;
+    let each = number("GATEWAY_TEST_CALLERS", CALLERS);
     let keys: Vec<_> = (0..=GREEDY).map(|_| ApiKey::generate()).collect();
     let file: String = keys.iter().enumerate().map(|(n, key)| part(&format!("p{n}"), key, ALL)).collect();
     let vhost = Broker::shared().await.vhost("fair_proof").await;
     let observer = Observer::connect(&vhost.url).await;
-    observer.declare_queue_with("q", &[("x-max-length", 1000.into())]).await;
+    // Each principal has a queue of its own: RabbitMQ serves the messages of one queue in their order.
+    for n in 0..=GREEDY {
+        observer.declare_queue_with(&format!("q{n}"), &[("x-max-length", 1000.into())]).await;
+    }
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("principals.toml");
+    fs::write(&path, file).expect("the file is written");
     let process = Process::spawn(&[
         ("AMQP_URL", &vhost.url),
-        ("GATEWAY_PRINCIPALS", &file),
-        ("RUST_LOG", "warn,rabbitmq_gateway::app=info"),
+        ("GATEWAY_PRINCIPALS", path.to_str().expect("a text")),
+        ("GATEWAY_LOG", "warn,rabbitmq_gateway::app=info"),
     ]);
     let address = process.address().await;
+    let keys_of_all = &keys;
     let (refused, published, is_over) = (Arc::default(), Arc::default(), Arc::new(AtomicBool::new(false)));
     let callers = |keys: &[ApiKey], count: usize| -> Vec<Caller> {
+        let queue = |key: &ApiKey| keys_of_all.iter().position(|it| it == key).expect("a principal");
         let caller = |(key, client): (&ApiKey, &Client)| Caller {
             client: client.clone(),
-            url: format!("http://{address}/publish/amq.default?routing_key=q&timeout=30s"),
+            url: format!("http://{address}/publish/amq.default?routing_key=q{}&timeout=30s", queue(key)),
             key: key.reveal().to_owned(),
             refused: Arc::clone(&refused),
             published: Arc::clone(&published),
@@ -112,7 +124,7 @@ async fn twenty_greedy_principals_do_not_slow_one_that_keeps_ten_publishes_in_fl
         let client = client();
         keys.iter().flat_map(|key| (0..count).map(|_| caller((key, &client))).collect::<Vec<_>>()).collect()
     };
-    let greedy = callers(&keys[1..], CALLERS);
+    let greedy = callers(&keys[1..], each);
     let greedy = on_a_thread(async move { drop(join_all(greedy.iter().map(Caller::take_all)).await) });
     eventually(SOON, "greedy callers publish", async || published.load(Relaxed) > 1000).await;
     let small = callers(&keys[..1], SMALL);

@@ -3,8 +3,9 @@
 use serde::Serialize;
 
 use super::message::PulledMessage;
+use tokio::sync::OwnedSemaphorePermit;
+
 use crate::broker::Leased;
-use crate::fairness::Permit;
 use crate::http::admission::RequestPermit;
 use crate::http::problem::Problem;
 
@@ -17,7 +18,7 @@ pub(super) fn write(
     messages: &[Leased],
     user: Option<&str>,
     permit: &RequestPermit,
-) -> Result<(Vec<u8>, Permit), Problem> {
+) -> Result<(Vec<u8>, OwnedSemaphorePermit), Problem> {
     let mut answer = Answer { json: Vec::new(), room: permit.reserve(0)?, permit };
     answer.text("{\"messages\":[")?;
     for (n, leased) in messages.iter().enumerate() {
@@ -33,7 +34,7 @@ pub(super) fn write(
 
 struct Answer<'a> {
     json: Vec<u8>,
-    room: Permit,
+    room: OwnedSemaphorePermit,
     permit: &'a RequestPermit,
 }
 
@@ -53,7 +54,7 @@ impl Answer<'_> {
 
     /// Reserves the bytes that have no room yet.
     fn reserve(&mut self) -> Result<(), Problem> {
-        let more = self.permit.reserve(self.json.len() - self.room.size()).map_err(given_back)?;
+        let more = self.permit.reserve(self.json.len() - self.room.num_permits()).map_err(given_back)?;
         self.room.merge(more);
         Ok(())
     }
