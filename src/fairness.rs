@@ -13,7 +13,7 @@ pub use self::holdings::Held;
 pub use self::limit::{NoRoom, OverShare, Permit, Promised, SharedLimit, Shares};
 pub use self::turns::{Turn, Turns};
 
-/// The principal that a part of a resource is held for. It is nobody for the gateway's own work, and where no fair share applies.
+/// The principal that a part of a resource is held for. There is none for the gateway's own work, and where no fair share applies.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Holder(Option<Arc<str>>);
 
@@ -24,9 +24,9 @@ impl Holder {
         Self(Some(Arc::clone(name)))
     }
 
-    /// Whether it is nobody.
+    /// Whether there is none.
     #[must_use]
-    pub fn is_nobody(&self) -> bool {
+    pub fn is_none(&self) -> bool {
         self.0.is_none()
     }
 

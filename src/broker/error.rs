@@ -50,7 +50,7 @@ pub enum Unavailable {
     OverShare {
         /// The resource.
         of: SharedResource,
-        /// What the principal holds, and the whole.
+        /// The part that the principal holds, and the whole.
         share: OverShare,
     },
     /// The maximum number of slow destinations already has a connection each.

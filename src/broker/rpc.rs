@@ -34,7 +34,7 @@ pub struct Call {
 }
 
 impl Call {
-    /// A call of nobody.
+    /// A call without a holder.
     #[must_use]
     pub fn new(message: Message, queue: QueueName, deadline: Instant) -> Self {
         Self { message, queue, deadline, holder: Holder::default() }

@@ -32,7 +32,7 @@ fn block(principal: &Principal, keys: &[KeyState], now: SystemTime) -> String {
     block + &list_of_toml("tags", permissions.may_monitor().then_some("monitoring").into_iter())
 }
 
-/// The number of keys, and what is special about some.
+/// The number of keys, and the keys that expire or are revoked.
 fn of_keys(keys: &[KeyState], now: SystemTime) -> String {
     let count = match keys.len() {
         0 => return "no key".to_owned(),

@@ -22,7 +22,7 @@ pub struct OverShare {
     pub limit: usize,
 }
 
-/// What is promised of a resource and not taken yet.
+/// The parts of a resource that are promised and not taken yet.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Promised {
     /// The part that is promised to the holder.
@@ -40,7 +40,7 @@ pub enum NoRoom {
     OverShare(OverShare),
 }
 
-/// What each principal holds of a resource whose whole someone else counts. Clones share it.
+/// The parts of a resource that principals hold; its user counts the whole. Clones share it.
 ///
 /// A principal may take more, if it then holds at most as much as stays free, or as long as no other principal holds any. A
 /// sixteenth of the resource is kept for principals that hold at most a sixty-fourth of it.
@@ -60,7 +60,7 @@ impl Shares {
     /// Takes a part of this size for a holder, while `free` of the resource is free.
     ///
     /// # Errors
-    /// [`OverShare`]; never for a holder that is nobody.
+    /// [`OverShare`]; never without a holder.
     pub fn take(&self, holder: &Holder, count: usize, free: usize) -> Result<Held, OverShare> {
         let Some(name) = holder.name() else { return Ok(Held::default()) };
         let mut holdings = self.holdings.lock();
@@ -110,7 +110,7 @@ impl Shares {
         let has_others = promised.to_others || holdings.len() > usize::from(held > 0);
         let held = held + promised.to_holder;
         let may_take = |count: usize| may_take(self.limit, (held, has_others), free, count);
-        // Whoever may take a number may take each smaller one.
+        // A principal that may take a number may take each smaller one.
         let (mut most, mut too_many) = (0, count + 1);
         while most + 1 < too_many {
             let middle = most.midpoint(too_many);

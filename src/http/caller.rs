@@ -218,7 +218,7 @@ impl Caller {
         }
     }
 
-    /// The holder of the principal's share of the limits: nobody if the gateway knows no other principal.
+    /// The holder of the principal's share of the limits; none if the gateway knows no other principal.
     pub(super) fn holder(&self, principal: &Principal) -> Holder {
         match &self.authentication.0.way {
             Way::Keys(principals) if principals.borrow().len() > 1 => Holder::principal(&principal.name),

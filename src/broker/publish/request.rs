@@ -67,7 +67,7 @@ impl Publish {
         Cow::Owned(ShortText::parse(name).unwrap_or_default())
     }
 
-    /// A publish without any attempt so far, for nobody, of a message that does not expire at the deadline.
+    /// A publish without any attempt so far and without a holder, of a message that does not expire at the deadline.
     #[must_use]
     pub fn new(message: Message, destination: Destination, deadline: Instant, resend: bool) -> Self {
         Self {

@@ -306,7 +306,7 @@ async fn a_pull_of_many_bytes_gets_its_messages_although_another_principal_has_a
     let stage = Stage::set_with("fair_bytes", &settings).await;
     stage.observer.declare_quorum_queue("q").await;
     for _ in 0..25 {
-        stage.observer.publish("", "q", &[b'x'; 100_000], lapin::BasicProperties::default()).await;
+        stage.observer.publish("", "q", &vec![b'x'; 100_000], lapin::BasicProperties::default()).await;
     }
     let mut open = Raw::connect(stage.gateway.address()).await;
     let head = format!(

@@ -30,7 +30,7 @@ pub(super) struct Callers {
 impl Callers {
     pub(super) fn add(&mut self, caller: Caller) {
         self.wanted += caller.max;
-        self.with_share += usize::from(!caller.holder.is_nobody());
+        self.with_share += usize::from(!caller.holder.is_none());
         self.by_wait_end.insert((caller.wait_end, caller.number));
         self.by_number.insert(caller.number, caller);
     }
@@ -83,7 +83,7 @@ impl Callers {
         let caller = self.by_number.remove(&number)?;
         self.by_wait_end.remove(&(caller.wait_end, number));
         self.wanted -= caller.max;
-        self.with_share -= usize::from(!caller.holder.is_nobody());
+        self.with_share -= usize::from(!caller.holder.is_none());
         Some(caller)
     }
 
@@ -218,7 +218,7 @@ mod tests {
             let (asked, _refused) = callers.permitted(&shares, free, 250);
             let (mut ready, mut parts) = (asked, Vec::new());
             while let Some(caller) = callers.take_first().filter(|_| ready > 0) {
-                // What the worker does when all messages have arrived: `ready` of them have no caller yet.
+                // The worker does the same when all messages have arrived: `ready` of them have no caller yet.
                 if let Ok((taken, part)) =
                     shares.take_up_to(&caller.holder, caller.max.min(ready), free - asked + ready)
                 {

@@ -1,5 +1,6 @@
 //! The lanes that messages use, and how answers change the choice.
 
+mod further_routing_keys;
 mod hazardous;
 
 use std::pin::Pin;
@@ -13,7 +14,7 @@ use tokio_util::task::TaskTracker;
 use super::*;
 use crate::broker::connection::{Connector, OutageLog};
 use crate::broker::{Address, ConsumeSettings, Login, PublishSettings, Settings};
-use crate::domain::field::{FieldTable, FieldValue};
+use crate::domain::field::FieldTable;
 use crate::domain::message::{Destination, Message, MessageId, Properties};
 use crate::domain::names::ShortText;
 use crate::lifecycle::Lifecycle;
@@ -77,31 +78,6 @@ fn publish_of(size: usize, name: &str, routing_key: &str) -> Publish {
 
 fn publish(name: &str, routing_key: &str) -> Publish {
     publish_of(1, name, routing_key)
-}
-
-/// The same with further routing keys.
-fn publish_also_to(name: &str, routing_key: &str, further: &[&str]) -> Publish {
-    let mut publish = publish(name, routing_key);
-    let further = FieldValue::Array(further.iter().map(|key| FieldValue::from(*key)).collect());
-    publish.message.headers.0.insert(ShortText::parse("CC").expect("short"), further);
-    publish
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_further_routing_key_that_does_not_answer_makes_no_destination_of_others_slow() {
-    let destinations = destinations(2);
-    let (plain, both) = (publish("x", "k"), publish_also_to("x", "k", &["stuck"]));
-    destinations.learn_now(&plain, &Ok(()));
-    assert_eq!((destinations.way(&plain), destinations.way(&both)), ("shared", "shared"));
-    let (destination, _) = destinations.route(&both, false).expect("a route");
-    destinations.mark_slow(&destination);
-    assert_eq!(destinations.way(&publish_also_to("x", "k", &["stuck"])), "slow");
-    for other in [plain, publish_also_to("x", "k", &["other"]), publish_also_to("x", "stuck", &["k"])] {
-        assert_eq!(destinations.way(&other), "shared", "{other:?}");
-    }
-    // RabbitMQ answers in time again.
-    destinations.learn_now(&both, &Ok(()));
-    assert_eq!(destinations.way(&both), "shared");
 }
 
 fn missing() -> Result<(), Error> {
