@@ -39,7 +39,7 @@ impl Turns {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether one who comes now needs no turn: nobody waits for one, or no fair share applies.
+    /// Whether a new request of this holder needs no turn: no request waits for one, or no fair share applies.
     #[must_use]
     pub fn are_free_for(&self, holder: &Holder) -> bool {
         holder.name().is_none() || self.lock().waiting.is_empty()

@@ -145,7 +145,7 @@ pub struct RequestPermit {
 impl RequestPermit {
     /// Reserves room for `bytes` more bytes of a body.
     ///
-    /// No fair share applies: an answer may need room for what is done already, such as messages that were taken from a queue.
+    /// No fair share applies: an answer may need room for a result that exists already, such as messages that a pull has taken.
     ///
     /// # Errors
     /// `overloaded`, at once, when there is no room.

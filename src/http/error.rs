@@ -173,7 +173,7 @@ fn not_sent(unavailable: &Unavailable) -> Problem {
     }
 }
 
-/// What is limited, and its setting.
+/// The name of the resource, and its setting.
 fn of_resource(resource: SharedResource) -> &'static str {
     match resource {
         SharedResource::PendingReplies => {

@@ -119,7 +119,7 @@ fn draw(random: &mut Random) -> (Vec<Grant>, Vec<Operation>) {
     (grants, operations)
 }
 
-/// The smallest set of rules by which the gateway decides as it does; RabbitMQ's own where both decide alike.
+/// The smallest set of rules that leads to the decision of the gateway; the rules of RabbitMQ where both decide the same.
 fn explain(
     every_set: &[Rules],
     grants: &[Grant],

@@ -60,7 +60,7 @@ async fn every_operation_but_the_probes_is_closed_to_callers_without_a_key_or_wi
             let answer = ask(key).await;
             assert_eq!(answer.verdict(), (401, "unauthorized".to_owned()), "{}", told(&answer));
         }
-        // Everybody with a key may ask who they are.
+        // Each caller with a key may ask for its own name.
         let expected = if path == "/whoami" { 200 } else { 403 };
         let answer = ask(Some(&shops.shop)).await;
         assert_eq!(answer.status, expected, "{}", told(&answer));

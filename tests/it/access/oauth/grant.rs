@@ -1,4 +1,4 @@
-//! Grants: what both sides get, as the file of principals and as a scope write it.
+//! Grants for both sides: a line of the file of principals for the gateway, and a scope for RabbitMQ.
 
 use std::fmt;
 
