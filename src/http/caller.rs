@@ -136,8 +136,21 @@ impl Caller {
         needed: impl IntoIterator<Item = Needed<'a>>,
     ) -> Result<Arc<Principal>, Problem> {
         let principal = self.principal()?;
+        self.check(&principal, needed)?;
+        Ok(principal)
+    }
+
+    /// Checks that its principal, which was looked up before, has all these permissions.
+    ///
+    /// # Errors
+    /// 403 naming all that are missing.
+    pub(super) fn check<'a>(
+        &self,
+        principal: &Principal,
+        needed: impl IntoIterator<Item = Needed<'a>>,
+    ) -> Result<(), Problem> {
         let missing = principal.permissions.missing(needed);
-        if missing.is_empty() { Ok(principal) } else { Err(self.forbidden(&principal, &missing)) }
+        if missing.is_empty() { Ok(()) } else { Err(self.forbidden(principal, &missing)) }
     }
 
     /// Checks that its principal may look at these queues and exchanges: any permission on each is enough.

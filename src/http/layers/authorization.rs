@@ -4,7 +4,7 @@
 
 use axum::extract::Request;
 
-use crate::domain::access::{Key, Need};
+use crate::domain::access::{Key, Need, Principal};
 use crate::domain::permission::Permission;
 use crate::fairness::Holder;
 use crate::http::caller::{Authentication, Caller};
@@ -27,15 +27,15 @@ pub fn authorize(
     }
     let caller = known.insert(authentication.caller(request.headers_mut())?);
     let principal = caller.principal()?;
-    check(caller, permission, request.uri().path())?;
+    check(caller, &principal, permission, request.uri().path())?;
     request.extensions_mut().insert(caller.clone());
     Ok(caller.holder(&principal))
 }
 
-fn check(caller: &Caller, permission: Permission, path: &str) -> Result<(), Problem> {
+fn check(caller: &Caller, principal: &Principal, permission: Permission, path: &str) -> Result<(), Problem> {
     // The handler refuses a path without a valid name.
     let name = || first_name(path).unwrap_or_default();
-    let need = |need: Need<'_>| caller.require([need.into()]).map(|_| ());
+    let need = |need: Need<'_>| caller.check(principal, [need.into()]);
     match permission {
         Permission::Open | Permission::Authenticated => Ok(()),
         // The body names the objects of a document.
@@ -44,7 +44,7 @@ fn check(caller: &Caller, permission: Permission, path: &str) -> Result<(), Prob
         Permission::Configure => need(Need::configure(&name())),
         Permission::Write | Permission::Bind => need(Need::write(&name(), Key::Some)),
         Permission::Read => need(Need::read(&name(), Key::Every)),
-        Permission::Call => caller.require([Need::call_or_write(&name())]).map(|_| ()),
+        Permission::Call => caller.check(principal, [Need::call_or_write(&name())]),
         Permission::Any => caller.require_look([&*name()]),
     }
 }
