@@ -60,16 +60,26 @@ impl Shares {
     /// Takes a part of this size for a holder, while `free` of the resource is free.
     ///
     /// # Errors
-    /// [`OverShare`]; never without a holder.
+    /// [`OverShare`]; never for a holder without a share.
     pub fn take(&self, holder: &Holder, count: usize, free: usize) -> Result<Held, OverShare> {
         let Some(name) = holder.name() else { return Ok(Held::default()) };
-        let mut holdings = self.holdings.lock();
+        self.take_in(&mut self.holdings.lock(), (holder, name), count, free)
+    }
+
+    /// The same for one who has the lock.
+    fn take_in(
+        &self,
+        holdings: &mut HashMap<Arc<str>, usize>,
+        (holder, name): (&Holder, &Arc<str>),
+        count: usize,
+        free: usize,
+    ) -> Result<Held, OverShare> {
         let held = holdings.get(name).copied().unwrap_or_default();
         let has_others = holdings.len() > usize::from(held > 0);
-        if !may_take(self.limit, (held, has_others), free, count) {
+        if holder.has_share() && !may_take(self.limit, (held, has_others), free, count) {
             return Err(OverShare { held, limit: self.limit });
         }
-        Ok(self.holdings.hold_in(&mut holdings, name, count))
+        Ok(self.holdings.hold_in(holdings, name, count))
     }
 
     /// Takes as much as a holder may take, at most `count`, while `free` of the resource is free. Returns its size too.
@@ -79,7 +89,11 @@ impl Shares {
     pub fn take_up_to(&self, holder: &Holder, count: usize, free: usize) -> Result<(usize, Held), OverShare> {
         let Some(name) = holder.name() else { return Ok((count, Held::default())) };
         let mut holdings = self.holdings.lock();
-        let count = self.allowed(&holdings, (name, Promised::default()), count, free)?;
+        let count = if holder.has_share() {
+            self.allowed(&holdings, (name, Promised::default()), count, free)?
+        } else {
+            count
+        };
         Ok((count, self.holdings.hold_in(&mut holdings, name, count)))
     }
 
@@ -95,7 +109,7 @@ impl Shares {
         count: usize,
         free: usize,
     ) -> Result<usize, OverShare> {
-        let Some(name) = holder.name() else { return Ok(count) };
+        let Some(name) = holder.shared_name() else { return Ok(count) };
         self.allowed(&self.holdings.lock(), (name, promised), count, free)
     }
 
@@ -160,14 +174,17 @@ impl SharedLimit {
     /// # Errors
     /// [`NoRoom`], at once.
     pub fn take(&self, holder: &Holder, count: usize) -> Result<Permit, NoRoom> {
-        let free = self.permits.available_permits();
-        let count_of_permits = u32::try_from(count).map_err(|_| NoRoom::Full)?;
-        if free < count {
-            return Err(NoRoom::Full);
-        }
-        let share = self.shares.take(holder, count, free).map_err(NoRoom::OverShare)?;
-        let permits = Arc::clone(&self.permits).try_acquire_many_owned(count_of_permits);
-        Ok(Permit { _share: share, _permits: permits.map_err(|_| NoRoom::Full)? })
+        let permits = u32::try_from(count).map_err(|_| NoRoom::Full)?;
+        let acquire = || Arc::clone(&self.permits).try_acquire_many_owned(permits).map_err(|_| NoRoom::Full);
+        let Some(name) = holder.name() else {
+            return Ok(Permit { _share: Held::default(), _permits: acquire()? });
+        };
+        // One at a time, so that no two take the same free part.
+        let mut holdings = self.shares.holdings.lock();
+        let permits = acquire()?;
+        let free = self.permits.available_permits() + count;
+        let share = self.shares.take_in(&mut holdings, (holder, name), count, free);
+        Ok(Permit { _share: share.map_err(NoRoom::OverShare)?, _permits: permits })
     }
 }
 
@@ -181,6 +198,8 @@ pub struct Permit {
 #[cfg(test)]
 mod tests {
     use std::iter::repeat_with;
+    use std::sync::Barrier;
+    use std::thread;
 
     use super::*;
 
@@ -232,6 +251,40 @@ mod tests {
         drop(small);
         let (more, _) = take_all(&limit, &named("greedy"));
         assert_eq!(greedy.len() + more.len(), 960);
+    }
+
+    #[test]
+    fn the_parts_of_an_only_principal_count_when_there_is_another_one() {
+        let limit = SharedLimit::new(1024);
+        let (mut parts, why) = take_all(&limit, &Holder::only_principal(&Arc::from("shop")));
+        assert_eq!((parts.len(), why), (1024, NoRoom::Full));
+        // The file has a second principal now.
+        parts.truncate(600);
+        let over_share = NoRoom::OverShare(OverShare { held: 600, limit: 1024 });
+        let (small, _) = take_all(&limit, &named("small"));
+        assert_eq!((limit.take(&named("shop"), 1).err(), small.is_empty()), (Some(over_share), false));
+        let shares = Shares::new(16);
+        let only = Holder::only_principal(&Arc::from("shop"));
+        assert_eq!(shares.allowance(&only, Promised::default(), 100, 16), Ok(100));
+        let (count, _held) = shares.take_up_to(&only, 16, 16).expect("no share");
+        assert_eq!((count, shares.take(&named("shop"), 1, 1).err().map(|it| it.held)), (16, Some(16)));
+    }
+
+    #[test]
+    fn the_kept_part_stays_free_when_many_take_at_the_same_time() {
+        for round in 0..200 {
+            let limit = SharedLimit::new(16);
+            let start = Barrier::new(4);
+            let permits: Vec<_> = thread::scope(|scope| {
+                let greedy = || {
+                    start.wait();
+                    (0..16).filter_map(|_| limit.take(&named("greedy"), 1).ok()).collect::<Vec<_>>()
+                };
+                let threads: Vec<_> = (0..4).map(|_| scope.spawn(greedy)).collect();
+                threads.into_iter().flat_map(|thread| thread.join().expect("no panic")).collect()
+            });
+            assert_eq!((permits.len(), limit.taken()), (15, 15), "in round {round}");
+        }
     }
 
     #[test]

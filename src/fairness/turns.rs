@@ -39,10 +39,18 @@ impl Turns {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a new request of this holder needs no turn: no request waits for one, or no fair share applies.
+    /// Whether a new request of this holder needs no turn: no fair share applies, or all requests that wait are of principals that
+    /// hold more.
     #[must_use]
     pub fn are_free_for(&self, holder: &Holder) -> bool {
-        holder.name().is_none() || self.lock().waiting.is_empty()
+        let Some(name) = holder.shared_name() else { return true };
+        let state = self.lock();
+        if state.waiting.is_empty() {
+            return true;
+        }
+        let holdings = self.holdings.lock();
+        let held = |name: &Arc<str>| holdings.get(name).copied().unwrap_or_default();
+        state.waiting.keys().all(|other| held(name) < held(other))
     }
 
     /// Counts a part of the resource for its holder.
@@ -53,7 +61,7 @@ impl Turns {
 
     /// Waits for the turn of a holder. Drop the future to leave the queue.
     pub async fn wait(self: &Arc<Self>, holder: &Holder) -> Turn {
-        let Some(name) = holder.name() else { return Turn(None) };
+        let Some(name) = holder.shared_name() else { return Turn(None) };
         let (mut place, begins) = self.queue_up(name);
         // The sender is dropped only with these turns, or after it has sent.
         let _begun = begins.await;
@@ -168,6 +176,7 @@ mod tests {
             assert!(wait.now_or_never().is_none());
         }
         assert!(!turns.are_free_for(&none) && turns.are_free_for(&Holder::default()));
+        assert!(turns.are_free_for(&Holder::only_principal(&Arc::from("none"))));
         let (mut turn, mut order) = (first, Vec::new());
         while !waits.is_empty() {
             drop(turn);
@@ -180,6 +189,20 @@ mod tests {
         assert_eq!(order, [3, 2, 4, 0, 1]);
         drop(turn);
         assert!(turns.lock().begun == 0 && turns.lock().waiting.is_empty());
+    }
+
+    #[test]
+    fn one_that_holds_less_than_all_who_wait_may_take_what_is_free() {
+        let turns = Turns::new(1);
+        let [large, small, none] = ["large", "small", "none"].map(named);
+        let (_large, _small) = (turns.hold(&large, 5), turns.hold(&small, 2));
+        let _first = turns.wait(&large).now_or_never().expect("no one waits");
+        let mut second = Box::pin(turns.wait(&large));
+        assert!((&mut second).now_or_never().is_none());
+        assert_eq!([&large, &small, &none].map(|it| turns.are_free_for(it)), [false, true, true]);
+        let mut third = Box::pin(turns.wait(&small));
+        assert!((&mut third).now_or_never().is_none());
+        assert_eq!([&large, &small, &none].map(|it| turns.are_free_for(it)), [false, false, true]);
     }
 
     #[test]

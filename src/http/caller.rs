@@ -231,11 +231,12 @@ impl Caller {
         }
     }
 
-    /// The holder of the principal's share of the limits; none if the gateway knows no other principal.
+    /// The holder of the principal's share of the limits; none without authentication.
     pub(super) fn holder(&self, principal: &Principal) -> Holder {
-        match &self.authentication.0.way {
-            Way::Keys(principals) if principals.borrow().len() > 1 => Holder::principal(&principal.name),
-            Way::None(_) | Way::Keys(_) => Holder::default(),
+        match self.authentication.file() {
+            None => Holder::default(),
+            Some(file) if file.len() > 1 => Holder::principal(&principal.name),
+            Some(_) => Holder::only_principal(&principal.name),
         }
     }
 

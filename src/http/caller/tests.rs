@@ -35,6 +35,7 @@ fn without_authentication_every_client_may_do_everything_with_any_credentials() 
     let mut headers = [(AUTHORIZATION, "Basic eDp5".parse().expect("a header"))].into_iter().collect();
     let caller = authentication.caller(&mut headers).expect("a caller");
     assert_eq!((caller.way(), caller.expires_at()), ("none", None));
+    assert!(authentication.common_caller().is_some());
     assert!(caller.require([Need::read("amq.rabbitmq.trace", Key::Every).into()]).is_ok());
     assert!(caller.require_look(["q"]).is_ok() && caller.require_monitoring().is_ok());
 }
@@ -143,4 +144,24 @@ async fn a_request_that_runs_is_refused_when_its_key_expires() {
     assert_eq!(caller.expires_at(), Some(end));
     let problem = tokio::time::timeout(BOUND, caller.until_refused(needed)).await;
     assert_eq!(problem.expect("the key has ended").kind(), ProblemType::Unauthorized);
+}
+
+#[test]
+fn a_principal_has_a_fair_share_as_soon_as_there_is_another_one() {
+    let shop = Principal { name: "shop".into(), permissions: Permissions::default() };
+    let holder = |principals| {
+        let authentication = Authentication::new(principals, "/");
+        let caller = authentication.common_caller();
+        let caller = caller.or_else(|| authentication.caller(&mut HeaderMap::new()).ok()).expect("a caller");
+        caller.holder(&shop)
+    };
+    assert_eq!(holder(None), Holder::default());
+    let mut principals = Principals::clone(&of_shop(ApiKey::generate().digest(), None));
+    let (sender, receiver) = watch::channel(Arc::new(principals.clone()));
+    assert_eq!(holder(Some(receiver.clone())), Holder::only_principal(&shop.name));
+    assert!(
+        principals.add(Principal { name: "small".into(), permissions: Permissions::default() }).is_some()
+    );
+    sender.send_replace(Arc::new(principals));
+    assert_eq!(holder(Some(receiver)), Holder::principal(&shop.name));
 }

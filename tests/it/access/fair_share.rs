@@ -212,10 +212,16 @@ async fn many_callers_of_one_principal_wait_for_a_gateway_that_has_just_started_
     let vhost = Broker::shared().await.vhost("fair_start").await;
     let observer = Observer::connect(&vhost.url).await;
     observer.declare_queue("q").await;
-    let settings = [("GATEWAY_PRINCIPALS", two.file.as_str()), ("AMQP_URL", vhost.url.as_str())];
+    // The other principal has requests in flight too, so half of the limit is a share.
+    let settings = [
+        ("GATEWAY_PRINCIPALS", two.file.as_str()),
+        ("AMQP_URL", vhost.url.as_str()),
+        ("GATEWAY_MAX_REQUESTS_IN_FLIGHT", "144"),
+    ];
     let gateway = TestGateway::start_unready(&settings).await;
-    join_all((0..64).map(|_| publishes(&gateway, &two.greedy))).await;
-    assert_eq!(observer.drain("q").await.len(), 64);
+    let publishes = |key| (0..64).map(|_| publishes(&gateway, key)).collect::<Vec<_>>();
+    join_all(publishes(&two.greedy).into_iter().chain(publishes(&two.small).into_iter().take(8))).await;
+    assert_eq!(observer.drain("q").await.len(), 72);
 }
 
 #[tokio::test]

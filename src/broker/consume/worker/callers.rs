@@ -13,7 +13,7 @@ use crate::fairness::{OverShare, Promised, Shares};
 /// How long a caller waits for RabbitMQ beside its wait for messages.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The callers that a round looks at, where principals have shares.
+/// The callers that one look reaches, where principals have shares.
 const MOST_LOOKED_AT: usize = 1000;
 
 /// The callers who wait.
@@ -30,7 +30,7 @@ pub(super) struct Callers {
 impl Callers {
     pub(super) fn add(&mut self, caller: Caller) {
         self.wanted += caller.max;
-        self.with_share += usize::from(!caller.holder.is_none());
+        self.with_share += usize::from(caller.holder.has_share());
         self.by_wait_end.insert((caller.wait_end, caller.number));
         self.by_number.insert(caller.number, caller);
     }
@@ -50,6 +50,25 @@ impl Callers {
         if self.with_share == 0 {
             return (self.wanted.min(most), Vec::new());
         }
+        let mut all_refused = Vec::new();
+        loop {
+            let (count, refused) = self.permitted_of_first(shares, free, most);
+            let has_refused = !refused.is_empty();
+            all_refused.extend(refused);
+            // Behind those who are refused, others may wait.
+            if count > 0 || !has_refused {
+                return (count, all_refused);
+            }
+        }
+    }
+
+    /// The same, but looks at the first callers only.
+    fn permitted_of_first(
+        &mut self,
+        shares: &Shares,
+        free: usize,
+        most: usize,
+    ) -> (usize, Vec<(Caller, OverShare)>) {
         let (mut count, mut refused, mut by_holder) = (0, Vec::new(), HashMap::<_, usize>::new());
         for (number, caller) in self.by_number.iter().take(MOST_LOOKED_AT) {
             if count >= most {
@@ -83,7 +102,7 @@ impl Callers {
         let caller = self.by_number.remove(&number)?;
         self.by_wait_end.remove(&(caller.wait_end, number));
         self.wanted -= caller.max;
-        self.with_share -= usize::from(!caller.holder.is_none());
+        self.with_share -= usize::from(caller.holder.has_share());
         Some(caller)
     }
 
@@ -201,6 +220,25 @@ mod tests {
         assert_eq!(callers.permitted(&shares, 13, 250).0, 13);
         assert_eq!(numbers(callers.take_all()), [2, 3, 5]);
         assert_eq!(callers.with_share, 0);
+    }
+
+    #[test]
+    fn a_caller_behind_a_thousand_who_are_refused_gets_its_round() {
+        let (mut callers, now) = (Callers::default(), Instant::now());
+        let [greedy, small] = ["greedy", "small"].map(|name| Holder::principal(&Arc::from(name)));
+        let last = 2 * MOST_LOOKED_AT as u64 + 1;
+        for number in 1..=last {
+            let holder = if number == last { &small } else { &greedy };
+            callers.add(Caller { holder: holder.clone(), ..caller(number, now) });
+        }
+        let shares = Shares::new(1024);
+        let _greedy = shares.take(&greedy, 900, 1024).expect("alone");
+        let _small = shares.take(&small, 1, 124).expect("little");
+        let (wanted, refused) = callers.permitted(&shares, 123, 250);
+        assert_eq!(
+            (wanted, refused.len(), numbers(callers.take_all())),
+            (10, 2 * MOST_LOOKED_AT, vec![last])
+        );
     }
 
     #[test]
