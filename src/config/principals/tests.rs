@@ -108,7 +108,7 @@ fn all_mistakes_are_told_at_once_each_with_its_place() {
     let expected = [
         "colour is not a known member; known are principals, roles, revoked",
         "roles.bad.rights is not a known member; known are configure, write, read, call, tags",
-        "roles.bad.write[0] has a % that is no escape: write %25 for a percent sign, %2A for a star, %2F for a slash and %2B for a plus sign",
+        "roles.bad.write[0] has a % that is no escape: write %25 for a percent sign, %2A for a star, %2F for a slash, %2B for a plus sign and %7B for an opening brace",
         "principals.a.rate is not a known member; known are configure, write, read, call, tags, keys, roles",
         "principals.a.write must be an array",
         "principals.a.call[0] has a routing key, and a call has none: write %2F for a slash in the name of a queue",
@@ -178,4 +178,31 @@ fn too_many_principals_are_refused() {
     let content = (0..=MOST).map(|n| format!("[principals.p{n}]")).collect::<Vec<_>>().join("\n");
     let expected = "principals has 101 members, and GATEWAY_MAX_PRINCIPALS allows 100";
     assert_eq!(mistakes(&content), [expected]);
+}
+
+#[test]
+fn a_sentence_names_twenty_mistakes_and_the_number_of_the_others() {
+    let mistakes: Vec<_> = (1..=22).map(|number| format!("m{number}")).collect();
+    assert_eq!(sentence(&mistakes[..2]), "m1; m2");
+    let twenty = mistakes[..20].join("; ");
+    assert_eq!(sentence(&mistakes[..20]), twenty);
+    assert_eq!(sentence(&mistakes), format!("{twenty}; and 2 more"));
+}
+
+#[test]
+fn a_name_has_1_to_255_bytes_and_no_control_characters_and_is_no_key() {
+    let longest = "x".repeat(255);
+    for name in ["a", "a b, c", "größe", "{principal}", &longest] {
+        assert_eq!(wrong_name(name), None, "{name}");
+    }
+    let key = ApiKey::generate();
+    for name in ["", "a\nb", "\u{7f}", &"x".repeat(256), key.reveal()] {
+        let why = wrong_name(name).unwrap_or_else(|| panic!("{name:?} is a name"));
+        for content in [format!("[principals.{name:?}]"), format!("[roles.{name:?}]")] {
+            let content = content.replace("\\u{7f}", "\\u007f");
+            let found = mistakes(&content);
+            assert!(found.len() == 1 && found[0].ends_with(&why), "{content}: {found:?}");
+            assert!(!found[0].contains(&key.reveal()[5..20]), "{found:?}");
+        }
+    }
 }

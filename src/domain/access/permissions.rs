@@ -18,7 +18,7 @@ impl Permissions {
         let mut all = Self { grants: Default::default(), may_monitor: true };
         for verb in Verb::ALL {
             for pattern in ["*", "amq.rabbitmq.*", "amq.gen-*"] {
-                // Both are patterns.
+                // All of them are patterns.
                 let _valid = all.grant(verb, pattern, "");
             }
         }

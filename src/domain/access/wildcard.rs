@@ -5,7 +5,7 @@ use std::fmt::Write;
 /// The most stars of a pattern, so that a comparison stays short.
 const MAX_STARS: usize = 8;
 /// The characters that a pattern spells with an escape.
-const ESCAPES: [(&str, char); 4] = [("2A", '*'), ("2F", '/'), ("25", '%'), ("2B", '+')];
+const ESCAPES: [(&str, char); 5] = [("2A", '*'), ("2F", '/'), ("25", '%'), ("2B", '+'), ("7B", '{')];
 /// Stands for the name of the principal.
 pub(super) const PRINCIPAL: &str = "{principal}";
 
@@ -20,7 +20,8 @@ pub enum PatternError {
     TooManyStars,
     /// It has a percent sign that begins none of the escapes.
     #[error(
-        "has a % that is no escape: write %25 for a percent sign, %2A for a star, %2F for a slash and %2B for a plus sign"
+        "has a % that is no escape: write %25 for a percent sign, %2A for a star, %2F for a slash, %2B for a plus sign and \
+         %7B for an opening brace"
     )]
     Escape,
     /// It has a plus sign, which RabbitMQ takes as a space in scopes.
@@ -163,6 +164,8 @@ mod tests {
             ("a**c", "ac", true),
             ("{principal}.*", "shop.new", true),
             ("{principal}.*", "{principal}.new", false),
+            ("%7Bprincipal}.*", "{principal}.new", true),
+            ("%7bprincipal}.*", "shop.new", false),
             ("%2A%2f%25", "*/%", true),
             ("a%2Bb", "a+b", true),
             ("a%2bb", "a b", false),
@@ -225,9 +228,10 @@ mod tests {
         }
 
         #[test]
-        fn a_literal_matches_its_own_text_only(text in "[a*/%+]{0,6}", other in "[a*/%+]{0,6}") {
+        fn a_literal_matches_its_own_text_only(text in "([a*/%+]|[{]principal[}]){0,6}", other in "[a*/%+]{0,6}") {
             let mut pattern = String::new();
             push_literal(&mut pattern, &text);
+            prop_assert!(matches(&pattern, &text));
             prop_assert_eq!(matches(&pattern, &other), text == other);
         }
 

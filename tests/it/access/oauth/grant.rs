@@ -98,7 +98,7 @@ impl fmt::Display for Pattern {
     fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
         let escaped = |part: &String| {
             let part = part.replace('%', "%25").replace('*', "%2A");
-            part.replace('/', "%2f").replace('+', "%2B")
+            part.replace('/', "%2f").replace('+', "%2B").replace('{', "%7B")
         };
         out.write_str(&self.0.iter().map(escaped).collect::<Vec<_>>().join("*"))
     }

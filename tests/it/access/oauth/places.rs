@@ -50,17 +50,23 @@ pub const EXCHANGES: [Exchange; 15] = [
 /// Names of exchanges that do not exist before an operation.
 pub const ABSENT_EXCHANGES: [&str; 5] = ["n", "a.n", "n.a.a", "an", "a/n"];
 
+/// A name that stands for the name of the principal in a pattern without escapes.
+const BRACES: &str = "{principal}";
+
 /// Names of queues. The first ones exist.
-pub const QUEUES: [&str; 14] =
-    ["a", "a.b", "é", "b", "ab", "b.a", "a.b.a.b", "amqp", "a*b", "a/b", "a%b", "a b", "a+b", "amq.q"];
+pub const QUEUES: [&str; 15] = [
+    "a", "a.b", "é", "b", "ab", "b.a", "a.b.a.b", "amqp", "a*b", "a/b", "a%b", "a b", "a+b", BRACES, "amq.q",
+];
 pub const EXISTING_QUEUES: usize = 3;
 
 /// Names that RabbitMQ gave to queues of single connections, or looks like it.
 pub const GENERATED_QUEUE: &str = "amq.gen-a";
 
 /// Routing keys, of messages and of bindings.
-pub const KEYS: [&str; 15] =
-    ["", "a", "b", "eu", "x.eu", "x.eu.eu", "a.b", "a.a", "a.b.a.b", "#", "*", "*.eu", "eu.#", "a/b", "é+%"];
+pub const KEYS: [&str; 16] = [
+    "", "a", "b", "eu", "x.eu", "x.eu.eu", "a.b", "a.a", "a.b.a.b", "#", "*", "*.eu", "eu.#", "a/b", "é+%",
+    BRACES,
+];
 
 /// Patterns for names, as the texts between their stars.
 pub const PATTERNS: [&[&str]; 10] = [
