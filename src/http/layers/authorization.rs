@@ -3,6 +3,7 @@
 //! The check is by the route and the name in the path. The handler checks again, with the routing keys and with the names in the body.
 
 use axum::extract::Request;
+use axum::http::header::AUTHORIZATION;
 
 use crate::domain::access::{Key, Need, Principal};
 use crate::domain::permission::Permission;
@@ -23,6 +24,8 @@ pub fn authorize(
     known: &mut Option<Caller>,
 ) -> Result<Holder, Problem> {
     if permission == Permission::Open || authentication.common_caller().is_some() {
+        // No part of the gateway uses or shows them.
+        request.headers_mut().remove(AUTHORIZATION);
         return Ok(Holder::default());
     }
     let caller = known.insert(authentication.caller(request.headers_mut())?);
