@@ -101,8 +101,9 @@ impl Gateway {
         let broker = Broker::start(&config.broker, &metrics, &lifecycle)?;
         let (listener, address) = bind(config.http.listen).await?;
         let admission = AdmissionControl::new(&config.http.limits, &lifecycle);
-        let principals =
-            config.principals.map(|file| principals::keep_up_to_date(file, &metrics, &lifecycle));
+        let principals = config
+            .principals
+            .map(|file| principals::keep_up_to_date(file, config.http.audit, &metrics, &lifecycle));
         let has_authentication = principals.is_some();
         let authentication = Authentication::new(principals, &config.broker.vhost);
         let routers = Routers::new(

@@ -32,6 +32,7 @@ use axum::routing::get;
 use utoipa_axum::router::OpenApiRouter;
 
 use self::admission::AdmissionControl;
+pub use self::audit::note_reload;
 pub use self::caller::Authentication;
 pub use self::docs::PAGE as SWAGGER_UI;
 pub use self::endpoints::topology::topology_document;

@@ -13,6 +13,7 @@ use crate::config::PrincipalsFile;
 use crate::config::principals::{read, sentence};
 use crate::config::sources::principals_in;
 use crate::domain::access::Principals;
+use crate::http::{AuditLevel, note_reload};
 use crate::lifecycle::Lifecycle;
 use crate::metrics::Metrics;
 
@@ -23,6 +24,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// The principals of the file, from now on until the process ends. A file that cannot be read, or has mistakes, changes nothing.
 pub fn keep_up_to_date(
     file: PrincipalsFile,
+    audit: AuditLevel,
     metrics: &Metrics,
     lifecycle: &Lifecycle,
 ) -> watch::Receiver<Arc<Principals>> {
@@ -32,7 +34,7 @@ pub fn keep_up_to_date(
         let (metrics, lifecycle) = (metrics.clone(), lifecycle.clone());
         tokio::spawn(async move {
             tokio::select! {
-                () = looks.go_on(&sender, &metrics) => {}
+                () = looks.go_on(&sender, audit, &metrics) => {}
                 () = lifecycle.aborting() => {}
             }
         });
@@ -53,7 +55,12 @@ struct Looks {
 type Found = Result<String, String>;
 
 impl Looks {
-    async fn go_on(mut self, principals: &watch::Sender<Arc<Principals>>, metrics: &Metrics) {
+    async fn go_on(
+        mut self,
+        principals: &watch::Sender<Arc<Principals>>,
+        audit: AuditLevel,
+        metrics: &Metrics,
+    ) {
         loop {
             sleep(INTERVAL).await;
             let path = self.path.to_string_lossy().into_owned();
@@ -63,7 +70,8 @@ impl Looks {
                 // A large file takes long to read.
                 let read =
                     spawn_blocking(move || content.map_err(|why| vec![why]).and_then(|it| read(&it, most)));
-                take(read.await.unwrap_or_else(|error| Err(vec![error.to_string()])), principals, metrics);
+                let read = read.await.unwrap_or_else(|error| Err(vec![error.to_string()]));
+                take(read, principals, audit, metrics);
             }
         }
     }
@@ -88,17 +96,21 @@ impl Looks {
 fn take(
     read: Result<Principals, Vec<String>>,
     principals: &watch::Sender<Arc<Principals>>,
+    audit: AuditLevel,
     metrics: &Metrics,
 ) {
     let result = match read {
         Ok(read) => {
             info!(principals = read.len(), "the file of principals has changed, and is in force");
-            principals.send_replace(Arc::new(read));
+            let read = Arc::new(read);
+            let before = principals.send_replace(Arc::clone(&read));
+            note_reload(audit, Some(&read.difference_from(&before)));
             "done"
         }
         Err(mistakes) => {
             let mistakes = sentence(&mistakes);
             error!(mistakes, "the file of principals is wrong, so the principals before it stay");
+            note_reload(audit, None);
             "failed"
         }
     };
@@ -137,15 +149,15 @@ mod tests {
         let metrics = Metrics::default();
         let (sender, receiver) = watch::channel(Arc::default());
         let is_wrong = || metrics.process.principals_file_failed.get() == 1;
-        take(read("[principals.shop]", 10), &sender, &metrics);
+        take(read("[principals.shop]", 10), &sender, AuditLevel::Off, &metrics);
         assert_eq!((receiver.borrow().len(), is_wrong()), (1, false));
         for wrong in [read("principals = 1", 10), read("[", 10), Err(vec!["gone".to_owned()])] {
-            take(wrong, &sender, &metrics);
+            take(wrong, &sender, AuditLevel::Off, &metrics);
             assert_eq!((receiver.borrow().len(), is_wrong()), (1, true));
         }
         let count = |result| metrics.process.principals_reloads.with_label_values(&[result]).get();
         assert_eq!((count("done"), count("failed")), (1, 3));
-        take(read("", 10), &sender, &metrics);
+        take(read("", 10), &sender, AuditLevel::Off, &metrics);
         assert_eq!((receiver.borrow().len(), is_wrong()), (0, false));
     }
 }

@@ -9,7 +9,7 @@ use crate::domain::access::{ANONYMOUS, KeyState, Principal, Principals, Verb};
 /// A block for each principal, in the form of the file. The permissions of its roles stand in it too.
 pub(super) fn blocks(principals: &Principals, now: SystemTime) -> String {
     let mut keys: HashMap<&str, Vec<KeyState>> = HashMap::new();
-    for (name, state) in principals.keys() {
+    for (name, _, state) in principals.keys() {
         keys.entry(name).or_default().push(state);
     }
     let block = |principal: &Principal| {

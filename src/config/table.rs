@@ -188,7 +188,7 @@ pub static SETTINGS: &[Setting] = &[
         "Which lines are logged"),
     plain("GATEWAY_LOG_FORMAT", Value("auto"), "auto, text or json", "Form of the log; auto is text on a terminal, else JSON"),
     plain("GATEWAY_AUDIT", Unset("all with GATEWAY_PRINCIPALS, else off"), "off, changes or all",
-        "Lines of the log about changes of queues, exchanges and bindings and about purges; all adds refusals"),
+        "Lines of the log about changes of queues, exchanges, bindings and principals and about purges; all adds refusals"),
     plain("GATEWAY_STAMP_PRINCIPAL", Value("false"), "true or false",
         "Whether each published message, call and reply has the name of its principal in the header x-gateway-principal"),
 ];

@@ -6,6 +6,7 @@
 //! - A name that begins with `amq.` needs a grant that says so, see [`Grant`].
 
 mod api_key;
+mod difference;
 mod grant;
 mod need;
 mod needed;
@@ -15,6 +16,7 @@ mod toml_text;
 mod wildcard;
 
 pub use self::api_key::{ApiKey, KeyDigest, NoApiKey, NoKeyDigest};
+pub use self::difference::Difference;
 pub use self::grant::Grant;
 pub use self::need::{Key, Need, Verb};
 pub use self::needed::Needed;

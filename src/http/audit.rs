@@ -1,4 +1,4 @@
-//! The audit log: who changed queues, exchanges and bindings, who removed messages, and who was refused.
+//! The audit log: who changed queues, exchanges and bindings, who removed messages, who was refused, and how the principals changed.
 //!
 //! Its lines have a target of their own, so that an operator can send them elsewhere. The log escapes names, so that no name can look like
 //! a line. Refusals can be many, so the first one of a principal and a kind of problem has a line, and the others of the same
@@ -14,11 +14,16 @@ use tracing::info;
 
 use self::refusals::Refusals;
 use super::problem::{Problem, ProblemType};
+use super::quote::quoted;
 use super::routes::Route;
 use super::settings::AuditLevel;
+use crate::domain::access::Difference;
 
 /// The target of the lines.
 pub(super) const TARGET: &str = concat!("rabbitmq_gateway", "::audit");
+
+/// The most principals of a kind that the line about a reload names.
+const MOST_NAMES: usize = 20;
 
 /// The audit log.
 #[derive(Debug)]
@@ -71,6 +76,27 @@ impl AuditLog {
             info!(target: TARGET, principal, id, method, route, problem = kind, detail, untold, "refused");
         }
     }
+}
+
+/// Writes the line about a new content of the file of principals: how it differs from the one before it, or nothing if it has mistakes.
+pub fn note_reload(level: AuditLevel, difference: Option<&Difference<'_>>) {
+    if level == AuditLevel::Off {
+        return;
+    }
+    let Some(Difference { added, removed, changed }) = difference else {
+        info!(target: TARGET, outcome = "failed", "reloaded");
+        return;
+    };
+    let [added, removed, changed] = [added, removed, changed].map(|names| listed(names));
+    info!(target: TARGET, added, removed, changed, outcome = "done", "reloaded");
+}
+
+/// The first names, quoted, and the number of the others.
+fn listed(names: &[&str]) -> String {
+    let shown: Vec<_> = names.iter().take(MOST_NAMES).map(|name| quoted(name)).collect();
+    let more = names.len().saturating_sub(MOST_NAMES);
+    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+    shown.join(", ") + &more
 }
 
 /// The things that the handler of a request tells the log: which items of the request are refused, and the routing key of a binding.

@@ -11,7 +11,7 @@ pub use self::table::{Direct, Route, RouteTable};
 pub use self::traits::{Admission, Traits};
 use self::traits::{
     CALL, CHANGE, PAGE, PROBE, PUBLISH, PUBLISH_BATCH, PUBLISH_STREAM, PULL, SERVED_WHEN_FULL, SETTLE,
-    TOPOLOGY,
+    SETTLE_ITEMS, TOPOLOGY,
 };
 use super::endpoints::{
     bindings, exchanges, health, leases, messages, metrics, publish, queues, rpc, topology, whoami,
@@ -37,7 +37,7 @@ pub(super) fn operations() -> Vec<Operation> {
             .called_directly(messages::pull::pull_messages),
         operation(routes!(messages::next::take_next_message), PULL.needs(Read))
             .called_directly(messages::next::take_next_message),
-        operation(routes!(messages::settle::settle_messages), SETTLE.needs(Read)),
+        operation(routes!(messages::settle::settle_messages), SETTLE_ITEMS.needs(Read)),
         operation(routes!(leases::ack_lease), SETTLE.needs(Read)),
         operation(routes!(leases::ack_lease_by_post), SETTLE.needs(Read)),
         operation(routes!(leases::release_lease), SETTLE.needs(Read)),

@@ -316,7 +316,9 @@ async fn cc_and_bcc_route_a_message_to_more_queues_and_consumers_do_not_see_bcc(
     // One queue is enough, and without any the message is unroutable.
     for (cc, status) in [("copy", 200), ("missing", 422)] {
         let json = format!(r#"{{"routing_key":"none","body":1,"headers":{{"CC":["{cc}"]}}}}"#);
-        assert_eq!(Answer::to(envelope(&stage, json)).await.status, status, "{cc}");
+        let answer = Answer::to(envelope(&stage, json)).await;
+        assert_eq!(answer.status, status, "{cc}");
+        assert_eq!(answer.text("detail").contains("CC and BCC"), status == 422, "{answer:?}");
     }
     assert_eq!(stage.observer.drain("copy").await.len(), 1);
 }

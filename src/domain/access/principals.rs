@@ -27,7 +27,7 @@ struct Key {
 }
 
 /// Whether the gateway accepts a key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum KeyState {
     /// Before this time, if there is one.
     Until(Option<SystemTime>),
@@ -112,12 +112,12 @@ impl Principals {
         all
     }
 
-    /// The state of each key, with the name of its principal.
-    pub fn keys(&self) -> impl Iterator<Item = (&str, KeyState)> {
+    /// Each key and its state, with the name of its principal.
+    pub fn keys(&self) -> impl Iterator<Item = (&str, &KeyDigest, KeyState)> {
         self.by_key.iter().map(|(digest, key)| {
             let state =
                 if self.revoked.contains(digest) { KeyState::Revoked } else { KeyState::Until(key.until) };
-            (&*key.principal.name, state)
+            (&*key.principal.name, digest, state)
         })
     }
 
@@ -173,7 +173,7 @@ mod tests {
             let expired = [end - Duration::from_secs(1), end].map(|now| principals.has_expired(digest, now));
             assert_eq!(expired, [before, after]);
         }
-        let mut keys: Vec<_> = principals.keys().collect();
+        let mut keys: Vec<_> = principals.keys().map(|(owner, _, state)| (owner, state)).collect();
         keys.sort_unstable();
         let states = [KeyState::Until(None), KeyState::Until(Some(end)), KeyState::Revoked];
         assert_eq!(keys, states.map(|state| ("shop", state)));

@@ -192,9 +192,7 @@ fn replay(asked: &Publish, receipt: Receipt, minimal: bool) -> Response {
 fn answer(asked: &Publish, result: Result<Receipt, PublishFailure>, minimal: bool) -> Response {
     match result {
         Ok(receipt) => PublishReceipt::of(asked, receipt).answer(minimal),
-        Err(failure) => {
-            failure::problem(&asked.destination, failure).message_id(asked.message.id.clone()).into_response()
-        }
+        Err(failure) => failure::problem(asked, failure).message_id(asked.message.id.clone()).into_response(),
     }
 }
 

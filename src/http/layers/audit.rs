@@ -95,7 +95,10 @@ fn is_dry_run(traits: Traits, request: &Request) -> bool {
 fn outcome(status: StatusCode, problem: Option<&Problem>) -> Option<&'static str> {
     match problem {
         None => status.is_success().then_some("done"),
-        Some(problem) if problem.kind() == ProblemType::OutcomeUnknown => Some("unknown"),
+        // A handler that panics may have changed something.
+        Some(problem) if matches!(problem.kind(), ProblemType::OutcomeUnknown | ProblemType::Internal) => {
+            Some("unknown")
+        }
         Some(problem) if problem.leaves_something() => Some("partial"),
         Some(_) => None,
     }
@@ -107,6 +110,20 @@ mod tests {
 
     use super::*;
     use crate::http::settings::AuditLevel;
+
+    #[test]
+    fn a_change_that_may_be_half_done_is_never_left_out() {
+        let problem = |kind| Problem::new(kind, "");
+        for (status, problem, expected) in [
+            (StatusCode::CREATED, None, Some("done")),
+            (StatusCode::GATEWAY_TIMEOUT, Some(problem(ProblemType::OutcomeUnknown)), Some("unknown")),
+            (StatusCode::INTERNAL_SERVER_ERROR, Some(problem(ProblemType::Internal)), Some("unknown")),
+            (StatusCode::FORBIDDEN, Some(problem(ProblemType::Forbidden)), None),
+            (StatusCode::PERMANENT_REDIRECT, None, None),
+        ] {
+            assert_eq!(outcome(status, problem.as_ref()), expected, "{status}");
+        }
+    }
 
     #[test]
     fn a_dry_run_of_a_document_changes_nothing_and_no_other_operation_has_dry_runs() {

@@ -70,6 +70,8 @@ pub(super) const PUBLISH_STREAM: Traits = Traits { admission: Admission::Stream,
 pub(super) const PULL: Traits = Traits { admission: Admission::Pull, ..SERVED_WHEN_FULL };
 /// Operations on leases, which the gateway finishes in any case: a caller may not know whether it has left in time.
 pub(super) const SETTLE: Traits = Traits { finishes_without_caller: true, ..TOPOLOGY };
+/// Settles of several leases.
+pub(super) const SETTLE_ITEMS: Traits = Traits { has_items: true, ..SETTLE };
 
 impl Traits {
     /// The same traits, with the permission that the caller needs.

@@ -1,14 +1,16 @@
 //! The audit log.
 
-use std::time::Duration;
+use std::{fs, path::PathBuf, time::Duration};
 
+use lapin::BasicProperties;
 use rabbitmq_gateway::domain::access::ApiKey;
 use reqwest::RequestBuilder;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{SOON, part};
 use crate::support::{
     broker::{Broker, Vhost},
+    observer::Observer,
     poll::eventually,
     process::Process,
 };
@@ -23,11 +25,17 @@ struct AuditedGateway {
     client: reqwest::Client,
     shop: ApiKey,
     old: ApiKey,
+    path: PathBuf,
     _folder: tempfile::TempDir,
 }
 
 impl AuditedGateway {
     async fn start(name: &str) -> Self {
+        Self::start_with(name, "json").await
+    }
+
+    /// The same with this format of the log.
+    async fn start_with(name: &str, format: &str) -> Self {
         let vhost = Broker::shared().await.vhost(name).await;
         let (shop, old) = (ApiKey::generate(), ApiKey::generate());
         let rights =
@@ -35,9 +43,9 @@ impl AuditedGateway {
         let until = format!("[principals.old]\nkeys = [{{ hash = '{}', until = 2020-01-01 }}]", old.digest());
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("principals.toml");
-        std::fs::write(&path, part("shop", &shop, rights) + &until).expect("written");
+        fs::write(&path, part("shop", &shop, rights) + &until).expect("written");
         let file = ("GATEWAY_PRINCIPALS", path.to_str().expect("a text"));
-        let process = Process::spawn(&[("AMQP_URL", &vhost.url), file, ("GATEWAY_LOG_FORMAT", "json")]);
+        let process = Process::spawn(&[("AMQP_URL", &vhost.url), file, ("GATEWAY_LOG_FORMAT", format)]);
         let base = format!("http://{}", process.address().await);
         let client = reqwest::Client::builder().no_proxy().build().expect("a client without TLS");
         eventually(SOON, "the gateway is ready", async || {
@@ -45,7 +53,7 @@ impl AuditedGateway {
             ready.is_ok_and(|answer| answer.status() == 200)
         })
         .await;
-        Self { vhost, process, base, client, shop, old, _folder: folder }
+        Self { vhost, process, base, client, shop, old, path, _folder: folder }
     }
 
     fn request(&self, method: &str, path: &str, key: &ApiKey) -> RequestBuilder {
@@ -87,10 +95,12 @@ async fn changes_and_refusals_have_a_line_with_the_principal_and_no_name_can_loo
     eventually(SOON, "the lines are written", async || audited.lines().len() >= 5).await;
     let mut told = audited.lines();
     let unauthorized = told.pop().unwrap_or_default().to_string();
-    assert!(unauthorized.contains("unauthorized") && unauthorized.contains("\"old\""), "{unauthorized}");
+    assert!(unauthorized.contains("unauthorized"), "{unauthorized}");
+    assert!(unauthorized.contains("\"principal\":\"old\""), "{unauthorized}");
     let texts: Vec<_> = told.iter().map(Value::to_string).collect();
     assert_eq!(told.len(), 4, "{texts:#?}");
-    assert!(texts.iter().all(|text| text.contains("shop") && !text.contains("GET")), "{texts:#?}");
+    assert!(texts.iter().all(|text| text.contains("\"principal\":\"shop\"")), "{texts:#?}");
+    assert!(texts.iter().all(|text| text.contains("\"id\":\"") && !text.contains("GET")), "{texts:#?}");
     let of = |n: usize, words: &[&str]| {
         for word in words {
             assert!(texts[n].contains(word), "{word} in {}", texts[n]);
@@ -144,4 +154,75 @@ async fn the_line_of_a_binding_names_its_routing_key_and_a_refused_item_has_a_li
         };
         eventually(SOON, "the refused item is told", publish).await;
     }
+}
+
+#[tokio::test]
+async fn a_routing_key_can_begin_no_line_and_no_field_in_the_log_for_people() {
+    let audited = AuditedGateway::start_with("access_audit_text", "text").await;
+    assert_eq!(audited.ask("PUT", "/queues/shop.q").await, 201);
+    let bind = async |routing_key: &str| {
+        let bind = audited.request("PUT", "/queues/shop.q/bindings/amq.topic", &audited.shop);
+        let body = json!({"routing_key": routing_key}).to_string();
+        let bind = bind.header("content-type", "application/json").body(body);
+        bind.send().await.expect("an answer").status().as_u16()
+    };
+    assert_eq!(bind("a\n2026-01-01T00:00:00Z INFO rabbitmq_gateway::audit: changed").await, 400);
+    assert_eq!(bind(r#"k" outcome="forged"#).await, 200);
+    let escaped = r#"routing_key="k\" outcome=\"forged""#;
+    eventually(SOON, "the binding is told", async || audited.process.output().contains(escaped)).await;
+    let output = audited.process.output();
+    assert!(!output.contains("2026-01-01T00:00:00Z") && !output.contains(r#"outcome="forged""#), "{output}");
+}
+
+#[tokio::test]
+async fn a_new_file_of_principals_has_a_line_with_the_principals_that_differ() {
+    let audited = AuditedGateway::start("access_audit_reload").await;
+    let write = |file: String| {
+        let new = audited.path.with_extension("new");
+        fs::write(&new, file).expect("the file is written");
+        fs::rename(&new, &audited.path).expect("the file is replaced");
+    };
+    let has_line = async |words: &[&str]| {
+        let is_told = || {
+            let mut lines = audited.lines().into_iter().map(|line| line.to_string());
+            lines.any(|line| words.iter().all(|word| line.contains(word)))
+        };
+        eventually(SOON, "the reload is told", async || is_told()).await;
+    };
+    write(part("shop", &audited.shop, "read = ['x']") + &part("new", &ApiKey::generate(), ""));
+    let names = [r#""added":"\"new\"""#, r#""removed":"\"old\"""#, r#""changed":"\"shop\"""#];
+    has_line(&[&["reloaded", r#""outcome":"done""#], &names[..]].concat()).await;
+    write("[principals.shop]\nkeys = 1".to_owned());
+    has_line(&["reloaded", r#""outcome":"failed""#]).await;
+}
+
+#[tokio::test]
+async fn an_item_that_rabbitmq_refuses_has_a_line_like_a_request() {
+    let audited = AuditedGateway::start("access_audit_items_rabbitmq").await;
+    assert_eq!(audited.ask("PUT", "/queues/shop.q").await, 201);
+    audited.vhost.permit("guest", ".*", "^(shop\\.q|amq\\.default)$", ".*").await;
+    let refused = async |path: &str, body: &str| {
+        let request = audited.request("POST", path, &audited.shop).header("content-type", "application/json");
+        let text = request.body(body.to_owned()).send().await.expect("an answer").text().await;
+        let text = text.expect("a text");
+        assert!(text.contains("/problems/forbidden"), "{text}");
+        let mut lines = audited.lines().into_iter().map(|line| line.to_string());
+        lines.any(|line| {
+            line.contains("refused") && line.contains(path.rsplit('/').next().unwrap_or_default())
+        })
+    };
+    // A line stands for a second, so the second request may need a further try.
+    let batch = async || refused("/publish/shop.x/batch", r#"[{"routing_key": "k", "body": 1}]"#).await;
+    eventually(SOON, "the refused message is told", batch).await;
+    let observer = Observer::connect(&audited.vhost.url).await;
+    let settle = async || {
+        observer.publish("", "shop.q", b"x", BasicProperties::default()).await;
+        let pull = audited.request("POST", "/queues/shop.q/messages/pull", &audited.shop);
+        let pull = pull.header("content-type", "application/json").body(r#"{"max": 1, "wait": "20s"}"#);
+        let pulled: Value = pull.send().await.expect("an answer").json().await.expect("JSON");
+        let lease = pulled["messages"][0]["lease_id"].as_str().expect("a lease").to_owned();
+        let item = json!({"dead_letter": [{"lease_id": lease}], "dead_letter_to": {"exchange": "shop.x"}});
+        refused("/queues/shop.q/messages/settle", &item.to_string()).await
+    };
+    eventually(SOON, "the refused copy is told", settle).await;
 }

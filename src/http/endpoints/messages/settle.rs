@@ -12,14 +12,13 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use tokio::sync::OwnedSemaphorePermit;
 
 use self::items::Reading;
 pub(in crate::http) use self::items::check_delay;
 use self::member::SettleRequest;
 use self::results::{SettleResults, log_failures};
 pub(in crate::http) use self::target::Target;
-use tokio::sync::OwnedSemaphorePermit;
-
 use crate::domain::guarded::guarded;
 use crate::domain::names::QueueName;
 use crate::domain::path_prefix::PathPrefix;
@@ -91,6 +90,10 @@ pub(in crate::http) async fn settle_messages(
     let reply_to = |n| items.place(n) + ".properties.reply_to";
     let settled = broker.settle(&queue, items.actions(), deadline, reply_to).await?;
     log_failures(&settled);
+    settled
+        .iter()
+        .filter_map(|one| one.as_ref().err())
+        .for_each(|why| broker.note_refusal(&why.clone().into()));
     answer(&SettleResults::of(items, settled, &prefix), room)
 }
 

@@ -9,12 +9,11 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::iter;
 use serde::Serialize;
+use tokio::sync::OwnedSemaphorePermit;
 use utoipa::ToSchema;
 
 use super::bulk::{Bulk, Counts, Failure, ItemResult, Settled, Tally};
 use super::preference::{PREFERENCE_APPLIED, RETURN_MINIMAL, prefers_minimal};
-use tokio::sync::OwnedSemaphorePermit;
-
 use crate::domain::guarded::guarded;
 use crate::domain::names::ExchangeName;
 use crate::domain::outcome::Outcome;

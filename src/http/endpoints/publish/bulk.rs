@@ -118,8 +118,11 @@ impl<'a> Bulk<'a> {
         let answer = publish.send_in_order(&place).await.map_err(|failed| Failure {
             outcome: failed.outcome,
             attempts: failed.attempts,
-            problem: failure::problem(&publish.destination, failed),
+            problem: failure::problem(&publish, failed),
         });
+        if let Err(failure) = &answer {
+            self.broker.note_refusal(&failure.problem);
+        }
         Settled { index, id, message_id: Some(publish.message.id.clone()), answer }
     }
 }

@@ -2,22 +2,24 @@
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use crate::broker::PublishFailure;
+use crate::broker::{Publish, PublishFailure};
 use crate::domain::message::Destination;
+use crate::domain::sender_selected;
 use crate::http::problem::{Problem, ProblemType};
 use crate::http::quote::quoted;
 
 /// Characters that have to be escaped in a segment of a path (RFC 3986, 3.3), or that have a meaning in a shell.
 const NOT_IN_SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// The problem of a publish to this destination.
-pub(super) fn problem(destination: &Destination, failure: PublishFailure) -> Problem {
+/// The problem of this publish.
+pub(super) fn problem(publish: &Publish, failure: PublishFailure) -> Problem {
     let problem = Problem::from(failure);
-    if problem.kind() == ProblemType::Unroutable {
-        problem.with_detail(unroutable(destination))
-    } else {
-        problem
+    if problem.kind() != ProblemType::Unroutable {
+        return problem;
     }
+    let has_further = sender_selected::routing_keys(&publish.message.headers).next().is_some();
+    let further = if has_further { "; the routing keys of CC and BCC lead to no queue either" } else { "" };
+    problem.with_detail(unroutable(&publish.destination) + further)
 }
 
 fn unroutable(destination: &Destination) -> String {

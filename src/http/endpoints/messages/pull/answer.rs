@@ -1,10 +1,9 @@
 //! Writes the messages of a pull as JSON, within the budget of all bodies.
 
 use serde::Serialize;
-
-use super::message::PulledMessage;
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::message::PulledMessage;
 use crate::broker::Leased;
 use crate::http::admission::RequestPermit;
 use crate::http::problem::Problem;
