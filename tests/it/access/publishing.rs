@@ -5,7 +5,7 @@ use rabbitmq_gateway::domain::access::ApiKey;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{ALL, Shops, by, missing, part, scope, with};
+use super::{ALL, SOON, Shops, by, missing, part, scope, with};
 use crate::support::{
     contract::Answer,
     echo::{echo, serve},
@@ -99,9 +99,9 @@ async fn the_queue_for_replies_has_to_be_one_that_the_publisher_may_read_or_writ
 #[tokio::test]
 async fn a_foreign_item_of_a_batch_or_a_stream_is_refused_alone() {
     let shops = orders("access_bulk", "write = ['orders/eu.*']").await;
-    let items: Vec<_> = (0..20)
+    let items: Vec<_> = (0..1000)
         .map(|n| {
-            let area = if n == 7 { "us" } else { "eu" };
+            let area = if n == 700 { "us" } else { "eu" };
             json!({"routing_key": format!("{area}.{n}"), "body_text": "x"})
         })
         .collect();
@@ -116,17 +116,17 @@ async fn a_foreign_item_of_a_batch_or_a_stream_is_refused_alone() {
     let of_stream = streamed.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let results = answer.json()["results"].as_array().cloned().unwrap_or_default();
     for results in [results, of_stream.filter(|line| line["index"].is_u64()).collect()] {
-        assert_eq!(results.len(), 20);
+        assert_eq!(results.len(), 1000);
         for result in &results {
-            let is_foreign = result["index"] == 7;
+            let is_foreign = result["index"] == 700;
             assert_eq!(result["outcome"], if is_foreign { "not_sent" } else { "confirmed" }, "{result}");
             let problem = &result["problem"];
             let expected =
-                if is_foreign { json!([scope(&shops.stage, "write", "orders/us.7")]) } else { Value::Null };
+                if is_foreign { json!([scope(&shops.stage, "write", "orders/us.700")]) } else { Value::Null };
             assert_eq!(problem["missing"], expected, "{result}");
         }
     }
-    assert_eq!(shops.stage.observer.drain("q").await.len(), 38);
+    assert_eq!(shops.stage.observer.drain("q").await.len(), 1998);
 }
 
 #[tokio::test]
@@ -180,7 +180,8 @@ async fn messages_have_the_name_of_their_principal_where_the_operator_wants_it()
     ask("/publish/amq.default?routing_key=q", "text/plain", "x").await;
     ask("/publish/amq.default/batch", "application/json", &format!("[{envelope}]")).await;
     ask("/publish/amq.default/stream", "application/x-ndjson", &format!("{envelope}\n")).await;
-    ask("/rpc/q?timeout=50ms", "text/plain", "x").await;
+    let event = r#"{"specversion": "1.0", "id": "1", "source": "s", "type": "t"}"#;
+    ask("/publish/amq.default?routing_key=q", "application/cloudevents+json", event).await;
     let names = |messages: &[Delivery]| -> Vec<String> {
         let header = |message: &Delivery| {
             let headers = message.properties.headers().clone().unwrap_or_default();
@@ -190,15 +191,27 @@ async fn messages_have_the_name_of_their_principal_where_the_operator_wants_it()
         messages.iter().map(header).collect()
     };
     let messages = stage.observer.drain("q").await;
-    assert!(messages.len() >= 3, "{messages:?}");
-    assert!(names(&messages).iter().all(|name| name == "shop"), "{:?}", names(&messages));
-    // A reply too.
+    assert_eq!(names(&messages), ["shop"; 4], "{messages:?}");
+    // The request of a call too.
+    stage.observer.declare_queue("calls").await;
+    let (answer, request) =
+        tokio::join!(ask("/rpc/calls?timeout=1s", "text/plain", "x"), stage.observer.get_one("calls", SOON));
+    assert_eq!((answer.status, names(&[request])), (504, vec!["shop".to_owned()]));
+    // And replies.
     stage.observer.declare_queue("answers").await;
-    let request = BasicProperties::default().with_reply_to("answers".into()).with_correlation_id("1".into());
-    stage.observer.publish("", "q", b"?", request).await;
-    let pulled = ask("/queues/q/messages/pull", "application/json", r#"{"max": 1, "wait": "20s"}"#).await;
-    let lease = pulled.json()["messages"][0]["lease_id"].clone();
-    let reply = json!({"reply": [{"lease_id": lease, "body": 1}]}).to_string();
-    assert_eq!(ask("/queues/q/messages/settle", "application/json", &reply).await.status, 200);
-    assert_eq!(names(&stage.observer.drain("answers").await), ["shop"]);
+    for is_alone in [false, true] {
+        let request =
+            BasicProperties::default().with_reply_to("answers".into()).with_correlation_id("1".into());
+        stage.observer.publish("", "q", b"?", request).await;
+        let pulled = ask("/queues/q/messages/pull", "application/json", r#"{"max": 1, "wait": "20s"}"#).await;
+        let lease = pulled.json()["messages"][0]["lease_id"].as_str().expect("a lease").to_owned();
+        if is_alone {
+            let reply = ask(&format!("/queues/q/leases/{lease}/reply"), "text/plain", "x").await;
+            assert_eq!(reply.status, 204);
+        } else {
+            let reply = json!({"reply": [{"lease_id": lease, "body": 1}]}).to_string();
+            assert_eq!(ask("/queues/q/messages/settle", "application/json", &reply).await.status, 200);
+        }
+        assert_eq!(names(&stage.observer.drain("answers").await), ["shop"]);
+    }
 }

@@ -123,3 +123,24 @@ async fn a_waiting_pull_and_an_open_stream_end_when_their_key_is_removed() {
     gateway.observer.publish("", "q", b"second", lapin::BasicProperties::default()).await;
     eventually(SOON, "the message stays", async || gateway.observer.count("q").await == Some(1)).await;
 }
+
+#[tokio::test]
+async fn a_receipt_is_not_replayed_to_a_principal_that_may_not_publish_any_more() {
+    let key = ApiKey::generate();
+    let (writer, reader) =
+        (part("shop", &key, "write = ['amq.default/q']"), part("shop", &key, "read = ['q']"));
+    let gateway = Reloading::start("access_replay", &writer).await;
+    let publish = async || {
+        let url = format!("{}/publish/amq.default?routing_key=q", gateway.base);
+        let request =
+            gateway.client.post(url).bearer_auth(key.reveal()).header("idempotency-key", "k").body("x");
+        let answer = request.send().await.expect("an answer");
+        (answer.status().as_u16(), answer.headers().contains_key("idempotency-replayed"))
+    };
+    assert_eq!((publish().await, publish().await), ((200, false), (200, true)));
+    gateway.write(&reader);
+    eventually(SOON, "the right is gone", async || publish().await == (403, false)).await;
+    gateway.write(&writer);
+    eventually(SOON, "the right is back", async || publish().await == (200, true)).await;
+    assert_eq!(gateway.observer.drain("q").await.len(), 1);
+}

@@ -1,4 +1,5 @@
-//! Every operation of the contract, with no credentials, wrong ones, those of a principal without rights and those of one with all.
+//! Every operation of the contract, with no credentials, wrong ones, those of a principal with all rights to other names, and those of one
+//! with all rights.
 
 use rabbitmq_gateway::domain::access::ApiKey;
 use reqwest::Method;
@@ -9,6 +10,10 @@ use crate::support::contract::{Answer, DOCUMENT};
 
 /// The operations of the contract that need no permission.
 const OPEN: [&str; 2] = ["/health/live", "/health/ready"];
+
+/// All rights, but to names that no request has.
+const FOREIGN: &str =
+    "configure = ['foreign*']\nwrite = ['foreign*']\nread = ['foreign*']\ncall = ['foreign*']";
 
 /// The operations, each with whether its contract says that it needs a key.
 fn operations() -> Vec<(Method, String, bool)> {
@@ -26,7 +31,7 @@ fn operations() -> Vec<(Method, String, bool)> {
 
 #[tokio::test]
 async fn every_operation_but_the_probes_is_closed_to_callers_without_a_key_or_without_rights() {
-    let shops = Shops::set("access_walk", "").await;
+    let shops = Shops::set("access_walk", FOREIGN).await;
     let (gateway, unknown) = (shops.gateway(), ApiKey::generate());
     let operations = operations();
     assert!(operations.len() > 25, "{operations:?}");
@@ -47,8 +52,12 @@ async fn every_operation_but_the_probes_is_closed_to_callers_without_a_key_or_wi
                 Some(key) => by(gateway, key, method.clone(), &path),
                 None => gateway.client().request(method.clone(), gateway.url(&path)),
             };
-            let is_pull = path.ends_with("/messages/pull");
-            Answer::to(if is_pull { with(request, &json!({"wait": "1ms"})) } else { request }).await
+            let document = match path.as_str() {
+                "/queues/n/messages/pull" => json!({"wait": "1ms"}),
+                "/topology" => json!({"queues": [{"name": "n"}]}),
+                _ => return Answer::to(request).await,
+            };
+            Answer::to(with(request, &document)).await
         };
         let told = |answer: &Answer| format!("{method} {path}: {answer:?}");
         if is_open {
