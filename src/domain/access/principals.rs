@@ -177,7 +177,7 @@ mod tests {
         keys.sort_unstable();
         let states = [KeyState::Until(None), KeyState::Until(Some(end)), KeyState::Revoked];
         assert_eq!(keys, states.map(|state| ("shop", state)));
-        assert_eq!((principals.len(), principals.anonymous()), (1, None));
+        assert_eq!((principals.len(), principals.is_empty(), principals.anonymous()), (1, false, None));
         assert!(principals.named("shop").is_some());
     }
 }

@@ -222,4 +222,25 @@ mod tests {
         };
         assert_eq!(scopes(&document.needs()), ["configure:v/q", "write:v/q", "read:v/orders/eu.%2A"]);
     }
+
+    #[test]
+    fn a_look_at_a_document_asks_for_its_items_their_pairs_and_the_ends_of_its_bindings() {
+        let bind = |target| Binding {
+            source: exchange("orders"),
+            target,
+            routing_key: text(""),
+            arguments: FieldTable::default(),
+        };
+        let document = TopologyDocument {
+            exchanges: Vec::new(),
+            queues: vec![declaration(&[("x-dead-letter-exchange", "q.dlx")], true)],
+            bindings: vec![
+                bind(BindingTarget::Queue(queue("q"))),
+                bind(BindingTarget::Exchange(ExchangeName::default())),
+            ],
+        };
+        let names: Vec<_> = document.names().into_iter().collect();
+        assert_eq!(names, ["amq.default", "orders", "q", "q.dlq", "q.dlx"]);
+        assert!(TopologyDocument::default().names().is_empty());
+    }
 }

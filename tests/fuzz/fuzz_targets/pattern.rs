@@ -3,6 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use rabbitmq_gateway::config::principals::wrong_name;
 use rabbitmq_gateway::domain::access::{Grant, Key};
 
 /// A character of a pattern; `None` is a star.
@@ -49,6 +50,9 @@ fn matches(parts: &[Part], text: &[u8]) -> bool {
 
 fuzz_target!(|input: (&str, &str, &str, &str)| {
     let (text, principal, name, key) = input;
+    if wrong_name(principal).is_some() {
+        return;
+    }
     let Ok(grant) = Grant::parse(text, principal) else { return };
     let covers = grant.covers(name, Key::One(key));
     let (name_part, key_part) = text.split_once('/').map_or((text, None), |(name, key)| (name, Some(key)));
