@@ -207,6 +207,7 @@ mod tests {
         let key = ApiKey::generate();
         assert_eq!(key.reveal().parse::<KeyDigest>(), Err(NoKeyDigest::Key));
         let digest = key.digest().to_string();
+        assert_eq!(format!("{:?}", key.digest()), digest);
         assert!(digest.to_uppercase().replace("SHA", "sha").parse() == Ok(key.digest()));
         for wrong in [
             "",

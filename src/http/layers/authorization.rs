@@ -51,3 +51,82 @@ fn check(caller: &Caller, principal: &Principal, permission: Permission, path: &
         Permission::Any => caller.require_look([&*name()]),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use axum::body::Body;
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::domain::access::{ApiKey, Permissions, Principals, Verb};
+
+    /// Authentication with `shop`, which has this key and one grant.
+    fn with_shop(key: &ApiKey, verb: Verb, pattern: &str) -> Authentication {
+        let mut permissions = Permissions::default();
+        permissions.grant(verb, pattern, "shop").expect("a pattern");
+        let mut principals = Principals::default();
+        let shop = principals.add(Principal { name: "shop".into(), permissions }).expect("the first");
+        assert_eq!(principals.add_key(key.digest(), &shop, None), None);
+        Authentication::new(Some(watch::channel(Arc::new(principals)).1), "/")
+    }
+
+    /// The status of a refusal; `None` if the request goes on.
+    fn status(authentication: &Authentication, key: Option<&ApiKey>, to: (Permission, &str)) -> Option<u16> {
+        let (permission, path) = to;
+        let mut request = Request::get(path).body(Body::empty()).expect("a request");
+        if let Some(key) = key {
+            let value = format!("Bearer {}", key.reveal()).parse().expect("a header");
+            request.headers_mut().insert(AUTHORIZATION, value);
+        }
+        let mut known = None;
+        let authorized = authorize(authentication, &mut request, permission, &mut known);
+        assert!(request.headers().is_empty(), "the credentials are removed");
+        let has_caller = request.extensions().get::<Caller>().is_some();
+        let is_open = permission == Permission::Open || authentication.common_caller().is_some();
+        assert_eq!((has_caller, known.is_some()), (authorized.is_ok() && !is_open, !is_open));
+        authorized.err().map(|problem| problem.kind().status().as_u16())
+    }
+
+    #[test]
+    fn a_request_goes_on_with_a_permission_that_could_be_enough_for_its_route() {
+        let key = ApiKey::generate();
+        for (verb, pattern, permission, path, expected) in [
+            (Verb::Write, "orders/eu", Permission::Write, "/publish/orders", None),
+            (Verb::Write, "orders/eu", Permission::Bind, "/queues/orders/bindings/x", None),
+            (Verb::Write, "orders/eu", Permission::Write, "/publish/%6Fther", Some(403)),
+            (Verb::Read, "q", Permission::Read, "/queues/q/messages/pull", None),
+            (Verb::Read, "q/k", Permission::Read, "/queues/q/messages/pull", Some(403)),
+            (Verb::Read, "q", Permission::Configure, "/queues/q", Some(403)),
+            (Verb::Configure, "q", Permission::Configure, "/queues/%71", None),
+            (Verb::Configure, "q", Permission::Any, "/queues/q", None),
+            (Verb::Call, "q", Permission::Any, "/queues/q", Some(403)),
+            (Verb::Call, "q", Permission::Call, "/rpc/q", None),
+            (Verb::Write, "amq.default/q", Permission::Call, "/rpc/q", None),
+            (Verb::Write, "amq.default/q", Permission::Call, "/rpc/p", Some(403)),
+            (Verb::Call, "q", Permission::Document, "/topology", Some(403)),
+            (Verb::Read, "q", Permission::Document, "/topology", None),
+            (Verb::Read, "q", Permission::Monitoring, "/metrics", Some(403)),
+            (Verb::Read, "q", Permission::Authenticated, "/whoami", None),
+            (Verb::Read, "q", Permission::Open, "/health/live", None),
+        ] {
+            let authentication = with_shop(&key, verb, pattern);
+            let found = status(&authentication, Some(&key), (permission, path));
+            assert_eq!(found, expected, "{verb:?} {pattern} {path}");
+        }
+    }
+
+    #[test]
+    fn only_open_routes_need_no_key_and_without_authentication_none_needs_one() {
+        let key = ApiKey::generate();
+        let authentication = with_shop(&key, Verb::Read, "*");
+        for (key, expected) in [(None, Some(401)), (Some(&ApiKey::generate()), Some(401)), (Some(&key), None)]
+        {
+            assert_eq!(status(&authentication, key, (Permission::Read, "/queues/q/messages/next")), expected);
+            assert_eq!(status(&authentication, key, (Permission::Open, "/health/live")), None);
+            let none = Authentication::new(None, "/");
+            assert_eq!(status(&none, key, (Permission::Monitoring, "/metrics")), None);
+        }
+    }
+}
