@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::need::Key;
-use super::wildcard::{PRINCIPAL, PatternError, Wildcard, push_literal};
+use super::wildcard::{PatternError, Wildcard};
 
 /// Names that begin with this belong to RabbitMQ, or to all users: the default exchange, `amq.topic`.
 const RESERVED: &str = "amq.";
@@ -17,7 +17,6 @@ const INTERNAL: [&str; 2] = ["amq.rabbitmq.", "amq.gen-"];
 /// cover it. A name that begins with `amq.rabbitmq.` or `amq.gen-` is covered only by a pattern that begins with that text itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grant {
-    text: Box<str>,
     name: Wildcard,
     key: Option<Wildcard>,
 }
@@ -35,10 +34,7 @@ impl Grant {
         if name.is_empty() {
             return Err(PatternError::Empty);
         }
-        let mut literal = String::new();
-        push_literal(&mut literal, principal);
-        let text = text.replace(PRINCIPAL, &literal).into();
-        Ok(Self { text, name: Wildcard::parse(name, principal)?, key })
+        Ok(Self { name: Wildcard::parse(name, principal)?, key })
     }
 
     /// Whether it covers an operation on this name with these routing keys.
@@ -68,9 +64,13 @@ impl Grant {
     }
 }
 
+/// The pattern with the same meaning for every principal: with the name in the place of `{principal}`.
 impl fmt::Display for Grant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
+        match &self.key {
+            Some(key) => write!(f, "{}/{key}", self.name),
+            None => write!(f, "{}", self.name),
+        }
     }
 }
 
@@ -143,7 +143,18 @@ mod tests {
         ] {
             assert_eq!(Grant::parse(grant, ""), Err(error), "{grant}");
         }
-        assert_eq!(Grant::parse("a*/b%2A", "").expect("a grant").to_string(), "a*/b%2A");
-        assert_eq!(Grant::parse("{principal}.*/*", "a*").expect("a grant").to_string(), "a%2A.*/*");
+    }
+
+    #[test]
+    fn the_text_of_a_grant_has_the_same_meaning_for_every_principal() {
+        for (grant, principal, text) in [
+            ("a**/b%2a", "", "a**/b%2A"),
+            ("a", "", "a"),
+            ("*/", "", "*/"),
+            ("{principal}.*/*", "a*", "a%2A.*/*"),
+            ("{princip{principal}", "al}", "%7Bprincipal}"),
+        ] {
+            assert_eq!(Grant::parse(grant, principal).expect("a grant").to_string(), text);
+        }
     }
 }

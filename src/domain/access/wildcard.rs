@@ -1,13 +1,13 @@
 //! A pattern for a whole text, in which `*` is any run of bytes.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 
 /// The most stars of a pattern, so that a comparison stays short.
 const MAX_STARS: usize = 8;
 /// The characters that a pattern spells with an escape.
 const ESCAPES: [(&str, char); 5] = [("2A", '*'), ("2F", '/'), ("25", '%'), ("2B", '+'), ("7B", '{')];
 /// Stands for the name of the principal.
-pub(super) const PRINCIPAL: &str = "{principal}";
+const PRINCIPAL: &str = "{principal}";
 
 /// Why a text is not a pattern.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -96,6 +96,18 @@ impl Wildcard {
     #[must_use]
     pub fn literal_start(&self) -> &str {
         &self.start
+    }
+}
+
+impl fmt::Display for Wildcard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = String::new();
+        push_literal(&mut text, &self.start);
+        for part in &self.rest {
+            text.push('*');
+            push_literal(&mut text, part);
+        }
+        f.write_str(&text)
     }
 }
 
