@@ -41,7 +41,8 @@ impl Holder {
     }
 
     /// The name of the principal that parts are counted for.
-    fn name(&self) -> Option<&Arc<str>> {
+    #[must_use]
+    pub fn name(&self) -> Option<&Arc<str>> {
         self.name.as_ref()
     }
 

@@ -115,14 +115,9 @@ struct Noted {
 
 impl AuditNotes {
     /// No notes so far, of a request to this route.
-    pub(super) fn new(
-        log: &Arc<AuditLog>,
-        principal: &Arc<str>,
-        of: (&str, &Method),
-        route: &Arc<Route>,
-    ) -> Self {
+    pub(super) fn new(log: &Arc<AuditLog>, principal: &str, of: (&str, &Method), route: &Arc<Route>) -> Self {
         let (id, method) = (of.0.to_owned(), of.1.clone());
-        let (log, principal, route) = (Arc::clone(log), Arc::clone(principal), Arc::clone(route));
+        let (log, principal, route) = (Arc::clone(log), Arc::from(principal), Arc::clone(route));
         Self(Arc::new(Noted { log, principal, id, method, route, routing_key: OnceLock::new() }))
     }
 

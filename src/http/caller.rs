@@ -62,18 +62,22 @@ impl Authentication {
         Ok(Caller { authentication: self.clone(), credentials: take(headers)? })
     }
 
-    fn principal(&self, credentials: &Credentials) -> Option<Arc<Principal>> {
-        match &self.0.way {
-            Way::None(everyone) => Some(Arc::clone(everyone)),
-            Way::Keys(principals) => {
-                let principals = principals.borrow();
-                match credentials {
-                    Credentials::None => principals.anonymous().cloned(),
-                    Credentials::Key(digest) => principals.of_key(digest, SystemTime::now()).cloned(),
-                    Credentials::Wrong | Credentials::OtherScheme => None,
-                }
+    fn look_up(&self, credentials: &Credentials) -> Option<Known> {
+        let principals = match &self.0.way {
+            Way::None(everyone) => {
+                return Some(Known { principal: Arc::clone(everyone), holder: Holder::default() });
             }
-        }
+            Way::Keys(principals) => principals.borrow(),
+        };
+        let principal = match credentials {
+            Credentials::None => principals.anonymous()?,
+            Credentials::Key(digest) => principals.of_key(digest, SystemTime::now())?,
+            Credentials::Wrong | Credentials::OtherScheme => return None,
+        };
+        let name = &principal.name;
+        let is_only = principals.len() == 1;
+        let holder = if is_only { Holder::only_principal(name) } else { Holder::principal(name) };
+        Some(Known { principal: Arc::clone(principal), holder })
     }
 
     /// The principals of the file, if there is one.
@@ -83,6 +87,14 @@ impl Authentication {
             Way::Keys(principals) => Some(principals.borrow()),
         }
     }
+}
+
+/// The principal of a caller at one moment.
+#[derive(Debug)]
+pub(super) struct Known {
+    pub(super) principal: Arc<Principal>,
+    /// The holder of its share of the limits; none without authentication.
+    pub(super) holder: Holder,
 }
 
 /// The caller of a request. The gateway looks the principal up at each question, since the file may change while the request runs.
@@ -98,7 +110,15 @@ impl Caller {
     /// # Errors
     /// 401 when the gateway does not accept the credentials, or no longer.
     pub(super) fn principal(&self) -> Result<Arc<Principal>, Problem> {
-        self.authentication.principal(&self.credentials).ok_or_else(|| self.unauthorized())
+        Ok(self.known()?.principal)
+    }
+
+    /// Its principal at this moment, and the holder of the principal's share of the limits.
+    ///
+    /// # Errors
+    /// 401, as of [`Self::principal`].
+    pub(super) fn known(&self) -> Result<Known, Problem> {
+        self.authentication.look_up(&self.credentials).ok_or_else(|| self.unauthorized())
     }
 
     /// The name of its principal, also when its key has expired or is revoked.
@@ -131,13 +151,10 @@ impl Caller {
     ///
     /// # Errors
     /// 401; 403 naming all that are missing.
-    pub(super) fn require<'a>(
-        &self,
-        needed: impl IntoIterator<Item = Needed<'a>>,
-    ) -> Result<Arc<Principal>, Problem> {
-        let principal = self.principal()?;
-        self.check(&principal, needed)?;
-        Ok(principal)
+    pub(super) fn require<'a>(&self, needed: impl IntoIterator<Item = Needed<'a>>) -> Result<Known, Problem> {
+        let known = self.known()?;
+        self.check(&known.principal, needed)?;
+        Ok(known)
     }
 
     /// Checks that its principal, which was looked up before, has all these permissions.
@@ -228,15 +245,6 @@ impl Caller {
                 () = change => {}
                 () = expiry => {}
             }
-        }
-    }
-
-    /// The holder of the principal's share of the limits; none without authentication.
-    pub(super) fn holder(&self, principal: &Principal) -> Holder {
-        match self.authentication.file() {
-            None => Holder::default(),
-            Some(file) if file.len() > 1 => Holder::principal(&principal.name),
-            Some(_) => Holder::only_principal(&principal.name),
         }
     }
 

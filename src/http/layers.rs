@@ -41,6 +41,7 @@ use super::admission::{AdmissionControl, RequestPermit};
 use super::audit::AuditLog;
 use super::caller::{Authentication, Caller};
 use super::problem::{Problem, ProblemType};
+use crate::fairness::Holder;
 use crate::http::routes::{Admission, Route, RouteTable, Traits};
 use crate::http::server::{Answering, Application};
 use crate::metrics::Metrics;
@@ -160,12 +161,14 @@ struct Entry<'a> {
 }
 
 impl Entry<'_> {
-    /// Tells the audit log the caller, and gives the handler a place for its notes.
-    fn audit(&mut self, request: &mut Request) {
+    /// Tells the audit log the principal, and gives the handler a place for its notes.
+    fn audit(&mut self, request: &mut Request, authorized: Result<&Holder, &Problem>) {
         let Some(audited) = self.audited else { return };
-        if let Some(caller) = &self.caller {
-            audited.set_caller(caller);
-        }
+        audited.set_principal(match authorized {
+            Ok(holder) => holder.name().cloned(),
+            // Also the owner of a key that the gateway no longer accepts.
+            Err(_) => self.caller.as_ref().and_then(Caller::name),
+        });
         audited.follow(request, self.traits, self.id, self.route);
     }
 }
@@ -227,7 +230,7 @@ impl Inner {
         let traits = entry.traits;
         self.validation.check(request, traits.admission == Admission::Stream)?;
         let authorized = authorize(&self.authentication, request, traits.permission, entry.caller);
-        entry.audit(request);
+        entry.audit(request, authorized.as_ref());
         let holder = authorized?;
         match traits.admission {
             Admission::None => Ok(None),

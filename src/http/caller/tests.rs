@@ -148,20 +148,18 @@ async fn a_request_that_runs_is_refused_when_its_key_expires() {
 
 #[test]
 fn a_principal_has_a_fair_share_as_soon_as_there_is_another_one() {
-    let shop = Principal { name: "shop".into(), permissions: Permissions::default() };
+    let (key, shop) = (ApiKey::generate(), Arc::from("shop"));
     let holder = |principals| {
-        let authentication = Authentication::new(principals, "/");
-        let caller = authentication.common_caller();
-        let caller = caller.or_else(|| authentication.caller(&mut HeaderMap::new()).ok()).expect("a caller");
-        caller.holder(&shop)
+        let caller = Authentication::new(principals, "/").caller(&mut header(&key)).expect("a caller");
+        caller.known().map(|known| known.holder).expect("a principal")
     };
     assert_eq!(holder(None), Holder::default());
-    let mut principals = Principals::clone(&of_shop(ApiKey::generate().digest(), None));
+    let mut principals = Principals::clone(&of_shop(key.digest(), None));
     let (sender, receiver) = watch::channel(Arc::new(principals.clone()));
-    assert_eq!(holder(Some(receiver.clone())), Holder::only_principal(&shop.name));
+    assert_eq!(holder(Some(receiver.clone())), Holder::only_principal(&shop));
     assert!(
         principals.add(Principal { name: "small".into(), permissions: Permissions::default() }).is_some()
     );
     sender.send_replace(Arc::new(principals));
-    assert_eq!(holder(Some(receiver)), Holder::principal(&shop.name));
+    assert_eq!(holder(Some(receiver)), Holder::principal(&shop));
 }

@@ -9,7 +9,6 @@ use tracing::info;
 
 use crate::domain::permission::Permission;
 use crate::http::audit::{AuditLog, AuditNotes, OfRequest, TARGET};
-use crate::http::caller::Caller;
 use crate::http::problem::{Problem, ProblemType};
 use crate::http::routes::{Route, Traits};
 
@@ -18,10 +17,10 @@ use crate::http::routes::{Route, Traits};
 pub struct Audited {
     log: Arc<AuditLog>,
     method: Method,
-    /// Its path, percent-decoded, if it changes something. `None` after its end.
+    /// Its path as it was sent, if it changes something. `None` after its end.
     path: Option<String>,
     /// The name of its principal, once it is known.
-    principal: Arc<str>,
+    principal: Option<Arc<str>>,
     /// The notes of its handler.
     notes: Option<AuditNotes>,
 }
@@ -36,21 +35,23 @@ impl Audited {
         // As it was sent: decoded, a name with a slash would look like another path.
         let path = is_change.then(|| request.uri().path().to_owned());
         let (log, method) = (Arc::clone(log), request.method().clone());
-        Some(Self { log, method, path, principal: Arc::from(""), notes: None })
+        Some(Self { log, method, path, principal: None, notes: None })
     }
 
-    /// Notes the caller. Its key may be removed before the end of the request.
-    pub fn set_caller(&mut self, caller: &Caller) {
-        if let Some(name) = caller.name() {
-            self.principal = name;
-        }
+    /// Notes the name of the principal. Its key may be removed before the end of the request.
+    pub fn set_principal(&mut self, name: Option<Arc<str>>) {
+        self.principal = name;
+    }
+
+    fn principal(&self) -> &str {
+        self.principal.as_deref().unwrap_or_default()
     }
 
     /// Gives the handler of a request with this id a place for its notes, if it has something to note.
     pub fn follow(&mut self, request: &mut Request, traits: Traits, id: &str, route: &Arc<Route>) {
         let is_binding = self.path.is_some() && traits.permission == Permission::Bind;
         if is_binding || (traits.has_items && self.log.has_refusals()) {
-            let notes = AuditNotes::new(&self.log, &self.principal, (id, &self.method), route);
+            let notes = AuditNotes::new(&self.log, self.principal(), (id, &self.method), route);
             request.extensions_mut().insert(notes.clone());
             self.notes = Some(notes);
         }
@@ -63,13 +64,13 @@ impl Audited {
             self.changed(Some(id), &path, outcome);
         }
         if let Some(problem) = problem {
-            let of = OfRequest { principal: &self.principal, id, method: &self.method, route };
+            let of = OfRequest { principal: self.principal(), id, method: &self.method, route };
             self.log.note(problem, of);
         }
     }
 
     fn changed(&self, id: Option<&str>, path: &str, outcome: &'static str) {
-        let (principal, method) = (&*self.principal, self.method.as_str());
+        let (principal, method) = (self.principal(), self.method.as_str());
         let routing_key = self.notes.as_ref().and_then(AuditNotes::routing_key);
         info!(target: TARGET, principal, id, method, path, routing_key, outcome, "changed");
     }

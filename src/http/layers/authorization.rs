@@ -8,7 +8,7 @@ use axum::http::header::AUTHORIZATION;
 use crate::domain::access::{Key, Need, Principal};
 use crate::domain::permission::Permission;
 use crate::fairness::Holder;
-use crate::http::caller::{Authentication, Caller};
+use crate::http::caller::{Authentication, Caller, Known};
 use crate::http::problem::Problem;
 use crate::http::request::first_name;
 
@@ -29,10 +29,10 @@ pub fn authorize(
         return Ok(Holder::default());
     }
     let caller = known.insert(authentication.caller(request.headers_mut())?);
-    let principal = caller.principal()?;
+    let Known { principal, holder } = caller.known()?;
     check(caller, &principal, permission, request.uri().path())?;
     request.extensions_mut().insert(caller.clone());
-    Ok(caller.holder(&principal))
+    Ok(holder)
 }
 
 fn check(caller: &Caller, principal: &Principal, permission: Permission, path: &str) -> Result<(), Problem> {

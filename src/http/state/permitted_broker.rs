@@ -22,7 +22,7 @@ use crate::domain::message::{Message, ReceivedMessage};
 use crate::domain::names::{ExchangeName, QueueName, ShortText};
 use crate::domain::reserved;
 use crate::http::audit::AuditNotes;
-use crate::http::caller::Caller;
+use crate::http::caller::{Caller, Known};
 use crate::http::problem::Problem;
 
 /// The broker side for one caller.
@@ -73,8 +73,8 @@ impl PermittedBroker {
     ) -> Result<PermittedPublish, Problem> {
         let permitted = self.caller.require(publish.needs());
         let problem = match permitted {
-            Ok(principal) => {
-                publish.holder = self.caller.holder(&principal);
+            Ok(Known { principal, holder }) => {
+                publish.holder = holder;
                 self.stamp(&mut publish.message, &principal);
                 return Ok(PermittedPublish { broker: self.broker.clone(), publish });
             }
@@ -126,8 +126,8 @@ impl PermittedBroker {
         &self,
         mut call: Call,
     ) -> Result<Result<ReceivedMessage, PublishFailure>, Problem> {
-        let principal = self.caller.require([Need::call_or_write(call.queue.as_str())])?;
-        call.holder = self.caller.holder(&principal);
+        let Known { principal, holder } = self.caller.require([Need::call_or_write(call.queue.as_str())])?;
+        call.holder = holder;
         self.stamp(&mut call.message, &principal);
         Ok(self.broker.call(call).await)
     }
@@ -163,8 +163,8 @@ impl PermittedBroker {
     pub(in crate::http) async fn pull(&self, pull: Pull) -> Result<Pulled, Problem> {
         let queue = pull.queue.clone();
         let needed = || vec![Need::read(queue.as_str(), Key::Every).into()];
-        let principal = self.caller.require(needed())?;
-        let owner = (Arc::clone(&principal.name), self.caller.holder(&principal));
+        let Known { principal, holder } = self.caller.require(needed())?;
+        let owner = (Arc::clone(&principal.name), holder);
         tokio::select! {
             biased;
             problem = self.caller.until_refused(needed) => Err(problem),
@@ -186,10 +186,11 @@ impl PermittedBroker {
         let read = Needed::from(Need::read(queue.as_str(), Key::Every));
         let others = actions.iter().filter_map(|(_, action)| beyond_reading(queue, action));
         let principal = self.caller.require([read].into_iter().chain(others));
-        let principal = principal.map_err(|problem| match self.only_reply_refused(queue, &actions) {
-            Some(index) => problem.with("field", reply_to(index)),
-            None => problem,
-        })?;
+        let Known { principal, .. } =
+            principal.map_err(|problem| match self.only_reply_refused(queue, &actions) {
+                Some(index) => problem.with("field", reply_to(index)),
+                None => problem,
+            })?;
         for (_, action) in &mut actions {
             if let Action::Reply(reply) = action {
                 self.stamp(Arc::make_mut(reply), &principal);
