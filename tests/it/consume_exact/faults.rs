@@ -10,7 +10,10 @@ use super::{
     queues::Queues,
     workers::{Dice, REPLICAS, Stage},
 };
-use crate::support::{broker::OwnBroker, poll::pass};
+use crate::support::{
+    broker::OwnBroker,
+    poll::{eventually, pass},
+};
 
 /// Longer than the shorter timeout of a settle.
 const FREEZE: Duration = Duration::from_millis(2500);
@@ -90,6 +93,11 @@ impl Faults<'_> {
         self.broker.kill().await;
         self.stage.lives.rabbitmq_crashed(killed);
         self.broker.start().await;
+        // RabbitMQ ends the connection of a client that publishes to a quorum queue without a leader, and the test publishes too.
+        let members = "begin {ok, Q} = rabbit_amqqueue:lookup({resource, <<\"/\">>, queue, <<\"quorum\">>}), \
+                       element(1, ra:members(amqqueue:get_pid(Q))) end";
+        let has_leader = async || self.broker.eval(members).await == "ok";
+        eventually(Duration::from_mins(1), "the quorum queue has a leader", has_leader).await;
         for replica in &self.stage.replicas {
             replica.mend().await;
         }
