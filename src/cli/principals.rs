@@ -1,6 +1,5 @@
 //! The principals of the file, as `check-config` prints them: who has how many keys, and may do what. Never a key or its hash.
 
-use std::collections::HashMap;
 use std::time::SystemTime;
 
 use super::toml_text::{key_of_toml, list_of_toml};
@@ -8,12 +7,10 @@ use crate::domain::access::{ANONYMOUS, KeyState, Principal, Principals, Verb};
 
 /// A block for each principal, in the form of the file. The permissions of its roles stand in it too.
 pub(super) fn blocks(principals: &Principals, now: SystemTime) -> String {
-    let mut keys: HashMap<&str, Vec<KeyState>> = HashMap::new();
-    for (name, _, state) in principals.keys() {
-        keys.entry(name).or_default().push(state);
-    }
+    let keys = principals.keys_by_owner();
     let block = |principal: &Principal| {
-        let mut keys = keys.remove(&*principal.name).unwrap_or_default();
+        let mut keys: Vec<_> =
+            keys.get(&*principal.name).into_iter().flatten().map(|(_, state)| *state).collect();
         keys.sort_unstable();
         block(principal, &keys, now)
     };

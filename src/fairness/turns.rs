@@ -163,11 +163,17 @@ mod tests {
         Holder::principal(&Arc::from(name))
     }
 
+    /// A principal that holds 5, one that holds 2, and one that holds nothing.
+    fn three(turns: &Turns) -> ([Holder; 3], [Held; 2]) {
+        let holders = ["large", "small", "none"].map(named);
+        let held = [turns.hold(&holders[0], 5), turns.hold(&holders[1], 2)];
+        (holders, held)
+    }
+
     #[test]
     fn the_principal_that_holds_least_goes_first_and_then_the_one_that_came_first() {
         let turns = Turns::new(1);
-        let [large, small, none] = ["large", "small", "none"].map(named);
-        let (_large, _small) = (turns.hold(&large, 5), turns.hold(&small, 2));
+        let ([large, small, none], _held) = three(&turns);
         let first = turns.wait(&large).now_or_never().expect("no one waits");
         assert!(turns.are_free_for(&none));
         let waits = [&large, &large, &small, &none, &small].map(|holder| Box::pin(turns.wait(holder)));
@@ -194,8 +200,7 @@ mod tests {
     #[test]
     fn one_that_holds_less_than_all_who_wait_may_take_what_is_free() {
         let turns = Turns::new(1);
-        let [large, small, none] = ["large", "small", "none"].map(named);
-        let (_large, _small) = (turns.hold(&large, 5), turns.hold(&small, 2));
+        let ([large, small, none], _held) = three(&turns);
         let _first = turns.wait(&large).now_or_never().expect("no one waits");
         let mut second = Box::pin(turns.wait(&large));
         assert!((&mut second).now_or_never().is_none());

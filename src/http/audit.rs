@@ -14,7 +14,7 @@ use tracing::info;
 
 use self::refusals::Refusals;
 use super::problem::{Problem, ProblemType};
-use super::quote::quoted;
+use super::quote::{and_more, quoted};
 use super::routes::Route;
 use super::settings::AuditLevel;
 use crate::domain::access::Difference;
@@ -94,9 +94,7 @@ pub fn note_reload(level: AuditLevel, difference: Option<&Difference<'_>>) {
 /// The first names, quoted, and the number of the others.
 fn listed(names: &[&str]) -> String {
     let shown: Vec<_> = names.iter().take(MOST_NAMES).map(|name| quoted(name)).collect();
-    let more = names.len().saturating_sub(MOST_NAMES);
-    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
-    shown.join(", ") + &more
+    shown.join(", ") + &and_more(names.len(), MOST_NAMES)
 }
 
 /// The things that the handler of a request tells the log: which items of the request are refused, and the routing key of a binding.

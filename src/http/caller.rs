@@ -13,7 +13,7 @@ use tokio::time::sleep;
 
 use self::credentials::{Credentials, take};
 use super::problem::{Problem, ProblemType};
-use super::quote::quoted;
+use super::quote::{and_more, quoted};
 use crate::domain::access::{ANONYMOUS, Key, Need, Needed, Permissions, Principal, Principals, Verb};
 use crate::fairness::Holder;
 
@@ -270,8 +270,7 @@ impl Caller {
         let joined = |texts: Vec<String>| texts.join(", ");
         let what = joined(shown().map(ToString::to_string).collect());
         let lines = joined(shown().map(Need::in_file).collect());
-        let more = missing.len().saturating_sub(SHOWN);
-        let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+        let more = and_more(missing.len(), SHOWN);
         let (name, advice) = (
             quoted(&principal.name),
             if &*principal.name == ANONYMOUS { "send an API key, or " } else { "" },

@@ -18,6 +18,12 @@ pub fn cut(text: &str) -> String {
     }
 }
 
+/// The end of a list that shows so many of all its items.
+pub fn and_more(all: usize, shown: usize) -> String {
+    let more = all.saturating_sub(shown);
+    if more == 0 { String::new() } else { format!(" and {more} more") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -27,5 +33,6 @@ mod tests {
         assert_eq!(quoted("a\n\u{7}b"), r#""a\n\u0007b""#);
         assert_eq!(cut(&"é".repeat(101)), "é".repeat(100) + "…");
         assert_eq!(cut(&"é".repeat(100)), "é".repeat(100));
+        assert_eq!([2, 3, 5].map(|all| and_more(all, 3)), ["", "", " and 2 more"]);
     }
 }

@@ -10,7 +10,7 @@ mod reload;
 mod topology;
 mod walk;
 
-use std::time::Duration;
+use std::{fs, path::Path, time::Duration};
 
 use rabbitmq_gateway::domain::access::ApiKey;
 use reqwest::{Method, RequestBuilder, StatusCode};
@@ -31,6 +31,13 @@ const INVALID_TOKEN: &str = "Bearer realm=\"rabbitmq-gateway\", error=\"invalid_
 /// A part of the file of principals.
 fn part(name: &str, key: &ApiKey, rights: &str) -> String {
     format!("[principals.{name}]\nkeys = ['{}']\n{rights}\n", key.digest())
+}
+
+/// Replaces the file of principals as editors and Kubernetes do it: the file is never half written.
+fn replace_file(path: &Path, content: &str) {
+    let new = path.with_extension("new");
+    fs::write(&new, content).expect("the file is written");
+    fs::rename(&new, path).expect("the file is replaced");
 }
 
 /// A stage whose gateway knows `shop` with these rights and `root` with all.

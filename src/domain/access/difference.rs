@@ -1,9 +1,6 @@
 //! The principals by which two files differ.
 
-use std::collections::{HashMap, HashSet};
-
-use super::api_key::KeyDigest;
-use super::principals::{KeyState, Principals};
+use super::principals::Principals;
 
 /// The names of the principals by which two files differ, in the order of the names.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -16,14 +13,12 @@ pub struct Difference<'a> {
     pub changed: Vec<&'a str>,
 }
 
-type Keys<'a> = HashMap<&'a str, HashSet<(&'a KeyDigest, KeyState)>>;
-
 impl Principals {
     /// The difference between an earlier file and this one.
     #[must_use]
     pub fn difference_from<'a>(&'a self, earlier: &'a Self) -> Difference<'a> {
         let (mut difference, keys, keys_before) =
-            (Difference::default(), self.by_owner(), earlier.by_owner());
+            (Difference::default(), self.keys_by_owner(), earlier.keys_by_owner());
         for principal in self.all() {
             let name = &*principal.name;
             match earlier.named(name) {
@@ -38,14 +33,6 @@ impl Principals {
         difference.removed.extend(removed.filter(|name| self.named(name).is_none()));
         difference
     }
-
-    fn by_owner(&self) -> Keys<'_> {
-        let mut keys = Keys::new();
-        for (owner, digest, state) in self.keys() {
-            keys.entry(owner).or_default().insert((digest, state));
-        }
-        keys
-    }
 }
 
 #[cfg(test)]
@@ -53,7 +40,7 @@ mod tests {
     use std::time::UNIX_EPOCH;
 
     use super::*;
-    use crate::domain::access::{ApiKey, Permissions, Principal, Verb};
+    use crate::domain::access::{ApiKey, KeyDigest, Permissions, Principal, Verb};
 
     /// Principals with this right to write, and with a key each.
     fn principals(of: &[(&str, &str, KeyDigest)]) -> Principals {

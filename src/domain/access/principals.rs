@@ -35,6 +35,9 @@ pub enum KeyState {
     Revoked,
 }
 
+/// Keys with their states, by the name of their principal.
+pub type KeysByOwner<'a> = HashMap<&'a str, HashSet<(&'a KeyDigest, KeyState)>>;
+
 /// Every principal. The table never changes; the gateway replaces it as a whole.
 #[derive(Debug, Clone, Default)]
 pub struct Principals {
@@ -112,13 +115,16 @@ impl Principals {
         all
     }
 
-    /// Each key and its state, with the name of its principal.
-    pub fn keys(&self) -> impl Iterator<Item = (&str, &KeyDigest, KeyState)> {
-        self.by_key.iter().map(|(digest, key)| {
+    /// The keys and their states, by the name of their principal.
+    #[must_use]
+    pub fn keys_by_owner(&self) -> KeysByOwner<'_> {
+        let mut keys = KeysByOwner::new();
+        for (digest, key) in &self.by_key {
             let state =
                 if self.revoked.contains(digest) { KeyState::Revoked } else { KeyState::Until(key.until) };
-            (&*key.principal.name, digest, state)
-        })
+            keys.entry(&*key.principal.name).or_default().insert((digest, state));
+        }
+        keys
     }
 
     /// The number of principals.
@@ -173,7 +179,9 @@ mod tests {
             let expired = [end - Duration::from_secs(1), end].map(|now| principals.has_expired(digest, now));
             assert_eq!(expired, [before, after]);
         }
-        let mut keys: Vec<_> = principals.keys().map(|(owner, _, state)| (owner, state)).collect();
+        let keys = principals.keys_by_owner();
+        let of_owner = keys.iter().flat_map(|(owner, keys)| keys.iter().map(|(_, state)| (*owner, *state)));
+        let mut keys: Vec<_> = of_owner.collect();
         keys.sort_unstable();
         let states = [KeyState::Until(None), KeyState::Until(Some(end)), KeyState::Revoked];
         assert_eq!(keys, states.map(|state| ("shop", state)));

@@ -7,7 +7,7 @@ use rabbitmq_gateway::domain::access::ApiKey;
 use reqwest::RequestBuilder;
 use serde_json::{Value, json};
 
-use super::{SOON, part};
+use super::{SOON, part, replace_file};
 use crate::support::{
     broker::{Broker, Vhost},
     observer::Observer,
@@ -177,11 +177,6 @@ async fn a_routing_key_can_begin_no_line_and_no_field_in_the_log_for_people() {
 #[tokio::test]
 async fn a_new_file_of_principals_has_a_line_with_the_principals_that_differ() {
     let audited = AuditedGateway::start("access_audit_reload").await;
-    let write = |file: String| {
-        let new = audited.path.with_extension("new");
-        fs::write(&new, file).expect("the file is written");
-        fs::rename(&new, &audited.path).expect("the file is replaced");
-    };
     let has_line = async |words: &[&str]| {
         let is_told = || {
             let mut lines = audited.lines().into_iter().map(|line| line.to_string());
@@ -189,10 +184,11 @@ async fn a_new_file_of_principals_has_a_line_with_the_principals_that_differ() {
         };
         eventually(SOON, "the reload is told", async || is_told()).await;
     };
-    write(part("shop", &audited.shop, "read = ['x']") + &part("new", &ApiKey::generate(), ""));
+    let file = part("shop", &audited.shop, "read = ['x']") + &part("new", &ApiKey::generate(), "");
+    replace_file(&audited.path, &file);
     let names = [r#""added":"\"new\"""#, r#""removed":"\"old\"""#, r#""changed":"\"shop\"""#];
     has_line(&[&["reloaded", r#""outcome":"done""#], &names[..]].concat()).await;
-    write("[principals.shop]\nkeys = 1".to_owned());
+    replace_file(&audited.path, "[principals.shop]\nkeys = 1");
     has_line(&["reloaded", r#""outcome":"failed""#]).await;
 }
 

@@ -7,7 +7,7 @@ use rabbitmq_gateway::domain::access::ApiKey;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{SOON, part, with};
+use super::{SOON, part, replace_file, with};
 use crate::support::{
     broker::Broker,
     observer::Observer,
@@ -49,10 +49,7 @@ impl Reloading {
     }
 
     fn write(&self, file: &str) {
-        // As editors and Kubernetes do it: the file is never half written.
-        let new = self.path.with_extension("new");
-        fs::write(&new, file).expect("the file is written");
-        fs::rename(&new, &self.path).expect("the file is replaced");
+        replace_file(&self.path, file);
     }
 
     async fn status(&self, key: &ApiKey, path: &str) -> u16 {

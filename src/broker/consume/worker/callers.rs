@@ -13,7 +13,7 @@ use crate::fairness::{OverShare, Promised, Shares};
 /// How long a caller waits for RabbitMQ beside its wait for messages.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The callers that one look reaches, where principals have shares.
+/// The waiting callers that a round looks at, beside those whom it refuses, where principals have shares.
 const MOST_LOOKED_AT: usize = 1000;
 
 /// The callers who wait.
@@ -50,28 +50,10 @@ impl Callers {
         if self.with_share == 0 {
             return (self.wanted.min(most), Vec::new());
         }
-        let mut all_refused = Vec::new();
-        loop {
-            let (count, refused) = self.permitted_of_first(shares, free, most);
-            let has_refused = !refused.is_empty();
-            all_refused.extend(refused);
-            // Behind those who are refused, others may wait.
-            if count > 0 || !has_refused {
-                return (count, all_refused);
-            }
-        }
-    }
-
-    /// The same, but looks at the first callers only.
-    fn permitted_of_first(
-        &mut self,
-        shares: &Shares,
-        free: usize,
-        most: usize,
-    ) -> (usize, Vec<(Caller, OverShare)>) {
         let (mut count, mut refused, mut by_holder) = (0, Vec::new(), HashMap::<_, usize>::new());
-        for (number, caller) in self.by_number.iter().take(MOST_LOOKED_AT) {
-            if count >= most {
+        for (place, (number, caller)) in self.by_number.iter().enumerate() {
+            // Those who are refused do not wait any more, so a look past them happens once.
+            if count >= most || place - refused.len() >= MOST_LOOKED_AT {
                 break;
             }
             let holders = by_holder.entry(&caller.holder).or_default();

@@ -1,4 +1,4 @@
-//! The names and routing keys of the test. They are short and alike, so that patterns often match several of them.
+//! The names and routing keys of the test. They are short and alike, so that a pattern often matches two names.
 
 /// A type of exchange, as far as permissions differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
