@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test test-rabbitmq4 test-cluster test-arguments test-oauth2 test-exactness test-consume-chaos test-fair-share test-fuzz test-schema test-ui bench bench-quick bench-access lint image
+.PHONY: help run test test-rabbitmq4 test-cluster test-arguments test-oauth2 test-exactness test-consume-chaos test-fair-share test-fuzz test-schema test-ui bench bench-quick bench-access bench-keys lint image
 
 help: ## List the commands
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -48,6 +48,9 @@ bench-quick: ## Measure the workloads that have a bound on speed or cost, five m
 
 bench-access: ## Measure an API key and a permission check, some seconds after the build
 	@cargo bench --locked --bench access
+
+bench-keys: ## Measure publishes with and without API keys by turns, twenty times, nine minutes after the builds
+	@scripts/bench --only keys --rounds 20 --seconds 10
 
 lint: ## Check format, lints, docs, dependencies, scripts and the contract
 	@scripts/lint

@@ -44,6 +44,8 @@ enum Group {
     Direct,
     /// The gateway
     Gateway,
+    /// The gateway with API keys
+    Keys,
     /// The binary that `--before` names
     Before,
     /// A bare hyper service over the gateway's broker code
@@ -61,6 +63,7 @@ impl Group {
         match contestant {
             Contestant::DirectTasks | Contestant::DirectOneTask => Self::Direct,
             Contestant::Gateway => Self::Gateway,
+            Contestant::GatewayWithKeys => Self::Keys,
             Contestant::Before => Self::Before,
             Contestant::Floor => Self::Floor,
             Contestant::Fastify => Self::Fastify,

@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::broker::Broker;
 use crate::http::Connection;
+use crate::keys::{self, PRINCIPALS};
 use crate::process::{Running, command};
 use crate::spec::{Dialect, Style, Target};
 
@@ -34,6 +35,8 @@ pub enum Contestant {
     DirectOneTask,
     /// The gateway, with default settings.
     Gateway,
+    /// The gateway with API keys and two principals, so that it checks permissions and fair shares; the other settings are the defaults.
+    GatewayWithKeys,
     /// Another binary of the gateway, with default settings, named by `--before`.
     Before,
     /// A bare hyper service over the gateway's broker code, without its HTTP layers.
@@ -58,6 +61,7 @@ impl Contestant {
             Self::DirectTasks => "direct_tasks",
             Self::DirectOneTask => "direct_one_task",
             Self::Gateway => "gateway",
+            Self::GatewayWithKeys => "gateway_with_keys",
             Self::Before => "before",
             Self::Floor => "floor",
             Self::Fastify => "fastify",
@@ -74,6 +78,7 @@ impl Contestant {
             Self::DirectTasks => "AMQP directly, a task a caller",
             Self::DirectOneTask => "AMQP directly, one task",
             Self::Gateway => "gateway",
+            Self::GatewayWithKeys => "gateway, with API keys",
             Self::Before => "gateway before",
             Self::Floor => "floor (broker code, bare hyper)",
             Self::Fastify => "fastify + amqplib",
@@ -109,19 +114,27 @@ impl Contestant {
             Self::Management => {
                 let address = broker.management().context("RabbitMQ has no management API")?.to_owned();
                 return Ok(Started {
-                    target: Target::Http { address, dialect: Dialect::Management },
+                    target: Target::Http { address, dialect: Dialect::Management, key: None },
                     process: None,
                 });
             }
-            Self::Gateway | Self::Before | Self::Floor | Self::Fastify | Self::FastApi1 | Self::FastApi2 => {}
+            Self::Gateway
+            | Self::GatewayWithKeys
+            | Self::Before
+            | Self::Floor
+            | Self::Fastify
+            | Self::FastApi1
+            | Self::FastApi2 => {}
         }
+        let key = if self == Self::GatewayWithKeys { Some(keys::make(GATEWAY).await?) } else { None };
         let port = free_port().await?;
         let address = format!("127.0.0.1:{port}");
         let mut process = Running::start(log, &mut self.command(&url, port, before)?)?;
         wait_until_ready(&mut process, &address)
             .await
             .with_context(|| format!("waiting for {}", self.title()))?;
-        Ok(Started { target: Target::Http { address, dialect: Dialect::Gateway }, process: Some(process) })
+        let target = Target::Http { address, dialect: Dialect::Gateway, key };
+        Ok(Started { target, process: Some(process) })
     }
 
     fn command(self, url: &str, port: u16, before: Option<&Path>) -> anyhow::Result<Command> {
@@ -144,6 +157,9 @@ impl Contestant {
                 let mut node = command("node", &[environment[0], environment[2], ("NODE_ENV", "production")]);
                 node.arg(format!("{FASTIFY}/server.js"));
                 node
+            }
+            Self::GatewayWithKeys => {
+                command(GATEWAY, &[environment[0], environment[1], ("GATEWAY_PRINCIPALS", PRINCIPALS)])
             }
             Self::Before => command(before.context("--before names no binary")?, &environment[..2]),
             Self::Floor => command(FLOOR, &environment[..2]),

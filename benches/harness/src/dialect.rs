@@ -24,10 +24,10 @@ pub struct Requests {
 }
 
 impl Requests {
-    /// The requests of the caller with this number.
+    /// The requests of the caller with this number, with an API key if the service wants one.
     #[must_use]
-    pub fn new(dialect: Dialect, traffic: &Traffic, caller: usize) -> Self {
-        let write = |ask| (ask, write(dialect, traffic, ask));
+    pub fn new((dialect, key): (Dialect, Option<&str>), traffic: &Traffic, caller: usize) -> Self {
+        let write = |ask| (ask, write((dialect, key), traffic, ask));
         let written = traffic.mix.kinds().map(write).collect();
         Self { dialect, operation: traffic.operation, written, stamp: first_stamp(caller) }
     }
@@ -107,13 +107,13 @@ pub fn routing_key(traffic: &Traffic, ask: Ask) -> &'static str {
     }
 }
 
-fn write(dialect: Dialect, traffic: &Traffic, ask: Ask) -> (Vec<u8>, usize) {
+fn write((dialect, key): (Dialect, Option<&str>), traffic: &Traffic, ask: Ask) -> (Vec<u8>, usize) {
     let body = match dialect {
         Dialect::Gateway => body(traffic.size),
         Dialect::Management => management_body(traffic, ask),
     };
     let mut request = match dialect {
-        Dialect::Gateway => gateway_head(traffic, ask, body.len()),
+        Dialect::Gateway => gateway_head(traffic, ask, body.len(), key),
         Dialect::Management => management_head(body.len()),
     }
     .into_bytes();
@@ -122,7 +122,7 @@ fn write(dialect: Dialect, traffic: &Traffic, ask: Ask) -> (Vec<u8>, usize) {
     (request, head)
 }
 
-fn gateway_head(traffic: &Traffic, ask: Ask, length: usize) -> String {
+fn gateway_head(traffic: &Traffic, ask: Ask, length: usize, api_key: Option<&str>) -> String {
     let key = routing_key(traffic, ask);
     let path = match (traffic.operation, ask) {
         (Operation::Rpc, _) => format!("/rpc/{key}"),
@@ -131,9 +131,11 @@ fn gateway_head(traffic: &Traffic, ask: Ask, length: usize) -> String {
     };
     let mode = if traffic.persistent { "" } else { "x-amqp-delivery-mode: transient\r\n" };
     let bad = if ask == Ask::BadProperty { "x-amqp-expiration: soon\r\n" } else { "" };
+    let authorization =
+        api_key.map(|api_key| format!("authorization: Bearer {api_key}\r\n")).unwrap_or_default();
     format!(
         "POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/octet-stream\r\n\
-         content-length: {length}\r\n{mode}{bad}\r\n"
+         content-length: {length}\r\n{authorization}{mode}{bad}\r\n"
     )
 }
 

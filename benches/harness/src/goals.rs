@@ -45,6 +45,7 @@ pub fn goals(results: &Results) -> Vec<Goal> {
     goals.extend(beside_direct(results, "publish-1").map(|workload| over_direct(results, workload, 40.0)));
     goals.extend(beside_direct(results, "rpc-64").map(|workload| calls(results, workload)));
     goals.extend(crowd(results));
+    goals.extend(measured(results, "keys").into_iter().flat_map(|workload| keys(results, workload)));
     goals.extend(measured(results, "idle").map(|workload| idle(results, workload)));
     goals.extend(measured(results, "mixed").map(|workload| exact(results, workload)));
     goals.extend(poison(results));
@@ -147,6 +148,27 @@ fn crowd(results: &Results) -> Vec<Goal> {
             rate(many) / rate(some),
         ),
         at_most("Publish, 1,024 callers: peak RSS", 64.0, " MiB", memory),
+    ]
+}
+
+/// The cost of API keys, permissions and fair shares.
+fn keys(results: &Results, workload: &Workload) -> Vec<Goal> {
+    let with_keys = Row::Of(Contestant::GatewayWithKeys);
+    if !workload.contestants.contains(&Contestant::GatewayWithKeys) {
+        return Vec::new();
+    }
+    let compare =
+        |of: fn(&Sample, &Sample) -> f64| results.compare(workload, [with_keys, GATEWAY], of).median;
+    let rate = compare(|with, without| with.rate() / without.rate());
+    let more = compare(|with, without| with.each(with.contestant_cpu) - without.each(without.contestant_cpu));
+    vec![
+        at_least("Publish, 64 callers, API keys: requests a second, relative to none", 0.98, rate),
+        at_most(
+            "Publish, 64 callers, API keys: the gateway's CPU a message minus that without",
+            1.5,
+            " µs",
+            more,
+        ),
     ]
 }
 

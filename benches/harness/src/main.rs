@@ -15,6 +15,7 @@ mod dialect;
 mod echo;
 mod goals;
 mod http;
+mod keys;
 mod load;
 mod machine;
 mod plan;

@@ -7,7 +7,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::contestant::Contestant::{
-    self, DirectOneTask, DirectTasks, FastApi1, FastApi2, Fastify, Floor, Gateway, Management,
+    self, DirectOneTask, DirectTasks, FastApi1, FastApi2, Fastify, Floor, Gateway, GatewayWithKeys,
+    Management,
 };
 use crate::spec::{Ask, Mix, Operation, Pace, Queue, Traffic};
 
@@ -22,6 +23,7 @@ const CORE_AND_PEER: &[Contestant] = &[DirectTasks, DirectOneTask, Gateway, Floo
 /// The floor publishes only.
 const CALLS: &[Contestant] = &[DirectTasks, DirectOneTask, Gateway];
 const ALONE: &[Contestant] = &[Gateway];
+const WITH_AND_WITHOUT_KEYS: &[Contestant] = &[Gateway, GatewayWithKeys];
 /// The peers have neither batches nor streams. AMQP directly takes part once: with four clients, both versions are equally fast.
 const BULK: &[Contestant] = &[DirectTasks, Gateway];
 /// The peers do not consume. AMQP directly has one consumer, and so one task.
@@ -80,6 +82,7 @@ impl Plan {
             }),
             rate(1_000, MOST),
             rate(5_000, CORE),
+            keys(),
         ]);
         workloads.extend([1, 64, 256].map(rpc));
         workloads.extend(bulk());
@@ -97,6 +100,7 @@ impl Plan {
             publish(256, CORE),
             transient(CORE),
             quorum(CORE),
+            keys(),
             rpc(1),
             rpc(64),
         ];
@@ -149,6 +153,10 @@ fn transient(contestants: &[Contestant]) -> Workload {
 
 fn quorum(contestants: &[Contestant]) -> Workload {
     vary("quorum", "quorum queue", contestants, |it| it.queue = Queue::Quorum)
+}
+
+fn keys() -> Workload {
+    vary("keys", "with and without API keys", WITH_AND_WITHOUT_KEYS, |_| {})
 }
 
 fn rate(rate: u32, contestants: &[Contestant]) -> Workload {

@@ -47,6 +47,7 @@ fn colour(row: Row) -> RGBColor {
     match row {
         Row::Limit | Row::Of(Contestant::DirectTasks | Contestant::DirectOneTask) => RGBColor(90, 90, 90),
         Row::Of(Contestant::Gateway) => RGBColor(214, 84, 31),
+        Row::Of(Contestant::GatewayWithKeys) => RGBColor(170, 60, 20),
         Row::Of(Contestant::Before) => RGBColor(240, 170, 120),
         Row::Of(Contestant::Floor) => RGBColor(20, 150, 160),
         Row::Of(Contestant::Fastify) => RGBColor(46, 134, 87),

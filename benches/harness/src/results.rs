@@ -108,9 +108,18 @@ impl Results {
 
     /// The ratio of a row's figure to the limit's figure in the same round.
     pub fn ratio(&self, workload: &Workload, row: Row, of: impl Fn(&Sample) -> f64) -> Spread {
-        let limit = self.samples(workload, Row::Limit);
-        let own = self.samples(workload, row);
-        Spread::over(own.iter().filter_map(|(round, sample)| Some(of(sample) / of(limit.get(round)?))))
+        self.compare(workload, [row, Row::Limit], |own, limit| of(own) / of(limit))
+    }
+
+    /// A figure that compares the samples of two rows in the same round.
+    pub fn compare(
+        &self,
+        workload: &Workload,
+        rows: [Row; 2],
+        of: impl Fn(&Sample, &Sample) -> f64,
+    ) -> Spread {
+        let [first, second] = rows.map(|row| self.samples(workload, row));
+        Spread::over(first.iter().filter_map(|(round, sample)| Some(of(sample, second.get(round)?))))
     }
 }
 

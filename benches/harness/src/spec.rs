@@ -231,6 +231,8 @@ pub enum Target {
         address: String,
         /// The form of its requests and answers.
         dialect: Dialect,
+        /// The API key that its requests have.
+        key: Option<String>,
     },
 }
 

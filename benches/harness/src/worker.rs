@@ -106,10 +106,11 @@ async fn start(
         return bulk::start(target, traffic, recorder).await;
     }
     match target {
-        Target::Http { address, dialect } => {
+        Target::Http { address, dialect, key } => {
             let mut callers = Vec::with_capacity(traffic.callers);
             for caller in 0..traffic.callers {
-                callers.push(HttpCaller::connect(address, Requests::new(*dialect, traffic, caller)).await?);
+                let requests = Requests::new((*dialect, key.as_deref()), traffic, caller);
+                callers.push(HttpCaller::connect(address, requests).await?);
             }
             Ok(load::start(callers, traffic, Style::Tasks, recorder))
         }

@@ -136,3 +136,22 @@ fn callers_who_wait_may_cost_16_kibibytes_each_and_no_cpu() {
     assert_eq!(met(16_385.0, 0.011), [false, false]);
     assert_eq!(self::met(&["waiting"], |_, _, _| {}), [false, false]);
 }
+
+#[test]
+fn api_keys_may_cost_a_fiftieth_of_the_rate() {
+    let is_met = |with_keys| {
+        let mut plan = Plan::quick();
+        plan.workloads.retain(|workload| workload.name == "keys");
+        let mut results = results(plan, &[]);
+        let of_keys = |run: &&mut Run| run.contestant == Contestant::GatewayWithKeys;
+        for run in results.runs.iter_mut().filter(of_keys) {
+            run.sample.requests = with_keys;
+        }
+        goals(&results).iter().map(|goal| goal.is_met).collect::<Vec<_>>()
+    };
+    // At the same CPU time, fewer requests cost more CPU each: 9 and 10.6 µs.
+    assert_eq!(
+        [1_000, 980, 979, 849].map(is_met),
+        [[true, true], [true, true], [false, true], [false, false]]
+    );
+}
