@@ -75,7 +75,7 @@ pub static SETTINGS: &[Setting] = &[
     plain("RABBITMQ_PUBLISH_CONNECTIONS", Value("2"), "whole number from 1 to 256", "Connections used for publishing"),
     plain("RABBITMQ_POOL_SIZE", Value("2"), COUNT,
         "Confirm channels over all publishing connections, at most 2047 a connection"),
-    plain("RABBITMQ_CHANNEL_WINDOW", Value("2000"), "whole number from 1 to 100000", "Publishes in flight on one confirm channel"),
+    plain("RABBITMQ_CHANNEL_WINDOW", Value("512"), "whole number from 1 to 100000", "Publishes in flight on one confirm channel"),
     plain("RABBITMQ_CHANNEL_WINDOW_BYTES", Value("32MiB"), SIZE,
         "Bytes of bodies in flight on one confirm channel; a body that is larger is sent alone"),
     plain("RABBITMQ_ISOLATED_CHANNELS", Value("16"), "whole number from 1 to 2047",

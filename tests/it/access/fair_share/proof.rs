@@ -103,10 +103,11 @@ async fn twenty_greedy_principals_do_not_slow_one_that_keeps_ten_publishes_in_fl
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("principals.toml");
     fs::write(&path, file).expect("the file is written");
-    // With the default of 4,096, the requests ahead of a small one take longer than the bound on two cores.
-    let limit = number("GATEWAY_TEST_LIMIT", 1024).to_string();
+    let limit = number("GATEWAY_TEST_LIMIT", 4096).to_string();
+    let window = number("GATEWAY_TEST_WINDOW", 512).to_string();
     let process = Process::spawn(&[
         ("GATEWAY_MAX_REQUESTS_IN_FLIGHT", &limit),
+        ("RABBITMQ_CHANNEL_WINDOW", &window),
         ("AMQP_URL", &vhost.url),
         ("GATEWAY_PRINCIPALS", path.to_str().expect("a text")),
         ("GATEWAY_LOG", "warn,rabbitmq_gateway::app=info"),
