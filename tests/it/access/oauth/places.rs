@@ -1,4 +1,4 @@
-//! The names and routing keys of the test. They are short and alike, so that a pattern often matches two names.
+//! The names and routing keys that the test draws. They are short and alike, so a drawn pattern often matches two of them.
 
 /// A type of exchange, as far as permissions differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
